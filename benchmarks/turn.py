@@ -157,7 +157,7 @@ async def connected(name: str, environ: Mapping[str, str], *arguments: str) -> A
             stderr=DEVNULL,
         )
         try:
-            await slack.connected(timeout=60)
+            await slack.wait_for_connections(timeout=60)
             yield Contestant(name, slack, psutil.Process(process.pid))
         finally:
             if process.returncode is None:

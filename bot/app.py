@@ -13,7 +13,7 @@ from bot.access.approvals import Approvals
 from bot.chat import Correction, Decision, Event, Halt, Message, Receipt, Stop, Turn, Withdrawal
 from bot.chat.texts import NOT_THEIRS
 from bot.commands import approval_texts
-from bot.commands.commands import typed
+from bot.commands.commands import recognise_command
 from bot.commands.health import HealthChecks
 from bot.concurrency.tasks import cancel
 from bot.concurrency.watchdog import Watchdog
@@ -49,7 +49,7 @@ class Bot:
     lookup: Lookup
     approvals: Approvals
     turns: Turns
-    examine: HealthChecks
+    check_health: HealthChecks
     watchdog: Watchdog
     page: str | None = None
     """Address of the local page, or None if it is not served."""
@@ -57,7 +57,7 @@ class Bot:
 
     async def warn(self) -> None:
         """Log a warning if the database is unavailable, or Redis may lose data."""
-        for part in await self.examine():
+        for part in await self.check_health():
             if part.name in ("redis", "postgres") and part.state != "ok":
                 log.warning("dependency degraded", extra={"part": part.name, **part.evidence})
 
@@ -82,7 +82,7 @@ class Bot:
                 receivers = [group.create_task(supervise(each, self.deliver)) for each in listening]
                 if "worker" in self.settings.bot_roles:
                     group.create_task(self._work(drained))
-                group.create_task(_stop_hearing(stop, [*receivers, *keepers], drained))
+                group.create_task(_stop_receiving(stop, [*receivers, *keepers], drained))
                 await asyncio.sleep(0)  # each receiver's first step, after which messages are taken
                 self._announce(round(time.monotonic() - began, 2))
         finally:
@@ -98,7 +98,7 @@ class Bot:
     async def deliver(self, event: Event) -> None:
         """Put an event into the inbox, as `bot.chat.Deliver` says, and log the outcome (`event taken`)."""
         if isinstance(event, Message):
-            event = typed(event)
+            event = recognise_command(event)
         outcome = await self.inbox.put(event)
         match event:
             case Correction():
@@ -121,7 +121,7 @@ class Bot:
         async with self.lookup.news("stop") as stops:
             await serve(
                 self.inbox,
-                self._take,
+                self._run_turn,
                 limit=self.settings.max_workers,
                 lease_seconds=self.settings.lease_seconds,
                 grace=self.settings.shutdown_grace,
@@ -131,12 +131,12 @@ class Bot:
                 channel_turns=self.settings.channel_turns,
             )
 
-    async def _take(self, turn: Turn, receipt: Receipt, halt: Halt) -> None:
+    async def _run_turn(self, turn: Turn, receipt: Receipt, halt: Halt) -> None:
         thread = str(turn.thread)
         with structlog.contextvars.bound_contextvars(
             thread_id=thread, turn=turn.id, platform=turn.thread.platform
         ):
-            await self.turns.take(turn, receipt, halt)
+            await self.turns.run(turn, receipt, halt)
 
 
 def _names(event: Event) -> dict[str, str]:
@@ -154,7 +154,7 @@ def _names(event: Event) -> dict[str, str]:
             return {"thread_id": str(event.thread or ""), "message_id": event.message_id}
 
 
-async def _stop_hearing(
+async def _stop_receiving(
     stop: asyncio.Event, receivers: Sequence[asyncio.Task[None]], drained: asyncio.Event
 ) -> None:
     await stop.wait()

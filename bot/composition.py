@@ -23,7 +23,7 @@ from redis.asyncio import Redis
 from bot.access.approvals import Approvals, Copies, Moderators, RequestStore
 from bot.access.control import AccessControl, build_access_control
 from bot.agent import Agent, Model, ThreadData, offline_model, open_agent
-from bot.agent.attachments import AttachmentLimits, Reader
+from bot.agent.attachments import AttachmentLimits, AttachmentReader
 from bot.app import Bot
 from bot.chat import HealthCheck, PersonalDataSource
 from bot.commands.commands import Commands
@@ -34,13 +34,13 @@ from bot.config import Settings, secret_value
 from bot.http.platform import Http
 from bot.inbox import Erasure, FencedRedis, Inbox, Lookup, admin, is_current, note_hang
 from bot.inbox.process_name import process_name
-from bot.memory import Accounts, Embeddings, LongTermMemory, OfflineEmbeddings
+from bot.memory import AccountLinks, Embeddings, LongTermMemory, OfflineEmbeddings
 from bot.memory.personal_data import PersonalData
 from bot.platforms.adapter import Adapter, Services
 from bot.platforms.registry import Platforms
 from bot.storage.client import check_redis, open_redis
 from bot.storage.coordination import RedisCoordination
-from bot.storage.embedded import embedded_postgres, embedded_redis, for_writing
+from bot.storage.embedded import embedded_postgres, embedded_redis, writer_dsn
 from bot.storage.files import FileStore
 from bot.storage.health import RedisHealth
 from bot.storage.key_value import KeyValueStore
@@ -67,10 +67,10 @@ async def open_bot(settings: Settings, adapters: Sequence[Adapter[Any]]) -> Asyn
         storage = await stack.enter_async_context(_open_storage(settings))
         access = _build_access(settings, storage)
         parts = await stack.enter_async_context(_open_agent(settings, storage, access, platforms))
-        examine = _build_examination(settings, storage, access, parts, platforms, durations)
+        check_health = _build_health_checks(settings, storage, access, parts, platforms, durations)
         operations = Operations(storage.keys, access.control.allow_list.is_admin)
         commands = Commands(
-            examine,
+            check_health,
             access.inbox.stop,
             access.approvals,
             operations,
@@ -81,7 +81,7 @@ async def open_bot(settings: Settings, adapters: Sequence[Adapter[Any]]) -> Asyn
         services = Services(
             commands=commands,
             operations=operations,
-            shared=storage.shared,
+            coordination=storage.coordination,
             lookup=storage.lookup,
             files=storage.files,
             roles=settings.bot_roles,
@@ -93,7 +93,7 @@ async def open_bot(settings: Settings, adapters: Sequence[Adapter[Any]]) -> Asyn
         turns = Turns(
             parts.agent, platforms.thread, access.control, settings.turn_timeout, commands, copies, durations
         )
-        await parts.plugins.tried()
+        await parts.plugins.wait_for_start()
         note = partial(_note_hang, storage.redis_url, access.inbox)
         watchdog = Watchdog(settings.lease_seconds, lambda: access.inbox.under_way, note)
         page = next((each.page for each in platforms if isinstance(each, Http)), None)
@@ -104,7 +104,7 @@ async def open_bot(settings: Settings, adapters: Sequence[Adapter[Any]]) -> Asyn
             storage.lookup,
             access.approvals,
             turns,
-            examine,
+            check_health,
             watchdog,
             page,
         )
@@ -116,10 +116,10 @@ class _Storage:
 
     redis_url: str
     redis: Redis
-    fenced: FencedRedis
+    fenced_redis: FencedRedis
     process: str
     """Name of this process, the owner of its leases."""
-    shared: RedisCoordination
+    coordination: RedisCoordination
     lookup: Lookup
     files: FileStore
     keys: KeyValueStore
@@ -157,13 +157,13 @@ class _Access:
     """Inbox, access control and approvals."""
 
     control: AccessControl
-    people: Accounts
+    account_links: AccountLinks
     inbox: Inbox
     approvals: Approvals
 
 
 def _build_access(settings: Settings, storage: _Storage) -> _Access:
-    requests, people = RequestStore(storage.redis), Accounts(storage.redis)
+    requests, account_links = RequestStore(storage.redis), AccountLinks(storage.redis)
     inbox = Inbox(
         storage.redis,
         name=storage.process,
@@ -176,10 +176,10 @@ def _build_access(settings: Settings, storage: _Storage) -> _Access:
         settings.who_approves,
         settings.approval_hours,
         settings.approval_four_eyes,
-        people.authors,
+        account_links.authors,
         partial(is_current, storage.redis),
     )
-    return _Access(build_access_control(settings, storage.redis), people, inbox, approvals)
+    return _Access(build_access_control(settings, storage.redis), account_links, inbox, approvals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ class _AgentParts:
     agent: Agent
     model: Model
     plugins: Plugins
-    recall: LongTermMemory
+    long_term_memory: LongTermMemory
 
 
 @asynccontextmanager
@@ -197,18 +197,18 @@ async def _open_agent(
     settings: Settings, storage: _Storage, access: _Access, platforms: Platforms
 ) -> AsyncIterator[_AgentParts]:
     async with AsyncExitStack() as stack:
-        recall = LongTermMemory(
-            storage.fenced,
+        long_term_memory = LongTermMemory(
+            storage.fenced_redis,
             await stack.enter_async_context(_embeddings(settings)),
-            access.people,
+            access.account_links,
             platforms.audience,
             fact_days=settings.memory_ttl_days,
             turn_days=settings.thread_ttl_days,
         )
         if settings.enable_memory:
-            await stack.enter_async_context(recall.embedding())
+            await stack.enter_async_context(long_term_memory.embed_in_background())
         wanted = settings.plugins if "worker" in settings.bot_roles else None
-        memory = recall if settings.enable_memory else None
+        memory = long_term_memory if settings.enable_memory else None
         own = toolset(storage.database, memory, keep=storage.files.keep, writer=storage.writer)
         plugins = await stack.enter_async_context(open_plugins(wanted, storage.redis, own))
         model = await stack.enter_async_context(_model(settings, plugins.toolbox))
@@ -218,36 +218,36 @@ async def _open_agent(
         )
         agent = await stack.enter_async_context(
             open_agent(
-                storage.fenced,
+                storage.fenced_redis,
                 model,
                 plugins.toolbox,
                 access.approvals,
-                writer=recall,
-                attachments=Reader(platforms, storage.files, limits, sees_pictures=has_sight),
+                writer=long_term_memory,
+                attachments=AttachmentReader(platforms, storage.files, limits, sees_pictures=has_sight),
                 pictures=storage.files if has_sight else None,
                 max_iterations=settings.max_iterations,
                 history_tokens=settings.history_tokens,
                 ttl_days=settings.thread_ttl_days,
                 has_memory=settings.enable_memory,
                 meter=access.control.budget,
-                is_limited=access.control.allow_list.is_limited,
+                is_restricted=access.control.allow_list.is_restricted,
             )
         )
-        yield _AgentParts(agent, model, plugins, recall)
+        yield _AgentParts(agent, model, plugins, long_term_memory)
 
 
 def _build_personal_data(
     settings: Settings, storage: _Storage, access: _Access, parts: _AgentParts
 ) -> PersonalData:
-    owners, erasure = parts.recall.owners, Erasure(storage.redis, access.inbox)
+    owners, erasure = parts.long_term_memory.owners, Erasure(storage.redis, access.inbox)
     threads = ThreadData(parts.agent, owners, erasure)
     sources: list[PersonalDataSource] = [threads, owners, erasure, access.approvals]
     if access.control.budget:
         sources.append(access.control.budget)
-    return PersonalData(owners, access.people, sources, is_on=settings.enable_memory)
+    return PersonalData(owners, access.account_links, sources, is_on=settings.enable_memory)
 
 
-def _build_examination(
+def _build_health_checks(
     settings: Settings,
     storage: _Storage,
     access: _Access,
@@ -263,7 +263,7 @@ def _build_examination(
         others.append(access.approvals)
     if parts.plugins:
         others.append(parts.plugins)
-    return HealthChecks(services, platforms.listening, others)
+    return HealthChecks(services, platforms.listeners, others)
 
 
 async def _redis_url(stack: AsyncExitStack, settings: Settings) -> str:
@@ -285,7 +285,7 @@ async def _writer(
     if settings.sql_writes == "off":
         return None
     dsn = secret_value(settings.database_write_url) or (
-        database_url if settings.database_url else for_writing(database_url)
+        database_url if settings.database_url else writer_dsn(database_url)
     )
     refuses_powers = _role_policy(settings) == "refuse"
     return await stack.enter_async_context(
@@ -359,7 +359,7 @@ async def serve(settings: Settings, adapters: Sequence[Adapter[Any]]) -> None:
                 checks.create_task(bot.warn())
                 checks.create_task(_check_model(settings))
             is_ready = True
-            watching.enter_context(bot.watchdog.watching())
+            watching.enter_context(bot.watchdog.watch())
             await bot.run(stop, began)
     except asyncio.CancelledError:
         if is_ready or not stop.is_set():
@@ -396,4 +396,4 @@ async def operate(settings: Settings, action: str, entry: str) -> str:
             case "drop":
                 return await admin.drop(redis, entry)
             case _:
-                return await admin.listing(redis)
+                return await admin.list_messages(redis)

@@ -86,19 +86,19 @@ def main(arguments: Sequence[str] | None = None, platforms: Sequence[Adapter[Any
         return 1
 
 
-def _run(parsed: argparse.Namespace, settings: Settings, platforms: Sequence[Adapter[Any]]) -> int:
+def _run(arguments: argparse.Namespace, settings: Settings, platforms: Sequence[Adapter[Any]]) -> int:
     _hide_memory()
-    if parsed.command == "run":
+    if arguments.command == "run":
         log.info("starting", extra={"version": __version__})
         for each in unknown_names(SETTINGS):
             what = {"variable": each.name, "source": each.source, "hint": each.hint}
             log.warning("unknown setting", extra=what)
     from bot import composition  # takes seconds: by now the settings are known to be right
 
-    if parsed.command == "run":
+    if arguments.command == "run":
         asyncio.run(composition.serve(settings, platforms))
     else:
-        print(asyncio.run(composition.operate(settings, parsed.action, parsed.entry)))  # noqa: T201 - its output
+        print(asyncio.run(composition.operate(settings, arguments.action, arguments.entry)))  # noqa: T201 - its output
     return 0
 
 

@@ -16,6 +16,7 @@ from bot.chat import (
     Agent,
     AnswerError,
     Approval,
+    ApprovalDisplay,
     File,
     Halt,
     Harmless,
@@ -29,7 +30,6 @@ from bot.chat import (
     PlatformError,
     Receipt,
     Refuse,
-    Showing,
     StorageDown,
     Text,
     Thread,
@@ -43,7 +43,7 @@ from bot.chat.texts import too_long, turn_failed
 log = logging.getLogger(__name__)
 
 
-class TypedCommands(Protocol):
+class TextCommands(Protocol):
     """Commands that users type as messages."""
 
     async def answer(self, message: Message) -> str | None:
@@ -89,11 +89,11 @@ class Turns:
     thread: Callable[[ThreadId], Thread]
     admission: Admission
     limit: float
-    commands: TypedCommands | None = None
-    showing: Showing | None = None
+    commands: TextCommands | None = None
+    approval_display: ApprovalDisplay | None = None
     durations: Durations = field(default_factory=Durations)
 
-    async def take(self, turn: Turn, receipt: Receipt, halt: Halt) -> None:
+    async def run(self, turn: Turn, receipt: Receipt, halt: Halt) -> None:
         """Answer one turn completely; it ends at once if `halt` is done.
 
         Raises the errors after which the turn is repeated or belongs to another process: `PlatformError`,
@@ -103,7 +103,7 @@ class Turns:
         began = time.monotonic()
         earlier = {"failures": turn.failures, "crashes": turn.crashes, "hangs": turn.hangs}
         log.info("turn started", extra={"attempt": turn.attempt, "messages": len(turn.messages), **earlier})
-        received = await self._received(turn, receipt)
+        received = await self._admissions(turn, receipt)
         ignored = [each for each in received.values() if isinstance(each, Ignore)]
         if len(ignored) == len(turn.messages):
             log.info("turn ignored")
@@ -123,26 +123,26 @@ class Turns:
             return
         said: list[Part] = []
         if receipt.state.get("ending"):
-            said = [_unpacked(each) for each in receipt.state.get("said", ())]
+            said = [_unpack(each) for each in receipt.state.get("said", ())]
             for part in said:
                 yield part
-            async for shown in self._shown_elsewhere(said, receipt):
+            async for shown in self._show_elsewhere(said, receipt):
                 yield shown
         else:
             if turn.decision and halt.done():  # a decision is always carried out: stops are for answers
                 halt = asyncio.get_running_loop().create_future()
             problem = _Problem()
-            async with aclosing(_harmless(self._answered(asked, halt, problem))) as parts:
+            async with aclosing(_harmless(self._answer_parts(asked, halt, problem))) as parts:
                 async for part in parts:
                     said.append(part)
                     yield part
-            async for shown in self._shown_elsewhere(said, receipt):
+            async for shown in self._show_elsewhere(said, receipt):
                 yield shown
             if not problem.words:
                 return
             # stored before `conclude`: a repeated agent would take the concluded turn for its own answer
             status = {"ending_status": problem.status} if problem.status else {}
-            await receipt.save(ending=problem.words, **status, said=[_packed(part) for part in _joined(said)])
+            await receipt.save(ending=problem.words, **status, said=[_pack(part) for part in _join(said)])
         ending: str = receipt.state["ending"]
         # idempotent, so it may run again after a crash
         outcome = await self.agent.conclude(asked, _answer(said, ending))
@@ -150,19 +150,19 @@ class Turns:
             yield Notice(outcome)
         yield Notice(ending, receipt.state.get("ending_status"))
 
-    async def _shown_elsewhere(self, said: Iterable[Part], receipt: Receipt) -> AsyncIterator[Notice]:
+    async def _show_elsewhere(self, parts: Iterable[Part], receipt: Receipt) -> AsyncIterator[Notice]:
         """Show the answer's requests to approvers elsewhere, and update those that were decided.
 
         This comes after the answer, because the time limit of the answer could interrupt it.
         """
-        for approval in [each for each in said if isinstance(each, Approval) and self.showing]:
-            assert self.showing
+        for approval in [each for each in parts if isinstance(each, Approval) and self.approval_display]:
+            assert self.approval_display
             if approval.state != "asked":
-                await self.showing.settle(approval, receipt)
-            elif words := await self.showing.show(approval, receipt):
+                await self.approval_display.settle(approval, receipt)
+            elif words := await self.approval_display.show(approval, receipt):
                 yield Notice(words)
 
-    async def _received(self, turn: Turn, receipt: Receipt) -> dict[str, Notice | Ignore]:
+    async def _admissions(self, turn: Turn, receipt: Receipt) -> dict[str, Notice | Ignore]:
         """Return the messages that the agent does not answer, by id, the same on every attempt.
 
         The receipt stores a text for each of them, empty for an ignored one. Messages are not checked again
@@ -195,7 +195,7 @@ class Turns:
                 answer = await self.commands.answer(message)
                 return Notice(answer) if answer is not None else None
 
-    async def _answered(self, turn: Turn, halt: Halt, problem: "_Problem") -> AsyncGenerator[Part]:
+    async def _answer_parts(self, turn: Turn, halt: Halt, problem: "_Problem") -> AsyncGenerator[Part]:
         """Yield the agent's parts; set `problem` if something ends them early."""
         try:
             async with _until(halt, self.limit), aclosing(_generator(self.agent.answer(turn))) as parts:
@@ -206,7 +206,7 @@ class Turns:
         except AnswerError as error:
             log.warning("no answer", extra={"error": str(error)})
             problem.words, problem.status = harmless(str(error)), error.status
-        except _Halted:
+        except _HaltSignal:
             if halt.done():
                 problem.words = halt.result()
             else:
@@ -225,20 +225,20 @@ class _Problem:
     status: int | None = None
 
 
-class _Halted(Exception):
+class _HaltSignal(Exception):
     """Signal that the turn has to end now."""
 
 
 @asynccontextmanager
 async def _until(halt: Halt, seconds: float) -> AsyncIterator[None]:
-    """Run the body until `halt` is done or `seconds` have passed; then cancel it and raise `_Halted`.
+    """Run the body until `halt` is done or `seconds` have passed; then cancel it and raise `_HaltSignal`.
 
     A `TimeoutError` of the body passes through. The task that entered is cancelled, so the parts must be read
     in one task that does nothing else.
     """
     loop = asyncio.get_running_loop()
     if halt.done():
-        raise _Halted
+        raise _HaltSignal
     limit = asyncio.timeout(seconds)
     has_ended = False
 
@@ -256,29 +256,29 @@ async def _until(halt: Halt, seconds: float) -> AsyncIterator[None]:
                 halt.remove_done_callback(end)
     except TimeoutError:
         if limit.expired():
-            raise _Halted from None
+            raise _HaltSignal from None
         raise
 
 
 _KINDS: dict[str, type[Part]] = {kind.__name__: kind for kind in (Text, ToolStep, Approval, Notice, File)}
 
 
-def _packed(part: Part) -> Json:
+def _pack(part: Part) -> Json:
     return [type(part).__name__, asdict(part)]
 
 
-def _unpacked(stored: Json) -> Part:
+def _unpack(stored: Json) -> Part:
     kind, fields = stored
     return Approval.from_json(fields) if kind == Approval.__name__ else _KINDS[kind](**fields)
 
 
-def _answer(said: Iterable[Part], ending: str) -> str:
+def _answer(parts: Iterable[Part], ending: str) -> str:
     """Return the text of the whole answer, as the memory stores it."""
-    texts = [part.text for part in said if isinstance(part, Text)]
+    texts = [part.text for part in parts if isinstance(part, Text)]
     return "".join([*texts, "\n\n", ending]).strip()
 
 
-def _joined(parts: Iterable[Part]) -> Iterator[Part]:
+def _join(parts: Iterable[Part]) -> Iterator[Part]:
     """Yield the parts, with consecutive texts joined."""
     for is_text, group in groupby(parts, lambda part: isinstance(part, Text)):
         if is_text:
@@ -292,7 +292,7 @@ async def _harmless(parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
     text = Harmless()
     async with aclosing(parts):
         async for part in parts:
-            shown = text.take(part.text) if isinstance(part, Text) else text.rest()
+            shown = text.feed(part.text) if isinstance(part, Text) else text.rest()
             if shown:
                 yield Text(shown)
             match part:

@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 
 from bot.agent import prompts, texts
 from bot.agent.history import MOST_MESSAGES
-from bot.agent.resume import repeated_course
-from bot.agent.spotlighting import marked
+from bot.agent.resume import plan_repetition
+from bot.agent.spotlighting import mark
 from bot.chat import AnswerError, Notice, Text, ToolStep, Turn
 from bot.memory import account_of
 from tests.servers.model import ModelServer, Script
@@ -75,10 +75,10 @@ async def test_person_is_forgotten_in_a_shared_thread_with_its_summary(
             await text_of(agent, by("ann", f"annmark {number} " + "word " * 60))
             await text_of(agent, by("bob", f"bobmark {number} " + "word " * 60))
         thread = str(a_turn("x").thread)
-        assert any("annmark" in text for text in await agent.said_by(thread, frozenset({ann})))
+        assert any("annmark" in text for text in await agent.texts_by(thread, frozenset({ann})))
         await agent.forget(thread, frozenset({ann}), wholly=False)
-        assert await agent.said_by(thread, frozenset({ann})) == []
-        assert any("bobmark" in text for text in await agent.said_by(thread, frozenset({bob})))
+        assert await agent.texts_by(thread, frozenset({ann})) == []
+        assert any("bobmark" in text for text in await agent.texts_by(thread, frozenset({bob})))
         stored = [await redis.execute_command("JSON.GET", key) for key in await redis.keys("checkpoint:*")]  # type: ignore[no-untyped-call]  # as redis-py has it
         assert stored
         assert "annmark" not in str(stored)
@@ -107,7 +107,7 @@ async def test_tools_run_in_parallel_and_are_shown(redis: Redis, model: ModelSer
     assert [step.state for step in steps].count("finished") == 2
     assert _ids(steps, "started") == _ids(steps, "finished")
     results = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool"]
-    assert results == [marked("sql_query", f"| rows of select {number} |") for number in (1, 2)]
+    assert results == [mark("sql_query", f"| rows of select {number} |") for number in (1, 2)]
     assert parts[-1] == Text(" done.")
 
 
@@ -129,7 +129,7 @@ async def test_tool_errors_go_back_to_the_model(redis: Redis, model: ModelServer
     wrong, bug, arguments, unknown = (
         each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool"
     )
-    assert wrong == marked("sql_query", 'syntax error at or near "wrong"')
+    assert wrong == mark("sql_query", 'syntax error at or near "wrong"')
     assert "RuntimeError" not in bug
     assert "query" in arguments
     assert "sql_query" in unknown
@@ -285,7 +285,7 @@ async def test_next_turn_repairs_a_dangling_tool_call(redis: Redis, model: Model
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert await text_of(agent, a_turn("something else")) == "Moving on."
-    assert marked("hang", prompts.UNFINISHED_TOOL) in [
+    assert mark("hang", prompts.UNFINISHED_TOOL) in [
         each["content"] for each in model.requests[-1]["messages"]
     ]
 
@@ -458,7 +458,7 @@ async def test_calls_get_ids_of_our_own(redis: Redis, model: ModelServer) -> Non
     ids = {part.id for part in parts if isinstance(part, ToolStep)}
     assert len(ids) == 2
     results = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool"]
-    assert results == [marked("sql_query", f"| rows of select {number} |") for number in (1, 2)]
+    assert results == [mark("sql_query", f"| rows of select {number} |") for number in (1, 2)]
 
 
 async def test_what_a_service_wants_back_is_remembered(redis: Redis, model: ModelServer) -> None:
@@ -482,8 +482,8 @@ def test_a_question_in_the_memory_that_nothing_is_left_to_answer_is_asked_again(
         return StateSnapshot({"messages": list(messages)}, (), {}, None, None, None, (), ())
 
     question = HumanMessage("how much is it?", id="q")
-    assert repeated_course(state(question), "q", []) is None
-    answered = repeated_course(state(question, AIMessage("42", id="a")), "q", [])
+    assert plan_repetition(state(question), "q", []) is None
+    answered = plan_repetition(state(question, AIMessage("42", id="a")), "q", [])
     assert answered
     assert answered.is_over
     assert answered.earlier == [Text("42")]

@@ -9,8 +9,8 @@ from langchain_core.tools import BaseTool, tool
 from redis.asyncio import Redis
 
 from bot.agent import parts
-from bot.agent.spotlighting import unmarked
-from bot.chat import Attachment, Enclosed, File, Json, Message, Notice, Part, Text, ToolStep, Turn
+from bot.agent.spotlighting import unmark
+from bot.chat import Attachment, AttachmentContent, File, Json, Message, Notice, Part, Text, ToolStep, Turn
 from bot.storage.files import FileStore
 from bot.tools import artifact_of, files_of
 from tests.servers.model import ModelServer, Script
@@ -48,7 +48,7 @@ async def test_a_tools_file_comes_after_its_step_and_the_model_sees_only_the_wor
     assert [type(part) for part in shown] == [ToolStep, ToolStep, File, Text]
     assert files(shown) == [picture]
     [result] = [each for each in model.requests[-1]["messages"] if each["role"] == "tool"]
-    assert unmarked(result["content"]) == "Drawn: Sales"
+    assert unmark(result["content"]) == "Drawn: Sales"
 
 
 async def test_a_file_that_two_calls_make_is_shown_once(
@@ -89,16 +89,16 @@ def test_an_artifact_that_is_something_else_is_no_file(artifact: object) -> None
     assert not files(list(parts.replay([call, result], {})))
 
 
-class Attached:
+class FixedAttachments:
     """Implements `bot.chat.Attachments`: notes the messages that it reads."""
 
     def __init__(self, picture: File) -> None:
         self.messages: list[str] = []
         self._picture = picture
 
-    async def read(self, message: Message) -> Enclosed:
+    async def read(self, message: Message) -> AttachmentContent:
         self.messages.append(message.id)
-        return Enclosed(
+        return AttachmentContent(
             text="[File notes.txt] 4711", pictures=(self._picture,), problems=("I could not read b.zip.",)
         )
 
@@ -112,7 +112,7 @@ def with_files(text: str, attempt: int = 1) -> Turn:
 async def test_files_are_read_once_and_their_problems_said_in_every_attempt(
     redis: Redis, model: ModelServer, picture: File
 ) -> None:
-    attached = Attached(picture)
+    attached = FixedAttachments(picture)
     async with an_agent(redis, model, attachments=attached, pictures=FileStore(redis)) as agent:
         first = await parts_of(agent, with_files("what is it?"))
         again = await parts_of(agent, with_files("what is it?", attempt=2))
@@ -125,7 +125,7 @@ async def test_files_are_read_once_and_their_problems_said_in_every_attempt(
 async def test_a_picture_that_is_no_longer_kept_is_left_out(
     redis: Redis, model: ModelServer, picture: File
 ) -> None:
-    attached = Attached(replace(picture, id="0" * 32))
+    attached = FixedAttachments(replace(picture, id="0" * 32))
     async with an_agent(redis, model, attachments=attached, pictures=FileStore(redis)) as agent:
         assert "4711" in str(await parts_of(agent, with_files("what is it?")))
 
@@ -133,7 +133,7 @@ async def test_a_picture_that_is_no_longer_kept_is_left_out(
 async def test_a_turn_that_is_ended_early_keeps_what_was_read(
     redis: Redis, model: ModelServer, picture: File
 ) -> None:
-    async with an_agent(redis, model, attachments=Attached(picture)) as agent:
+    async with an_agent(redis, model, attachments=FixedAttachments(picture)) as agent:
         async with aclosing(agent.answer(with_files("what is it?"))) as answer:  # type: ignore[type-var] # a generator
             async for part in answer:
                 if isinstance(part, Text):

@@ -255,7 +255,7 @@ def test_a_turn_with_an_external_person_is_limited(
     """Whoever else takes part in it."""
     asked = tuple(replace(a_message(), id=f"{n}", **who) for n, who in enumerate(messages))
     turn = Turn(id="0", thread=asked[0].thread, messages=asked)
-    assert AllowList(external=external).is_limited(turn) == expected
+    assert AllowList(external=external).is_restricted(turn) == expected
 
 
 async def test_bots_are_bound_to_the_places() -> None:

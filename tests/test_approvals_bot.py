@@ -19,13 +19,13 @@ from tests.support.approvals import (
     TAKE,
     TAKEN,
     UNTOUCHED,
-    asked_message,
     buttons_of,
     command_in,
     request_in,
-    told_of_tools,
+    request_message,
+    tool_results,
 )
-from tests.support.bot import running
+from tests.support.bot import run_bot
 from tests.support.http_caller import Caller
 from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.table import Shelf
@@ -51,7 +51,7 @@ async def test_nothing_is_changed_before_a_person_approves_and_then_it_is_once(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer
 ) -> None:
     """Over HTTP: the statement and its effect are shown, approval runs it, the model says what came of it."""
-    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+    async with run_bot(**settings) as bot, aiohttp.ClientSession() as session:
         caller = Caller(bot, session)
         model.script(ASK, "Done.")
         asked = await caller.ask("take one of each")
@@ -65,7 +65,7 @@ async def test_nothing_is_changed_before_a_person_approves_and_then_it_is_once(
         assert TAKE in told
         assert "http:api" not in asked + told
         assert await shelf.stock() == TAKEN
-        assert told_of_tools(model) == ["A person approved this, and it was done: 2 rows."]
+        assert tool_results(model) == ["A person approved this, and it was done: 2 rows."]
         (entry,) = await shelf.ledger()
         assert (entry["request"], entry["rows"], entry["approved_by"]) == (request, 2, "http:api")
         assert "Done." in (await caller.decide(request, approve=False))[1]  # too late: told what was decided
@@ -79,7 +79,7 @@ async def test_a_rejection_is_told_to_the_model_with_its_reason(
 
     In another thread than the one that shows it, once the request has been shown there.
     """
-    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+    async with run_bot(**settings) as bot, aiohttp.ClientSession() as session:
         caller = Caller(bot, session)
         model.script(ASK, "Then I leave it.")
         request = request_in(await caller.ask("take one of each"))
@@ -91,7 +91,7 @@ async def test_a_rejection_is_told_to_the_model_with_its_reason(
         assert TAKE in rejected
         status, told = await caller.decide(request, approve=True)
         assert (status, told.endswith("Then I leave it.")) == (200, True)
-        assert "The reason: stocktaking today" in told_of_tools(model)[0]
+        assert "The reason: stocktaking today" in tool_results(model)[0]
         assert await shelf.stock() == UNTOUCHED
         assert await shelf.ledger() == []
 
@@ -100,7 +100,7 @@ async def test_over_http_what_is_no_clear_approval_is_read_back(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer
 ) -> None:
     """In the thread that asks, as on the page; clear words then decide, decorated as they may be."""
-    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+    async with run_bot(**settings) as bot, aiohttp.ClientSession() as session:
         caller = Caller(bot, session)
         model.script(ASK, "Done.")
         request = request_in(await caller.ask("take one of each"))
@@ -119,7 +119,7 @@ async def test_what_was_done_is_told_also_when_the_model_fails_afterwards(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer, thread: str
 ) -> None:
     """Else a person would ask for it again. The memory knows it, too."""
-    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+    async with run_bot(**settings) as bot, aiohttp.ClientSession() as session:
         caller = Caller(bot, session)
         model.script(ASK, Script(status=400))
         request = request_in(await caller.ask("take one of each"))
@@ -139,7 +139,7 @@ async def test_a_stop_while_it_is_carried_out_does_not_hide_that_it_was(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer
 ) -> None:
     """The change waits for a lock when the stop comes; it is made, and everybody is told so."""
-    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+    async with run_bot(**settings) as bot, aiohttp.ClientSession() as session:
         caller = Caller(bot, session)
         model.script(ASK)
         request = request_in(await caller.ask("take one of each"))
@@ -162,13 +162,13 @@ async def test_what_stands_beside_a_change_is_not_lost(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer
 ) -> None:
     """It is refused, so that the model calls it again, rather than wait with the request or vanish."""
-    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+    async with run_bot(**settings) as bot, aiohttp.ClientSession() as session:
         caller = Caller(bot, session)
         both = [("sql_execute", {"statement": TAKE}), ("sql_query", {"query": "SELECT 1"})]
         model.script(Script(tool_calls=both), "Done.")
         request = request_in(await caller.ask("take one of each"))
         await caller.decide(request, approve=True)
-        told = "\n".join(told_of_tools(model))
+        told = "\n".join(tool_results(model))
         assert "A person approved this, and it was done" in told
         assert "Make this call on its own" in told
 
@@ -177,15 +177,15 @@ async def test_the_conversation_goes_on_while_a_request_waits(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer
 ) -> None:
     """The model knows that it waits; the approval still counts, and its result comes at the end."""
-    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+    async with run_bot(**settings) as bot, aiohttp.ClientSession() as session:
         caller = Caller(bot, session)
         model.script(ASK, "It is sunny.", "Both are done.")
         request = request_in(await caller.ask("take one of each"))
         assert await caller.ask("and the weather?") == "It is sunny."
-        (waiting,) = told_of_tools(model)
+        (waiting,) = tool_results(model)
         assert "has been requested" in waiting
         assert (await caller.decide(request, approve=True))[1].endswith("Both are done.")
-        assert told_of_tools(model)[-1] == "A person approved this, and it was done: 2 rows."
+        assert tool_results(model)[-1] == "A person approved this, and it was done: 2 rows."
         assert "has been requested" not in str(model.requests[-1]["messages"])  # it is decided
         assert await shelf.stock() == TAKEN
 
@@ -194,7 +194,7 @@ async def test_an_approval_is_for_one_request_only(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer
 ) -> None:
     """The next one in the same thread waits for a decision of its own."""
-    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+    async with run_bot(**settings) as bot, aiohttp.ClientSession() as session:
         caller = Caller(bot, session)
         again = Script(tool_calls=[("sql_execute", {"statement": "DELETE FROM shelf WHERE id = 3"})])
         model.script(ASK, again, "Good.")
@@ -210,13 +210,13 @@ async def test_what_changed_since_it_was_asked_is_not_done(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer
 ) -> None:
     """A person approved two rows; one is gone meanwhile."""
-    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+    async with run_bot(**settings) as bot, aiohttp.ClientSession() as session:
         caller = Caller(bot, session)
         model.script(ASK, "Shall I look again?")
         request = request_in(await caller.ask("take one of each"))
         await shelf.owner.execute("DELETE FROM shelf WHERE id = 2")
         await caller.decide(request, approve=True)
-        assert "would now change 1 row, not 2" in told_of_tools(model)[0]
+        assert "would now change 1 row, not 2" in tool_results(model)[0]
         assert await shelf.stock() == {"apples": 10, "plums": 30}
         assert await shelf.ledger() == []
 
@@ -226,15 +226,15 @@ async def test_a_request_that_nobody_decides_expires(
 ) -> None:
     """The buttons go, the model is told, and who presses later changes nothing."""
     often = Intervals(expire=0.1)
-    async with running(PLATFORMS, often, **settings, **of_slack(slack), approval_hours=0.5 / 3600):
-        await slack.connected()
+    async with run_bot(PLATFORMS, often, **settings, **of_slack(slack), approval_hours=0.5 / 3600):
+        await slack.wait_for_connections()
         model.script(ASK, "Nobody was there.")
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")
-        asked = await asked_message(slack, ts)
+        asked = await request_message(slack, ts)
         await wait_until(lambda: "Nobody was there." in slack.transcript(GENERAL, ts), "told")
         assert "Nobody decided this in time" in str(asked.blocks)
         assert not buttons_of(asked)
-        assert "Nobody approved this in time" in told_of_tools(model)[0]
+        assert "Nobody approved this in time" in tool_results(model)[0]
         assert await shelf.stock() == UNTOUCHED
 
 
@@ -242,11 +242,11 @@ async def test_a_press_on_slack_decides_and_the_message_says_who_did(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack
 ) -> None:
     """Eve may not; Bob may. The statement is shown as it is, and the buttons are gone afterwards."""
-    async with running(**settings, **of_slack(slack)):
-        await slack.connected()
+    async with run_bot(**settings, **of_slack(slack)):
+        await slack.wait_for_connections()
         model.script(ASK, "Done.")
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")
-        asked = await asked_message(slack, ts)
+        asked = await request_message(slack, ts)
         assert TAKE in str(asked.blocks)
         assert f"<@{BOB}>" in str(asked.blocks)
         await slack.press(EVE, GENERAL, asked.ts, "approve")
@@ -267,8 +267,8 @@ async def test_a_press_on_discord_decides_and_the_message_says_who_did(
     """The approver is notified, whoever else presses is told why not, and the buttons go."""
     bob = discord.bob
     settings |= {"approvers": f"discord:{bob.id}"}
-    async with running(**settings, **of_discord(discord)):
-        await discord.connected()
+    async with run_bot(**settings, **of_discord(discord)):
+        await discord.wait_for_connections()
         model.script(ASK, "Done.")
         question = await discord.say(discord.alice, discord.general, f"{discord.mention} take one of each")
         thread = await discord.thread_of(question)
@@ -292,16 +292,16 @@ async def test_a_question_that_is_edited_takes_its_request_back(
 ) -> None:
     """The old wording can be approved no more; the new one is asked for."""
     plums = Script(tool_calls=[("sql_execute", {"statement": "DELETE FROM shelf WHERE id = 3"})])
-    async with running(**settings, **of_slack(slack)):
-        await slack.connected()
+    async with run_bot(**settings, **of_slack(slack)):
+        await slack.wait_for_connections()
         model.script(ASK, plums, "As you wish.")
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")
-        asked = await asked_message(slack, ts)
+        asked = await request_message(slack, ts)
         slack.edit(GENERAL, ts, f"{slack.mention} remove the plums")
         await wait_until(lambda: not buttons_of(asked), "the first request is taken back")
         assert f"Rejected by <@{ALICE}>: the question was edited" in str(asked.blocks)
         await wait_until(lambda: "As you wish." in slack.transcript(GENERAL, ts), "the model is told")
-        second = await asked_message(slack, ts)
+        second = await request_message(slack, ts)
         assert "DELETE FROM shelf WHERE id = 3" in str(second.blocks)
         assert await shelf.stock() == UNTOUCHED
 
@@ -312,8 +312,8 @@ async def test_what_is_asked_for_after_its_question_was_edited_is_taken_back(
     """Fault: an edit while the answer is under way left a request of the old wording to be approved."""
     gate = asyncio.Event()
     late = Script(tool_calls=[("sql_execute", {"statement": TAKE})], gate=gate)
-    async with running(**settings, **of_slack(slack)):
-        await slack.connected()
+    async with run_bot(**settings, **of_slack(slack)):
+        await slack.wait_for_connections()
         model.script(late, "I leave it.", "It was taken back.")
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")
         await wait_until(lambda: len(model.requests) == 1, "the answer is under way")
@@ -330,7 +330,7 @@ async def test_what_is_asked_for_after_its_question_was_edited_is_taken_back(
 
 
 async def _waits(redis: Redis, text: str) -> bool:
-    return any(each.text == text for each in await queries.waiting(redis))
+    return any(each.text == text for each in await queries.unanswered_messages(redis))
 
 
 async def test_two_people_on_two_platforms_make_one_decision(
@@ -338,11 +338,11 @@ async def test_two_people_on_two_platforms_make_one_decision(
 ) -> None:
     """Bob approves on Slack, and at the same moment bob rejects on Discord, by its name."""
     settings |= {"approvers": f"slack:{BOB},discord:{discord.bob.id}"}
-    async with running(**settings, **of_slack(slack), **of_discord(discord)):
-        await asyncio.gather(slack.connected(), discord.connected())
+    async with run_bot(**settings, **of_slack(slack), **of_discord(discord)):
+        await asyncio.gather(slack.wait_for_connections(), discord.wait_for_connections())
         model.script(ASK, "That is settled.")
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")
-        asked = await asked_message(slack, ts)
+        asked = await request_message(slack, ts)
         request = request_in(str(asked.blocks))
         direct = discord.dm(discord.bob)
         await discord.say(discord.bob, direct, f"reject {request}")
@@ -366,11 +366,11 @@ async def test_four_eyes_see_more_than_two(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack
 ) -> None:
     """An approver who asked cannot approve their own request; another one can."""
-    async with running(**settings, **of_slack(slack), approval_four_eyes=True):
-        await slack.connected()
+    async with run_bot(**settings, **of_slack(slack), approval_four_eyes=True):
+        await slack.wait_for_connections()
         model.script(ASK, "Done.")
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")
-        asked = await asked_message(slack, ts)
+        asked = await request_message(slack, ts)
         assert f"<@{ALICE}>" not in str([each for each in asked.blocks if each["type"] == "context"])
         await slack.press(ALICE, GENERAL, asked.ts, "approve")
         await wait_until(lambda: bool(slack.ephemerals), "told")
@@ -386,13 +386,13 @@ async def test_a_request_outlives_the_process(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack, how: str
 ) -> None:
     """Asked by one process, decided when another one runs: by its button, or in words elsewhere."""
-    async with running(**settings, **of_slack(slack)):
-        await slack.connected()
+    async with run_bot(**settings, **of_slack(slack)):
+        await slack.wait_for_connections()
         model.script(ASK)
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")
-        asked = await asked_message(slack, ts)
-    async with running(**settings, **of_slack(slack)):
-        await slack.connected()
+        asked = await request_message(slack, ts)
+    async with run_bot(**settings, **of_slack(slack)):
+        await slack.wait_for_connections()
         model.script("Done.")
         if how == "pressed":
             await slack.press(BOB, GENERAL, asked.ts, "approve")
@@ -414,8 +414,8 @@ async def test_without_sql_writes_there_is_no_such_tool(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer
 ) -> None:
     """It is off unless it is switched on."""
-    async with running(**of_nobody(settings)) as bot, aiohttp.ClientSession() as session:
+    async with run_bot(**of_nobody(settings)) as bot, aiohttp.ClientSession() as session:
         model.script(ASK, "I cannot.")
         assert await Caller(bot, session).ask("take one of each") == "I cannot."
-        assert "There is no tool 'sql_execute'" in told_of_tools(model)[0]
+        assert "There is no tool 'sql_execute'" in tool_results(model)[0]
         assert await shelf.stock() == UNTOUCHED

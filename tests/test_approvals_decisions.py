@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.access.approvals import Moderators
-from bot.chat import Decision, Message, Turn, Writer
+from bot.chat import Author, Decision, Message, Turn
 from bot.inbox.inbox import as_message
 from tests.support.approval_requests import (
     ADA,
@@ -20,10 +20,10 @@ from tests.support.approval_requests import (
     SHOWN,
     THREAD,
     TURN,
-    answered,
+    answer_to,
     approvals,
     decisions,
-    said,
+    message_by,
 )
 
 
@@ -152,10 +152,10 @@ async def test_a_request_of_another_version_keeps_no_other_from_being_decided_or
     await kept.ask(TURN, PROPOSAL)
     assert await Moderators(set(), kept.approvers, kept.requests).can_stop(BOB, str(THREAD))
     assert not (await kept.decide("aaaaaaaa", BOB, approve=True)).is_known
-    assert [each["id"] for each in (await kept.export([Writer(ADA, "T1")]))["requests"]] == [PROPOSAL.id]
+    assert [each["id"] for each in (await kept.export([Author(ADA, "T1")]))["requests"]] == [PROPOSAL.id]
     await kept.withdraw(TURN.id, "the question was deleted")
     assert [each.verdict for each in await decisions(redis)] == ["rejected"]
-    await kept.erase([Writer(ADA, "T1")])
+    await kept.erase([Author(ADA, "T1")])
     assert await kept.find(PROPOSAL.id) is None
 
 
@@ -200,7 +200,7 @@ async def test_who_may_not_see_a_request_does_not_learn_who_has_decided_it(
     unknown = await kept.decide("00000000", EVE, approve=True)
     decided = await kept.decide(PROPOSAL.id, EVE, approve=True)
     assert decided == replace(unknown, words=unknown.words.replace("00000000", PROPOSAL.id))
-    in_words = await answered(kept, said(f"approve {PROPOSAL.id}", by=EVE))
+    in_words = await answer_to(kept, message_by(f"approve {PROPOSAL.id}", by=EVE))
     assert in_words == decided.words
     for by in (ADA, BOB):
         assert SHOWN in (await kept.decide(PROPOSAL.id, by, approve=True)).words
@@ -232,11 +232,11 @@ async def test_what_somebody_has_asked_for_is_told_and_forgotten(redis: Redis) -
     await kept.ask(TURN, PROPOSAL)
     others = replace(TURN, id="another", messages=(replace(QUESTION, author=EVE),))
     await kept.ask(others, replace(PROPOSAL, id="aaaaaaaa"))
-    assert [each["id"] for each in (await kept.export([Writer(ADA, "T1")]))["requests"]] == [PROPOSAL.id]
-    await kept.erase([Writer(ADA, "T1")])
-    assert (await kept.export([Writer(ADA, "T1")]))["requests"] == []
+    assert [each["id"] for each in (await kept.export([Author(ADA, "T1")]))["requests"]] == [PROPOSAL.id]
+    await kept.erase([Author(ADA, "T1")])
+    assert (await kept.export([Author(ADA, "T1")]))["requests"] == []
     assert await kept.find(PROPOSAL.id) is None
-    assert [each["id"] for each in (await kept.export([Writer(EVE, "T1")]))["requests"]] == ["aaaaaaaa"]
+    assert [each["id"] for each in (await kept.export([Author(EVE, "T1")]))["requests"]] == ["aaaaaaaa"]
 
 
 async def test_nobody_knows_a_request_that_was_never_made(redis: Redis) -> None:

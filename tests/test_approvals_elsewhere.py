@@ -13,7 +13,7 @@ from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer
 from tests.servers.slack.service import ALICE, BOB, EVE, GENERAL, Slack
 from tests.support.approvals import ASK, TAKE, TAKEN, UNTOUCHED, buttons_of, command_in, request_in
-from tests.support.bot import running
+from tests.support.bot import run_bot
 from tests.support.http_caller import Caller
 from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.table import Shelf
@@ -52,8 +52,8 @@ async def test_a_request_in_a_direct_message_is_shown_to_the_approver_who_decide
 ) -> None:
     """Blind approval: Bob sees the statement, the effect and who asked; the result goes back to who asked."""
     hers, his = slack.dm(EVE), slack.dm(BOB)
-    async with running(**settings, **of_slack(slack)):
-        await slack.connected()
+    async with run_bot(**settings, **of_slack(slack)):
+        await slack.wait_for_connections()
         model.script(ASK, "Done.")
         ts = await slack.say(EVE, hers, "take one of each")
         shown = await card(slack, his)
@@ -81,8 +81,8 @@ async def test_a_fake_of_the_bot_gets_nothing_approved(
     It loses the id and the sign. Bob, who has the id anyway, is shown what it is, and has to say so again.
     """
     hers = slack.dm(EVE)
-    async with running(**settings, **of_slack(slack)):
-        await slack.connected()
+    async with run_bot(**settings, **of_slack(slack)):
+        await slack.wait_for_connections()
         model.script(ASK)
         await slack.say(EVE, hers, "take one of each")
         request = request_in(str((await card(slack, hers)).blocks))
@@ -95,13 +95,13 @@ async def test_a_fake_of_the_bot_gets_nothing_approved(
         assert request not in shown
         await slack.say(BOB, GENERAL, f"approve {request}", thread_ts=ts)
         await wait_until(lambda: TAKE in slack.transcript(GENERAL, ts), "the request is read back")
-        read_back = slack.bot_replies(GENERAL, ts)[-1].shown
+        read_back = slack.bot_replies(GENERAL, ts)[-1].visible_text
         assert f"{SIGN} **Change the database?** It would change 2 rows of shelf." in read_back
         assert "Nothing is decided yet" in read_back
         assert await shelf.stock() == UNTOUCHED
         await slack.say(BOB, GENERAL, command_in(read_back), thread_ts=ts)
         await wait_until(lambda: "Approved." in slack.transcript(GENERAL, ts), "decided")
-        await wait_until(lambda: any("Done." in each.shown for each in slack.messages(hers)), "done")
+        await wait_until(lambda: any("Done." in each.visible_text for each in slack.messages(hers)), "done")
         assert await shelf.stock() == TAKEN
 
 
@@ -110,8 +110,8 @@ async def test_words_below_a_copy_decide_at_once(
 ) -> None:
     """In the channel for approvals, too, where nobody has to mention the bot below its own request."""
     room = slack.add_channel("C0APPROVALS")
-    async with running(**settings, **of_slack(slack), approvals_channel=f"slack:{room}"):
-        await slack.connected()
+    async with run_bot(**settings, **of_slack(slack), approvals_channel=f"slack:{room}"):
+        await slack.wait_for_connections()
         model.script(ASK, "Done.")
         hers = slack.dm(EVE)
         ts = await slack.say(EVE, hers, "take one of each")
@@ -121,7 +121,7 @@ async def test_words_below_a_copy_decide_at_once(
         await slack.say(BOB, room, f"approve {request_in(str(shown.blocks))}.", thread_ts=shown.ts)
         await wait_until(lambda: "Done." in slack.transcript(hers, ts), "done")
         assert await shelf.stock() == TAKEN
-        (said,) = [each.shown for each in slack.bot_replies(room, shown.ts) if each.ts != shown.ts]
+        (said,) = [each.visible_text for each in slack.bot_replies(room, shown.ts) if each.ts != shown.ts]
         assert said.startswith("Approved.")
         assert TAKE in said
 
@@ -132,8 +132,8 @@ async def test_a_copy_that_slack_has_not_confirmed_is_shown_once(
 ) -> None:
     """Its connection breaks, before or after Slack has taken it."""
     hers, his = slack.dm(EVE), slack.dm(BOB)
-    async with running(**settings, **of_slack(slack)):
-        await slack.connected()
+    async with run_bot(**settings, **of_slack(slack)):
+        await slack.wait_for_connections()
         model.script(ASK, "Done.")
         fault = slack.fail("chat.postMessage", after_applying=applied)
         ts = await slack.say(EVE, hers, "take one of each")
@@ -151,8 +151,8 @@ async def test_who_asks_over_http_is_told_where_it_was_shown(
 ) -> None:
     """On another platform: the approver is on Slack, the answer goes back to HTTP."""
     his = slack.dm(BOB)
-    async with running(**settings, **of_slack(slack)) as bot, aiohttp.ClientSession() as session:
-        await slack.connected()
+    async with run_bot(**settings, **of_slack(slack)) as bot, aiohttp.ClientSession() as session:
+        await slack.wait_for_connections()
         caller = Caller(bot, session)
         model.script(ASK, "Done.")
         asked = await caller.ask("take one of each")
@@ -174,8 +174,8 @@ async def test_on_discord_who_takes_no_direct_messages_is_passed_over(
     bob, carol = discord.bob, discord.add_user("carol")
     bob.accepts_dms = False
     settings |= {"approvers": f"discord:{bob.id},discord:{carol.id}"}
-    async with running(**settings, **of_discord(discord)):
-        await discord.connected()
+    async with run_bot(**settings, **of_discord(discord)):
+        await discord.wait_for_connections()
         model.script(ASK, "Done.")
         hers, his = discord.dm(discord.alice), discord.dm(carol)
         await discord.say(discord.alice, hers, "take one of each")
@@ -198,8 +198,8 @@ async def test_on_discord_words_in_direct_messages_are_read_back_first(
 ) -> None:
     """Fault: a blind approval in direct messages that have gone on since the request, which is far above."""
     bob = discord.bob
-    async with running(**settings | {"approvers": f"discord:{bob.id}"}, **of_discord(discord)):
-        await discord.connected()
+    async with run_bot(**settings | {"approvers": f"discord:{bob.id}"}, **of_discord(discord)):
+        await discord.wait_for_connections()
         model.script(ASK, "Done.")
         hers, his = discord.dm(discord.alice), discord.dm(bob)
         await discord.say(discord.alice, hers, "take one of each")
@@ -222,8 +222,8 @@ async def test_on_discord_a_reply_to_a_copy_decides_at_once(
     """Fault: in the channel for approvals the bot was silent, although its request says where to write."""
     bob, room = discord.bob, discord.add_channel("approvals")
     settings |= {"approvers": f"discord:{bob.id}", "approvals_channel": f"discord:{room.id}"}
-    async with running(**settings, **of_discord(discord)):
-        await discord.connected()
+    async with run_bot(**settings, **of_discord(discord)):
+        await discord.wait_for_connections()
         model.script(ASK, "Done.")
         hers = discord.dm(discord.alice)
         await discord.say(discord.alice, hers, "take one of each")
@@ -241,8 +241,8 @@ async def test_on_discord_words_in_a_chain_of_replies_decide_only_in_a_reply_to_
     """Fault: a blind approval in a chain of replies, which is one thread with the request far above."""
     bob, general = discord.bob, discord.general
     general.denied.add("create_public_threads")
-    async with running(**settings | {"approvers": f"discord:{bob.id}"}, **of_discord(discord)):
-        await discord.connected()
+    async with run_bot(**settings | {"approvers": f"discord:{bob.id}"}, **of_discord(discord)):
+        await discord.wait_for_connections()
         model.script(ASK, "A later answer.", "Done.")
         await discord.say(discord.alice, general, f"{discord.mention} take one of each")
         card = (await discord.answer(general, lambda shown: bool(shown[-1].components)))[-1]
@@ -266,8 +266,8 @@ async def test_a_request_that_can_be_shown_to_nobody_waits_and_its_asker_knows(
     bob = discord.bob
     bob.accepts_dms = False
     settings |= {"approvers": f"discord:{bob.id}"}
-    async with running(**settings, **of_discord(discord)):
-        await discord.connected()
+    async with run_bot(**settings, **of_discord(discord)):
+        await discord.wait_for_connections()
         model.script(ASK, "Done.")
         hers = discord.dm(discord.alice)
         await discord.say(discord.alice, hers, "take one of each")
@@ -290,9 +290,9 @@ async def test_an_approver_of_another_platform_has_a_name_or_none_but_no_id(
     """Slack shows `discord:400…` where a name belongs: not for who can decide, nor for who has."""
     bob = discord.bob
     settings |= {"approvers": f"discord:{bob.id}"}
-    async with running(**settings, **of_slack(slack), **of_discord(discord)):
-        await slack.connected()
-        await discord.connected()
+    async with run_bot(**settings, **of_slack(slack), **of_discord(discord)):
+        await slack.wait_for_connections()
+        await discord.wait_for_connections()
         model.script(ASK, "Done.")
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")
         his = discord.dm(bob)
@@ -304,7 +304,7 @@ async def test_an_approver_of_another_platform_has_a_name_or_none_but_no_id(
         await discord.click(bob, copy, "Approve")
         await wait_until(lambda: "Done." in slack.transcript(GENERAL, ts), "done")
         assert "Approved by Bob" in str(shown.blocks)
-        everything = [each.shown for each in slack.bot_replies(GENERAL, ts)]
+        everything = [each.visible_text for each in slack.bot_replies(GENERAL, ts)]
         assert str(bob.id) not in str(everything)
 
 
@@ -313,8 +313,8 @@ async def test_of_one_person_three_requests_are_open_at_most(
 ) -> None:
     """Eight requests in a row do not ping an approver eight times; a decided one makes room."""
     his = slack.dm(BOB)
-    async with running(**settings, **of_slack(slack)) as bot, aiohttp.ClientSession() as session:
-        await slack.connected()
+    async with run_bot(**settings, **of_slack(slack)) as bot, aiohttp.ClientSession() as session:
+        await slack.wait_for_connections()
         caller = Caller(bot, session)
         for number in range(3):
             model.script(ASK)
@@ -335,9 +335,9 @@ async def test_the_channel_for_approvals_may_be_on_another_platform(
     """Asked in a direct message on Slack, shown in a channel on Discord, settled on both."""
     bob, room = discord.bob, discord.general
     settings |= {"approvers": f"discord:{bob.id}", "approvals_channel": f"discord:{room.id}"}
-    async with running(**settings, **of_slack(slack), **of_discord(discord)):
-        await slack.connected()
-        await discord.connected()
+    async with run_bot(**settings, **of_slack(slack), **of_discord(discord)):
+        await slack.wait_for_connections()
+        await discord.wait_for_connections()
         model.script(ASK, "As you wish.")
         hers = slack.dm(EVE)
         ts = await slack.say(EVE, hers, "take one of each")

@@ -94,7 +94,7 @@ async def test_what_an_answer_asks_for_after_its_question_was_changed_is_taken_b
         await kept.withdraw(QUESTION.id, "it was changed", before=math.inf if deleted else 5.0)
 
     await inbox.put(replace(QUESTION, sent_at=time.time()))
-    (lease,) = await inbox.enter() + await inbox.take(1, 1)
+    (lease,) = await inbox.enter() + await inbox.lease(1, 1)
     begun = await inbox.begin(lease)
     assert begun
     if not late:
@@ -106,7 +106,7 @@ async def test_what_an_answer_asks_for_after_its_question_was_changed_is_taken_b
     assert [each.verdict for each in await decisions(redis)] == ["rejected"]
     if not deleted:
         await inbox.finish(lease, begun.turn)
-        (lease,) = await inbox.take(1, 1)
+        (lease,) = await inbox.lease(1, 1)
         begun = await inbox.begin(lease)
         assert begun
         await kept.ask(begun.turn, replace(PROPOSAL, id="aaaaaaaa"))
@@ -121,7 +121,7 @@ async def test_a_decision_that_hangs_the_process_is_given_up_with_a_word(redis: 
     await kept.decide(PROPOSAL.id, BOB, approve=True)
     for _ in range(2):
         inbox = Inbox(redis, name="one", follow_days=1)
-        (lease,) = await inbox.enter() + await inbox.take(1, 1)
+        (lease,) = await inbox.enter() + await inbox.lease(1, 1)
         begun = await inbox.begin(lease)
         assert begun
         await note_hang(redis, inbox, f"turn:{begun.turn.id}")
@@ -131,7 +131,7 @@ async def test_a_decision_that_hangs_the_process_is_given_up_with_a_word(redis: 
     stop = asyncio.Event()
     async with Lookup(redis).news("stop") as stops, asyncio.TaskGroup() as group:
         inbox = Inbox(redis, name="one", follow_days=1)
-        group.create_task(serve(inbox, turns.take, limit=1, lease_seconds=5, grace=5, stop=stop, stops=stops))
+        group.create_task(serve(inbox, turns.run, limit=1, lease_seconds=5, grace=5, stop=stop, stops=stops))
         await wait_until(lambda: _is_dead(redis), "given up")
         stop.set()
     outcome, ending = place.parts

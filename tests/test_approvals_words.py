@@ -11,9 +11,9 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.access.approvals import Approvals
-from bot.access.approvals.record import Record
+from bot.access.approvals.record import RequestRecord
 from bot.access.approvals.request_store import MOST_OPEN
-from bot.chat import ThreadId, Writer
+from bot.chat import Author, ThreadId
 from tests.support.approval_requests import (
     ADA,
     BOB,
@@ -23,10 +23,10 @@ from tests.support.approval_requests import (
     SHOWN,
     THREAD,
     TURN,
-    answered,
+    answer_to,
     approvals,
     decisions,
-    said,
+    message_by,
 )
 
 
@@ -48,7 +48,7 @@ async def test_words_decide_where_the_request_is_shown(redis: Redis) -> None:
         kept = approvals(redis)
         await kept.ask(TURN, PROPOSAL)
         await kept.note_shown(PROPOSAL.id, [copy])
-        told = await answered(kept, said(f"approve {PROPOSAL.id}: fine", thread=thread))
+        told = await answer_to(kept, message_by(f"approve {PROPOSAL.id}: fine", thread=thread))
         assert told == f"Approved.\n\n{SHOWN}"
         (decision,) = await decisions(redis)
         assert (decision.verdict, decision.by, decision.by_name) == ("approved", BOB, "Bob")
@@ -62,12 +62,12 @@ async def test_words_elsewhere_are_answered_with_the_request_and_need_a_second_w
     """Blind approval: the statement, its effect and who asked come first. A redelivery changes nothing."""
     kept = approvals(redis)
     await kept.ask(TURN, PROPOSAL)
-    blind = said(f"{verb} {PROPOSAL.id}", thread=ELSEWHERE)
-    read_back = await answered(kept, blind)
+    blind = message_by(f"{verb} {PROPOSAL.id}", thread=ELSEWHERE)
+    read_back = await answer_to(kept, blind)
     assert SHOWN in read_back
-    assert await answered(kept, blind) == read_back
+    assert await answer_to(kept, blind) == read_back
     assert await decisions(redis) == []
-    told = await answered(kept, said(f"{verb} {PROPOSAL.id} {word_in(read_back)}", thread=ELSEWHERE))
+    told = await answer_to(kept, message_by(f"{verb} {PROPOSAL.id} {word_in(read_back)}", thread=ELSEWHERE))
     assert told.endswith(SHOWN)
     (decision,) = await decisions(redis)
     assert decision.verdict == {"approve": "approved", "reject": "rejected"}[verb]
@@ -82,20 +82,22 @@ async def test_the_second_word_is_for_one_person_one_place_and_one_request(
     kept = approvals(redis)
     await kept.ask(TURN, PROPOSAL)
     await kept.ask(TURN, replace(PROPOSAL, id="aaaaaaaa"))
-    word = word_in(await answered(kept, said(f"approve {PROPOSAL.id}", thread=ELSEWHERE)))
+    word = word_in(await answer_to(kept, message_by(f"approve {PROPOSAL.id}", thread=ELSEWHERE)))
     for other in (
-        said(f"approve {PROPOSAL.id} {word}", ADA, ELSEWHERE),
-        said(f"approve {PROPOSAL.id} {word}", BOB, replace(ELSEWHERE, channel="6")),
-        said(f"approve {PROPOSAL.id} {word}", BOB, replace(ELSEWHERE, space="6")),
-        said(f"approve {PROPOSAL.id} {word}", BOB, replace(ELSEWHERE, thread="6")),
-        said(f"approve aaaaaaaa {word}", BOB, ELSEWHERE),
-        said(f"approve {PROPOSAL.id} {word}0", BOB, ELSEWHERE),
-        said(f"approve {PROPOSAL.id} {word} ?", BOB, ELSEWHERE),
-        said(f"approve {PROPOSAL.id} {word} and that's all", BOB, ELSEWHERE),
+        message_by(f"approve {PROPOSAL.id} {word}", ADA, ELSEWHERE),
+        message_by(f"approve {PROPOSAL.id} {word}", BOB, replace(ELSEWHERE, channel="6")),
+        message_by(f"approve {PROPOSAL.id} {word}", BOB, replace(ELSEWHERE, space="6")),
+        message_by(f"approve {PROPOSAL.id} {word}", BOB, replace(ELSEWHERE, thread="6")),
+        message_by(f"approve aaaaaaaa {word}", BOB, ELSEWHERE),
+        message_by(f"approve {PROPOSAL.id} {word}0", BOB, ELSEWHERE),
+        message_by(f"approve {PROPOSAL.id} {word} ?", BOB, ELSEWHERE),
+        message_by(f"approve {PROPOSAL.id} {word} and that's all", BOB, ELSEWHERE),
     ):
-        assert (await answered(kept, other)).startswith("Nothing is decided yet")
+        assert (await answer_to(kept, other)).startswith("Nothing is decided yet")
     assert await decisions(redis) == []
-    assert (await answered(kept, said(f"approve {PROPOSAL.id} {word}.", BOB, ELSEWHERE))).endswith(SHOWN)
+    assert (await answer_to(kept, message_by(f"approve {PROPOSAL.id} {word}.", BOB, ELSEWHERE))).endswith(
+        SHOWN
+    )
 
 
 @pytest.mark.parametrize("rest", [" ?", " — no wait, don't", " if Carol agrees", "\nreject aaaaaaaa"])
@@ -103,12 +105,12 @@ async def test_what_is_no_clear_approval_is_read_back(redis: Redis, rest: str) -
     """Also where the request is shown; then the clear words count."""
     kept = approvals(redis)
     await kept.ask(TURN, PROPOSAL)
-    told = await answered(kept, said(f"approve {PROPOSAL.id}{rest}"))
+    told = await answer_to(kept, message_by(f"approve {PROPOSAL.id}{rest}"))
     assert f"you wrote “{rest.strip()}” after the command" in told
     assert f"write `approve {PROPOSAL.id}` and nothing else" in told
     assert SHOWN in told
     assert await decisions(redis) == []
-    assert (await answered(kept, said(f"`approve {PROPOSAL.id}`."))).startswith("Approved.")
+    assert (await answer_to(kept, message_by(f"`approve {PROPOSAL.id}`."))).startswith("Approved.")
 
 
 async def test_who_may_not_decide_is_shown_nothing(redis: Redis) -> None:
@@ -117,7 +119,7 @@ async def test_who_may_not_decide_is_shown_nothing(redis: Redis) -> None:
     await kept.ask(TURN, PROPOSAL)
     for _ in range(2):
         for verb in ("approve", "reject"):
-            told = await answered(kept, said(f"{verb} {PROPOSAL.id}", EVE, ELSEWHERE))
+            told = await answer_to(kept, message_by(f"{verb} {PROPOSAL.id}", EVE, ELSEWHERE))
             assert "shelf" not in told
             assert "shelf" not in (await kept.decide(PROPOSAL.id, EVE, approve=True)).words
         await kept.decide(PROPOSAL.id, BOB, approve=True)
@@ -153,12 +155,14 @@ async def test_nothing_stays_for_ever_of_a_request_that_is_forgotten_while_it_is
     await kept.ask(TURN, PROPOSAL)
     find = Approvals._refusal
 
-    async def forgotten(self: Approvals, record: Record, by: str, approve: bool) -> str | None:
-        await self.erase([Writer(ADA, "T1")])
+    async def forgotten(self: Approvals, record: RequestRecord, by: str, approve: bool) -> str | None:
+        await self.erase([Author(ADA, "T1")])
         return await find(self, record, by, approve)
 
     monkeypatch.setattr(Approvals, "_refusal", forgotten)
-    assert "Nothing is decided yet" in await answered(kept, said(f"approve {PROPOSAL.id}", thread=ELSEWHERE))
+    assert "Nothing is decided yet" in await answer_to(
+        kept, message_by(f"approve {PROPOSAL.id}", thread=ELSEWHERE)
+    )
     assert await redis.ttl(f"{{bot}}:approval:{PROPOSAL.id}") > 0
 
 
@@ -170,7 +174,7 @@ async def test_what_has_expired_or_is_forgotten_makes_room(redis: Redis) -> None
         for number in range(MOST_OPEN):
             assert await kept.ask(TURN, replace(PROPOSAL, id=f"{number:08}"))
         if hours:
-            await kept.erase([Writer(ADA, "T1")])
+            await kept.erase([Author(ADA, "T1")])
         assert await kept.ask(TURN, replace(PROPOSAL, id="aaaaaaaa"))
 
 
@@ -182,5 +186,5 @@ async def test_a_request_of_the_version_before_can_be_decided(redis: Redis) -> N
     stored = json.loads(await redis.hget(key, "request") or b"")
     del stored["people"], stored["approval"]["askers"], stored["approval"]["names"]
     await redis.hset(key, "request", json.dumps(stored))
-    assert (await answered(kept, said(f"approve {PROPOSAL.id}"))) == f"Approved.\n\n{SHOWN}"
+    assert (await answer_to(kept, message_by(f"approve {PROPOSAL.id}"))) == f"Approved.\n\n{SHOWN}"
     assert len(await decisions(redis)) == 1

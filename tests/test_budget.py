@@ -19,11 +19,11 @@ from bot.access.spending import (
     KEPT_DAYS,
     Cap,
     SpendingStore,
-    Spent,
+    Usage,
 )
 from bot.access.texts import duration
 from bot.agent.models.metering import OUTPUT_ESTIMATE
-from bot.chat import BudgetSpent, Notice, Part, StorageDown, Text, Tokens, Turn
+from bot.chat import BudgetExceeded, Notice, Part, StorageDown, Text, Tokens, Turn
 from bot.config.amounts import (
     Amount,
     amount,
@@ -40,16 +40,16 @@ from tests.support.spending import (
     PROCESSES,
     TAKES,
     a_budget,
-    asked_by,
+    turn_of,
 )
 
 
 async def call(
-    budget: Budget, turn: Turn, used: int | None, *, estimate: int = 100, model: str = "m"
+    budget: Budget, turn: Turn, tokens: int | None, *, estimate: int = 100, model: str = "m"
 ) -> tuple[str, ...]:
-    """A call that takes `used` tokens; what the person is told of it."""
+    """A call that takes `tokens` tokens; what the person is told of it."""
     async with budget.measure(turn, model, Tokens(estimate)) as spending:
-        spending.used = None if used is None else Tokens(used)
+        spending.tokens = None if tokens is None else Tokens(tokens)
     return spending.warnings
 
 
@@ -59,7 +59,7 @@ async def call(
 )
 def test_an_amount_is_tokens_or_money(text: str, number: int, unit: str) -> None:
     parsed = amount(text)
-    assert (parsed.counted, parsed.unit) == (number, unit)
+    assert (parsed.units, parsed.unit) == (number, unit)
 
 
 @given(st.integers(0, 10**7), st.integers(0, 10**6))
@@ -89,10 +89,10 @@ def test_the_wait_until_the_reset_is_told_in_words(clock: tuple[int, int], wait:
 @pytest.mark.parametrize(
     ("limit", "turn", "whose"),
     [
-        ("user", asked_by("U1", channel="C9", space="T9"), "Your budget"),
-        ("channel", asked_by("U9"), "This channel's budget"),
-        ("space", asked_by("U9", channel="C9"), "The budget of this workspace or server"),
-        ("total", asked_by("U9", channel="C9", space="T9"), "The bot's total budget"),
+        ("user", turn_of("U1", channel="C9", space="T9"), "Your budget"),
+        ("channel", turn_of("U9"), "This channel's budget"),
+        ("space", turn_of("U9", channel="C9"), "The budget of this workspace or server"),
+        ("total", turn_of("U9", channel="C9", space="T9"), "The bot's total budget"),
     ],
 )
 async def test_each_budget_holds_back_those_whom_it_is_for(
@@ -101,51 +101,51 @@ async def test_each_budget_holds_back_those_whom_it_is_for(
     """The sentence names the budget, the amount spent, the time of the reset, and whom to ask."""
     limits: Any = {limit: "1000 tokens"}
     budget = a_budget(redis, **limits)
-    await call(budget, asked_by("U1"), 1200)
-    with pytest.raises(BudgetSpent) as refused:
+    await call(budget, turn_of("U1"), 1200)
+    with pytest.raises(BudgetExceeded) as refused:
         await call(budget, turn, 1)
     assert str(refused.value) == (
         f"{whose} for today is used up: 1,200 tokens of 1,000 tokens. It resets at 00:00 UTC, in "
         f"11 h 30 min. If you need more, ask the bot's operator to raise BUDGET_{limit.upper()}."
     )
     if limit != "total":
-        await call(budget, asked_by("U8", channel="C8", space="T8"), 1)
+        await call(budget, turn_of("U8", channel="C8", space="T8"), 1)
 
 
 async def test_what_is_left_may_be_used_to_the_end(redis: Redis) -> None:
     """A call is not refused because it may take more than is left: the last one may go beyond."""
     budget = a_budget(redis, user="1000 tokens")
-    await call(budget, asked_by("U1"), 999, estimate=5000)
-    await call(budget, asked_by("U1"), 10, estimate=5000)
-    with pytest.raises(BudgetSpent):
-        await call(budget, asked_by("U1"), 1)
+    await call(budget, turn_of("U1"), 999, estimate=5000)
+    await call(budget, turn_of("U1"), 10, estimate=5000)
+    with pytest.raises(BudgetExceeded):
+        await call(budget, turn_of("U1"), 1)
 
 
 async def test_a_budget_in_money_counts_the_price_of_the_model(redis: Redis) -> None:
     """A thousand tokens read at 2.50 a million cost 0.0025."""
-    budget = a_budget(redis, user="0.005 USD", known=prices('{"m": [2.5, 10], "free": [0, 0]}'))
-    await call(budget, asked_by("U1"), 10_000, model="free")
-    await call(budget, asked_by("U1"), 1_000)
-    await call(budget, asked_by("U1"), 1_000)
-    with pytest.raises(BudgetSpent, match=r"0.0050 USD of 0.0050 USD"):
-        await call(budget, asked_by("U1"), 1)
+    budget = a_budget(redis, user="0.005 USD", prices=prices('{"m": [2.5, 10], "free": [0, 0]}'))
+    await call(budget, turn_of("U1"), 10_000, model="free")
+    await call(budget, turn_of("U1"), 1_000)
+    await call(budget, turn_of("U1"), 1_000)
+    with pytest.raises(BudgetExceeded, match=r"0.0050 USD of 0.0050 USD"):
+        await call(budget, turn_of("U1"), 1)
 
 
 async def test_a_turn_of_several_people_counts_for_each_and_once_for_the_place(redis: Redis) -> None:
     """And one of them whose budget is used up is not carried along by the others."""
     budget, ledger = a_budget(redis, user="100 tokens"), SpendingStore(redis, 60)
-    await call(budget, asked_by("U1", "U2"), 60)
-    assert (await ledger.spent_by(DAY, "user slack:U2")).input == 60
-    assert (await ledger.spent_by(DAY, "total")).input == 60
-    await call(budget, asked_by("U1"), 60)
-    with pytest.raises(BudgetSpent):
-        await call(budget, asked_by("U2", "U1"), 1)
+    await call(budget, turn_of("U1", "U2"), 60)
+    assert (await ledger.usage_of(DAY, "user slack:U2")).input == 60
+    assert (await ledger.usage_of(DAY, "total")).input == 60
+    await call(budget, turn_of("U1"), 60)
+    with pytest.raises(BudgetExceeded):
+        await call(budget, turn_of("U2", "U1"), 1)
 
 
 async def test_a_warning_comes_once_when_four_fifths_are_spent(redis: Redis) -> None:
     """In the answer that gets there, and in no later one of the day."""
     budget = a_budget(redis, user="1000 tokens", channel="5000 tokens")
-    told = [await call(budget, asked_by("U1"), 400) for _ in range(3)]
+    told = [await call(budget, turn_of("U1"), 400) for _ in range(3)]
     assert [len(each) for each in told] == [0, 1, 0]
     assert told[1][0].startswith("_Your budget for today is 80 % used: 800 tokens of 1,000 tokens.")
     assert "00:00 UTC, in 11 h 30 min" in told[1][0]
@@ -155,34 +155,34 @@ async def test_a_new_day_begins_at_midnight_utc(redis: Redis) -> None:
     """A call that began before it counts for the day that it began on."""
     times = iter([NOON, NOON, NOON + timedelta(days=1)] * 9)
     budget = a_budget(redis, user="100 tokens", clock=lambda: next(times))
-    await call(budget, asked_by("U1"), 200)
-    await call(a_budget(redis, user="100 tokens", clock=lambda: NOON + timedelta(days=1)), asked_by("U1"), 50)
+    await call(budget, turn_of("U1"), 200)
+    await call(a_budget(redis, user="100 tokens", clock=lambda: NOON + timedelta(days=1)), turn_of("U1"), 50)
     ledger = SpendingStore(redis, 60)
-    assert (await ledger.spent_by(DAY, "user slack:U1")).input == 200
-    assert (await ledger.spent_by("2026-03-05", "user slack:U1")).input == 50
+    assert (await ledger.usage_of(DAY, "user slack:U1")).input == 200
+    assert (await ledger.usage_of("2026-03-05", "user slack:U1")).input == 50
 
 
 async def test_a_call_of_which_nothing_came_costs_nothing(redis: Redis) -> None:
     """Tokens that were held for it are given back."""
     budget = a_budget(redis, user="1000 tokens")
     for _ in range(5):
-        assert await call(budget, asked_by("U1"), None, estimate=900) == ()
+        assert await call(budget, turn_of("U1"), None, estimate=900) == ()
     with suppress(ZeroDivisionError):
-        async with budget.measure(asked_by("U1"), "m", Tokens(900)):
+        async with budget.measure(turn_of("U1"), "m", Tokens(900)):
             raise ZeroDivisionError
-    assert await SpendingStore(redis, 60).spent_by(DAY, "user slack:U1") == Spent()
-    await call(budget, asked_by("U1"), 1)
+    assert await SpendingStore(redis, 60).usage_of(DAY, "user slack:U1") == Usage()
+    await call(budget, turn_of("U1"), 1)
 
 
 async def test_calls_under_way_hold_what_they_may_take(redis: Redis) -> None:
     """Else all that begin at once would be let through; the sentence says what the rest is doing."""
     budget = a_budget(redis, user="1000 tokens")
-    async with budget.measure(asked_by("U1"), "m", Tokens(1000)):
+    async with budget.measure(turn_of("U1"), "m", Tokens(1000)):
         with pytest.raises(
-            BudgetSpent, match="0 tokens of 1,000 tokens, and the rest is reserved for running"
+            BudgetExceeded, match="0 tokens of 1,000 tokens, and the rest is reserved for running"
         ):
-            await call(budget, asked_by("U1"), 1)
-    await call(budget, asked_by("U1"), 1)
+            await call(budget, turn_of("U1"), 1)
+    await call(budget, turn_of("U1"), 1)
 
 
 async def test_what_a_dead_process_held_is_given_back_in_time(redis: Redis) -> None:
@@ -193,8 +193,8 @@ async def test_what_a_dead_process_held_is_given_back_in_time(redis: Redis) -> N
     living = a_budget(redis, user="1000 tokens")
 
     async def is_let_through() -> bool:
-        with suppress(BudgetSpent):
-            await call(living, asked_by("U1"), 1)
+        with suppress(BudgetExceeded):
+            await call(living, turn_of("U1"), 1)
             return True
         return False
 
@@ -204,8 +204,8 @@ async def test_what_a_dead_process_held_is_given_back_in_time(redis: Redis) -> N
 
 
 async def test_records_are_kept_for_weeks_and_not_for_ever(redis: Redis) -> None:
-    await call(a_budget(redis, user="1000 tokens"), asked_by("U1"), 1)
-    async with a_budget(redis, user="1000 tokens").measure(asked_by("U1"), "m", Tokens(10)):
+    await call(a_budget(redis, user="1000 tokens"), turn_of("U1"), 1)
+    async with a_budget(redis, user="1000 tokens").measure(turn_of("U1"), "m", Tokens(10)):
         lives = [await redis.ttl(key) for key in await redis.keys("*")]
     assert len(lives) == 3
     assert all((KEPT_DAYS - 1) * 86400 < each <= KEPT_DAYS * 86400 for each in lives)
@@ -214,18 +214,18 @@ async def test_records_are_kept_for_weeks_and_not_for_ever(redis: Redis) -> None
 async def test_without_a_budget_nothing_is_asked_before_a_call(redis: Redis) -> None:
     """But what it takes is counted, for /agent-usage."""
     await redis.config_resetstat()
-    await call(a_budget(redis), asked_by("U1"), 5)
+    await call(a_budget(redis), turn_of("U1"), 5)
     counted: Any = await redis.info("commandstats")
     assert counted["cmdstat_evalsha"]["calls"] <= 2, "one script, and its loading"
-    assert (await SpendingStore(redis, 60).spent_by(DAY, "model m")).calls == 1
+    assert (await SpendingStore(redis, 60).usage_of(DAY, "model m")).calls == 1
 
 
 async def test_without_redis_no_model_is_called(caplog: pytest.LogCaptureFixture) -> None:
     """The turn is tried again; but an answer that is there already is not lost for the counting."""
     broken = Redis(port=1, retry=Retry(NoBackoff(), 0))
     with pytest.raises(StorageDown):
-        await call(a_budget(broken, user="1 tokens"), asked_by("U1"), 1)
-    assert await call(a_budget(broken), asked_by("U1"), 1) == ()
+        await call(a_budget(broken, user="1 tokens"), turn_of("U1"), 1)
+    assert await call(a_budget(broken), turn_of("U1"), 1) == ()
     assert "spending not counted" in caplog.text
     await broken.aclose()
 
@@ -239,8 +239,8 @@ async def test_two_processes_at_once_spend_no_more_than_there_is(redis: Redis, r
         for _ in range(PROCESSES)
     ]
     passed = [int((await child.communicate())[0]) for child in children]
-    spent = await SpendingStore(redis, 60).spent_by(DAY, "total")
-    assert spent == Spent(input=LIMIT, calls=LIMIT // TAKES)
+    spent = await SpendingStore(redis, 60).usage_of(DAY, "total")
+    assert spent == Usage(input=LIMIT, calls=LIMIT // TAKES)
     assert sum(passed) == LIMIT // TAKES
 
 
@@ -258,7 +258,7 @@ async def test_the_service_says_what_a_call_took(redis: Redis, model: ModelServe
     assert all(each["stream_options"] == {"include_usage": True} for each in model.requests)
     ledger = SpendingStore(redis, 60)
     for account in ("user test:ada", "channel test:space", "space test:space", "total", "model main-model"):
-        assert await ledger.spent_by(DAY, account) == Spent(input=1600, output=50, calls=2)
+        assert await ledger.usage_of(DAY, account) == Usage(input=1600, output=50, calls=2)
 
 
 @pytest.mark.parametrize("usage", ["ignored", "refused"])
@@ -270,7 +270,7 @@ async def test_what_a_service_does_not_tell_is_estimated(
     async with an_agent(redis, model, meter=a_budget(redis)) as agent:
         for text in ("one", "two"):
             assert [each for each in await parts_of(agent, a_turn(text)) if isinstance(each, Text)]
-    spent = await SpendingStore(redis, 60).spent_by(DAY, "total")
+    spent = await SpendingStore(redis, 60).usage_of(DAY, "total")
     assert spent.calls == 2
     assert 300 < spent.input < 3000
     assert 0 < spent.output < 100
@@ -289,7 +289,7 @@ async def test_a_budget_that_is_used_up_between_the_rounds_ends_the_turn(
             async for part in agent.answer(a_turn("count")):
                 shown.append(part)  # noqa: PERF401 - what came before the error counts
 
-        with pytest.raises(BudgetSpent, match="Your budget for today is used up: 1,100 tokens of 1,000"):
+        with pytest.raises(BudgetExceeded, match="Your budget for today is used up: 1,100 tokens of 1,000"):
             await show()
     (warning,) = [each.text for each in shown if isinstance(each, Notice)]
     assert warning.startswith("_Your budget for today is 110 % used")
@@ -306,7 +306,7 @@ async def test_a_summary_is_not_made_on_a_budget_that_is_used_up(redis: Redis, m
     turn = a_turn("more " * 300)
     await call(spent, turn, 10)
     async with an_agent(redis, model, history_tokens=500, meter=spent) as agent:
-        with pytest.raises(BudgetSpent):
+        with pytest.raises(BudgetExceeded):
             await parts_of(agent, turn)
     assert len(model.requests) == asked
 
@@ -319,22 +319,22 @@ async def test_an_answer_that_breaks_off_costs_what_came_of_it(redis: Redis, mod
     )
     async with an_agent(redis, model, meter=a_budget(redis)) as agent:
         await parts_of(agent, a_turn("hi"))
-    spent = await SpendingStore(redis, 60).spent_by(DAY, "total")
+    spent = await SpendingStore(redis, 60).usage_of(DAY, "total")
     assert spent.calls == 2
     assert 500 < spent.input < 500 + OUTPUT_ESTIMATE * 3
     model.script(Script(status=401))
     async with an_agent(redis, model, meter=a_budget(redis)) as agent:
         with pytest.raises(Exception, match="OPENAI_API_KEY"):
             await parts_of(agent, a_turn("again"))
-    assert (await SpendingStore(redis, 60).spent_by(DAY, "total")).calls == 2
+    assert (await SpendingStore(redis, 60).usage_of(DAY, "total")).calls == 2
 
 
 async def test_a_call_takes_one_round_trip_before_it_and_one_after(redis: Redis) -> None:
     """However many budgets there are."""
     limits: Any = dict.fromkeys(("user", "channel", "space", "total"), "9000 tokens")
     budget = a_budget(redis, **limits)
-    await call(budget, asked_by("U1", "U2"), 5)  # loads the scripts
+    await call(budget, turn_of("U1", "U2"), 5)  # loads the scripts
     await redis.config_resetstat()
-    await call(budget, asked_by("U1", "U2"), 5)
+    await call(budget, turn_of("U1", "U2"), 5)
     counted: Any = await redis.info("commandstats")
     assert counted["cmdstat_evalsha"]["calls"] == 2

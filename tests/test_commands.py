@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from bot.chat import Health, Message, Stop, StopRefused, ThreadId
-from bot.commands.commands import Commands, typed
+from bot.commands.commands import Commands, recognise_command
 from bot.commands.health import MARKS, describe
 from tests.support.commands import no_health, nothing_to_stop
 
@@ -35,14 +35,14 @@ def test_every_state_has_a_mark_of_its_own() -> None:
 async def test_health_is_a_line_a_part_with_its_evidence() -> None:
     """State first, then what it was concluded from, in words."""
 
-    async def examine() -> Sequence[Health]:
+    async def check_health() -> Sequence[Health]:
         return [
             Health(name="redis", state="ok", evidence={"ping_ms": 0.4, "maxmemory_policy": "noeviction"}),
             Health(name="slack", state="down", evidence={"error": "no answer"}),
             Health(name="discord", state="off"),
         ]
 
-    commands = Commands(examine, nothing_to_stop, is_admin=lambda by: by == "slack:U1")
+    commands = Commands(check_health, nothing_to_stop, is_admin=lambda by: by == "slack:U1")
     assert (await commands.health("slack:U1")).splitlines() == [
         "- 🟢 **redis** ok: ping ms 0.4, maxmemory policy noeviction",
         "- 🔴 **slack** down: error no answer",
@@ -68,10 +68,10 @@ async def test_health_is_a_line_a_part_with_its_evidence() -> None:
 async def test_health_without_evidence_for_who_is_no_administrator(states: list[Any], line: str) -> None:
     """Names, versions, roles and ports help whoever looks for a way in. Typed or as a slash command."""
 
-    async def examine() -> Sequence[Health]:
+    async def check_health() -> Sequence[Health]:
         return [Health(name="postgres", state=each, evidence={"version": "17.2"}) for each in states]
 
-    commands = Commands(examine, nothing_to_stop, is_admin=lambda by: by == "slack:U9")
+    commands = Commands(check_health, nothing_to_stop, is_admin=lambda by: by == "slack:U9")
     assert await commands.health("slack:U1") == line
     assert await commands.answer(a_message("!health")) == line
 
@@ -105,7 +105,7 @@ async def test_who_stops_what_others_asked_is_told_who_can() -> None:
 @pytest.mark.parametrize("text", ["!stop", " !STOP\n"])
 def test_stop_can_be_typed(text: str) -> None:
     """Slack has no slash commands in threads."""
-    assert typed(a_message(text)) == Stop(
+    assert recognise_command(a_message(text)) == Stop(
         by="slack:U1", id=a_message(text).id, at=a_message(text).sent_at, thread=THREAD, channel="C1"
     )
 
@@ -113,14 +113,14 @@ def test_stop_can_be_typed(text: str) -> None:
 @pytest.mark.parametrize("text", ["stop", "!stop it", "please !stop", ""])
 def test_other_messages_are_no_stop(text: str) -> None:
     """Only the word alone is an order."""
-    assert typed(a_message(text)) == a_message(text)
+    assert recognise_command(a_message(text)) == a_message(text)
 
 
 @pytest.mark.parametrize(("text", "is_order"), [("`approve 7f3a9c21`.", True), ("approved!", False)])
 async def test_a_decision_is_for_the_bot_in_threads_that_it_has_not_joined(text: str, is_order: bool) -> None:
     """Below a request in the channel for approvals nobody mentions it."""
     message = a_message(text)
-    assert typed(message) == replace(message, addressed=is_order)
+    assert recognise_command(message) == replace(message, addressed=is_order)
     answer = await Commands(no_health, nothing_to_stop).answer(message)
     assert (answer is not None) == is_order
     assert not is_order or "There is no open request `7f3a9c21`" in str(answer)

@@ -91,18 +91,18 @@ async def test_a_limit_that_is_not_known_holds_nobody_up(away: RedisCoordination
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda shared: shared.lease("test:lease", 1),
-        lambda shared: shared.release("test:lease"),
-        lambda shared: shared.attend("test:group", 1),
-        lambda shared: shared.leave("test:group"),
-        lambda shared: shared.agree("test:group", 1, in_use=False),
-        lambda shared: shared.heard_until("test:source"),
-        lambda shared: shared.set_heard_until("test:source", 1),
-        lambda shared: Lookup(shared._redis).active_threads("test", 0),
-        lambda shared: Lookup(shared._redis).is_known("m1"),
-        lambda shared: Lookup(shared._redis).receipt_of("m1"),
-        lambda shared: Lookup(shared._redis).is_taken_back(ThreadId("test", "Space", "t1"), "m1"),
-        lambda shared: Lookup(shared._redis).news("test").__aenter__(),
+        lambda coordination: coordination.lease("test:lease", 1),
+        lambda coordination: coordination.release("test:lease"),
+        lambda coordination: coordination.attend("test:group", 1),
+        lambda coordination: coordination.leave("test:group"),
+        lambda coordination: coordination.agree("test:group", 1, in_use=False),
+        lambda coordination: coordination.get_cursor("test:source"),
+        lambda coordination: coordination.set_cursor("test:source", 1),
+        lambda coordination: Lookup(coordination._redis).active_threads("test", 0),
+        lambda coordination: Lookup(coordination._redis).is_known("m1"),
+        lambda coordination: Lookup(coordination._redis).receipt_of("m1"),
+        lambda coordination: Lookup(coordination._redis).is_taken_back(ThreadId("test", "Space", "t1"), "m1"),
+        lambda coordination: Lookup(coordination._redis).news("test").__aenter__(),
     ],
     ids=[
         "lease",
@@ -110,8 +110,8 @@ async def test_a_limit_that_is_not_known_holds_nobody_up(away: RedisCoordination
         "attend",
         "leave",
         "agree",
-        "heard_until",
-        "set_heard_until",
+        "get_cursor",
+        "set_cursor",
         "active_threads",
         "is_known",
         "receipt_of",
@@ -283,22 +283,22 @@ async def test_who_stays_away_has_no_voice(one: RedisCoordination, two: RedisCoo
 
 async def test_heard_until_never_moves_back(one: RedisCoordination, two: RedisCoordination) -> None:
     """Nothing is known before the first time; afterwards the latest of what any process says."""
-    assert await one.heard_until("test:source") is None
-    await one.set_heard_until("test:source", 1700000000.25)
-    assert await two.heard_until("test:source") == 1700000000.25
-    await two.set_heard_until("test:source", 1600000000)
-    assert await one.heard_until("test:source") == 1700000000.25
-    await two.set_heard_until("test:source", 1700000000.5)
-    assert await one.heard_until("test:source") == 1700000000.5
-    assert await one.heard_until("test:other") is None
+    assert await one.get_cursor("test:source") is None
+    await one.set_cursor("test:source", 1700000000.25)
+    assert await two.get_cursor("test:source") == 1700000000.25
+    await two.set_cursor("test:source", 1600000000)
+    assert await one.get_cursor("test:source") == 1700000000.25
+    await two.set_cursor("test:source", 1700000000.5)
+    assert await one.get_cursor("test:source") == 1700000000.5
+    assert await one.get_cursor("test:other") is None
 
 
 async def test_several_sources_are_heard_until_the_earliest(one: RedisCoordination) -> None:
     """And not at all while one of them is not."""
-    await one.set_heard_until("test:0", 1700000000.5)
-    assert await one.heard_until("test:0", "test:1") is None
-    await one.set_heard_until("test:1", 1600000000.25)
-    assert await one.heard_until("test:0", "test:1") == 1600000000.25
+    await one.set_cursor("test:0", 1700000000.5)
+    assert await one.get_cursor("test:0", "test:1") is None
+    await one.set_cursor("test:1", 1600000000.25)
+    assert await one.get_cursor("test:0", "test:1") == 1600000000.25
 
 
 def a_message(thread: str, sent_at: float, *, addressed: bool = True, platform: str = "test") -> Message:
@@ -360,7 +360,7 @@ async def test_receipt_of_any_message_is_that_of_its_turn(redis: Redis, lookup: 
         await inbox.put(message)
     assert await lookup.receipt_of(first.id) is None
     await inbox.enter()
-    (lease,) = await inbox.take(1, 1)
+    (lease,) = await inbox.lease(1, 1)
     begun = await inbox.begin(lease)
     assert begun
     assert await lookup.receipt_of(second.id) == {}
@@ -387,7 +387,7 @@ async def test_a_message_is_taken_back_when_the_turn_before_it_is_stopped(
     assert await taken_back() == [False, False, False]
     await inbox.put(under_way)
     await inbox.enter()
-    (lease,) = await inbox.take(1, 1)
+    (lease,) = await inbox.lease(1, 1)
     begun = await inbox.begin(lease)
     assert begun
     await inbox.put(behind)

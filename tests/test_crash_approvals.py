@@ -104,8 +104,8 @@ class SlackDirectDesk(SlackDesk):
         shown = [*self._cards(ALICE), *self._cards(BOB)]
         return ["Approved by" in str(each.blocks) for each in shown] == [True, True]
 
-    def shown(self) -> list[str]:
-        return [each.shown for each in self.slack.messages(self.slack.dm(BOB)) if each.from_bot]
+    def visible_messages(self) -> list[str]:
+        return [each.visible_text for each in self.slack.messages(self.slack.dm(BOB)) if each.from_bot]
 
 
 class DiscordDirectDesk(DiscordDesk):
@@ -127,7 +127,7 @@ class DiscordDirectDesk(DiscordDesk):
         shown = [*self._cards(self.discord.alice), *self._cards(self.discord.bob)]
         return ["Approved by" in each.content for each in shown] == [True, True]
 
-    def shown(self) -> list[str]:
+    def visible_messages(self) -> list[str]:
         here = self.discord.messages(self.discord.dm(self.discord.bob))
         return [each.content for each in here if each.author.bot]
 
@@ -150,7 +150,7 @@ class Trial:
     def _die(self) -> None:
         self._bot.kill()
         self._lane.proxy.drop()
-        self._desk.died()
+        self._desk.on_kill()
 
     async def run(self) -> list[str]:
         """Ask, decide, and tell what is wrong in the end. `_end` is in the first half or in the second."""
@@ -189,7 +189,7 @@ class Trial:
         self.asking = self._steps()
         self.watch.begin(self._end if not self.watch.ended else "")
         pressing = asyncio.create_task(self._press())
-        await self._until(lambda: any(ANSWER in each for each in self._desk.shown()), self._press)
+        await self._until(lambda: any(ANSWER in each for each in self._desk.visible_messages()), self._press)
         self.deciding = self._steps()
         await pressing
 
@@ -208,7 +208,7 @@ class Trial:
         """Wait until all is done, over a kill, after which a person does something `again`."""
 
         async def is_over() -> bool:
-            return holds() and await admin.listing(self._lane.redis) == "The inbox is empty."
+            return holds() and await admin.list_messages(self._lane.redis) == "The inbox is empty."
 
         before = self.watch.ended
         await wait_until(lambda: _either(self.watch.ended and not before, is_over), self._end, TIMEOUT)
@@ -228,9 +228,9 @@ class Trial:
         if len(await self._shelf.ledger()) != 1:
             faults.append(f"in the ledger: {await self._shelf.ledger()}")
         if not self._desk.is_settled():
-            faults.append(f"shown: {self._desk.shown()}")
-        if sum(ANSWER in each for each in self._desk.shown()) != 1:
-            faults.append(f"answered: {self._desk.shown()}")
+            faults.append(f"shown: {self._desk.visible_messages()}")
+        if sum(ANSWER in each for each in self._desk.visible_messages()) != 1:
+            faults.append(f"answered: {self._desk.visible_messages()}")
         return faults
 
 

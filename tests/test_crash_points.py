@@ -21,7 +21,7 @@ from tests.crash.scenes import (
     SlackScene,
     SlackWithoutStreams,
 )
-from tests.crash.trial import MARKS, Lane, Missed, Outcome, faults, held, open_lane, trial
+from tests.crash.trial import MARKS, Lane, Outcome, StepMissing, faults, held, open_lane, trial
 
 LANES = 4
 TRIES = 3
@@ -62,7 +62,7 @@ class Case:
         return [self.after] if self.after else []
 
     async def trial(self, lane: Lane, ends: Sequence[str] = ()) -> Outcome:
-        """One turn, with these ends of lives. Raises `Missed`."""
+        """One turn, with these ends of lives. Raises `StepMissing`."""
         return await trial(lane, self.scene(), ends, is_refused=self.is_refused, makes_file=self.makes_file)
 
     def points(self, steps: Sequence[str]) -> list[str]:
@@ -169,7 +169,7 @@ async def _faults(lane: Lane, case: Case, ends: Sequence[str], undisturbed: Outc
     for _ in range(TRIES):
         try:
             return faults(await case.trial(lane, ends), undisturbed)
-        except Missed:
+        except StepMissing:
             continue
     return [PASSED_BY]
 

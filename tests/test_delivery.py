@@ -22,15 +22,15 @@ from tests.support.platforms import platforms_with
 from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.wait import wait_until
 
-running = partial(support.running, platforms_with(catch_up_seconds=0.1))
+running = partial(support.run_bot, platforms_with(catch_up_seconds=0.1))
 
 
-async def heard(redis: Redis, source: str) -> bool:
+async def has_cursor(redis: Redis, source: str) -> bool:
     return await redis.zscore("{bot}:heard", source) is not None
 
 
-async def caught_up(redis: Redis, source: str) -> None:
-    await wait_until(lambda: heard(redis, source), f"{source} is heard")
+async def wait_for_cursor(redis: Redis, source: str) -> None:
+    await wait_until(lambda: has_cursor(redis, source), f"{source} is heard")
 
 
 SLACK = "slack:T0TEAM00001"
@@ -44,10 +44,10 @@ async def test_slack_messages_of_an_outage_are_answered(
     async with Slack(ack_timeout=0.1, redelivery_delays=()) as slack:
         settings = {**storage, **of_model(model), **of_slack(slack)}
         async with running(**settings):
-            await slack.connected()
+            await slack.wait_for_connections()
             known = await slack.say(ALICE, GENERAL, f"{slack.mention} known")
             await slack.answer(GENERAL, known)
-            await caught_up(redis, SLACK)
+            await wait_for_cursor(redis, SLACK)
         mention = await slack.say(ALICE, GENERAL, f"{slack.mention} are you there?")
         await slack.say(ALICE, GENERAL, "gossip")
         await slack.say(ALICE, GENERAL, "and you?", thread_ts=known)
@@ -68,10 +68,10 @@ async def test_slack_edits_of_an_outage_are_answered_once(
     async with Slack(ack_timeout=0.1, redelivery_delays=()) as slack:
         settings = {**storage, **of_model(model), **of_slack(slack)}
         async with running(**settings):
-            await slack.connected()
+            await slack.wait_for_connections()
             answered = await slack.say(ALICE, GENERAL, f"{slack.mention} five")
             await slack.answer(GENERAL, answered)
-            await caught_up(redis, SLACK)
+            await wait_for_cursor(redis, SLACK)
         slack.edit(GENERAL, answered, f"{slack.mention} six")
         unheard = await slack.say(ALICE, GENERAL, f"{slack.mention} seven")
         slack.edit(GENERAL, unheard, f"{slack.mention} eight")
@@ -93,16 +93,16 @@ async def test_discord_edits_of_an_outage_are_answered_once(
     """As on Slack."""
     settings = {**storage, **of_model(model), **of_discord(discord)}
     async with running(**settings):
-        await discord.connected()
+        await discord.wait_for_connections()
         question = await discord.say(discord.alice, discord.general, f"{discord.mention} five")
         thread = await discord.thread_of(question)
         await discord.answer(thread, lambda messages: "five" in messages[-1].content)
-        await caught_up(redis, DISCORD)
+        await wait_for_cursor(redis, DISCORD)
     discord.edit(question, f"{discord.mention} six")
     for _ in range(2):
         async with running(**settings):
             await discord.answer(thread, lambda messages: any("six" in each.content for each in messages))
-            await discord.connected()
+            await discord.wait_for_connections()
             last = await discord.say(discord.alice, discord.dm(discord.alice), "and now?")
             await discord.answer(
                 last.channel, lambda messages: "and now?" in messages[-1].content, after=last
@@ -118,8 +118,8 @@ async def test_a_bot_that_was_never_there_does_not_answer_its_past(
     async with Slack(ack_timeout=0.1, redelivery_delays=()) as slack:
         old = await slack.say(ALICE, GENERAL, f"{slack.mention} years ago")
         async with running(**storage, **of_model(model), **of_slack(slack)):
-            await slack.connected()
-            await caught_up(redis, SLACK)
+            await slack.wait_for_connections()
+            await wait_for_cursor(redis, SLACK)
             new = await slack.say(ALICE, GENERAL, f"{slack.mention} now")
             assert "now" in await slack.answer(GENERAL, new)
         assert not slack.bot_replies(GENERAL, old)
@@ -132,13 +132,13 @@ async def test_discord_messages_of_an_outage_are_answered(
     settings = {**storage, **of_model(model), **of_discord(discord)}
     alice, direct = discord.alice, discord.dm(discord.alice)
     async with running(**settings):
-        await discord.connected()
+        await discord.wait_for_connections()
         known = await discord.say(alice, discord.general, f"{discord.mention} known")
         thread = await discord.thread_of(known)
         await discord.answer(thread, lambda shown: "known" in shown[-1].content)
         await discord.say(alice, direct, "hello")
         await discord.answer(direct, lambda shown: "hello" in shown[-1].content)
-        await caught_up(redis, DISCORD)
+        await wait_for_cursor(redis, DISCORD)
     mention = await discord.say(alice, discord.general, f"{discord.mention} are you there?")
     await discord.say(alice, discord.general, "gossip")
     await discord.say(alice, thread, "and you?")
@@ -159,10 +159,10 @@ async def test_a_direct_message_after_a_long_silence_is_found(
     settings = {**storage, **of_model(model), **of_discord(discord)}
     direct = discord.dm(discord.alice)
     async with running(**settings):
-        await discord.connected()
+        await discord.wait_for_connections()
         await discord.say(discord.alice, direct, "hello")
         await discord.answer(direct, lambda shown: "hello" in shown[-1].content)
-        await caught_up(redis, DISCORD)
+        await wait_for_cursor(redis, DISCORD)
     threads: Any = await redis.zrange("{bot}:threads:discord", 0, -1)
     await redis.zadd("{bot}:threads:discord", dict.fromkeys(threads, time.time() - 7 * 86_400))
     await discord.say(discord.alice, direct, "it has been a week")
@@ -184,7 +184,7 @@ async def test_an_answer_is_stopped_at_once(
 ) -> None:
     """However people stop it: the model's stream is closed, the reply ends, and the thread stays usable."""
     async with running(**storage, **of_model(model), **of_slack(slack)):
-        await slack.connected()
+        await slack.wait_for_connections()
         ts = await a_slow_answer(slack, model)
         match how:
             case "typed":
@@ -216,12 +216,12 @@ async def test_somebody_elses_reaction_stops_nothing(
     gate = asyncio.Event()
     model.script(Script(text="Done.", gate=gate))
     async with running(**storage, **of_model(model), **of_slack(slack)):
-        await slack.connected()
+        await slack.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} count")
         await wait_until(lambda: len(model.requests) == 1, "asked")
         item = {"type": "message", "channel": GENERAL, "ts": ts}
         slack.send_event({"type": "reaction_added", "user": BOB, "reaction": "x", "item": item})
-        await slack.settled()
+        await slack.wait_until_settled()
         gate.set()
         assert await slack.answer(GENERAL, ts) == "Done."
 
@@ -231,7 +231,7 @@ async def test_discord_answers_are_stopped_by_a_command(
 ) -> None:
     """`/agent-stop` in the thread of the answer."""
     async with running(**storage, **of_model(model), **of_discord(discord)):
-        await discord.connected()
+        await discord.wait_for_connections()
         model.script(Script(text="One two " + "three " * 200, pace=0.05))
         question = await discord.say(discord.alice, discord.general, f"{discord.mention} count")
         thread = await discord.thread_of(question)
@@ -246,7 +246,7 @@ async def test_an_edit_of_the_answered_message_is_answered_again(
 ) -> None:
     """The model is told that it is a correction."""
     async with running(**storage, **of_model(model), **of_slack(slack)):
-        await slack.connected()
+        await slack.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} five apples")
         await slack.answer(GENERAL, ts)
         slack.edit(GENERAL, ts, f"{slack.mention} six apples")
@@ -260,7 +260,7 @@ async def test_a_turn_that_takes_too_long_says_so(
     """A model that never comes to an end does not leave a person waiting."""
     model.script(Script(text="word " * 500, pace=0.05))
     async with running(**storage, **of_model(model), **of_slack(slack), turn_timeout=1):
-        await slack.connected()
+        await slack.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} talk")
         await wait_until(lambda: "took longer than" in slack.transcript(GENERAL, ts), "ended")
         await wait_until(lambda: not slack.unfinished(), "the reply has ended")
@@ -275,7 +275,7 @@ async def test_a_message_whose_making_was_not_heard_of_is_found_again(
         slack.disable("chat.startStream")
     slack.fail(method, status=500, after_applying=True)
     async with running(**storage, **of_model(model), **of_slack(slack)):
-        await slack.connected()
+        await slack.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} once")
         await wait_until(lambda: "You wrote: once" in slack.transcript(GENERAL, ts), "answered")
         await wait_until(lambda: not slack.unfinished(), "finished")
@@ -354,7 +354,7 @@ async def test_roles_split_over_processes(storage: dict[str, Any], model: ModelS
         running(**settings, bot_roles={"http"}, bot_name="door") as door,
         running(**settings, bot_roles={"worker"}, bot_name="hands"),
     ):
-        await slack.connected()
+        await slack.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         assert "hello" in await slack.answer(GENERAL, ts)
         status, answer = await ask(door, "key")
@@ -367,10 +367,10 @@ async def test_slack_is_told_within_a_tenth_of_a_second(
 ) -> None:
     """At the median, with the put in Redis before it."""
     async with running(**storage, **of_model(model), **of_slack(slack)):
-        await slack.connected()
+        await slack.wait_for_connections()
         for number in range(20):
             await slack.say(ALICE, slack.dm(ALICE), f"message {number}")
-            await slack.settled()
+            await slack.wait_until_settled()
         times = [each.elapsed_ms for each in slack.deliveries]
         assert statistics.median(each for each in times if each is not None) < 100
         assert None not in times

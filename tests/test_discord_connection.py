@@ -33,8 +33,8 @@ live = discord_platform.live
 
 
 async def test_replies_work_while_nothing_is_received(server: Discord, bot: Bot) -> None:
-    async with bot.listening():
-        await server.connected()
+    async with bot.listen():
+        await server.wait_for_connections()
     assert not any(session.connected for session in server.sessions)
     await bot.reply(await direct(server))
     assert texts(server, server.dm(server.alice)) == ["You said: hello"]
@@ -69,7 +69,7 @@ async def test_a_message_in_hand_is_handed_over_before_receiving_ends(server: Di
         kept.set()
 
     receiving = asyncio.create_task(bot.platform.receive(deliver))
-    await server.connected()
+    await server.wait_for_connections()
     await direct(server)
     await arrived.wait()
     receiving.cancel()
@@ -97,8 +97,8 @@ async def test_a_handler_that_swallows_its_cancellation_ends_all_the_same() -> N
 async def test_nothing_is_left_when_receiving_ends(server: Discord, bot: Bot) -> None:
     await bot.platform.health()  # the client that sends keeps its connection
     before = asyncio.all_tasks()
-    async with bot.listening():
-        await server.connected()
+    async with bot.listen():
+        await server.wait_for_connections()
     await wait_until(lambda: not server.gateway.connections, "the gateway is left")
     await wait_until(lambda: asyncio.all_tasks() <= before, "no task is left")
 
@@ -118,8 +118,8 @@ async def test_a_lost_gateway_connection_is_resumed_and_nothing_missed(
 async def test_a_refused_first_connection_is_tried_again(server: Discord, bot: Bot) -> None:
     """By a new client: this one cannot be used again."""
     server.refuse_gateway(times=2)
-    async with bot.listening():
-        await server.connected()
+    async with bot.listen():
+        await server.wait_for_connections()
         await server.say(server.alice, server.dm(server.alice), "hello")
         await server.answer(server.dm(server.alice), ends("hello"))
 
@@ -148,7 +148,7 @@ async def test_a_wrong_token_is_rejected_and_the_setting_named(redis: Redis) -> 
 
 async def test_a_token_that_is_revoked_later_is_rejected(server: Discord, bot: Bot) -> None:
     receiving = asyncio.create_task(bot.platform.receive(bot.deliver))
-    await server.connected()
+    await server.wait_for_connections()
     server.close_gateway(4004)
     with pytest.raises(CredentialsRejected, match="DISCORD_TOKEN"):
         await receiving
@@ -165,8 +165,8 @@ async def test_health_tells_whether_the_gateway_is_connected_and_how_that_is_kno
     server: Discord, bot: Bot
 ) -> None:
     assert not (await bot.platform.health()).evidence["connected"]
-    async with bot.listening():
-        await server.connected()
+    async with bot.listen():
+        await server.wait_for_connections()
         await wait_until(lambda: "GUILD_CREATE" in "".join(server.sessions[0].log), "the guild is told")
 
         async def connected() -> bool:
@@ -192,8 +192,8 @@ async def test_health_tells_whether_the_gateway_is_connected_and_how_that_is_kno
 async def test_health_is_down_when_the_gateway_is_gone_for_long_also_between_listeners(
     server: Discord, bot: Bot
 ) -> None:
-    async with bot.listening():
-        await server.connected()
+    async with bot.listen():
+        await server.wait_for_connections()
 
         async def connected() -> bool:
             return (await bot.platform.health()).state == "ok"
@@ -227,7 +227,7 @@ async def test_health_tells_how_old_the_answer_of_rest_is(
     server: Discord, bot: Bot, status: int | None
 ) -> None:
     await bot.platform.health()  # logs in
-    bot.platform._probe._known = None
+    bot.platform._probe._finding = None
     if status:
         server.fail("GET", "/users/@me", status=status)
     first: float = (await bot.platform.health()).evidence["last_probe_s"]
@@ -265,8 +265,8 @@ async def test_a_reconnection_is_logged_as_a_warning_without_a_trace(
 async def test_details_of_the_application_that_cannot_be_read_stop_nothing(server: Discord, bot: Bot) -> None:
     """Login asks for them, to listen and to send, and needs the id alone."""
     server.rest.application_details = {"owner": None, "icon": 7}
-    async with bot.listening():
-        await server.connected()
+    async with bot.listen():
+        await server.wait_for_connections()
         await bot.reply(await direct(server))
     assert texts(server, server.dm(server.alice)) == ["You said: hello"]
 
@@ -281,7 +281,7 @@ async def test_an_event_that_cannot_be_read_costs_neither_the_connection_nor_the
         heard.append(event)
 
     receiving = asyncio.create_task(bot.platform.receive(deliver))
-    await server.connected()
+    await server.wait_for_connections()
     for name in samples():
         data = sample(name)
         if data["event"] != "INTERACTION_CREATE":
@@ -305,10 +305,10 @@ async def test_a_session_whose_begin_cannot_be_read_is_begun_again(
         return ready(session) | ({"user": None} if len(server.sessions) == 1 else {})
 
     monkeypatch.setattr(server.gateway, "_ready", broken_at_first)
-    async with bot.listening():
+    async with bot.listen():
         await server.say(server.alice, server.dm(server.alice), "hello")
         await wait_until(lambda: len(server.sessions) == 2, "another session")
-        await server.connected(1)
+        await server.wait_for_connections(1)
         await server.say(server.alice, server.dm(server.alice), "hello again")
         await server.answer(server.dm(server.alice), ends("hello again"))
 

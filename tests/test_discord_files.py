@@ -6,8 +6,8 @@ from redis.asyncio import Redis
 from bot.chat import File, Text, Unreachable
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Discord
-from tests.support.discord_reply import asked, shown
-from tests.support.files import PICTURE, gone
+from tests.support.discord_reply import ask_question, messages_of
+from tests.support.files import PICTURE, expired_file
 
 MESSAGES = "/channels/*/messages"
 
@@ -24,17 +24,17 @@ NAME = "Ums_tze_2026_-1a2b3c4d.png"
 async def test_a_file_is_shown_below_the_text_with_its_words(
     discord: Discord, redis: Redis, picture: File, kind: str
 ) -> None:
-    async with asked(discord, redis, kind) as question:
+    async with ask_question(discord, redis, kind) as question:
         await question.answer(Text("Here it is. "), picture, Text("It goes up."))
-        assert shown(discord) == [("Here it is. It goes up.", []), ("", [NAME])]
+        assert messages_of(discord) == [("Here it is. It goes up.", []), ("", [NAME])]
         [file] = discord.world.files.values()
         assert (file.data, file.description) == (PICTURE, "Sales go up")
 
 
 async def test_an_answer_that_is_only_a_file_is_shown(discord: Discord, redis: Redis, picture: File) -> None:
-    async with asked(discord, redis) as question:
+    async with ask_question(discord, redis) as question:
         await question.answer(picture)
-        assert shown(discord) == [("", [NAME])]
+        assert messages_of(discord) == [("", [NAME])]
 
 
 @pytest.mark.parametrize("nonces", ["known", "forgotten"])
@@ -43,7 +43,7 @@ async def test_a_file_is_shown_once_though_nobody_knows_what_came_of_the_request
     discord: Discord, redis: Redis, picture: File, nonces: str, after_applying: bool
 ) -> None:
     """The connection is lost before or after Discord has done what we asked; the nonce holds, or no more."""
-    async with asked(discord, redis, "dm") as question:
+    async with ask_question(discord, redis, "dm") as question:
         discord.fail("POST", MESSAGES, times=3, drop=True, after_applying=after_applying)
         with pytest.raises(Unreachable):
             await question.answer(picture)
@@ -51,7 +51,7 @@ async def test_a_file_is_shown_once_though_nobody_knows_what_came_of_the_request
             discord.forget_nonces()
         await question.answer(picture)
         await question.answer(picture)
-        assert shown(discord) == [("", [NAME])]
+        assert messages_of(discord) == [("", [NAME])]
 
 
 async def test_a_file_of_another_conversation_is_not_taken_for_the_one_being_sent(
@@ -59,39 +59,39 @@ async def test_a_file_of_another_conversation_is_not_taken_for_the_one_being_sen
 ) -> None:
     """Fault: two people ask for the same in a channel without threads: one of them was shown nothing."""
     discord.general.denied.add("create_public_threads")
-    async with asked(discord, redis) as question:
+    async with ask_question(discord, redis) as question:
         await question.answer(picture)
-    async with asked(discord, redis) as question:
+    async with ask_question(discord, redis) as question:
         question.id = "another"
         discord.fail("POST", MESSAGES, times=3, drop=True)
         with pytest.raises(Unreachable):
             await question.answer(picture)
         await question.answer(picture)
-    assert shown(discord) == [("", [NAME]), ("", [NAME])]
+    assert messages_of(discord) == [("", [NAME]), ("", [NAME])]
 
 
 async def test_a_missing_permission_costs_a_sentence_and_not_the_answer(
     discord: Discord, redis: Redis, picture: File
 ) -> None:
     discord.general.denied.add("attach_files")
-    async with asked(discord, redis) as question:
+    async with ask_question(discord, redis) as question:
         await question.answer(Text("Here it is."), picture, Text("It goes up."))
-        [(text, _)] = shown(discord)
+        [(text, _)] = messages_of(discord)
         assert (
             "I lack the permission Attach Files. Please ask an administrator of the server for help." in text
         )
         assert text.startswith("Here it is.")
         await question.answer(picture)
-        assert len(shown(discord)) == 1
+        assert len(messages_of(discord)) == 1
 
 
 async def test_a_file_that_is_gone_or_too_large_costs_a_sentence_each(
     discord: Discord, redis: Redis, picture: File
 ) -> None:
-    async with asked(discord, redis, "dm") as question:
+    async with ask_question(discord, redis, "dm") as question:
         discord.fail("POST", MESSAGES, status=413, code=40005)
-        await question.answer(picture, gone("old.png"))
-        [(text, _)] = shown(discord)
+        await question.answer(picture, expired_file("old.png"))
+        [(text, _)] = messages_of(discord)
         assert "It may be too large for this server" in text
         assert "old.png: I no longer have it." in text
 
@@ -100,6 +100,6 @@ async def test_where_no_history_may_be_read_a_file_comes_without_a_reply(
     discord: Discord, redis: Redis, picture: File
 ) -> None:
     discord.general.denied.update({"read_message_history", "create_public_threads"})
-    async with asked(discord, redis) as question:
+    async with ask_question(discord, redis) as question:
         await question.answer(picture)
-        assert shown(discord) == [("", [NAME])]
+        assert messages_of(discord) == [("", [NAME])]

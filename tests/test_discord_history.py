@@ -44,14 +44,16 @@ class Reader:
 
 
 @contextlib.asynccontextmanager
-async def returned(discord: Discord, redis: Redis, timing: Timing = QUICK_DISCORD) -> AsyncIterator[Reader]:
-    shared = RedisCoordination(redis, "one")
-    await shared.set_heard_until("discord:0/1", time.time() - MISSED_SECONDS)
+async def return_after_absence(
+    discord: Discord, redis: Redis, timing: Timing = QUICK_DISCORD
+) -> AsyncIterator[Reader]:
+    coordination = RedisCoordination(redis, "one")
+    await coordination.set_cursor("discord:0/1", time.time() - MISSED_SECONDS)
     async with connect(
         token=discord.token,
         api_url=discord.url,
         commands=Commands(no_health, nothing_to_stop),
-        shared=shared,
+        coordination=coordination,
         lookup=Lookup(redis),
         files=FileStore(redis),
         catch_up_hours=24,
@@ -61,7 +63,7 @@ async def returned(discord: Discord, redis: Redis, timing: Timing = QUICK_DISCOR
         reader = Reader(platform)
         receiving = asyncio.create_task(platform.receive(reader.deliver))
         try:
-            await discord.connected()
+            await discord.wait_for_connections()
             yield reader
         finally:
             await cancel(receiving)
@@ -86,13 +88,13 @@ async def test_one_message_that_cannot_be_read_costs_no_other(
     await ask(discord, "before")
     await ask(discord, "broken", **broken)
     await ask(discord, "after")
-    async with returned(discord, redis) as reader:
+    async with return_after_absence(discord, redis) as reader:
         assert [each for each in await reader.catch_up() if each != "broken"] == ["before", "after"]
 
 
 async def test_a_message_is_read_as_far_as_it_can_be(discord: Discord, redis: Redis) -> None:
     await ask(discord, "hello", poll=7)
-    async with returned(discord, redis) as reader:
+    async with return_after_absence(discord, redis) as reader:
         assert await reader.catch_up() == ["hello"]
         [message] = reader.events
         assert isinstance(message, Message)
@@ -104,7 +106,7 @@ async def test_all_pages_of_a_channel_are_read_in_order(discord: Discord, redis:
     broken = PAGE - 1
     for number in range(2 * PAGE + 1):
         await ask(discord, str(number), **({"author": None} if number == broken else {}))
-    async with returned(discord, redis) as reader:
+    async with return_after_absence(discord, redis) as reader:
         assert await reader.catch_up() == [str(each) for each in range(2 * PAGE + 1) if each != broken]
 
 
@@ -118,7 +120,7 @@ async def test_one_channel_that_cannot_be_read_costs_no_other(
     await ask(discord, "lost", other)
     await ask(discord, "found")
     discord.rest.channel_details = {other.id: {key: value}}
-    async with returned(discord, redis) as reader:
+    async with return_after_absence(discord, redis) as reader:
         assert "found" in await reader.catch_up()
 
 
@@ -131,7 +133,7 @@ async def test_one_channel_that_fails_costs_no_other_and_is_read_later(
     await ask(discord, "late", discord.general)
     await ask(discord, "found", other)
     discord.fail("GET", f"/channels/{discord.general.id}/messages", **fault)
-    async with returned(discord, redis, replace(QUICK_DISCORD, request_backoff=0.01)) as reader:
+    async with return_after_absence(discord, redis, replace(QUICK_DISCORD, request_backoff=0.01)) as reader:
         with pytest.raises(PlatformError):
             await reader.catch_up()
         assert [each.text for each in reader.events if isinstance(each, Message)] == ["found"]
@@ -142,7 +144,7 @@ async def test_a_member_that_cannot_be_read_costs_no_message(discord: Discord, r
     """The author has no roles then."""
     await ask(discord, "hello")
     discord.fail("GET", "/guilds/*/members/*", status=200)
-    async with returned(discord, redis) as reader:
+    async with return_after_absence(discord, redis) as reader:
         assert await reader.catch_up() == ["hello"]
         [message] = reader.events
         assert isinstance(message, Message)
@@ -156,7 +158,7 @@ async def test_a_guest_is_known_as_one(discord: Discord, redis: Redis, has_left:
     await ask(discord, "hello")
     if has_left:
         discord.fail("GET", "/guilds/*/members/*", status=404, code=10007)
-    async with returned(discord, redis) as reader:
+    async with return_after_absence(discord, redis) as reader:
         assert await reader.catch_up() == ["hello"]
         [message] = reader.events
         assert isinstance(message, Message)
@@ -173,7 +175,7 @@ async def test_an_edit_that_is_found_says_who_has_made_it(
     message = await discord.say(discord.alice, discord.general, f"{discord.mention} hello")
     await redis.hset(keys.seen(f"discord:{message.id}"), "author", f"discord:{discord.alice.id}")
     discord.edit(message, f"{discord.mention} hello again")
-    async with returned(discord, redis) as reader:
+    async with return_after_absence(discord, redis) as reader:
         await reader.catch_up()
         [edit] = reader.events
         assert isinstance(edit, Correction)
@@ -187,7 +189,7 @@ async def test_somebody_who_has_written_much_is_looked_up_once(discord: Discord,
     for number in range(3):
         await ask(discord, str(number))
     await discord.say(discord.bob, discord.general, f"{discord.mention} 3")
-    async with returned(discord, redis) as reader:
+    async with return_after_absence(discord, redis) as reader:
         assert await reader.catch_up() == ["0", "1", "2", "3"]
         assert all(isinstance(each, Message) and each.roles for each in reader.events)
     assert discord.count("GET", "/guilds/*/members/*") == 2

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.chat import Notice, Text, ToolStep
-from bot.discord.markdown.fences import left_open
+from bot.discord.markdown.fences import open_fence
 from bot.discord.markdown.render import Rendering, render
 from bot.discord.markdown.split import split
 from bot.discord.renderer import Renderer
@@ -91,7 +91,7 @@ def test_a_block_that_does_not_fit_behind_its_introduction_moves_as_a_whole(befo
 @unhurried
 @given(st.lists(prose | code_blocks(), min_size=1, max_size=8).map("\n\n".join))
 def test_every_piece_closes_the_code_blocks_that_it_opens(text: str) -> None:
-    assert not any(left_open(piece) for piece in split(text, LIMIT))
+    assert not any(open_fence(piece) for piece in split(text, LIMIT))
 
 
 @unhurried
@@ -198,28 +198,28 @@ def test_a_block_that_fits_no_message_is_closed_and_opened_again() -> None:
 @unhurried
 @given(anything, st.data())
 def test_rendered_text_only_grows_while_the_text_grows(text: str, data: st.DataObject) -> None:
-    whole = render(text, finished=True)
+    whole = render(text, is_finished=True)
     longer = data.draw(st.integers(0, len(text)))
     shorter = data.draw(st.integers(0, longer))
-    assert whole.startswith(render(text[:longer], finished=False))
-    assert render(text[:longer], finished=False).startswith(render(text[:shorter], finished=False))
+    assert whole.startswith(render(text[:longer], is_finished=False))
+    assert render(text[:longer], is_finished=False).startswith(render(text[:shorter], is_finished=False))
 
 
 @unhurried
 @given(prose)
 def test_prose_is_rendered_as_it_is(text: str) -> None:
-    assert render(text, finished=True) == text
+    assert render(text, is_finished=True) == text
 
 
 @unhurried
 @given(anything)
 def test_a_rendered_answer_leaves_no_block_open(text: str) -> None:
-    assert left_open(render(text, finished=True)) is None
+    assert open_fence(render(text, is_finished=True)) is None
 
 
 def test_a_table_becomes_an_aligned_code_block() -> None:
     table = "Here:\n\n| Name | Count |\n|:---|---:|\n| **Bolt** | 12 |\n| 東京 | 3 |\n\nDone."
-    assert render(table, finished=True) == (
+    assert render(table, is_finished=True) == (
         "Here:\n\n```\nName      Count\n────────  ─────\n**Bolt**     12\n東京          3\n```\n\nDone."
     )
 
@@ -232,7 +232,7 @@ values = st.text("ab_*~`|<>\\&[]()#1 é好", max_size=30).map(str.strip)
 def test_the_cells_of_a_table_are_data_and_lose_no_character(rows: list[tuple[str, str]]) -> None:
     """Kind: values are formatted. `stg_orders__daily` was shown as `stg_ordersdaily`, `2*3*4` as `234`."""
     lines = "".join(f"| {format.row_line(row)[2:]}\n" for row in rows)
-    shown = render(f"| a | b |\n|---|---|\n{lines}", finished=True).replace("\u200b", "")
+    shown = render(f"| a | b |\n|---|---|\n{lines}", is_finished=True).replace("\u200b", "")
     for value in {value for row in rows for value in row}:
         assert value in shown
 
@@ -240,7 +240,7 @@ def test_the_cells_of_a_table_are_data_and_lose_no_character(rows: list[tuple[st
 def test_a_long_cell_is_wrapped_within_a_width_that_a_screen_has() -> None:
     """Kind: one cell decides the size of all. A cell of 500 characters made 14 messages."""
     rows = "".join(f"| {number} | {'word ' * (100 if number == 7 else 1)}|\n" for number in range(20))
-    shown = render(f"| id | words |\n|---:|---|\n{rows}", finished=True)
+    shown = render(f"| id | words |\n|---:|---|\n{rows}", is_finished=True)
     assert max(map(len, shown.split("\n"))) <= 90
     assert shown.count("word") == 120
     assert len(split(shown)) == 1
@@ -248,7 +248,7 @@ def test_a_long_cell_is_wrapped_within_a_width_that_a_screen_has() -> None:
 
 def test_a_table_too_wide_for_any_screen_stays_as_it_is() -> None:
     row = "| " + " | ".join(f"value number {number}" for number in range(30)) + " |"
-    shown = render(f"{row}\n{'|-' * 30}|\n{row}\n", finished=True)
+    shown = render(f"{row}\n{'|-' * 30}|\n{row}\n", is_finished=True)
     assert shown == f"```\n{row}\n{'|-' * 30}|\n{row}\n```\n"
 
 
@@ -265,25 +265,25 @@ def test_a_table_too_wide_for_any_screen_stays_as_it_is() -> None:
 )
 def test_tables_are_seen_in_every_form(table: str, shown: str) -> None:
     """Kind: a form of Markdown that models write is not known."""
-    assert render(table, finished=True) == shown
+    assert render(table, is_finished=True) == shown
 
 
 @pytest.mark.parametrize(
     "text", ["a | b\n---\n", "- a | b\n  - c\n", "words\na | b\n", "| a\n| b\n", "a || b\n---|---\n"]
 )
 def test_lines_that_only_look_like_a_table_stay(text: str) -> None:
-    assert render(text, finished=True).replace("\\", "") == text
+    assert render(text, is_finished=True).replace("\\", "") == text
 
 
 def test_a_tag_of_a_line_break_breaks_the_line_outside_of_code() -> None:
-    assert render("> one<br>two `<br>`<BR/>", finished=True) == "> one\n> two `<br>`\n> "
+    assert render("> one<br>two `<br>`<BR/>", is_finished=True) == "> one\n> two `<br>`\n> "
 
 
 @pytest.mark.parametrize(
     ("text", "shown"), [("#### C#", "**C#**"), ("#### C# ##", "**C#**"), ("#### F# and C#", "**F# and C#**")]
 )
 def test_a_heading_loses_only_the_marks_that_close_it(text: str, shown: str) -> None:
-    assert render(text, finished=True) == shown
+    assert render(text, is_finished=True) == shown
 
 
 def test_a_quote_goes_on_behind_a_cut() -> None:
@@ -308,12 +308,12 @@ def test_code_in_a_quote_is_closed_and_opened_within_the_quote() -> None:
 
 
 def test_code_in_a_quote_ends_with_the_quote() -> None:
-    assert render("> ```\n> x\nno longer", finished=True) == "> ```\n> x\n> ```\nno longer"
+    assert render("> ```\n> x\nno longer", is_finished=True) == "> ```\n> x\n> ```\nno longer"
 
 
 def test_lines_with_pipes_that_are_no_table_stay() -> None:
     text = "| a | b |\n| c | d |\na | b\n"
-    assert render(text, finished=True) == text
+    assert render(text, is_finished=True) == text
 
 
 @pytest.mark.parametrize(
@@ -330,27 +330,27 @@ def test_lines_with_pipes_that_are_no_table_stay() -> None:
     ],
 )
 def test_bars_outside_of_code_hide_nothing(text: str, shown: str) -> None:
-    assert render(text, finished=True) == shown
+    assert render(text, is_finished=True) == shown
 
 
 def test_bars_are_shown_while_their_line_is_written() -> None:
-    assert render("a || b || c", finished=False) == r"a \|\| b \|\| c"
-    assert render("a `b || c", finished=False) == "a `b "
+    assert render("a || b || c", is_finished=False) == r"a \|\| b \|\| c"
+    assert render("a `b || c", is_finished=False) == "a `b "
 
 
 def test_other_fences_become_discords_own_and_their_content_cannot_end_them() -> None:
     text = "~~~python title=x\nprint('```')\n~~~\n````md\n```py\n```\n````"
-    rendered = render(text, finished=True)
+    rendered = render(text, is_finished=True)
     assert rendered.startswith("```python\n")
     assert rendered.count("```") == 4
 
 
 def test_a_fence_in_a_list_item_is_seen() -> None:
-    assert render("1. ```py\n   x\n   ```\nText | here", finished=True).count("```") == 2
+    assert render("1. ```py\n   x\n   ```\nText | here", is_finished=True).count("```") == 2
 
 
 def test_deep_headings_become_bold() -> None:
-    assert render("### three\n#### four ####", finished=True) == "### three\n**four**"
+    assert render("### three\n#### four ####", is_finished=True) == "### three\n**four**"
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_deep_headings_become_bold() -> None:
     ],
 )
 def test_bold_in_deep_headings_leaves_no_asterisks(heading: str, shown: str) -> None:
-    assert render(heading, finished=True) == shown
+    assert render(heading, is_finished=True) == shown
 
 
 def step(state: State, id: str = "1", title: str = "Looking up orders", output: str = "") -> ToolStep:
@@ -441,7 +441,7 @@ def test_a_line_longer_than_a_message_is_rewritten_as_it_arrives(unit: str, size
     for at in range(0, len(text), size):
         rendering.feed(text[at : at + size])
         shown += rendering.take()
-    assert shown + rendering.finish() == render(text, finished=True)
+    assert shown + rendering.finish() == render(text, is_finished=True)
 
 
 @unhurried

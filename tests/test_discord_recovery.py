@@ -15,13 +15,13 @@ from tests.support.discord_platform import (
     MESSAGES,
     QUICK,
     Bot,
-    Held,
-    begun,
+    PausedAnswer,
+    begin_answer,
     direct,
     ends,
-    fixed,
+    fixed_answer,
+    message_of,
     one_by_one,
-    said,
     texts,
 )
 from tests.support.wait import wait_until
@@ -76,7 +76,7 @@ async def test_an_interrupted_answer_is_finished_in_the_same_messages(server: Di
     question = await direct(server)
     channel = server.dm(server.alice)
     long = [f"Sentence number {number}. " for number in range(120)]
-    held = Held([Text(each) for each in long[:100]])
+    held = PausedAnswer([Text(each) for each in long[:100]])
     reply = asyncio.create_task(bot.reply(question, answer=held))
     await server.answer(channel, lambda messages: len(messages) == 2 and messages[1].content.endswith("99."))
     before = [each.id for each in server.messages(channel)[1:]]
@@ -102,7 +102,7 @@ async def test_a_finished_answer_is_not_shown_again(server: Discord, bot: Bot) -
     await bot.reply(question)
     requests = len(server.calls)
 
-    await bot.reply(question, answer=fixed("Something else."))
+    await bot.reply(question, answer=fixed_answer("Something else."))
     assert len(server.calls) == requests
 
 
@@ -133,7 +133,7 @@ async def test_a_message_of_another_conversation_is_not_taken_for_the_one_being_
     server.general.denied.add("create_public_threads")
     ask = f"{server.mention} hello"
     questions = [await server.say(each, server.general, ask) for each in (server.alice, server.bob)]
-    first, second = (said(server, each) for each in questions)
+    first, second = (message_of(server, each) for each in questions)
     await bot.reply(first)
     server.fail("POST", MESSAGES, times=3, drop=True)
     with pytest.raises(Unreachable):
@@ -147,17 +147,17 @@ async def test_a_message_of_another_conversation_is_not_taken_for_the_one_being_
 async def test_a_shorter_answer_takes_back_what_is_too_much(server: Discord, bot: Bot) -> None:
     question = await direct(server)
     channel = server.dm(server.alice)
-    held = Held([Text("word " * 600)])
+    held = PausedAnswer([Text("word " * 600)])
     reply = asyncio.create_task(bot.reply(question, answer=held))
     await wait_until(lambda: bot.receipts.get(question.id, {}).get("shown", 0) > 2000, "two are shown")
     reply.cancel()
     await asyncio.gather(reply, return_exceptions=True)
-    await bot.reply(question, answer=fixed("Only this."))
+    await bot.reply(question, answer=fixed_answer("Only this."))
     assert texts(server, channel) == ["Only this."]
 
 
 async def test_an_answer_whose_message_was_deleted_is_shown_anew(server: Discord, bot: Bot) -> None:
-    channel, held, reply = await begun(server, bot, await direct(server))
+    channel, held, reply = await begin_answer(server, bot, await direct(server))
     server.remove(server.messages(channel)[-1])
     held.go_on.set()
     await reply
@@ -166,8 +166,8 @@ async def test_an_answer_whose_message_was_deleted_is_shown_anew(server: Discord
 
 async def test_an_answer_in_a_thread_that_was_archived_is_shown_anew(server: Discord, bot: Bot) -> None:
     thread = server.start_thread(server.alice, server.general)
-    question = said(server, await server.say(server.alice, thread, "hello"))
-    channel, held, reply = await begun(server, bot, question)
+    question = message_of(server, await server.say(server.alice, thread, "hello"))
+    channel, held, reply = await begin_answer(server, bot, question)
     server.archive(thread)
     held.go_on.set()
     await reply
@@ -179,7 +179,7 @@ async def test_an_answer_in_a_thread_that_was_archived_is_shown_anew(server: Dis
 async def test_an_answer_whose_edit_is_refused_is_shown_anew_and_goes_on_there(
     server: Discord, bot: Bot, code: int
 ) -> None:
-    channel, held, reply = await begun(server, bot, await direct(server))
+    channel, held, reply = await begin_answer(server, bot, await direct(server))
     server.fail("PATCH", MESSAGE, status=400, code=code)
     held.after = [Text("".join(f" {number}" for number in range(1000))), Text(" end")]
     held.go_on.set()
@@ -193,7 +193,7 @@ async def test_an_answer_that_was_being_shown_anew_at_the_crash_is_shown_once(
 ) -> None:
     """Also when Discord has forgotten the nonce by then."""
     question = await direct(server)
-    channel, held, reply = await begun(server, bot, question)
+    channel, held, reply = await begin_answer(server, bot, question)
     server.fail("PATCH", MESSAGE, status=400, code=200000)
     if at == "the new message":
         fault = server.fail("POST", MESSAGES, delay=30, after_applying=True)
@@ -204,7 +204,7 @@ async def test_an_answer_that_was_being_shown_anew_at_the_crash_is_shown_once(
     reply.cancel()
     await asyncio.gather(reply, return_exceptions=True)
     server.forget_nonces()
-    await bot.reply(question, answer=fixed("First and last"))
+    await bot.reply(question, answer=fixed_answer("First and last"))
     assert texts(server, channel) == ["First and last"]
 
 
@@ -213,7 +213,7 @@ async def test_an_answer_that_discord_refuses_for_good_ends_with_a_sentence(
     server: Discord, bot: Bot, refused: str
 ) -> None:
     question = await direct(server)
-    held, last = Held([Text("First")], [Text(" and more")]), Held([], [Text(" and last")])
+    held, last = PausedAnswer([Text("First")], [Text(" and more")]), PausedAnswer([], [Text(" and last")])
     reply = asyncio.create_task(bot.reply(question, answer=one_by_one(held, last)))
     channel = server.dm(server.alice)
     await server.answer(channel, ends("First"))

@@ -32,12 +32,12 @@ from tests.support.discord_platform import (
     MESSAGES,
     QUICK,
     Bot,
-    Held,
-    begun,
+    PausedAnswer,
+    begin_answer,
     direct,
     echo,
-    fixed,
-    said,
+    fixed_answer,
+    message_of,
     texts,
 )
 
@@ -52,9 +52,9 @@ THREADS = "/channels/*/messages/*/threads"
 async def test_a_refused_message_is_sent_once_more_as_plain_text(server: Discord, bot: Bot) -> None:
     """Without control characters, of a length that Discord takes however it counts, and as no reply."""
     server.general.denied.add("create_public_threads")
-    question = said(server, await server.say(server.alice, server.general, f"{server.mention} hello"))
+    question = message_of(server, await server.say(server.alice, server.general, f"{server.mention} hello"))
     fault = server.fail("POST", MESSAGES, status=400, code=50035)
-    await bot.reply(question, answer=fixed("Here: \x00\x1b[1m" + "🚢" * 1200))
+    await bot.reply(question, answer=fixed_answer("Here: \x00\x1b[1m" + "🚢" * 1200))
     first, *_ = [each for each in server.messages(server.general) if each.author is server.bot]
     assert fault.used == 1
     assert first.content == "Here: [1m" + "🚢" * 995 + "…"
@@ -88,7 +88,7 @@ async def test_when_even_the_sentence_is_refused_the_answer_is_undeliverable(
 async def test_an_edit_that_is_refused_for_the_place_is_undeliverable(
     server: Discord, bot: Bot, code: int
 ) -> None:
-    channel, held, reply = await begun(server, bot, await direct(server))
+    channel, held, reply = await begin_answer(server, bot, await direct(server))
     server.fail("PATCH", MESSAGE, status=403, code=code)
     held.go_on.set()
     with pytest.raises(Undeliverable):
@@ -97,7 +97,7 @@ async def test_an_edit_that_is_refused_for_the_place_is_undeliverable(
 
 
 async def test_a_message_that_cannot_be_taken_back_fails_nothing(server: Discord, bot: Bot) -> None:
-    channel, held, reply = await begun(server, bot, await direct(server))
+    channel, held, reply = await begin_answer(server, bot, await direct(server))
     server.fail("PATCH", MESSAGE, status=400, code=200000)
     server.fail("DELETE", MESSAGE, status=400, code=50083)
     held.go_on.set()
@@ -106,7 +106,7 @@ async def test_a_message_that_cannot_be_taken_back_fails_nothing(server: Discord
 
 
 async def test_a_channel_that_is_gone_is_undeliverable(server: Discord, bot: Bot) -> None:
-    question = said(server, await server.say(server.alice, server.general, "hello"))
+    question = message_of(server, await server.say(server.alice, server.general, "hello"))
     server.remove_channel(server.general)
     with pytest.raises(Undeliverable):
         await bot.reply(question)
@@ -177,12 +177,12 @@ async def reply_until_lost(bot: Bot, question: Message, fault: Fault) -> None:
 
     turn = Turn(id=question.id, thread=question.thread, messages=(question,))
     receipt = Receipt(turn, keep, dict(bot.receipts.get(turn.id, {})), hold)
-    await bot.platform.thread(turn.thread).reply(fixed("Only this.")(turn), receipt)
+    await bot.platform.thread(turn.thread).reply(fixed_answer("Only this.")(turn), receipt)
 
 
-async def left_half_done(bot: Bot, question: Message) -> None:
+async def leave_half_done(bot: Bot, question: Message) -> None:
     """An earlier attempt has shown more than one message."""
-    await bot.reply(question, answer=fixed("word " * 600))
+    await bot.reply(question, answer=fixed_answer("word " * 600))
     bot.receipts[question.id]["finished"] = False
 
 
@@ -197,9 +197,9 @@ async def test_nothing_is_written_again_once_the_turn_is_lost(
     server: Discord, bot: Bot, method: str, path: str, trouble: dict[str, Any]
 ) -> None:
     """Neither by us nor by discord.py, which repeats what was limited by itself."""
-    question = said(server, await server.say(server.alice, server.general, f"{server.mention} hello"))
+    question = message_of(server, await server.say(server.alice, server.general, f"{server.mention} hello"))
     if path == MESSAGE:
-        await left_half_done(bot, question)
+        await leave_half_done(bot, question)
     done = server.count(method, path)
     fault = server.fail(method, path, **trouble)
     with pytest.raises(LeaseLost):
@@ -210,7 +210,7 @@ async def test_nothing_is_written_again_once_the_turn_is_lost(
 async def test_typing_ends_once_the_turn_is_lost(server: Discord, bot: Bot) -> None:
     fault = server.fail("POST", "/channels/*/typing", status=429, retry_after=0.05)
     question = await direct(server)
-    held = Held([])
+    held = PausedAnswer([])
 
     async def hold() -> None:
         if fault.used:

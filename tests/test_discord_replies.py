@@ -16,12 +16,12 @@ from tests.support.discord_platform import (
     MESSAGES,
     QUICK,
     Bot,
-    Held,
+    PausedAnswer,
     direct,
     ends,
-    fixed,
+    fixed_answer,
+    message_of,
     one_by_one,
-    said,
     texts,
 )
 from tests.support.wait import wait_until
@@ -90,7 +90,7 @@ async def test_without_permission_for_threads_the_reply_chain_is_the_conversatio
 
 async def test_where_it_may_read_no_history_the_answer_is_no_reply(server: Discord, bot: Bot) -> None:
     server.general.denied |= {"create_public_threads", "read_message_history"}
-    question = said(server, await server.say(server.alice, server.general, f"{server.mention} hello"))
+    question = message_of(server, await server.say(server.alice, server.general, f"{server.mention} hello"))
     await bot.reply(question)
     [answer] = server.messages(server.general)[1:]
     assert answer.reference is None
@@ -99,21 +99,21 @@ async def test_where_it_may_read_no_history_the_answer_is_no_reply(server: Disco
 async def test_a_thread_that_exists_already_is_used(server: Discord, bot: Bot) -> None:
     question = await server.say(server.alice, server.general, f"{server.mention} hello")
     thread = server.start_thread(server.bob, question)
-    await bot.reply(said(server, question))
+    await bot.reply(message_of(server, question))
     assert texts(server, thread) == ["You said: hello"]
 
 
 async def test_a_deleted_question_is_answered_in_the_channel(server: Discord, bot: Bot) -> None:
     question = await server.say(server.alice, server.general, f"{server.mention} hello")
     server.remove(question)
-    await bot.reply(said(server, question))
+    await bot.reply(message_of(server, question))
     assert texts(server, server.general) == ["You said: hello"]
 
 
 async def test_an_answer_pings_nobody_and_has_no_previews(server: Discord, bot: Bot) -> None:
     question = await direct(server)
     text = f"@everyone {server.bob.mention} see https://example.com"
-    await bot.reply(question, answer=fixed(text))
+    await bot.reply(question, answer=fixed_answer(text))
     [answer] = server.messages(server.dm(server.alice))[1:]
     assert answer.content == text
     assert not answer.mentions
@@ -127,7 +127,7 @@ async def test_an_answer_pings_nobody_and_has_no_previews(server: Discord, bot: 
 async def test_the_first_text_is_shown_at_once_and_the_end_always(server: Discord, bot: Bot) -> None:
     question = await direct(server)
     channel = server.dm(server.alice)
-    held = Held([Text("First")], [Text(" and"), Text(" last")])
+    held = PausedAnswer([Text("First")], [Text(" and"), Text(" last")])
     reply = asyncio.create_task(bot.reply(question, answer=held))
     await server.answer(channel, ends("First"))
     held.go_on.set()
@@ -157,8 +157,10 @@ async def test_a_long_stream_stays_within_the_buckets(server: Discord, bot: Bot)
 @pytest.mark.parametrize("timing", [replace(QUICK, edit_interval=0.2)], ids=["quick"])
 async def test_edits_of_all_answers_in_a_channel_share_its_pace(server: Discord, bot: Bot) -> None:
     server.general.denied.add("create_public_threads")
-    questions = [said(server, await server.say(server.alice, server.general, "hello")) for _ in range(3)]
-    helds = [Held([Text("first")], [Text(" last")]) for _ in questions]
+    questions = [
+        message_of(server, await server.say(server.alice, server.general, "hello")) for _ in range(3)
+    ]
+    helds = [PausedAnswer([Text("first")], [Text(" last")]) for _ in questions]
     replies = [
         asyncio.create_task(bot.reply(question, answer=held))
         for question, held in zip(questions, helds, strict=True)
@@ -194,7 +196,9 @@ async def test_a_long_answer_goes_on_in_further_messages(server: Discord, bot: B
     code = "```python\n" + "print('x')\n" * 60 + "```"
     paragraph = "Words and words. " * 70
     answer = f"{paragraph}\n\n{code}\n\n{paragraph}\n\n{code}"
-    await bot.reply(question, answer=fixed(*[answer[at : at + 100] for at in range(0, len(answer), 100)]))
+    await bot.reply(
+        question, answer=fixed_answer(*[answer[at : at + 100] for at in range(0, len(answer), 100)])
+    )
     shown = texts(server, server.dm(server.alice))
     assert len(shown) > 2
     assert "\n".join(shown).split() == answer.split()
@@ -208,7 +212,7 @@ async def test_tool_steps_are_small_lines_and_notices_paragraphs(server: Discord
     done = ToolStep(
         id="1", name="sql_query", state="finished", title="Looking up the orders", output="3 rows"
     )
-    held = Held([step], [done, Text("There are 3."), Notice("Time is up.")])
+    held = PausedAnswer([step], [done, Text("There are 3."), Notice("Time is up.")])
     reply = asyncio.create_task(bot.reply(question, answer=held))
     await server.answer(channel, ends("-# 🔎 Looking up the orders…"))
     held.go_on.set()
@@ -218,7 +222,7 @@ async def test_tool_steps_are_small_lines_and_notices_paragraphs(server: Discord
 
 async def test_the_bot_types_while_it_thinks(server: Discord, bot: Bot) -> None:
     question = await direct(server)
-    held = Held([], [Text("Done.")])
+    held = PausedAnswer([], [Text("Done.")])
     reply = asyncio.create_task(bot.reply(question, answer=held))
     await wait_until(lambda: bool(server.typing(server.dm(server.alice))), "typing is shown")
     assert texts(server, server.dm(server.alice)) == []
@@ -229,7 +233,7 @@ async def test_the_bot_types_while_it_thinks(server: Discord, bot: Bot) -> None:
 async def test_typing_ends_with_the_first_text(server: Discord, bot: Bot) -> None:
     question = await direct(server)
     channel = server.dm(server.alice)
-    before, held = Held([], [Text("First")]), Held([], [Text(" and last")])
+    before, held = PausedAnswer([], [Text("First")]), PausedAnswer([], [Text(" and last")])
     tasks = asyncio.all_tasks()
     reply = asyncio.create_task(bot.reply(question, answer=one_by_one(before, held)))
     await wait_until(lambda: bool(server.typing(channel)), "typing is shown")
@@ -245,7 +249,7 @@ async def test_the_bot_types_again_while_a_tool_is_at_work(server: Discord, bot:
     question = await direct(server)
     channel = server.dm(server.alice)
     step = ToolStep(id="1", name="sql_query", state="started", title="Looking")
-    text, tool = Held([Text("Let me see.")], [step]), Held([], [Text("12.")])
+    text, tool = PausedAnswer([Text("Let me see.")], [step]), PausedAnswer([], [Text("12.")])
     reply = asyncio.create_task(bot.reply(question, answer=one_by_one(text, tool)))
     await server.answer(channel, ends("see."))
     typed = len(server.typing(channel))

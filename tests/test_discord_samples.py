@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from bot.chat import Correction, Event, Json, Message
 from tests.servers.discord.service import Discord, File
 from tests.servers.model import KEY, ModelServer
-from tests.support.bot import running
+from tests.support.bot import run_bot
 from tests.support.discord_shard import (
     ME,
     Ear,
@@ -26,21 +26,23 @@ from tests.support.discord_shard import (
 from tests.support.platforms import QUICK_DISCORD, platforms_with
 
 
-def told(event: Event | discord.Interaction) -> dict[str, Json]:
+def describe_event(event: Event | discord.Interaction) -> dict[str, Json]:
     """Return an event as the samples spell it: with its kind, and without fields that are empty."""
     if isinstance(event, discord.Interaction):
         data: Any = event.data or {}
         place = {"guild": event.guild_id, "channel": event.channel_id, "by": event.user.id}
         return dict(
-            _filled({"kind": "Interaction", "name": data.get("name") or data.get("custom_id"), **place})
+            _without_empty(
+                {"kind": "Interaction", "name": data.get("name") or data.get("custom_id"), **place}
+            )
         )
-    return dict(_filled({"kind": type(event).__name__, **asdict(event)}))
+    return dict(_without_empty({"kind": type(event).__name__, **asdict(event)}))
 
 
-def _filled(value: Json) -> Any:
+def _without_empty(value: Json) -> Any:
     if isinstance(value, Mapping):
-        return {key: _filled(each) for key, each in value.items() if each}
-    return [_filled(each) for each in value] if isinstance(value, list | tuple) else value
+        return {key: _without_empty(each) for key, each in value.items() if each}
+    return [_without_empty(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 @pytest.mark.parametrize("name", samples())
@@ -49,10 +51,10 @@ async def test_each_payload_is_heard_as_its_sample_says(name: str) -> None:
     data = sample(name)
     async with Ear.open(frozenset(data.get("bots", ()))) as ear:
         await ear.hear(data["event"], data["payload"])
-        assert [told(each) for each in [*ear.heard, *ear.interactions]] == data["expected"]
+        assert [describe_event(each) for each in [*ear.heard, *ear.interactions]] == data["expected"]
         ear.heard.clear()
         await ear.hear("MESSAGE_CREATE", sample("direct")["payload"])
-        assert [told(each) for each in ear.heard] == sample("direct")["expected"]
+        assert [describe_event(each) for each in ear.heard] == sample("direct")["expected"]
 
 
 def test_what_is_heard_can_be_stored() -> None:
@@ -107,7 +109,7 @@ async def test_no_payload_ends_the_connection_or_costs_the_next_message(broken: 
                 assert all(isinstance(each, str) for each in (message.text, message.author_name))
         ear.heard.clear()
         await ear.hear("MESSAGE_CREATE", sample("direct")["payload"])
-        assert [told(each) for each in ear.heard] == sample("direct")["expected"]
+        assert [describe_event(each) for each in ear.heard] == sample("direct")["expected"]
 
 
 # --- the whole bot
@@ -158,8 +160,8 @@ async def test_what_people_send_reaches_the_model(
         content = b"OggS\x00\x02\xff\xfe" * 9 if address[1].endswith("ogg") else b"id,total\n1,2\n"
         return discord.world._attach(direct, File(address[1], content)).url
 
-    async with running(platforms_with(replace(QUICK_DISCORD, edit_interval=0.01)), **settings):
-        await discord.connected()
+    async with run_bot(platforms_with(replace(QUICK_DISCORD, edit_interval=0.01)), **settings):
+        await discord.wait_for_connections()
         for name, expected in COMMON.items():
             payload = json.loads(ADDRESS.sub(kept, json.dumps(sample(name)["payload"])))
             text = payload["content"].replace(f"<@{ME}>", "").strip()

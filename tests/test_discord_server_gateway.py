@@ -71,7 +71,7 @@ async def test_a_child_process_is_served_with_zlib_compression(server: Discord) 
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
-    await server.connected(timeout=30)
+    await server.wait_for_connections(timeout=30)
     assert server.gateway.connections[0].compression == "zlib-stream"
     await server.say(server.alice, server.dm(server.alice), "grüße " * 300)
     output, _ = await child.communicate()
@@ -174,7 +174,7 @@ async def test_what_happens_while_the_socket_is_lost_is_replayed(server: Discord
     server.drop_gateway()
     await hears(server, bot, "meanwhile")
     assert [session.resumes for session in server.sessions] == [1]
-    assert bot.said() == ["before", "meanwhile"]
+    assert bot.texts() == ["before", "meanwhile"]
     assert not server.violations
 
 
@@ -219,17 +219,17 @@ async def test_shards_hear_their_own_guilds_and_the_first_the_direct_messages(se
     async with online(server, ShardedBot(2), sessions=2) as bot:
         await hears(server, bot, "in the guild")
         await server.say(server.alice, server.dm(server.alice), "direct")
-        await wait_until(lambda: "direct" in bot.said(), "the direct message")
+        await wait_until(lambda: "direct" in bot.texts(), "the direct message")
         of_guild = (server.guild.id >> 22) % 2
         heard = [
-            [text for text in bot.said() if any(text in frame for frame in each.log)]
+            [text for text in bot.texts() if any(text in frame for frame in each.log)]
             for each in server.sessions
         ]
         assert heard[of_guild].count("in the guild") == 1
         assert "in the guild" not in heard[1 - of_guild]
         assert "direct" in heard[0]
         assert "direct" not in heard[1]
-        assert bot.said().count("direct") == 1
+        assert bot.texts().count("direct") == 1
     assert not server.violations
 
 

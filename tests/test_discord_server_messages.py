@@ -53,7 +53,7 @@ async def test_without_the_content_intent_only_what_concerns_the_bot_has_content
         await server.say(server.alice, server.dm(server.alice), "direct")
         await general(server, bot).send("my own")
         await wait_until(lambda: len(bot.seen) == 4, "four messages")
-        assert bot.said() == ["", f"{server.mention} addressed", "direct", "my own"]
+        assert bot.texts() == ["", f"{server.mention} addressed", "direct", "my own"]
         history = [message.content async for message in general(server, bot).history()]
         assert "overheard" not in history
 
@@ -63,7 +63,7 @@ async def test_only_subscribed_events_come(server: Discord) -> None:
         await server.say(server.alice, server.general, "guild")
         await server.say(server.alice, server.dm(server.alice), "direct")
         await wait_until(lambda: bool(bot.seen), "the direct message")
-        assert bot.said() == ["direct"]
+        assert bot.texts() == ["direct"]
 
 
 async def test_a_channel_that_the_bot_cannot_see_is_silent(server: Discord, bot: Bot) -> None:
@@ -71,7 +71,7 @@ async def test_a_channel_that_the_bot_cannot_see_is_silent(server: Discord, bot:
     await server.say(server.alice, server.general, "secret")
     server.general.denied.clear()
     await hears(server, bot, "open")
-    assert bot.said() == ["open"]
+    assert bot.texts() == ["open"]
 
 
 async def test_the_same_nonce_twice_is_one_message(server: Discord, bot: Bot) -> None:
@@ -257,7 +257,7 @@ async def test_a_thread_made_from_a_message_has_its_id(server: Discord, bot: Bot
     assert thread.id == message.id
     opened = await server.thread_of(message)
     assert [each.content for each in server.messages(opened)] == ["answer"]
-    await wait_until(lambda: "answer" in bot.said(), "the answer comes back")
+    await wait_until(lambda: "answer" in bot.texts(), "the answer comes back")
     assert "THREAD_CREATE" in bot.happened
     types = [each.type for each in bot.seen[1:]]
     assert types == [discord.MessageType.thread_starter_message, discord.MessageType.default]
@@ -330,5 +330,5 @@ async def test_a_mention_in_a_thread_makes_the_bot_a_member(server: Discord, bot
     assert server.bot.id not in thread.members
     await server.say(server.alice, thread, f"{server.mention} join us")
     assert server.bot.id in thread.members
-    await wait_until(lambda: bot.said()[-1:] == [f"{server.mention} join us"], "the message")
+    await wait_until(lambda: bot.texts()[-1:] == [f"{server.mention} join us"], "the message")
     assert isinstance(bot.seen[-1].channel, discord.Thread)

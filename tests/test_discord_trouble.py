@@ -15,8 +15,8 @@ from bot.storage.files import FileStore
 from tests.servers.discord.service import Channel, Discord
 from tests.servers.model import KEY, ModelServer
 from tests.support import discord_reply
-from tests.support.bot import running
-from tests.support.discord_reply import asked, shown
+from tests.support.bot import run_bot
+from tests.support.discord_reply import ask_question, messages_of
 from tests.support.files import PICTURE
 from tests.support.platforms import platforms_with
 from tests.support.wait import wait_until
@@ -53,11 +53,11 @@ async def test_a_file_that_fails_for_ever_is_replaced_by_a_sentence(
 ) -> None:
     """After a bounded time, over attempts; then the turn is over, and the thread goes on."""
     discord.fail("POST", MESSAGES, times=ALWAYS, holding=FILES, status=503)
-    async with asked(discord, redis, "dm", timing=IMPATIENT) as question:
+    async with ask_question(discord, redis, "dm", timing=IMPATIENT) as question:
         with pytest.raises(Unreachable):
             await question.answer(Text("Here it is."), picture)
         await question.answer(Text("Here it is."), picture)
-        [(text, files)] = shown(discord)
+        [(text, files)] = messages_of(discord)
         assert text.startswith("Here it is.")
         assert "I could not show the file sales.png: Discord did not accept the upload." in text
         assert not files
@@ -66,18 +66,18 @@ async def test_a_file_that_fails_for_ever_is_replaced_by_a_sentence(
 
 async def test_a_failure_is_borne_until_the_time_is_up(discord: Discord, redis: Redis, picture: File) -> None:
     fault = discord.fail("POST", MESSAGES, times=ALWAYS, holding=FILES, status=503)
-    async with asked(discord, redis, "dm", timing=replace(QUICK, part_timeout=1_000)) as question:
+    async with ask_question(discord, redis, "dm", timing=replace(QUICK, part_timeout=1_000)) as question:
         for _ in range(3):
             with pytest.raises(Unreachable):
                 await question.answer(picture)
         fault.times = 0
         await question.answer(picture)
-        assert shown(discord) == [("", ["sales.png"])]
+        assert messages_of(discord) == [("", ["sales.png"])]
 
 
 async def test_a_failure_that_ended_is_forgotten(discord: Discord, redis: Redis, picture: File) -> None:
     """The time begins again with the next one."""
-    async with asked(discord, redis, "dm", timing=IMPATIENT) as question:
+    async with ask_question(discord, redis, "dm", timing=IMPATIENT) as question:
         fault = discord.fail("POST", MESSAGES, times=ALWAYS, holding="first", status=503)
         with pytest.raises(Unreachable):
             await question.answer(Text("first"))
@@ -93,21 +93,21 @@ async def test_a_discord_that_fails_at_everything_is_waited_for(
     """A file whose sentence cannot be shown either is tried again: an outage costs no answer."""
     places = (MESSAGES, "/channels/*/messages/*", "/users/@me/channels")
     faults = [discord.fail("*", path, times=ALWAYS, status=503) for path in places]
-    async with asked(discord, redis, "thread", timing=IMPATIENT) as question:
+    async with ask_question(discord, redis, "thread", timing=IMPATIENT) as question:
         for _ in range(4):
             with pytest.raises(Unreachable):
                 await question.answer(Text("Here it is."), picture)
         for fault in faults:
             fault.times = 0
         await question.answer(Text("Here it is."), picture)
-        assert shown(discord) == [("Here it is.", []), ("", ["sales.png"])]
+        assert messages_of(discord) == [("Here it is.", []), ("", ["sales.png"])]
 
 
 async def test_a_message_that_fails_for_ever_is_replaced_by_a_sentence(
     discord: Discord, redis: Redis
 ) -> None:
     discord.fail("POST", MESSAGES, times=ALWAYS, holding="unlucky", status=503)
-    async with asked(discord, redis, "dm", timing=IMPATIENT) as question:
+    async with ask_question(discord, redis, "dm", timing=IMPATIENT) as question:
         with pytest.raises(Unreachable):
             await question.answer(Text("unlucky words"))
         await question.answer(Text("unlucky words"))
@@ -121,7 +121,7 @@ async def test_the_second_message_of_an_answer_that_fails_for_ever_is_replaced_b
     """Fault: the first one succeeded at each attempt, and the time began again: the thread was stuck."""
     discord.fail("POST", MESSAGES, times=ALWAYS, holding="unlucky", status=503)
     answer = Text("word " * 350 + "\n\n" + "unlucky " * 20)
-    async with asked(discord, redis, "dm", timing=IMPATIENT) as question:
+    async with ask_question(discord, redis, "dm", timing=IMPATIENT) as question:
         with pytest.raises(Unreachable):
             await question.answer(answer)
         await question.answer(answer)
@@ -133,7 +133,7 @@ async def test_the_second_message_of_an_answer_that_fails_for_ever_is_replaced_b
 async def test_a_message_that_can_never_be_taken_back_is_left(discord: Discord, redis: Redis) -> None:
     """Of several that are too much the others can."""
     direct = discord.dm(discord.alice)
-    async with asked(discord, redis, "dm", timing=IMPATIENT) as question:
+    async with ask_question(discord, redis, "dm", timing=IMPATIENT) as question:
         await question.answer(Text("word " * 1000))
         question.state["finished"] = False
         *_, last = discord.messages(direct)
@@ -146,7 +146,7 @@ async def test_a_message_that_can_never_be_taken_back_is_left(discord: Discord, 
 
 
 async def test_an_edit_that_fails_for_ever_is_sent_as_another_message(discord: Discord, redis: Redis) -> None:
-    async with asked(discord, redis, "dm", timing=IMPATIENT) as question:
+    async with ask_question(discord, redis, "dm", timing=IMPATIENT) as question:
         await question.answer(Text("begun"))
         question.state["finished"] = False
         discord.fail("PATCH", "/channels/*/messages/*", times=ALWAYS, status=503)
@@ -158,7 +158,7 @@ async def test_an_edit_that_fails_for_ever_is_sent_as_another_message(discord: D
 
 async def test_a_thread_that_can_never_be_made_is_done_without(discord: Discord, redis: Redis) -> None:
     discord.fail("POST", "/channels/*/messages/*/threads", times=ALWAYS, status=503)
-    async with asked(discord, redis, timing=IMPATIENT) as question:
+    async with ask_question(discord, redis, timing=IMPATIENT) as question:
         with pytest.raises(Unreachable):
             await question.answer(Text("Here it is."))
         await question.answer(Text("Here it is."))
@@ -168,7 +168,7 @@ async def test_a_thread_that_can_never_be_made_is_done_without(discord: Discord,
 async def test_a_history_that_can_never_be_read_is_done_without(discord: Discord, redis: Redis) -> None:
     """It would tell what an earlier attempt has sent; the nonce tells that for some minutes, too."""
     discord.fail("GET", MESSAGES, times=ALWAYS, status=503)
-    async with asked(discord, redis, "dm", timing=IMPATIENT) as question:
+    async with ask_question(discord, redis, "dm", timing=IMPATIENT) as question:
         discord.fail("POST", MESSAGES, times=3, drop=True, after_applying=True)
         for _ in range(2):
             with pytest.raises(Unreachable):
@@ -194,12 +194,12 @@ async def test_a_request_for_approval_that_cannot_be_shown_is_told(
         asked_in="question",
     )
     discord.fail("POST", MESSAGES, times=ALWAYS, holding="Change the database", **trouble)
-    async with asked(discord, redis, "dm", timing=IMPATIENT) as question:
+    async with ask_question(discord, redis, "dm", timing=IMPATIENT) as question:
         if trouble["status"] == 503:
             with pytest.raises(Unreachable):
                 await question.answer(Text("I would do this."), approval)
         await question.answer(Text("I would do this."), approval)
-        [(text, _)] = shown(discord)
+        [(text, _)] = messages_of(discord)
         assert "Nothing was done" in text
 
 
@@ -228,7 +228,7 @@ async def test_a_thread_that_takes_no_answer_is_told_of_in_its_parent(
     discord: Discord, redis: Redis, code: int, words: str
 ) -> None:
     """The turn is over all the same: what is answered later can still be asked there."""
-    async with asked(discord, redis, "thread", timing=QUICK) as question:
+    async with ask_question(discord, redis, "thread", timing=QUICK) as question:
         thread = question.channel
         discord.fail("POST", f"/channels/{thread}/messages", times=ALWAYS, status=403, code=code)
         with pytest.raises(Undeliverable):
@@ -241,7 +241,7 @@ async def test_a_thread_that_takes_no_answer_is_told_of_in_its_parent(
 async def test_an_answer_refused_in_a_new_thread_is_told_below_the_question(
     discord: Discord, redis: Redis
 ) -> None:
-    async with asked(discord, redis, timing=QUICK) as question:
+    async with ask_question(discord, redis, timing=QUICK) as question:
         thread = question.place["message"]
         discord.fail("POST", f"/channels/{thread}/messages", times=ALWAYS, status=403, code=50013)
         with pytest.raises(Undeliverable):
@@ -256,7 +256,7 @@ async def test_where_the_whole_server_takes_nothing_the_author_is_told_in_a_dire
 ) -> None:
     discord.general.denied.add("send_messages")
     discord.general.denied.add("send_messages_in_threads")
-    async with asked(discord, redis, "thread", timing=QUICK) as question:
+    async with ask_question(discord, redis, "thread", timing=QUICK) as question:
         with pytest.raises(Undeliverable):
             await question.answer(Text("Here it is."))
         [told] = texts(discord, discord.dm(discord.alice))
@@ -268,17 +268,17 @@ async def test_a_person_who_cannot_be_told_anywhere_costs_nothing_more(
 ) -> None:
     discord.general.denied |= {"send_messages", "send_messages_in_threads"}
     discord.alice.accepts_dms = False
-    async with asked(discord, redis, "thread", timing=QUICK) as question:
+    async with ask_question(discord, redis, "thread", timing=QUICK) as question:
         with pytest.raises(Undeliverable):
             await question.answer(Text("Here it is."))
-        assert shown(discord) == []
+        assert messages_of(discord) == []
 
 
 async def test_a_thread_in_which_all_fails_is_told_of_elsewhere_and_given_up(
     discord: Discord, redis: Redis
 ) -> None:
     """Other places work, so it is no outage: the next question of the thread is not to wait for it."""
-    async with asked(discord, redis, "thread", timing=IMPATIENT) as question:
+    async with ask_question(discord, redis, "thread", timing=IMPATIENT) as question:
         thread = question.channel
         discord.fail("POST", f"/channels/{thread}/messages", times=ALWAYS, status=503)
         with pytest.raises(Unreachable):
@@ -298,7 +298,7 @@ async def test_a_message_of_another_that_cannot_be_read_keeps_no_answer_from_bei
     """Neither in the history that tells what was sent, nor as the message that the answer replies to."""
     discord.general.denied.add("create_public_threads")
     broken = {"embeds": "none", "poll": 7, "attachments": None}
-    async with asked(discord, redis, timing=QUICK, more=broken) as question:
+    async with ask_question(discord, redis, timing=QUICK, more=broken) as question:
         await discord.say(discord.bob, discord.general, "noise", more={**broken, "author": None})
         discord.fail("POST", MESSAGES, times=3, drop=True, after_applying=True)
         with pytest.raises(Unreachable):
@@ -330,8 +330,8 @@ async def test_the_next_question_of_a_thread_is_answered_though_one_never_can_be
         "discord_api_url": discord.url,
     }
     direct = discord.dm(discord.alice)
-    async with running(platforms_with(IMPATIENT), **settings):
-        await discord.connected()
+    async with run_bot(platforms_with(IMPATIENT), **settings):
+        await discord.wait_for_connections()
         await discord.say(discord.alice, direct, "one")
         await wait_until(lambda: len(model.requests) == 1, "the first is asked")
         await discord.say(discord.alice, direct, "two")

@@ -10,7 +10,7 @@ import pytest
 
 from bot.main import SETTINGS
 from tests.support.bot import ROOT
-from tests.support.rooms import FILES, imported, module_of, room_of
+from tests.support.rooms import FILES, imports_of, module_of, room_of
 
 TESTS = ROOT / "tests"
 GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -174,7 +174,7 @@ def imports_between_rooms() -> set[tuple[str, str]]:
     found = set()
     for path in FILES:
         room = _root(module_of(path))
-        seen = {_root(name) for name in imported(path.read_text()) if name.split(".")[0] == "bot"}
+        seen = {_root(name) for name in imports_of(path.read_text()) if name.split(".")[0] == "bot"}
         found |= {(room, each) for each in seen - {room}}
     return {pair for pair in found if not any(name.startswith("__") for name in pair)}
 

@@ -16,7 +16,7 @@ from bot.platforms.adapter import Adapter
 from tests import example_platform
 from tests.example_platform.platform import Lines
 from tests.servers.model import KEY, ModelServer, Script
-from tests.support.bot import running
+from tests.support.bot import run_bot
 from tests.support.wait import wait_until
 
 WITH_LINES: Sequence[Adapter[Any]] = (*PLATFORMS, example_platform.ADAPTER)
@@ -80,7 +80,7 @@ def with_model(options: dict[str, Any], model: ModelServer) -> dict[str, Any]:
 
 async def test_a_message_is_answered_and_its_follow_up_remembered(with_model: dict[str, Any]) -> None:
     """Each user has a conversation of their own."""
-    async with running(WITH_LINES, **with_model) as bot, client(bot) as ada, client(bot, "bob") as bob:
+    async with run_bot(WITH_LINES, **with_model) as bot, client(bot) as ada, client(bot, "bob") as bob:
         await ada.send("1 my name is Ada")
         assert await ada.next() == "1 taken"
         assert "my name is Ada (message 1 of" in await ada.answer(1)
@@ -94,7 +94,7 @@ async def test_a_message_that_is_sent_again_is_answered_once(
     with_model: dict[str, Any], model: ModelServer
 ) -> None:
     """The client repeats what it has not seen taken."""
-    async with running(WITH_LINES, **with_model) as bot, client(bot) as ada:
+    async with run_bot(WITH_LINES, **with_model) as bot, client(bot) as ada:
         await ada.send("1 once")
         await ada.answer(1)
         await ada.send("1 once")
@@ -110,7 +110,7 @@ async def test_an_answer_waits_for_a_user_who_comes_back(
     """The finished answer is kept: the model is not asked again."""
     gate = asyncio.Event()
     model.script(Script(text="Here it is.", gate=gate))
-    async with running(WITH_LINES, **with_model) as bot:
+    async with run_bot(WITH_LINES, **with_model) as bot:
         async with client(bot) as ada:
             await ada.send("1 hello?")
             await wait_until(lambda: bool(model.requests), "the model is asked")
@@ -128,7 +128,7 @@ async def test_an_answer_waits_for_a_user_who_comes_back(
 async def test_a_stop_ends_the_answer(with_model: dict[str, Any], model: ModelServer) -> None:
     """Typed, as in any thread."""
     model.script(Script(text="never shown", gate=asyncio.Event()))
-    async with running(WITH_LINES, **with_model) as bot, client(bot) as ada:
+    async with run_bot(WITH_LINES, **with_model) as bot, client(bot) as ada:
         await ada.send("1 tell me a long story")
         await wait_until(lambda: bool(model.requests), "the model is asked")
         await ada.send("2 !stop")
@@ -137,7 +137,7 @@ async def test_a_stop_ends_the_answer(with_model: dict[str, Any], model: ModelSe
 
 async def test_a_file_is_refused_in_words(options: dict[str, Any]) -> None:
     """A line cannot carry one."""
-    async with running(WITH_LINES, **options) as bot, client(bot) as ada:
+    async with run_bot(WITH_LINES, **options) as bot, client(bot) as ada:
         await ada.send("1 EXPORT: select name from products limit 2")
         answer = await ada.answer(1)
     assert "I made the file" in answer
@@ -146,7 +146,7 @@ async def test_a_file_is_refused_in_words(options: dict[str, Any]) -> None:
 
 async def test_what_is_not_a_message_is_an_error(options: dict[str, Any]) -> None:
     """The connection goes on, except where the user is not known."""
-    async with running(WITH_LINES, **options) as bot, client(bot) as ada, client(bot, "Ada!") as stranger:
+    async with run_bot(WITH_LINES, **options) as bot, client(bot) as ada, client(bot, "Ada!") as stranger:
         await ada.send("no number")
         assert await ada.next() == "error write a number and a text"
         await ada.send("1 hello")
@@ -157,7 +157,7 @@ async def test_what_is_not_a_message_is_an_error(options: dict[str, Any]) -> Non
 
 async def test_health_and_administrators_include_the_platform(options: dict[str, Any]) -> None:
     """By its name, which is also the prefix of its ids."""
-    async with running(WITH_LINES, **options, admin_users="lines:ada") as bot, client(bot) as ada:
+    async with run_bot(WITH_LINES, **options, admin_users="lines:ada") as bot, client(bot) as ada:
         await ada.send("1 !health")
         assert "**lines** ok: port" in await ada.answer(1)
 

@@ -28,7 +28,7 @@ from tests.support.wait import wait_until
 
 PARTNER = {"team_id": "T0OTHER0001", "real_name": "Bob of Othercorp"}
 GUEST = {"is_restricted": True}
-running = partial(support.running, platforms_with(slack_timing=Timing(author_timeout=30)))
+running = partial(support.run_bot, platforms_with(slack_timing=Timing(author_timeout=30)))
 """The bot, which waits for `users.info` as long as a busy machine takes."""
 
 COUNT = order("sql_query", query="select count(*) as n from customers")
@@ -54,7 +54,7 @@ async def ask(slack: Slack, user: str, text: str, channel: str = GENERAL) -> str
     return await slack.answer(channel, ts)
 
 
-def offered(model: ModelServer) -> set[str]:
+def offered_tools(model: ModelServer) -> set[str]:
     """The tools of the newest request."""
     return {each["function"]["name"] for each in model.requests[-1].get("tools", ())}
 
@@ -67,7 +67,7 @@ async def test_external_people_are_refused_by_default_and_learn_nothing_of_thems
     """No model is asked, and others who read the thread do not learn whom the person works for."""
     slack.describe(BOB, **who)
     async with running(**settings, **more):
-        await slack.connected()
+        await slack.wait_for_connections()
         refusal = await ask(slack, BOB, "hello")
     assert "Ask the bot's operator" in refusal
     assert not model.requests
@@ -80,11 +80,11 @@ async def test_what_external_people_say_to_others_in_a_thread_is_passed_over(
 ) -> None:
     slack.describe(BOB, **PARTNER)
     async with running(**settings):
-        await slack.connected()
+        await slack.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         await slack.answer(GENERAL, ts)
         await slack.say(BOB, GENERAL, "and us?", thread_ts=ts)
-        await slack.settled()
+        await slack.wait_until_settled()
         await slack.say(ALICE, GENERAL, "and now?", thread_ts=ts)
         assert "and now?" in await slack.answer(GENERAL, ts)
         assert "ALLOW_EXTERNAL" not in slack.transcript(GENERAL, ts)
@@ -98,7 +98,7 @@ async def test_the_own_team_of_people_in_a_shared_channel_has_to_be_allowed_too(
     slack.describe(BOB, **PARTNER)
     more = {"allow_external": "all", "allowed_spaces": f"slack:{TEAM}"}
     async with running(**settings, **more):
-        await slack.connected()
+        await slack.wait_for_connections()
         assert "ALLOWED_SPACES" in await ask(slack, BOB, "hello")
         assert "ALLOWED_SPACES" not in await ask(slack, ALICE, "hello")
 
@@ -110,13 +110,13 @@ async def test_external_people_who_may_chat_have_no_tool_that_reads_the_database
     """None is offered, the model is told so in a line, and one that calls it all the same gets nothing."""
     slack.describe(BOB, **who)
     async with running(**settings, allow_external="chat"):
-        await slack.connected()
+        await slack.wait_for_connections()
         assert "not available" in await ask(slack, BOB, COUNT)
-        assert offered(model) == OPEN_TOOLS
-        assert prompts.LIMITED in model.requests[-1]["messages"][0]["content"]
+        assert offered_tools(model) == OPEN_TOOLS
+        assert prompts.RESTRICTED in model.requests[-1]["messages"][0]["content"]
         assert "| n |" in await ask(slack, ALICE, COUNT)
-        assert offered(model) > OPEN_TOOLS
-        assert prompts.LIMITED not in model.requests[-1]["messages"][0]["content"]
+        assert offered_tools(model) > OPEN_TOOLS
+        assert prompts.RESTRICTED not in model.requests[-1]["messages"][0]["content"]
 
 
 async def test_external_people_who_are_treated_like_members_have_all_tools(
@@ -124,7 +124,7 @@ async def test_external_people_who_are_treated_like_members_have_all_tools(
 ) -> None:
     slack.describe(BOB, **PARTNER)
     async with running(**settings, allow_external="all"):
-        await slack.connected()
+        await slack.wait_for_connections()
         assert "| n |" in await ask(slack, BOB, COUNT)
 
 
@@ -137,7 +137,7 @@ async def test_the_memory_of_the_workspace_is_not_for_external_people(
     search = order("memory_search", query="zeppelins")
     other, third = slack.add_channel("C0OTHER"), slack.add_channel("C0THIRD")
     async with running(**settings, allow_external="all"):
-        await slack.connected()
+        await slack.wait_for_connections()
         assert "Saved for the whole workspace" in await ask(slack, ALICE, f"zeppelins are green {save}")
         assert "green" in await ask(slack, ALICE, search, other)
         assert "Nothing is remembered that the users of this conversation can read" in await ask(
@@ -155,7 +155,7 @@ async def test_external_people_administer_nothing_though_they_are_listed(
     gate = asyncio.Event()
     admins = f"slack:{BOB},slack:{ALICE}"
     async with running(**settings, allow_external="all", admin_users=admins):
-        await slack.connected()
+        await slack.wait_for_connections()
         for text in ("info", "keys", "set a 1", "set a", "nonsense"):
             told = await slack.command("/agent-redis", text, BOB, GENERAL)
             assert "never guests or users from other organisations" in told.response["text"], text
@@ -193,7 +193,7 @@ async def test_external_people_approve_nothing(
     change = order("sql_execute", statement="UPDATE shelf SET stock = 0 WHERE id = 1")
     writes = {"sql_writes": "approval", "database_write_url": shelf.dsn, "approvers": f"slack:{BOB}"}
     async with running(**settings, **writes, allow_external="chat"):
-        await slack.connected()
+        await slack.wait_for_connections()
         before = await shelf.stock()
         if is_known:
             assert "not available" in await ask(slack, BOB, change)
@@ -219,7 +219,7 @@ async def test_guests_of_a_voice_channel_on_discord_administer_and_approve_nothi
     writes = {"sql_writes": "approval", "database_write_url": shelf.dsn, "approvers": f"discord:{bob.id}"}
     admin = {"admin_users": f"discord:{bob.id}"}
     async with running(**storage, **of_model(model), **of_discord(discord), **writes, **admin):
-        await discord.connected()
+        await discord.wait_for_connections()
         before = await shelf.stock()
         told = [
             await discord.command("agent-redis info", bob, discord.general),

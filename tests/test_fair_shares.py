@@ -96,7 +96,7 @@ async def serving(
 
 
 async def leased(redis: Redis) -> int:
-    return len(await queries.running(redis))
+    return len(await queries.leased_threads(redis))
 
 
 async def test_two_slow_turns_of_one_person_leave_a_worker_for_others(redis: Redis) -> None:
@@ -153,7 +153,7 @@ async def test_a_flood_in_many_threads_delays_others_by_no_more_than_one_turn(
 
 
 async def _is_leased(redis: Redis, text: str) -> bool:
-    return str(a_message(text).thread) in await queries.running(redis)
+    return str(a_message(text).thread) in await queries.leased_threads(redis)
 
 
 async def test_nothing_that_waits_for_its_share_is_lost_when_the_process_dies(redis: Redis) -> None:
@@ -198,7 +198,7 @@ async def test_what_waits_for_its_share_is_handed_over_at_a_stop(redis: Redis) -
         slow.end_all()
     other = an_inbox(redis, "two")
     await other.enter()
-    left = [lease.thread for lease in await other.take(10, 1)]
+    left = [lease.thread for lease in await other.lease(10, 1)]
     assert len(left) + len(slow.ended) == 4
     assert all(attempt == 1 for attempt in slow.attempts.values())
 

@@ -8,7 +8,7 @@ from langgraph.checkpoint.base import empty_checkpoint
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from bot.agent.memory import Memory
+from bot.agent.memory import ThreadMemory
 from bot.chat import LeaseLost, Message, ThreadId
 from bot.inbox import FencedRedis, Inbox
 from bot.inbox.fence import FencingToken, use_fence
@@ -22,7 +22,7 @@ async def a_fence(redis: Redis) -> FencingToken:
     """That of a turn under way."""
     inbox = Inbox(redis, name="one", follow_days=1)
     await inbox.put(MESSAGE)
-    (lease,) = await inbox.enter() + await inbox.take(1, 1)
+    (lease,) = await inbox.enter() + await inbox.lease(1, 1)
     return inbox.fence(lease)
 
 
@@ -39,7 +39,7 @@ async def dump(redis: Redis) -> dict[bytes, bytes | None]:
     return {key: await redis.dump(key) for key in keys}
 
 
-async def pipelined(redis: Redis) -> list[Any]:
+async def run_pipeline(redis: Redis) -> list[Any]:
     pipe = redis.pipeline(transaction=False)
     pipe.json().set("j", "$", {"a": [1, None, "ü"]})
     pipe.zadd("z", {"m": 1.5})
@@ -55,7 +55,7 @@ WRITES: list[Callable[[Redis], Awaitable[Any]]] = [
     lambda redis: redis.expire("s", 100),
     lambda redis: redis.delete("s"),
     lambda redis: redis.json().set("j", "$", {"a": 1}),
-    pipelined,
+    run_pipeline,
 ]
 
 
@@ -111,7 +111,7 @@ async def test_outside_of_a_turn_nothing_is_held_back(redis: Redis) -> None:
 
 async def test_a_checkpoint_of_a_lost_turn_changes_nothing(redis: Redis) -> None:
     """Neither what langgraph writes in time nor what it writes late reaches the thread's memory."""
-    memory = Memory(FencedRedis(redis), 1)
+    memory = ThreadMemory(FencedRedis(redis), 1)
     await memory.set_up()
     config: Any = {"configurable": {"thread_id": "t1", "checkpoint_ns": ""}}
     fence = await a_fence(redis)

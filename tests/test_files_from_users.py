@@ -18,7 +18,7 @@ from tests.servers.discord.records import File as Upload
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.slack.service import ALICE, GENERAL, Slack
-from tests.support.bot import http_port, running
+from tests.support.bot import http_port, run_bot
 from tests.support.files import PICTURE
 from tests.support.settings import of_slack
 from tests.support.wait import wait_until
@@ -38,7 +38,7 @@ def settings(redis: Redis, redis_url: str, database_url: str, model: ModelServer
     }
 
 
-def asked(model: ModelServer, at: int = -1) -> tuple[str, list[bytes]]:
+def newest_question(model: ModelServer, at: int = -1) -> tuple[str, list[bytes]]:
     """The text and the pictures of the last question in a request."""
     content = [each["content"] for each in model.requests[at]["messages"] if each["role"] == "user"][-1]
     if isinstance(content, str):
@@ -58,11 +58,11 @@ async def test_files_on_slack_reach_the_model_and_what_cannot_be_read_is_said(
         ("chart.png", "image/png", PICTURE),
         ("data.zip", "application/zip", b"PK\x03\x04" + bytes(40)),
     ]
-    async with running(**settings):
-        await slack.connected(2)
+    async with run_bot(**settings):
+        await slack.wait_for_connections(2)
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} what is in it?", files=files)
         answer = await slack.answer(GENERAL, ts, until=lambda text: "read it" in text)
-    text, pictures = asked(model)
+    text, pictures = newest_question(model)
     assert text.startswith("what is in it?\n\n[File sales.csv (29 bytes).")
     assert "January,4711" in text
     assert "[Picture chart.png, 1 by 1 pixels]" in text
@@ -80,8 +80,8 @@ async def test_no_file_makes_the_bot_call_a_method_of_slack(
     address = f"{slack.api_url}chat.postMessage?channel=C0GENERAL&text=%3C!channel%3E"
     file = {"id": "F1", "name": "plan.txt", "mode": "external", "is_external": True, "external_url": address}
     event = {"type": "message", "channel": GENERAL, "channel_type": "channel", "user": ALICE}
-    async with running(**settings):
-        await slack.connected(2)
+    async with run_bot(**settings):
+        await slack.wait_for_connections(2)
         ts = slack.send_message(event | {"text": f"{slack.mention} what is in it?", "files": [file]})
         answer = await slack.answer(GENERAL, ts, until=lambda text: "read it" in text)
     assert "I could not read plan.txt: it is not on the service's own servers." in answer
@@ -93,12 +93,12 @@ async def test_slacks_sign_in_page_is_not_taken_for_a_file(
 ) -> None:
     settings |= of_slack(slack)
     page = ("notes.txt", "text/plain", b"<!DOCTYPE html><html><title>Sign in to Slack</title></html>")
-    async with running(**settings):
-        await slack.connected(2)
+    async with run_bot(**settings):
+        await slack.wait_for_connections(2)
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} read it", files=[page])
         answer = await slack.answer(GENERAL, ts, until=lambda text: "have read" in text)
     assert "the app may lack the scope files:read" in answer
-    assert "Sign in" not in asked(model)[0]
+    assert "Sign in" not in newest_question(model)[0]
 
 
 async def test_files_on_discord_reach_the_model_without_our_token(
@@ -107,11 +107,11 @@ async def test_files_on_discord_reach_the_model_without_our_token(
     """The server notes a violation when the token comes along."""
     settings |= {"discord_token": discord.token, "discord_api_url": discord.url}
     files = [Upload("notes.md", b"# Title\nThe code is 4711."), Upload("photo.png", PICTURE)]
-    async with running(**settings):
-        await discord.connected()
+    async with run_bot(**settings):
+        await discord.wait_for_connections()
         await discord.say(discord.alice, discord.world.dm(discord.alice), "what is it?", files=files)
         await wait_until(lambda: bool(model.requests), "the model is asked")
-    text, pictures = asked(model)
+    text, pictures = newest_question(model)
     assert "The code is 4711." in text
     assert len(pictures) == 1
 
@@ -122,7 +122,7 @@ async def client_of(bot: Bot) -> AsyncIterator[aiohttp.ClientSession]:
         yield client
 
 
-def sent(name: str, content: bytes) -> dict[str, str]:
+def file_json(name: str, content: bytes) -> dict[str, str]:
     return {"name": name, "content_base64": base64.b64encode(content).decode()}
 
 
@@ -132,12 +132,12 @@ async def test_files_over_http_reach_the_model_and_pictures_only_in_their_own_tu
     """The state has no bytes of a picture: each step of a turn would write them to Redis."""
     noise = io.BytesIO()
     Image.frombytes("RGB", (256, 256), os.urandom(256 * 256 * 3)).save(noise, "PNG")
-    async with running(**settings) as bot, client_of(bot) as client:
+    async with run_bot(**settings) as bot, client_of(bot) as client:
         body = {"message": "what is it?", "thread_id": "t1"}
-        files = [sent("sales.csv", CSV), sent("noise.png", noise.getvalue())]
+        files = [file_json("sales.csv", CSV), file_json("noise.png", noise.getvalue())]
         async with client.post("/chat", json=body | {"files": files}) as response:
             assert (await response.json())["response"] == "I have read it."
-        text, pictures = asked(model)
+        text, pictures = newest_question(model)
         assert "January,4711" in text
         assert len(pictures) == 1
         assert len(json.dumps(model.requests[-1])) > 30_000
@@ -152,24 +152,24 @@ async def test_files_over_http_reach_the_model_and_pictures_only_in_their_own_tu
 async def test_a_file_over_http_needs_no_text(
     settings: dict[str, Any], model: ModelServer, text: dict[str, str]
 ) -> None:
-    async with running(**settings) as bot, client_of(bot) as client:
-        async with client.post("/chat", json=text | {"files": [sent("sales.csv", CSV)]}) as response:
+    async with run_bot(**settings) as bot, client_of(bot) as client:
+        async with client.post("/chat", json=text | {"files": [file_json("sales.csv", CSV)]}) as response:
             assert (await response.json())["response"] == "I have read it."
         async with client.post("/chat", json=text | {"files": []}) as response:
             assert response.status == 400
             assert "message" in (await response.json())["message"]
-    assert "January,4711" in asked(model)[0]
+    assert "January,4711" in newest_question(model)[0]
 
 
 async def test_a_model_that_sees_no_pictures_is_shown_none_and_people_are_told(
     settings: dict[str, Any], model: ModelServer
 ) -> None:
-    async with running(**settings, openai_vision=False) as bot, client_of(bot) as client:
-        body = {"message": "what is it?", "files": [sent("photo.png", PICTURE)]}
+    async with run_bot(**settings, openai_vision=False) as bot, client_of(bot) as client:
+        body = {"message": "what is it?", "files": [file_json("photo.png", PICTURE)]}
         async with client.post("/chat", json=body) as response:
             answer = (await response.json())["response"]
     assert answer.startswith("I could not read photo.png: the model cannot process pictures.")
-    assert asked(model)[1] == []
+    assert newest_question(model)[1] == []
 
 
 async def test_files_are_read_once_and_problems_said_again_when_a_turn_is_repeated(
@@ -177,12 +177,15 @@ async def test_files_are_read_once_and_problems_said_again_when_a_turn_is_repeat
 ) -> None:
     """The model's service ends the first attempt in a way that has the turn repeated from its state."""
     model.script(Script(text="x", tool_calls=[("current_time", {})]), Script(text="Done."))
-    async with running(**settings, file_max_bytes=100) as bot, client_of(bot) as client:
-        body = {"message": "what is it?", "files": [sent("sales.csv", CSV), sent("long.txt", b"y" * 101)]}
+    async with run_bot(**settings, file_max_bytes=100) as bot, client_of(bot) as client:
+        body = {
+            "message": "what is it?",
+            "files": [file_json("sales.csv", CSV), file_json("long.txt", b"y" * 101)],
+        }
         async with client.post("/chat", json=body) as response:
             answer = (await response.json())["response"]
     assert answer.count("I could not read long.txt: it is larger than") == 1
-    assert asked(model, 0) == asked(model, 1)
+    assert newest_question(model, 0) == newest_question(model, 1)
 
 
 @pytest.mark.parametrize(
@@ -190,8 +193,8 @@ async def test_files_are_read_once_and_problems_said_again_when_a_turn_is_repeat
     [
         ([{"name": "a.txt", "content_base64": "no base64!"}], 400, "the content of a.txt is not base64"),
         ([{"name": "", "content_base64": ""}], 400, "files.0.name"),
-        ([sent("a.bin", bytes((8 << 20) + 1))], 413, "a.bin has 8,388,609 bytes"),
-        ([sent("a.txt", b"x")] * 21, 400, "files"),
+        ([file_json("a.bin", bytes((8 << 20) + 1))], 413, "a.bin has 8,388,609 bytes"),
+        ([file_json("a.txt", b"x")] * 21, 400, "files"),
     ],
 )
 async def test_files_over_http_that_cannot_be_taken_are_refused(
@@ -199,7 +202,7 @@ async def test_files_over_http_that_cannot_be_taken_are_refused(
 ) -> None:
     body = io.BytesIO(json.dumps({"message": "x", "files": files}).encode())
     async with (
-        running(**settings) as bot,
+        run_bot(**settings) as bot,
         client_of(bot) as client,
         client.post("/chat", data=body, headers={"Content-Type": "application/json"}) as response,
     ):

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.slack.service import ALICE, GENERAL, Slack
-from tests.support.bot import http_port, running
+from tests.support.bot import http_port, run_bot
 from tests.support.wait import wait_until
 
 QUERY = "select status, count(*) as orders from orders group by status order by 2 desc"
@@ -17,7 +17,7 @@ QUERY = "select status, count(*) as orders from orders group by status order by 
 
 async def test_a_chart_over_http_without_any_model(redis_url: str, database_url: str) -> None:
     async with (
-        running(redis_url=redis_url, database_url=database_url) as bot,
+        run_bot(redis_url=redis_url, database_url=database_url) as bot,
         aiohttp.ClientSession(f"http://127.0.0.1:{http_port(bot)}") as client,
     ):
         async with client.post("/chat", json={"message": f"CHART: bar {QUERY}"}) as response:
@@ -51,9 +51,9 @@ async def test_a_chart_comes_into_the_threads_of_slack_and_discord(
         "openai_api_key": KEY,
         "openai_base_url": model.base_url,
     }
-    async with running(redis_url=redis_url, database_url=database_url, **settings):
-        await slack.connected(2)
-        await discord.connected()
+    async with run_bot(redis_url=redis_url, database_url=database_url, **settings):
+        await slack.wait_for_connections(2)
+        await discord.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} draw the orders")
         await slack.answer(GENERAL, ts, until=lambda text: "delivered" in text)
         [file] = [file for each in slack.replies(GENERAL, ts) for file in each.files]

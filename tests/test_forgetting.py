@@ -14,7 +14,7 @@ from tests.servers.discord.interactions import Interaction
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Command, Slack
-from tests.support.bot import http_port, running
+from tests.support.bot import http_port, run_bot
 from tests.support.obedient_model import obey, order
 from tests.support.settings import of_slack
 from tests.support.wait import wait_until
@@ -86,7 +86,7 @@ async def ask(slack: Slack, user: str, channel: str, text: str, thread: str | No
     mention = "" if slack.workspace.channels[channel].kind == "im" else f"{slack.mention} "
     ts = await slack.say(user, channel, mention + text, thread_ts=thread)
     await slack.answer(channel, thread or ts)
-    await slack.settled()
+    await slack.wait_until_settled()
     return thread or ts
 
 
@@ -105,7 +105,7 @@ async def leave_traces(slack: Slack, redis: Redis, model: ModelServer) -> str:
     slack.edit(dm, edited, f"an edited {MARK}")
     # another thread's turn would else take the script that is meant for the next one
     await wait_until(lambda: len(model.requests) > answered, "the edit is answered")
-    await slack.settled()
+    await slack.wait_until_settled()
     hanging = asyncio.Event()
     model.script(Script(text=f"about {MARK}", gate=hanging))
     stopped = await slack.say(ALICE, dm, f"a stopped {MARK}")
@@ -139,8 +139,8 @@ async def test_forgetting_leaves_no_word_and_no_name(
     storage: dict[str, Any], redis: Redis, slack: Slack, model: ModelServer
 ) -> None:
     """Every key and value of Redis is searched: of the person nothing is left, of the others everything."""
-    async with running(**storage, **of_slack(slack)):
-        await slack.connected()
+    async with run_bot(**storage, **of_slack(slack)):
+        await slack.wait_for_connections()
         shared = await leave_traces(slack, redis, model)
         places = {key.split(":")[0] + ":" + key.split(":")[1] for key in await holding(redis, MARK)}
         assert {"{bot}:dead", "{bot}:early", "recall:record", "checkpoint:slack"} <= places
@@ -165,8 +165,8 @@ async def test_forgetting_while_a_turn_runs_is_complete_and_breaks_nothing(
     storage: dict[str, Any], redis: Redis, slack: Slack, model: ModelServer
 ) -> None:
     """Her own turn is stopped, another's in the same thread ends first, and both threads go on after it."""
-    async with running(**storage, **of_slack(slack)):
-        await slack.connected()
+    async with run_bot(**storage, **of_slack(slack)):
+        await slack.wait_for_connections()
         shared = await ask(slack, ALICE, GENERAL, f"a shared {MARK}")
         gate = asyncio.Event()
         model.script(Script(text=f"for Bob {BOBS}", gate=gate), Script(text="never", gate=gate))
@@ -178,7 +178,7 @@ async def test_forgetting_while_a_turn_runs_is_complete_and_breaks_nothing(
         await wait_until(lambda: "Stopped" in slack.transcript(slack.dm(ALICE), own), "hers is stopped")
         gate.set()
         assert "I have forgotten everything about you" in await forgetting
-        await slack.settled()
+        await slack.wait_until_settled()
         assert await holding(redis, MARK, ALICE.lower()) == []
         assert f"for Bob {BOBS}" in slack.transcript(GENERAL, shared)
         await ask(slack, BOB, GENERAL, "again", shared)
@@ -191,14 +191,14 @@ async def test_export_is_a_file_with_everything_of_the_person_and_nothing_of_oth
     storage: dict[str, Any], redis: Redis, slack: Slack, model: ModelServer
 ) -> None:
     """It comes in the direct messages."""
-    async with running(**storage, **of_slack(slack)):
-        await slack.connected()
+    async with run_bot(**storage, **of_slack(slack)):
+        await slack.wait_for_connections()
         await leave_traces(slack, redis, model)
         share = {"is_share": True, "author_name": "Bob", "text": "words that Bob wrote"}
         forward = {"type": "message", "channel": slack.dm(ALICE), "channel_type": "im", "user": ALICE}
         ts = slack.send_message(forward | {"text": f"a forward {MARK}", "attachments": [share]})
         await slack.answer(slack.dm(ALICE), ts)
-        await slack.settled()
+        await slack.wait_until_settled()
         assert "words that Bob wrote" in json.dumps(model.requests[-1]["messages"])
         assert "a file" in await command(slack, "export")
     (file,) = [
@@ -229,8 +229,8 @@ async def test_http_shows_and_removes_what_was_said_over_http(
     storage: dict[str, Any], redis: Redis, slack: Slack
 ) -> None:
     """The receipts too, which hold the answers there; of Slack nothing is touched."""
-    async with running(**storage, **of_slack(slack)) as bot, aiohttp.ClientSession() as session:
-        await slack.connected()
+    async with run_bot(**storage, **of_slack(slack)) as bot, aiohttp.ClientSession() as session:
+        await slack.wait_for_connections()
         await ask(slack, BOB, slack.dm(BOB), f"a direct {BOBS}")
         port = http_port(bot)
         await chat(port, wish(f"a private {MARK}", "private"), "t1")
@@ -258,8 +258,8 @@ async def test_discord_has_the_same_as_subcommands(
 ) -> None:
     """Shown, given as a file and removed, for the caller's eyes only."""
     of_discord = {"discord_token": discord.token, "discord_api_url": discord.url}
-    async with running(**storage, **of_discord):
-        await discord.connected()
+    async with run_bot(**storage, **of_discord):
+        await discord.wait_for_connections()
         dm = discord.dm(discord.alice)
         await discord.say(discord.alice, dm, wish(f"a private {MARK}", "private"))
         await discord.answer(dm, lambda messages: "RESULT" in messages[-1].content)
@@ -292,8 +292,8 @@ async def test_linked_accounts_are_forgotten_together(
 ) -> None:
     """A code from Slack, typed on Discord: both are shown on either side, and go together."""
     of_discord = {"discord_token": discord.token, "discord_api_url": discord.url}
-    async with running(**storage, **of_slack(slack), **of_discord):
-        await asyncio.gather(slack.connected(), discord.connected())
+    async with run_bot(**storage, **of_slack(slack), **of_discord):
+        await asyncio.gather(slack.wait_for_connections(), discord.wait_for_connections())
         dm = discord.dm(discord.alice)
         await ask(slack, ALICE, slack.dm(ALICE), f"on Slack {MARK}")
         await discord.say(discord.alice, dm, f"on Discord {MARK}")
@@ -312,8 +312,8 @@ async def test_linked_accounts_are_forgotten_together(
 
 async def test_memory_is_summed_up_in_a_thread(storage: dict[str, Any], redis: Redis, slack: Slack) -> None:
     """`!memory` says how much there is, not what, since others read it."""
-    async with running(**storage, **of_slack(slack)):
-        await slack.connected()
+    async with run_bot(**storage, **of_slack(slack)):
+        await slack.wait_for_connections()
         thread = await ask(slack, ALICE, GENERAL, f"a shared {MARK}")
         ts = await slack.say(ALICE, GENERAL, "!memory", thread_ts=thread)
         await wait_until(lambda: "1 fact or question" in slack.transcript(GENERAL, thread), ts)

@@ -92,7 +92,7 @@ async def test_a_change_that_waits_runs_once_after_another_person_is_forgotten(
         parts = await answer(agent, turn(*([ann] if asked_together else []), bob))
         (request,) = [part for part in parts if isinstance(part, Approval)]
         await agent.forget(str(THREAD), frozenset({account_of(ann).digest}), wholly=False)
-        assert await agent.said_by(str(THREAD), frozenset({account_of(bob).digest})) == ["bobmark"]
+        assert await agent.texts_by(str(THREAD), frozenset({account_of(bob).digest})) == ["bobmark"]
         decision = Decision(
             request=request.id,
             verdict="approved",

@@ -13,7 +13,7 @@ from bot.inbox import Inbox
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer
 from tests.servers.slack.service import ALICE, GENERAL, Slack
-from tests.support.bot import http_port, running
+from tests.support.bot import http_port, run_bot
 from tests.support.wait import wait_until
 
 HIGH, LOW = "\ud83d", "\ude00"
@@ -30,7 +30,7 @@ def storage(redis: Redis, redis_url: str, database_url: str, model: ModelServer)
     }
 
 
-def asked(model: ModelServer) -> str:
+def newest_request(model: ModelServer) -> str:
     """All that the model was given last."""
     return str([each["content"] for each in model.requests[-1]["messages"]])
 
@@ -59,7 +59,7 @@ async def test_what_the_inbox_has_taken_holds_none(redis: Redis) -> None:
     assert await inbox.put(message) == "kept"
     edit = replace(message, text=f"better {HIGH}", author_name=f"Ann {LOW}")
     assert await inbox.put(Correction(message=edit, edited_at=2)) == "replaced"
-    (lease,) = await inbox.take(1, 1_000)
+    (lease,) = await inbox.lease(1, 1_000)
     begun = await inbox.begin(lease)
     assert begun is not None
     assert [(each.text, each.author_name) for each in begun.turn.messages] == [
@@ -77,14 +77,14 @@ async def test_on_slack_they_end_neither_a_turn_nor_a_command(
     event |= {"text": f"<@U0AGENT0001> hello {HIGH}", "attachments": [share]}
     names = {"slack_bot_token": slack.bot_token, "slack_app_token": slack.app_token}
     admins = {"admin_users": f"slack:{ALICE}"}
-    async with running(**storage, **names, **admins, slack_api_url=slack.api_url):
-        await slack.connected(2)
+    async with run_bot(**storage, **names, **admins, slack_api_url=slack.api_url):
+        await slack.wait_for_connections(2)
         ts = slack.send_message(event)
         await slack.answer(GENERAL, ts)
-        await slack.settled()
+        await slack.wait_until_settled()
         assert "I have read it \ufffd." in slack.transcript(GENERAL, ts)
         for text in ("hello \ufffd", "the message by Bob \ufffd that is forwarded here", "> news \ufffd"):
-            assert text in asked(model)
+            assert text in newest_request(model)
         for name, text, answer in (
             ("/agent-redis", f"get {HIGH}", "not valid text"),
             ("/agent-redis", f"set key {HIGH}", "not valid text"),
@@ -109,20 +109,20 @@ async def test_on_discord_they_do_not_end_the_connection(
     storage: dict[str, Any], discord: Discord, model: ModelServer
 ) -> None:
     """orjson, with which discord.py reads where it is installed, refuses the whole event."""
-    async with running(**storage, discord_token=discord.token, discord_api_url=discord.url):
-        await discord.connected()
+    async with run_bot(**storage, discord_token=discord.token, discord_api_url=discord.url):
+        await discord.wait_for_connections()
         sessions = len(discord.sessions)
         direct = discord.dm(discord.alice)
         message = await discord.say(discord.alice, direct, f"hello {HIGH}")
         written = await discord.answer(direct, lambda each: "read it" in each[-1].content, after=message)
         assert written[-1].content == "I have read it \ufffd."
-        assert "hello \ufffd" in asked(model)
+        assert "hello \ufffd" in newest_request(model)
         assert len(discord.sessions) == sessions
 
 
 async def test_over_http_they_are_refused_in_words(storage: dict[str, Any]) -> None:
     """A program can be told that what it sends is no text; a person could do nothing about it."""
-    async with running(**storage) as bot, aiohttp.ClientSession() as session:
+    async with run_bot(**storage) as bot, aiohttp.ClientSession() as session:
         for path, body in (
             ("/chat", {"message": f"hello {HIGH}"}),
             ("/chat", {"message": "hello", "thread_id": HIGH}),

@@ -49,25 +49,25 @@ async def test_every_part_is_asked_in_the_order_of_adding() -> None:
     """A check's report is passed on as it is; a part that is added later is asked, too."""
     redis, slack, inbox = map(healthy, ("redis", "slack", "inbox"))
     platforms: list[Part] = []
-    examine = HealthChecks([redis], platforms, [inbox])
-    assert [part.name for part in await examine()] == ["bot", "redis", "inbox"]
+    check_health = HealthChecks([redis], platforms, [inbox])
+    assert [part.name for part in await check_health()] == ["bot", "redis", "inbox"]
     platforms.append(slack)
-    parts = await examine()
+    parts = await check_health()
     assert parts[1:] == [await redis.health(), await slack.health(), await inbox.health()]
 
 
 async def test_a_probe_that_fails_is_a_part_that_is_down() -> None:
     """With the error as the evidence; the others are unharmed."""
-    examine = HealthChecks([Part("redis", broken), healthy("postgres")])
-    _, redis, postgres = await examine()
+    check_health = HealthChecks([Part("redis", broken), healthy("postgres")])
+    _, redis, postgres = await check_health()
     assert redis == Health(name="redis", state="down", evidence={"error": "ConnectionRefusedError"})
     assert postgres.state == "ok"
 
 
 async def test_a_probe_that_does_not_answer_is_given_up() -> None:
     """After a few seconds the part counts as down."""
-    examine = HealthChecks([Part("postgres", silent)], seconds=0.01)
-    _, postgres = await examine()
+    check_health = HealthChecks([Part("postgres", silent)], seconds=0.01)
+    _, postgres = await check_health()
     assert (postgres.name, postgres.state) == ("postgres", "down")
     assert "no answer" in postgres.evidence["error"]
 
@@ -80,9 +80,9 @@ async def test_parts_are_asked_at_the_same_time() -> None:
         await meeting.wait()
         return Health(name="met", state="ok")
 
-    examine = HealthChecks([Part("one", probe), Part("other", probe)])
+    check_health = HealthChecks([Part("one", probe), Part("other", probe)])
     async with asyncio.timeout(2):
-        assert [part.state for part in await examine()] == ["ok", "ok", "ok"]
+        assert [part.state for part in await check_health()] == ["ok", "ok", "ok"]
 
 
 async def test_a_caller_that_leaves_ends_the_examination() -> None:
@@ -93,8 +93,8 @@ async def test_a_caller_that_leaves_ends_the_examination() -> None:
         entered.set()
         return await silent()
 
-    examine = HealthChecks([Part("postgres", probe)])
-    task = asyncio.create_task(examine())
+    check_health = HealthChecks([Part("postgres", probe)])
+    task = asyncio.create_task(check_health())
     await entered.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from tests.support import http_worker
-from tests.support.http_worker import JSON, TOKEN, Setup, get, listening, serving
+from tests.support.http_worker import JSON, TOKEN, Setup, get, open_server, serve_chat
 
 setup = http_worker.setup
 
@@ -197,7 +197,7 @@ async def test_without_a_token_the_own_page_is_served(setup: Setup) -> None:
 )
 async def test_with_a_token_everything_but_page_and_probes_asks_for_it(authorization: str | None) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
-    async with listening(api_token=TOKEN) as http, aiohttp.ClientSession(headers=headers) as client:
+    async with open_server(api_token=TOKEN) as http, aiohttp.ClientSession(headers=headers) as client:
         url = f"http://127.0.0.1:{http.port}"
         for method, path in (
             ("POST", "/chat"),
@@ -217,7 +217,7 @@ async def test_with_a_token_everything_but_page_and_probes_asks_for_it(authoriza
 
 
 async def test_with_the_token_one_may_call_from_anywhere() -> None:
-    async with serving(api_token=TOKEN) as setup:
+    async with serve_chat(api_token=TOKEN) as setup:
         status, _ = await setup.chat("x", Host="bot.example", Origin="https://bot.example")
         assert status == 200
         status, _ = await setup.chat("x", Authorization=f"bearer {TOKEN}")
@@ -234,7 +234,7 @@ async def test_beside_a_mount_and_without_a_token_only_the_probes_are_served() -
         return web.Response(text="ok")
 
     paths = ("/", "/page/app.js", "/health", "/chat", "/redis/direct", "/memory", "/usage", "/nothing")
-    async with listening(mounts={"/slack/events": events}) as http, aiohttp.ClientSession() as client:
+    async with open_server(mounts={"/slack/events": events}) as http, aiohttp.ClientSession() as client:
         url = f"http://127.0.0.1:{http.port}"
         for method in ("GET", "POST", "DELETE"):
             for path in paths:
@@ -257,7 +257,7 @@ async def test_a_mounted_handler_gets_every_post_to_its_path_as_it_came() -> Non
         return web.Response(text="ok")
 
     for api_token in (None, TOKEN):
-        async with listening(api_token=api_token, mounts={"/slack/events": events}) as http:
+        async with open_server(api_token=api_token, mounts={"/slack/events": events}) as http:
             headers = {"Host": "bot.example", "Content-Type": "application/x-www-form-urlencoded"}
             async with (
                 aiohttp.ClientSession() as client,

@@ -10,7 +10,7 @@ from bot.chat import Json, Notice, Part, Receipt, Text, ThreadId, ToolStep, Turn
 from bot.http.chat import ChatRequest, to_message
 from bot.http.replies import Replies
 from tests.support import http_worker
-from tests.support.http_worker import TIMING, Gate, Setup, echo, failing, serving
+from tests.support.http_worker import TIMING, Gate, Setup, echo, failing_answer, serve_chat
 from tests.support.wait import wait_until
 
 setup = http_worker.setup
@@ -48,7 +48,7 @@ async def test_a_notice_is_a_paragraph_of_its_own() -> None:
         yield Text("Half an ans")
         yield Notice("The model stopped answering.")
 
-    async with serving(interrupted) as setup:
+    async with serve_chat(interrupted) as setup:
         _, body = await setup.chat("x")
     assert body["response"] == "Half an ans\n\nThe model stopped answering."
 
@@ -83,7 +83,7 @@ async def test_a_stream_brings_each_part_in_order_and_ends_with_the_answer() -> 
         yield ToolStep(id="1", name="sql_query", state="finished", title="Query", output="3 rows")
         yield Notice("Cut short.")
 
-    async with serving(steps) as setup:
+    async with serve_chat(steps) as setup:
         frames = await setup.stream("x", "t")
     step = {"id": "1", "name": "sql_query", "title": "Query"}
     assert frames == [
@@ -122,7 +122,7 @@ async def test_a_stream_is_for_who_accepts_one(setup: Setup, accept: str, is_str
 
 async def test_parts_reach_the_caller_as_they_come() -> None:
     gate = Gate(Text("first\n\n"), Text("event: done\ndata: {}"))
-    async with serving(gate) as setup:
+    async with serve_chat(gate) as setup:
         frames = setup.frames("x")
         gate.open()
         assert await anext(frames) == ("text", {"text": "first\n\n"})
@@ -133,7 +133,7 @@ async def test_parts_reach_the_caller_as_they_come() -> None:
 
 async def test_a_silent_stream_is_kept_alive_by_comments() -> None:
     gate = Gate(Text("late"))
-    async with serving(gate, timing=replace(TIMING, keep_alive_interval=0.02)) as setup:
+    async with serve_chat(gate, timing=replace(TIMING, keep_alive_interval=0.02)) as setup:
         frames = setup.frames("x")
         assert [await anext(frames), await anext(frames)] == [("", {}), ("", {})]
         gate.open()
@@ -143,7 +143,7 @@ async def test_a_silent_stream_is_kept_alive_by_comments() -> None:
 
 async def test_who_joins_late_gets_the_earlier_parts_first() -> None:
     gate = Gate(Text("a"), Text("b"), Text("c"))
-    async with serving(gate) as setup:
+    async with serve_chat(gate) as setup:
         first = setup.frames("x", **{"Idempotency-Key": "k"})
         gate.open(2)
         assert [await anext(first), await anext(first)] == [("text", {"text": "a"}), ("text", {"text": "b"})]
@@ -156,7 +156,7 @@ async def test_who_joins_late_gets_the_earlier_parts_first() -> None:
 
 async def test_a_caller_that_hangs_up_does_not_stop_its_turn() -> None:
     gate = Gate(Text("a"), Text("b"))
-    async with serving(gate) as setup:
+    async with serve_chat(gate) as setup:
         frames = setup.frames("x", **{"Idempotency-Key": "k"})
         gate.open()
         await anext(frames)
@@ -196,7 +196,7 @@ async def test_without_a_key_the_same_words_are_a_new_question(setup: Setup) -> 
 
 
 async def test_a_finished_receipt_is_shown_again_without_asking_the_agent() -> None:
-    async with serving(failing(AssertionError("the agent was asked"))) as setup:
+    async with serve_chat(failing_answer(AssertionError("the agent was asked"))) as setup:
         setup.worker.holding = True
         async with asyncio.TaskGroup() as callers:
             caller = callers.create_task(setup.chat("x"))
@@ -225,7 +225,7 @@ async def test_an_answer_found_in_the_store_is_not_added_to_by_its_turn() -> Non
 
 async def test_an_attempt_that_follows_a_stuck_one_shows_its_answer_once() -> None:
     gate = Gate(Text("a"), Text("b"))
-    async with serving(gate) as setup:
+    async with serve_chat(gate) as setup:
         stuck = setup.frames("x", **{"Idempotency-Key": "k"})
         gate.open()
         await anext(stuck)

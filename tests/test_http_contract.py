@@ -15,13 +15,13 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.app import Bot
-from tests.support.bot import ROOT, http_port, running
+from tests.support.bot import ROOT, http_port, run_bot
 
 
 @pytest.fixture
 async def bot(redis: Redis, redis_url: str, database_url: str) -> AsyncIterator[Bot]:
     """A bot with the offline model, on an empty Redis."""
-    async with running(redis_url=redis_url, database_url=database_url) as it:
+    async with run_bot(redis_url=redis_url, database_url=database_url) as it:
         yield it
 
 

@@ -10,7 +10,7 @@ import pytest
 from bot.chat import AnswerError, Event, LeaseLost, Notice, Part, Stop, StorageDown, Text, ThreadId, Turn
 from bot.commands.commands import Commands
 from bot.http.chat import LOOKING
-from bot.http.replies import stored
+from bot.http.replies import stored_parts
 from bot.http.timing import Timing
 from tests.support import http_worker
 from tests.support.agents import Answer
@@ -19,11 +19,11 @@ from tests.support.http_worker import (
     Gate,
     Setup,
     echo,
-    failing,
+    failing_answer,
     healthy,
     is_taking,
-    listening,
-    serving,
+    open_server,
+    serve_chat,
 )
 from tests.support.wait import wait_until
 
@@ -51,7 +51,7 @@ def stopping(*outcomes: int | Exception) -> tuple[Commands, list[Stop]]:
 async def test_a_typed_stop_is_answered_at_once() -> None:
     """With the sentence of the command, as JSON and as events: no turn takes it, so none would answer it."""
     commands, asked = stopping(1, 0, 1)
-    async with serving(commands=commands) as setup:
+    async with serve_chat(commands=commands) as setup:
         assert await setup.chat(" !Stop ", "t") == (
             200,
             {"status": "success", "response": "Stopped.", "thread_id": "t"},
@@ -68,7 +68,7 @@ async def test_a_typed_stop_is_answered_at_once() -> None:
 async def test_a_stop_that_the_store_did_not_take_may_be_sent_again() -> None:
     """Its words are the caller's, the details the log's."""
     commands, _ = stopping(ConnectionError("redis://secret@host"), 1)
-    async with serving(commands=commands) as setup:
+    async with serve_chat(commands=commands) as setup:
         status, body = await setup.chat("!stop", "t")
         assert (status, body["status"]) == (503, "error")
         assert "secret" not in body["message"]
@@ -83,7 +83,7 @@ async def test_an_answer_that_has_begun_here_is_not_looked_for() -> None:
 
     gate = Gate(Text("a"), Text("b"))
     async with (
-        serving(gate, timing=replace(TIMING, answer_poll=0.01)) as setup,
+        serve_chat(gate, timing=replace(TIMING, answer_poll=0.01)) as setup,
         asyncio.TaskGroup() as callers,
     ):
         caller = callers.create_task(setup.chat("x", "t"))
@@ -111,7 +111,7 @@ async def test_an_answer_that_has_begun_here_is_not_looked_for() -> None:
 async def test_an_answer_that_breaks_off_releases_its_callers(
     error: Exception, status: int, sentence: str
 ) -> None:
-    async with serving(failing(error, Text("So far "))) as setup:
+    async with serve_chat(failing_answer(error, Text("So far "))) as setup:
         code, body = await setup.chat("x")
         assert (code, body["status"]) == (status, "error")
         assert sentence in body["message"]
@@ -137,7 +137,7 @@ def failed(status: int | None = 503, *before: Part) -> Answer:
 async def test_a_failed_answer_is_no_success(status: int) -> None:
     """In JSON by its status; in a stream by the event at its end, which says it once."""
     error = {"status": "error", "message": "The model is overloaded.", "final": True}
-    async with serving(failed(status)) as setup:
+    async with serve_chat(failed(status)) as setup:
         assert await setup.chat("x", "t") == (status, error)
         assert await setup.stream("x") == [("error", error | {"code": status})]
 
@@ -145,7 +145,7 @@ async def test_a_failed_answer_is_no_success(status: int) -> None:
 async def test_what_was_said_before_an_answer_failed_is_told_with_the_error() -> None:
     """Something may have been done already, which nobody may miss."""
     before = (Text("I changed it. "), Notice("One row was changed."))
-    async with serving(failed(502, *before)) as setup:
+    async with serve_chat(failed(502, *before)) as setup:
         _, body = await setup.chat("x")
         assert body["message"] == "One row was changed.\n\nThe model is overloaded."
         assert body["response"] == "I changed it. \n\nOne row was changed."
@@ -163,7 +163,7 @@ async def test_a_failure_is_told_again_to_who_repeats_the_request(setup: Setup) 
     assert (await setup.stream("x", "t", **{"Idempotency-Key": "k"}))[-1][1]["code"] == 429
     (state,) = setup.worker.states.values()
     assert state["finished"]
-    async with serving(failing(AssertionError("the agent was asked"))) as again:
+    async with serve_chat(failing_answer(AssertionError("the agent was asked"))) as again:
         again.worker.holding = True
         async with asyncio.TaskGroup() as callers:
             caller = callers.create_task(again.chat("x", "t", **{"Idempotency-Key": "k"}))
@@ -172,16 +172,16 @@ async def test_a_failure_is_told_again_to_who_repeats_the_request(setup: Setup) 
             again.worker.states[message.id] = json.loads(json.dumps(state))
             await again.worker.take([message], attempt=2)
     assert caller.result() == first
-    assert list(stored(state)) == [Text("So far"), Notice("The model is overloaded.")]
+    assert list(stored_parts(state)) == [Text("So far"), Notice("The model is overloaded.")]
 
 
 async def test_a_stopped_answer_is_no_failure() -> None:
-    async with serving(failed(None)) as setup:
+    async with serve_chat(failed(None)) as setup:
         assert (await setup.chat("x"))[0] == 200
 
 
 async def test_after_a_broken_attempt_the_same_key_waits_for_the_next() -> None:
-    async with serving(failing(StorageDown("gone"))) as setup:
+    async with serve_chat(failing_answer(StorageDown("gone"))) as setup:
         assert (await setup.chat("x", "t", **{"Idempotency-Key": "k"}))[0] == 503
         async with asyncio.TaskGroup() as callers:
             again = callers.create_task(setup.chat("x", "t", **{"Idempotency-Key": "k"}))
@@ -194,7 +194,7 @@ async def test_after_a_broken_attempt_the_same_key_waits_for_the_next() -> None:
 
 
 async def test_a_caller_is_told_when_no_answer_comes_in_time() -> None:
-    async with serving(timing=Timing(answer_timeout=0.02)) as setup:
+    async with serve_chat(timing=Timing(answer_timeout=0.02)) as setup:
         setup.worker.holding = True
         code, body = await setup.chat("x")
         assert code == 504
@@ -208,7 +208,7 @@ async def test_a_message_that_could_not_be_stored_is_not_taken(setup: Setup) -> 
         raise ConnectionError("redis://secret@host")
 
     setup.worker.deliver = lost  # type: ignore[method-assign]  # the server was given the method before
-    async with listening() as http, asyncio.TaskGroup() as tasks:
+    async with open_server() as http, asyncio.TaskGroup() as tasks:
         receiving = tasks.create_task(http.receive(lost))
         await wait_until(lambda: is_taking(http), "the server takes messages")
         async with setup.client.post(f"http://127.0.0.1:{http.port}/chat", json={"message": "x"}) as response:

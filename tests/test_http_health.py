@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from bot.chat import CredentialsRejected, Health, Message, ThreadId, TypedDecision
+from bot.chat import CredentialsRejected, Health, Message, TextDecision, ThreadId
 from bot.commands.decisions import DecisionAnswer
 from bot.http.platform import connect
 from bot.http.timing import Timing
@@ -26,9 +26,9 @@ from tests.support.http_worker import (
     get,
     healthy,
     is_taking,
-    listening,
+    open_server,
     operations,
-    serving,
+    serve_chat,
 )
 from tests.support.wait import wait_until
 
@@ -39,7 +39,7 @@ setup = http_worker.setup
 
 
 async def test_chat_is_refused_politely_before_and_after_receive(setup: Setup) -> None:
-    async with listening() as http:
+    async with open_server() as http:
         url = f"http://127.0.0.1:{http.port}"
 
         async def status(path: str) -> int:
@@ -76,7 +76,7 @@ async def test_leaving_lets_a_running_request_finish_and_then_refuses_connection
             return await response.text()
 
     async with aiohttp.ClientSession() as client, asyncio.TaskGroup() as tasks:
-        async with listening(mounts={"/slow": slow}) as http:
+        async with open_server(mounts={"/slow": slow}) as http:
             request = tasks.create_task(post(client, http.port))
             await entered.wait()
             asyncio.get_running_loop().call_later(0.05, go_on.set)
@@ -87,7 +87,7 @@ async def test_leaving_lets_a_running_request_finish_and_then_refuses_connection
 
 async def test_leaving_releases_callers_that_still_wait() -> None:
     async with aiohttp.ClientSession() as client, asyncio.TaskGroup() as tasks:
-        async with listening() as http, asyncio.TaskGroup() as receivers:
+        async with open_server() as http, asyncio.TaskGroup() as receivers:
             worker = Worker(http, echo, receivers, holding=True)
             receiving = receivers.create_task(http.receive(worker.deliver))
             await wait_until(lambda: is_taking(http), "the server takes messages")
@@ -145,7 +145,7 @@ async def open_and_close(host: str, port: int, api_token: str | None) -> None:
 
 async def test_health_tells_each_part_with_its_evidence() -> None:
     parts = Health(name="redis", state="ok", evidence={"ping_ms": 0.2}), Health(name="slack", state="off")
-    async with listening(commands=healthy(*parts)) as http:
+    async with open_server(commands=healthy(*parts)) as http:
         assert await get(http, "/health") == (
             200,
             {
@@ -157,7 +157,7 @@ async def test_health_tells_each_part_with_its_evidence() -> None:
 
 async def test_one_part_that_is_down_makes_the_whole_unhealthy() -> None:
     parts = Health(name="redis", state="ok"), Health(name="postgres", state="down")
-    async with listening(commands=healthy(*parts)) as http:
+    async with open_server(commands=healthy(*parts)) as http:
         status, body = await get(http, "/health")
     assert (status, body["status"]) == (503, "unhealthy")
     assert body["error"] == "postgres is down"
@@ -166,7 +166,7 @@ async def test_one_part_that_is_down_makes_the_whole_unhealthy() -> None:
 
 async def test_one_part_that_is_degraded_makes_the_whole_degraded() -> None:
     parts = Health(name="redis", state="ok"), Health(name="model", state="degraded")
-    async with listening(commands=healthy(*parts)) as http:
+    async with open_server(commands=healthy(*parts)) as http:
         status, body = await get(http, "/health")
     assert (status, body["status"]) == (200, "degraded")
     assert "error" not in body
@@ -177,19 +177,19 @@ async def test_many_who_ask_whether_it_is_ready_have_it_examined_once() -> None:
     long = replace(TIMING, ready_max_age=3_600)  # a busy machine may take longer than a second for all
     examined = 0
 
-    async def examine() -> Sequence[Health]:
+    async def check_health() -> Sequence[Health]:
         nonlocal examined
         examined += 1
         await asyncio.sleep(0)
         return [Health(name="redis", state="ok")]
 
-    commands = replace(healthy(), examine=examine)
-    async with listening(commands=commands, timing=long) as http:
+    commands = replace(healthy(), check_health=check_health)
+    async with open_server(commands=commands, timing=long) as http:
         await asyncio.gather(*(get(http, "/readyz") for _ in range(20)))
         assert examined == 1
         await get(http, "/health")
         assert examined == 2
-    async with listening(commands=commands, timing=replace(TIMING, ready_max_age=0)) as http:
+    async with open_server(commands=commands, timing=replace(TIMING, ready_max_age=0)) as http:
         await get(http, "/readyz")
         assert examined == 3
         await get(http, "/readyz")
@@ -198,7 +198,7 @@ async def test_many_who_ask_whether_it_is_ready_have_it_examined_once() -> None:
 
 async def test_only_a_critical_part_makes_it_unready() -> None:
     async def readiness(*parts: Health) -> tuple[int, str]:
-        async with listening(commands=healthy(*parts)) as http, asyncio.TaskGroup() as tasks:
+        async with open_server(commands=healthy(*parts)) as http, asyncio.TaskGroup() as tasks:
             receiving = tasks.create_task(http.receive(Worker(http, echo, tasks).deliver))
             await wait_until(lambda: is_taking(http), "the server takes messages")
             status, body = await get(http, "/readyz")
@@ -220,12 +220,12 @@ async def test_a_decision_of_days_ago_is_told_at_once(headers: dict[str, str]) -
         ) -> DecisionAnswer:
             return DecisionAnswer("This request was already approved by you.", ThreadId("http", "api", "t"))
 
-        async def decide_in_words(self, order: TypedDecision, message: Message) -> str:
+        async def decide_in_words(self, order: TextDecision, message: Message) -> str:
             raise AssertionError(order)
 
     commands = replace(healthy(), approvals=Late())
     async with (
-        serving(commands=commands, timing=Timing(answer_timeout=0.05)) as setup,
+        serve_chat(commands=commands, timing=Timing(answer_timeout=0.05)) as setup,
         setup.client.post("/approvals/7f3a9c21", json={"approve": True}, headers=headers) as response,
     ):
         told = await response.text()

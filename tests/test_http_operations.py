@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from bot.chat import BotError, Json, RateLimited, StorageDown, Unreachable
 from bot.storage.key_value import KeyValueStore, Value
 from tests.support import http_worker
-from tests.support.http_worker import Setup, serving
+from tests.support.http_worker import Setup, serve_chat
 
 setup = http_worker.setup
 
@@ -170,7 +170,7 @@ async def test_an_operations_trouble_is_told_in_its_own_words(
     error: BotError, status: int, retry_after: str | None
 ) -> None:
     async with (
-        serving(store=FailingStore(error)) as setup,
+        serve_chat(store=FailingStore(error)) as setup,
         setup.client.post("/redis/direct", json={"operation": "get", "key": "k"}) as response,
     ):
         assert (response.status, response.headers.get("Retry-After")) == (status, retry_after)
@@ -180,7 +180,7 @@ async def test_an_operations_trouble_is_told_in_its_own_words(
 async def test_an_unexpected_error_shows_only_a_reference_that_the_log_has(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with serving(store=FailingStore(ValueError("password is hunter2"))) as setup:
+    async with serve_chat(store=FailingStore(ValueError("password is hunter2"))) as setup:
         status, body = await setup.direct(operation="get", key="k")
     assert status == 500
     assert "hunter2" not in body["message"]

@@ -117,10 +117,10 @@ def test_other_text_stays_as_it_is() -> None:
 def test_words_come_at_once_and_only_an_id_is_held_back() -> None:
     """Else an answer would stop in the midst of a word."""
     text = Harmless()
-    assert text.take("You may approve") == "You may approve"
-    assert text.take(f" {ID[:3]}") == " "
-    assert text.take(ID[3:]) == ""
-    assert text.take(".") == "[…]."
+    assert text.feed("You may approve") == "You may approve"
+    assert text.feed(f" {ID[:3]}") == " "
+    assert text.feed(ID[3:]) == ""
+    assert text.feed(".") == "[…]."
     assert text.rest() == ""
 
 
@@ -128,7 +128,7 @@ def test_words_come_at_once_and_only_an_id_is_held_back() -> None:
 def test_however_a_text_is_divided_the_same_comes_out(pieces: list[str]) -> None:
     """And nothing in it decides a request or bears the sign."""
     text = Harmless()
-    shown = "".join([*map(text.take, pieces), text.rest()])
+    shown = "".join([*map(text.feed, pieces), text.rest()])
     assert shown == harmless("".join(pieces))
     assert SIGN not in shown
     lines = [shown[at:] for at in range(len(shown))]

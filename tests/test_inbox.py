@@ -35,7 +35,7 @@ from tests.support.wait import wait_until
 
 
 async def a_lease(inbox: Inbox) -> Lease:
-    leases = await inbox.enter() + await inbox.take(1, 1)
+    leases = await inbox.enter() + await inbox.lease(1, 1)
     return leases[0]
 
 
@@ -134,7 +134,7 @@ async def test_a_second_attempt_has_the_same_messages(redis: Redis) -> None:
     assert first is not None
     await inbox.postpone(lease, first.turn, 0)
     await inbox.wake()
-    second = await inbox.begin((await inbox.take(1, 1))[0])
+    second = await inbox.begin((await inbox.lease(1, 1))[0])
     assert second is not None
     assert [first.turn.attempt, second.turn.attempt] == [1, 2]
     assert second.turn.messages == first.turn.messages
@@ -282,7 +282,7 @@ async def _die_of_hangs(redis: Redis, count: int, culprit: str, *beside: str) ->
     """Let so many processes hang in the turn of one message, while others run beside it."""
     for _ in range(count):
         inbox = an_inbox(redis)
-        leases = await inbox.enter() + await inbox.take(1 + len(beside), 1)
+        leases = await inbox.enter() + await inbox.lease(1 + len(beside), 1)
         begun = [await inbox.begin(lease) for lease in leases]
         assert len(begun) == 1 + len(beside)
         await note_hang(redis, inbox, f"turn:{culprit}")
@@ -360,7 +360,7 @@ async def test_a_hang_under_the_name_of_a_turn_that_has_ended_counts_as_a_crash_
     done, poison = a_message("done"), a_message("poison", "t2")
     for message in (done, poison):
         await inbox.put(message)
-    leases = await inbox.enter() + await inbox.take(2, 1)
+    leases = await inbox.enter() + await inbox.lease(2, 1)
     turns = {lease: begun.turn for lease in leases if (begun := await inbox.begin(lease))}
     (first,) = [lease for lease in leases if turns[lease].id == done.id]
     await inbox.finish(first, turns[first])
@@ -370,7 +370,7 @@ async def test_a_hang_under_the_name_of_a_turn_that_has_ended_counts_as_a_crash_
     (lease,) = await later.enter()
     again = await later.begin(lease)
     assert again
-    assert (again.turn.id, again.crashed, again.turn.crashes) == (poison.id, True, 1)
+    assert (again.turn.id, again.has_crashed, again.turn.crashes) == (poison.id, True, 1)
 
 
 async def test_restarted_process_takes_its_own_work_back_at_once(redis: Redis) -> None:
@@ -523,7 +523,7 @@ async def test_process_of_the_same_name_takes_nothing_out_of_reach(redis: Redis)
     await earlier.enter()
     for number in range(5):
         await earlier.put(a_message("hello", f"t{number}"))
-    leases = await earlier.take(10, 1)
+    leases = await earlier.lease(10, 1)
     assert sorted(lease.entry for lease in await later.enter()) == sorted(lease.entry for lease in leases)
     assert [consumer["pending"] for consumer in await redis.xinfo_consumers("{bot}:ready", "workers")] == [5]
 
@@ -550,7 +550,7 @@ async def test_a_draining_worker_takes_nothing_over(redis: Redis, caplog: pytest
         stop.set()
         await wait_until(lambda: "turns draining" in caplog.messages, "it drains")
         await inbox.put(a_message("theirs", "t2"))
-        (lease,) = await other.take(1, 1_000)
+        (lease,) = await other.lease(1, 1_000)
         await wait_until(lambda: _is_idle(redis, lease, 300), "the lease has long expired")
         finish.set()
     assert recorder.texts == [["mine"]]
@@ -572,9 +572,9 @@ async def test_what_was_leased_when_the_stop_came_is_not_kept_back(redis: Redis)
         await inbox.put(a_message("mine", "t1"))
         await started.wait()
         await inbox.put(a_message("theirs", "t2"))
-        assert len(await inbox.take(1, 1_000)) == 1  # what the reader took, and was cancelled in
+        assert len(await inbox.lease(1, 1_000)) == 1  # what the reader took, and was cancelled in
         stop.set()
-        (lease,) = await other.take(1, 2_000)
+        (lease,) = await other.lease(1, 2_000)
         assert lease.thread == "test:space:t2"
         finish.set()
     assert recorder.texts == [["mine"]]
@@ -592,8 +592,8 @@ async def test_a_dead_lease_is_found_behind_many_that_live(redis: Redis) -> None
         await inbox.enter()
     for number in range(30):
         await alive.put(a_message("hello", f"t{number}"))
-    held = await alive.take(29, 1)
-    (lost,) = await dead.take(1, 1)
+    held = await alive.lease(29, 1)
+    (lost,) = await dead.lease(1, 1)
     await wait_until(lambda: _is_idle(redis, lost, 100), "idle")
     await alive.renew(dict.fromkeys(held, "turn"))
     assert [each.thread for each in await heir.take_over(100, 1)] == [lost.thread]

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Message, StillBusy, Writer
+from bot.chat import Author, Message, StillBusy
 from bot.inbox import Erasure, Inbox, keys
 from tests.support.turns import slack_dm, slack_message
 from tests.support.wait import wait_until
 
-ALICE = Writer("slack:U1", "T1")
+ALICE = Author("slack:U1", "T1")
 
 
 @pytest.fixture
@@ -34,23 +34,23 @@ async def test_message_that_comes_while_a_thread_is_held_waits_for_its_end(
 ) -> None:
     """No turn begins in between, and none is lost."""
     message = slack_message("hello")
-    async with eraser.held(str(message.thread), patience=1):
+    async with eraser.pause(str(message.thread), patience=1):
         assert await inbox.put(message) == "kept"
         await inbox.wake()
-        assert await inbox.take(5, 10) == []
-    (lease,) = await inbox.take(5, 10)
+        assert await inbox.lease(5, 10) == []
+    (lease,) = await inbox.lease(5, 10)
     assert await inbox.begin(lease)
 
 
 async def test_stop_does_not_end_a_hold(inbox: Inbox, eraser: Erasure, redis: Redis) -> None:
     """A stop makes a thread that waits due at once: one that is held goes on to wait."""
     message = slack_message("hello")
-    async with eraser.held(str(message.thread), patience=1):
+    async with eraser.pause(str(message.thread), patience=1):
         await inbox.put(message)
         await redis.zadd(keys.LATER, {str(message.thread): 0}, xx=True)
         assert await inbox.wake() == 0
-        assert await inbox.take(5, 10) == []
-    assert len(await inbox.take(5, 10)) == 1
+        assert await inbox.lease(5, 10) == []
+    assert len(await inbox.lease(5, 10)) == 1
 
 
 async def test_thread_with_a_turn_is_held_once_that_has_ended(inbox: Inbox, eraser: Erasure) -> None:
@@ -59,16 +59,16 @@ async def test_thread_with_a_turn_is_held_once_that_has_ended(inbox: Inbox, eras
     thread = str(message.thread)
     await inbox.put(message)
     with pytest.raises(StillBusy):
-        async with eraser.held(thread, patience=0):
+        async with eraser.pause(thread, patience=0):
             pass
     held = asyncio.Event()
 
     async def hold() -> None:
-        async with eraser.held(thread, patience=10):
+        async with eraser.pause(thread, patience=10):
             held.set()
 
     holding = asyncio.create_task(hold())
-    (lease,) = await inbox.take(5, 10)
+    (lease,) = await inbox.lease(5, 10)
     begun = await inbox.begin(lease)
     assert begun
     assert not held.is_set()
@@ -84,7 +84,7 @@ async def test_hold_of_a_dead_process_ends_by_itself(inbox: Inbox, redis: Redis)
     assert await eraser._is_paused(str(message.thread), "of a process that died")
     await inbox.put(message)
     await wait_until(lambda: _wakes(inbox), "woken")
-    assert len(await inbox.take(5, 10)) == 1
+    assert len(await inbox.lease(5, 10)) == 1
 
 
 async def _wakes(inbox: Inbox) -> bool:
@@ -123,7 +123,7 @@ async def test_waiting_messages_are_withdrawn_and_those_of_others_answered(
     await inbox.put(mine)
     await inbox.put(hers)
     assert await eraser.withdraw(ALICE) == 1
-    (lease,) = await inbox.take(5, 10)
+    (lease,) = await inbox.lease(5, 10)
     begun = await inbox.begin(lease)
     assert begun
     assert [each.text for each in begun.turn.messages] == ["hers"]
@@ -133,7 +133,7 @@ async def test_receipt_of_a_turn_that_still_runs_is_left(inbox: Inbox, eraser: E
     """It is what keeps the answer from being shown twice; it goes when the turn has ended."""
     message = slack_message("mine")
     await inbox.put(message)
-    (lease,) = await inbox.take(5, 10)
+    (lease,) = await inbox.lease(5, 10)
     begun = await inbox.begin(lease)
     assert begun
     await inbox.keep(lease, begun.turn, {"said": "mine"})
@@ -162,7 +162,7 @@ def test_writer_is_told_by_space_and_id(author: str, thread: str, is_theirs: boo
 
 async def _answer(inbox: Inbox, message: Message) -> None:
     await inbox.put(message)
-    (lease,) = await inbox.take(1, 10)
+    (lease,) = await inbox.lease(1, 10)
     begun = await inbox.begin(lease)
     assert begun
     await inbox.keep(lease, begun.turn, {"answer": message.text})

@@ -136,7 +136,7 @@ async def test_what_corrects_a_message_is_deleted_with_it(inbox: Inbox) -> None:
     assert await inbox.put(Withdrawal(message_id=message.id)) == "stopped"
     await inbox.hand_over()
     lease, begun = await begin(inbox)
-    assert (begun.stopped, [each.text for each in begun.turn.messages]) == ("withdrawn", ["six"])
+    assert (begun.stop_reason, [each.text for each in begun.turn.messages]) == ("withdrawn", ["six"])
     await inbox.finish(lease, begun.turn)
     assert await answer(inbox) == ["other"]
 
@@ -147,7 +147,7 @@ async def test_a_mailbox_whose_last_message_is_deleted_leaves_nothing_behind(
     """An empty stream would stay for ever."""
     await inbox.put(a_message("one"))
     await inbox.put(Withdrawal(message_id="test:t1:one"))
-    (lease,) = await inbox.take(1, 1)
+    (lease,) = await inbox.lease(1, 1)
     assert await inbox.begin(lease) is None
     assert not await redis.exists(f"{{bot}}:mailbox:{lease.thread}")
 
@@ -184,7 +184,7 @@ async def test_a_turn_that_was_stopped_before_it_began_knows(inbox: Inbox) -> No
     await inbox.postpone(lease, begun.turn, 3600)
     assert await inbox.stop(Stop(by="test:ada", thread=begun.turn.thread)) == 1
     _, begun = await begin(inbox)
-    assert begun.stopped == "stop"
+    assert begun.stop_reason == "stop"
 
 
 @pytest.mark.parametrize("deleted", ["one", "two"])
@@ -196,7 +196,7 @@ async def test_a_turn_that_was_stopped_before_it_began_stays_what_it_is(inbox: I
     assert await inbox.put(Withdrawal(message_id=f"test:t1:{deleted}")) == "ignored"
     await inbox.put(a_message("three"))
     lease, begun = await begin(inbox)
-    assert (begun.stopped, [each.text for each in begun.turn.messages]) == ("stop", ["one", "two"])
+    assert (begun.stop_reason, [each.text for each in begun.turn.messages]) == ("stop", ["one", "two"])
     await inbox.finish(lease, begun.turn)
     assert await answer(inbox) == ["three"]
 
@@ -226,10 +226,10 @@ async def test_a_stop_by_somebody_who_did_not_ask_ends_nothing_of_others(redis: 
     assert await inbox.put(Stop(by="test:eve", id="test:t1:!stop", thread=thread)) == "refused"
     assert await inbox.put(Stop(by="test:eve", message_id="test:t1:two")) == "refused"
     assert await inbox.renew({lease: begun.turn.id}) == ([], set())
-    assert [each.text for each in await queries.waiting(redis)] == ["one", "two"]
+    assert [each.text for each in await queries.unanswered_messages(redis)] == ["one", "two"]
     assert await inbox.put(Stop(by="test:root", thread=thread)) == "stopped"
     assert await inbox.renew({lease: begun.turn.id}) == ([], {begun.turn.id})
-    assert [each.text for each in await queries.waiting(redis)] == ["one"]
+    assert [each.text for each in await queries.unanswered_messages(redis)] == ["one"]
 
 
 async def test_a_stop_behind_somebody_elses_turn_takes_out_only_the_own_messages(inbox: Inbox) -> None:
@@ -251,7 +251,7 @@ async def test_a_stop_before_a_turn_is_made_ends_only_what_its_author_asked(inbo
     await inbox.put(a_message("three"))
     assert await inbox.stop(Stop(by="test:ada", thread=a_message("").thread)) == 1
     lease, begun = await begin(inbox)
-    assert (begun.stopped, [each.text for each in begun.turn.messages]) == ("stop", ["one"])
+    assert (begun.stop_reason, [each.text for each in begun.turn.messages]) == ("stop", ["one"])
     await inbox.finish(lease, begun.turn)
     assert await answer(inbox) == ["two"]
 
@@ -313,13 +313,13 @@ async def test_crashes_and_failures_are_counted_apart(inbox: Inbox, redis: Redis
     again = Inbox(redis, name="one", follow_days=30)
     await again.enter()
     lease, begun = await begin(again)
-    assert (begun.turn.crashes, begun.crashed, begun.turn.attempt) == (0, False, 4)
+    assert (begun.turn.crashes, begun.has_crashed, begun.turn.attempt) == (0, False, 4)
     begun = await again.begin(lease)  # type: ignore[assignment]  # it waits, so there is one
-    assert (begun.turn.crashes, begun.crashed) == (0, False), "who runs it again itself has not died"
+    assert (begun.turn.crashes, begun.has_crashed) == (0, False), "who runs it again itself has not died"
     reborn = Inbox(redis, name="one", follow_days=30)
     (lease,) = await reborn.enter()
     begun = await reborn.begin(lease)  # type: ignore[assignment]  # as above
-    assert (begun.turn.crashes, begun.crashed) == (1, True)
+    assert (begun.turn.crashes, begun.has_crashed) == (1, True)
 
 
 async def test_a_replayed_message_is_known_to_be_edited(inbox: Inbox, redis: Redis) -> None:
@@ -340,21 +340,21 @@ async def test_a_replayed_message_is_known_to_be_edited(inbox: Inbox, redis: Red
 
 async def test_an_operator_sees_replays_and_drops(inbox: Inbox, redis: Redis) -> None:
     """A dead message that is put back is answered as a fresh turn."""
-    assert await admin.listing(redis) == "The inbox is empty."
+    assert await admin.list_messages(redis) == "The inbox is empty."
     for text in ("one", "two"):
         await inbox.put(a_message(text, thread=text))
     for _ in range(2):
         lease, begun = await begin(inbox)
         await inbox.keep(lease, begun.turn, {"ending": "sorry"})
         await inbox.finish(lease, begun.turn, dead="a bug")
-    listing = await admin.listing(redis)
+    listing = await admin.list_messages(redis)
     assert listing.count("a bug") == 2
     entry = listing.split()[1]
     assert await admin.replay(redis, entry) == "1 message put back."
-    assert "waiting" in await admin.listing(redis)
+    assert "waiting" in await admin.list_messages(redis)
     _, begun = await begin(inbox)
     assert (begun.turn.messages[0].text, begun.turn.attempt, begun.receipt) == ("one", 1, {})
-    assert "running  on one.1" in await admin.listing(redis)
+    assert "running  on one.1" in await admin.list_messages(redis)
     assert await admin.drop(redis, "all") == "1 message dropped."
     assert "There is no dead message" in await admin.drop(redis, entry)
 
@@ -366,10 +366,10 @@ async def test_a_stop_that_comes_late_spares_what_was_asked_after_it(inbox: Inbo
     stop = Stop(by="test:ada", id="test:t1:!stop", at=NOW + 10, thread=a_message("").thread, channel="c1")
     assert await inbox.put(stop) == "stopped"
     lease, begun = await begin(inbox)
-    assert (begun.stopped, [each.text for each in begun.turn.messages]) == ("stop", ["old"])
+    assert (begun.stop_reason, [each.text for each in begun.turn.messages]) == ("stop", ["old"])
     await inbox.finish(lease, begun.turn)
     lease, begun = await begin(inbox)
-    assert (begun.stopped, [each.text for each in begun.turn.messages]) == (None, ["new"])
+    assert (begun.stop_reason, [each.text for each in begun.turn.messages]) == (None, ["new"])
     again = Stop(by="test:ada", id="test:t1:again", at=NOW + 10, thread=a_message("").thread, channel="c1")
     assert await inbox.put(again) == "idle", "the turn under way is newer"
 

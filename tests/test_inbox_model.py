@@ -30,7 +30,7 @@ from bot.chat import Event, LeaseLost, Turn
 from bot.inbox import Inbox, keys, note_hang, queries
 from bot.inbox.fence import use_fence
 from bot.inbox.keys import text
-from bot.inbox.lease import Begun, Lease
+from bot.inbox.lease import Lease, TurnStart
 from tests.support.inbox_contents import expected, stored
 from tests.support.inbox_events import DECISION, DELETION, EDIT, MESSAGE, STOP
 from tests.support.inbox_machine import Claim, Machine, Worker, sync
@@ -119,7 +119,7 @@ class InboxMachine(Machine):
     @sync
     async def take(self, data: st.DataObject, most: int) -> None:
         worker = data.draw(st.sampled_from(self.workers))
-        leases = await worker.inbox.take(most, 1)
+        leases = await worker.inbox.lease(most, 1)
         entries = self.model.take(worker.id, most)
         assert [lease.thread for lease in leases] == [entry.thread for entry in entries]
         self.claim(worker, leases, entries)
@@ -132,7 +132,7 @@ class InboxMachine(Machine):
         await self.expire(data.draw(st.sampled_from(self.holders())))
 
     async def expire(self, worker: Worker) -> None:
-        entries = self.model.held(worker.id)
+        entries = self.model.leases_of(worker.id)
         leases: list[Any] = [claim.lease.entry for claim in self.live() if claim.worker is worker]
         await self.redis.xclaim(keys.READY, keys.GROUP, worker.id, 0, leases, idle=2 * LEASE_MS, justid=True)
         for entry in entries:
@@ -157,7 +157,7 @@ class InboxMachine(Machine):
         lost, stopped = await worker.inbox.renew(turns)
         self.model.renew(worker.id)
         assert lost == [claim.lease for claim in mine if claim not in self.live()]
-        tasks = [self.model.running(claim.entry) for claim in self.running() if claim.worker is worker]
+        tasks = [self.model.task_of(claim.entry) for claim in self.running() if claim.worker is worker]
         assert stopped == {task.ids[0] for task in tasks if task.stopped}
 
     @precondition(lambda self: self.holders())
@@ -195,7 +195,7 @@ class InboxMachine(Machine):
             assert task is None
             return
         claim.turn = begun.turn
-        assert begun == Begun(
+        assert begun == TurnStart(
             Turn(
                 id=task.ids[0],
                 thread=task.messages[0].thread,
@@ -330,7 +330,7 @@ class InboxMachine(Machine):
         self.claim(good, await good.inbox.take_over(LEASE_MS, 10), self.model.take_over(good.id))
         while self.model.ready:
             if any(not entry.holder for entry in self.model.ready):
-                self.claim(good, await good.inbox.take(10, 1), self.model.take(good.id, 10))
+                self.claim(good, await good.inbox.lease(10, 1), self.model.take(good.id, 10))
             for claim in self.to_begin():
                 await self.begin_turn(claim)
             for claim in self.running():

@@ -18,13 +18,13 @@ from redis.asyncio import Redis
 
 from bot.agent import Agent
 from bot.chat import Attachment, Audience, Message, Part, ThreadId, ToolStep, Turn
-from bot.memory import Accounts, LongTermMemory, OfflineEmbeddings
+from bot.memory import AccountLinks, LongTermMemory, OfflineEmbeddings
 from bot.tools import Database, open_database, toolset
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support.agent import an_agent
-from tests.support.bot import running
+from tests.support.bot import run_bot
 from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.sql_database import scratch_database
 
@@ -209,7 +209,7 @@ async def plant(owner: "asyncpg.Connection[asyncpg.Record]", way: str, text: str
             return []
 
 
-def asking(way: str, text: str) -> Turn:
+def question_with(way: str, text: str) -> Turn:
     """A harmless question of Ben, with `text` where he or his files can hold it."""
     message = Message(
         id="ben:1",
@@ -227,9 +227,9 @@ def asking(way: str, text: str) -> Turn:
     return Turn(id=message.id, thread=OURS, messages=(message,))
 
 
-def said(thread: ThreadId, question: str) -> Turn:
+def earlier_turn(thread: ThreadId, question: str) -> Turn:
     """A turn of before."""
-    message = replace(asking("", "").messages[0], id=f"{thread}:before", thread=thread, text=question)
+    message = replace(question_with("", "").messages[0], id=f"{thread}:before", thread=thread, text=question)
     return Turn(id=message.id, thread=thread, messages=(message,))
 
 
@@ -243,7 +243,9 @@ async def before(agent: Agent, way: str, text: str) -> None:
     if way not in ("earlier message", "summary"):
         return
     for number in range(24 if way == "summary" else 1):
-        message = replace(asking("", "").messages[0], id=f"eve:{number}", author="slack:UEVE", text=text)
+        message = replace(
+            question_with("", "").messages[0], id=f"eve:{number}", author="slack:UEVE", text=text
+        )
         async for _ in agent.answer(Turn(id=message.id, thread=OURS, messages=(message,))):
             pass
 
@@ -260,16 +262,18 @@ async def test_nothing_but_reading_comes_of_an_obedient_model(
     owner: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
     """The database is as it was, other threads stay closed, and no tool is run that is not for reading."""
-    memory = LongTermMemory(redis, OfflineEmbeddings(), Accounts(redis), members, fact_days=1, turn_days=1)
-    await memory.remember(said(THEIRS, "where is the vault?"), SECRET)
-    await memory.remember(said(OURS, "lunch?"), text[:2_000] if way == "memory" else "noon")
+    memory = LongTermMemory(
+        redis, OfflineEmbeddings(), AccountLinks(redis), members, fact_days=1, turn_days=1
+    )
+    await memory.remember(earlier_turn(THEIRS, "where is the vault?"), SECRET)
+    await memory.remember(earlier_turn(OURS, "lunch?"), text[:2_000] if way == "memory" else "noon")
     obedient = Obedient(await plant(owner, way, text))
     model.respond = obedient
     state = await owner.fetchrow(STATE)
     parts: list[Part] = []
     async with an_agent(redis, model, tools=toolset(pool, memory), history_tokens=2000) as agent:
         await before(agent, way, text)
-        async for part in agent.answer(asking(way, text)):
+        async for part in agent.answer(question_with(way, text)):
             parts.append(part)  # noqa: PERF401 - what was shown, whatever ends it
     assert await owner.fetchrow(STATE) == state
     steps = [part for part in parts if isinstance(part, ToolStep)]
@@ -296,7 +300,7 @@ async def test_what_is_hidden_in_tags_is_not_even_seen(
     """A person who looks at the row sees nothing, so the model should not see more."""
     model.respond = Obedient(await plant(owner, "row", f"lunch at noon{TAGS}"))
     async with an_agent(redis, model, tools=toolset(pool, None)) as agent:
-        async for _ in agent.answer(asking("", "")):
+        async for _ in agent.answer(question_with("", "")):
             pass
     assert "lunch at noon" in json.dumps(model.requests)
     assert r"\udb40" not in json.dumps(model.requests)
@@ -310,7 +314,7 @@ async def test_a_turn_of_obedience_ends(redis: Redis, model: ModelServer, pool: 
         text="More.",
     )
     async with an_agent(redis, model, tools=toolset(pool, None)) as agent:
-        async for _ in agent.answer(asking("", "")):
+        async for _ in agent.answer(question_with("", "")):
             pass
     assert len(model.requests) == 6
 
@@ -327,8 +331,8 @@ async def test_an_obedient_model_pings_nobody_on_slack(
     """Neither in the answer nor in what is shown of the tools."""
     pings = "<!channel> <!here> <@U0BOB> <!subteam^S1> @everyone"
     model.script(Script(tool_calls=[("sql_query", {"query": f"SELECT '{pings}'"})]), f"As told: {pings}")
-    async with running(**storage, **of_model(model), **of_slack(slack)):
-        await slack.connected()
+    async with run_bot(**storage, **of_model(model), **of_slack(slack)):
+        await slack.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         await slack.answer(GENERAL, ts)
     (reply,) = slack.bot_replies(GENERAL, ts)
@@ -343,8 +347,8 @@ async def test_an_obedient_model_pings_nobody_on_discord(
     """Only the person who asked, whose message is replied to."""
     pings = f"@everyone @here {discord.bob.mention} <@&{discord.add_role('staff')}>"
     model.script(Script(tool_calls=[("sql_query", {"query": f"SELECT '{pings}'"})]), f"As told: {pings}")
-    async with running(**storage, **of_model(model), **of_discord(discord)):
-        await discord.connected()
+    async with run_bot(**storage, **of_model(model), **of_discord(discord)):
+        await discord.wait_for_connections()
         asked = await discord.say(discord.alice, discord.general, f"{discord.mention} hello")
         thread = await discord.thread_of(asked)
         replies = await discord.answer(thread, lambda messages: "As told" in messages[-1].content)

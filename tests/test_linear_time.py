@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from bot.agent.attachments.file_types import kind_of
 from bot.agent.models.arguments import Unreadable, read_arguments
-from bot.agent.spotlighting import indented, label, marked
+from bot.agent.spotlighting import indent, label, mark
 from bot.chat import Text, parse_decision
 from bot.discord import events
 from bot.discord.destination import thread_name
@@ -167,10 +167,10 @@ def stream_to_slack(text: str) -> str:
     renderer = SlackRenderer()
     for number, at in enumerate(range(0, len(text), 4)):
         renderer.add(Text(text[at : at + 4]))
-        if renderer.waiting_size and number % 50 == 0:
+        if renderer.items_size and number % 50 == 0:
             renderer.take()
     renderer.finish()
-    return renderer.rendered
+    return renderer.text
 
 
 def stream_to_discord(text: str) -> list[str]:
@@ -202,7 +202,9 @@ def event_of_discord(text: str) -> object:
     said = {"content": text, "embeds": [embed], "sticker_items": [sticker], "author": program}
     replied = payload["referenced_message"] | said
     message = payload | {"content": text, "referenced_message": replied}
-    return read_message(client(), message, lambda heard, lost: events.parse_message(heard, ME, lost=lost))
+    return read_message(
+        client(), message, lambda heard, lost: events.parse_message(heard, ME, unreadable=lost)
+    )
 
 
 def arguments_of_a_call(text: str) -> None:
@@ -214,7 +216,7 @@ def arguments_of_a_call(text: str) -> None:
 def decision_in_words(text: str) -> None:
     for whole in (text, f"approve {text}", f"approve 7f3a9c21{text}"):
         if order := parse_decision(whole):
-            order.confirmed("4711")
+            order.strip_confirmation("4711")
             order.reason  # noqa: B018 - it is worked out
 
 
@@ -226,9 +228,9 @@ READERS: dict[str, Callable[[str], object]] = {
     "an event of Discord": event_of_discord,
     "arguments of a call": arguments_of_a_call,
     "a decision in words": decision_in_words,
-    "data for the model": lambda text: (marked(text, text), indented(text), label(text)),
+    "data for the model": lambda text: (mark(text, text), indent(text), label(text)),
     "the kind of a file": lambda text: kind_of(text.encode()),
-    "pages of Discord": lambda text: split(render(text, finished=True)),
+    "pages of Discord": lambda text: split(render(text, is_finished=True)),
     "a stream to Discord": stream_to_discord,
     "the name of a thread": thread_name,
     "words that are remembered": indexed_terms,

@@ -13,18 +13,18 @@ from redis.asyncio import Redis
 
 from bot.chat import Turn
 from bot.memory import (
-    Accounts,
+    AccountLinks,
     Embeddings,
-    Found,
     LongTermMemory,
     OfflineEmbeddings,
+    SearchResult,
 )
 from bot.memory.embeddings import EmbeddingFailed, Vector, usable
 from bot.memory.memory import MOST_FACTS
 from bot.memory.terms import indexed_terms, query_terms
 from bot.tools import ToolFailure, open_database, tool_config, toolset
 from tests.support.turns import (
-    as_told,
+    derive_audience,
     discord_dm,
     http_message,
     slack_dm,
@@ -46,42 +46,44 @@ class NoEmbeddings:
         raise EmbeddingFailed("no service")
 
 
-def opened(redis: Redis, embeddings: Embeddings = OFFLINE, *, days: float = 30) -> LongTermMemory:
-    return LongTermMemory(redis, embeddings, Accounts(redis), as_told, fact_days=days, turn_days=days)
+def open_memory(redis: Redis, embeddings: Embeddings = OFFLINE, *, days: float = 30) -> LongTermMemory:
+    return LongTermMemory(
+        redis, embeddings, AccountLinks(redis), derive_audience, fact_days=days, turn_days=days
+    )
 
 
 @pytest.fixture
-def recall(redis: Redis) -> LongTermMemory:
+def memory(redis: Redis) -> LongTermMemory:
     """The memory on an empty Redis."""
-    return opened(redis)
+    return open_memory(redis)
 
 
 @pytest.fixture
 def wordless(redis: Redis) -> LongTermMemory:
     """Return a recall without vectors."""
-    return opened(redis, NoEmbeddings())
+    return open_memory(redis, NoEmbeddings())
 
 
-def asked(text: str, at: float = DAY, thread: str = "1.1") -> Turn:
+def turn_at(text: str, at: float = DAY, thread: str = "1.1") -> Turn:
     return turn_with(slack_message(text, at=at, thread=thread))
 
 
-HERE = asked("?")
+HERE = turn_at("?")
 
 
-async def _is_embedded(recall: LongTermMemory) -> bool:
-    return not await recall.store.without_vector(1)
+async def _is_embedded(memory: LongTermMemory) -> bool:
+    return not await memory.store.without_vector(1)
 
 
-def questions(found: Found) -> list[str]:
+def questions(found: SearchResult) -> list[str]:
     """The questions of the records that match, none for the newest ones that stand in for a match."""
     return [each.question for each in found.records] if found.is_match else []
 
 
 async def test_question_and_answer_are_found_by_their_words(wordless: LongTermMemory) -> None:
     """Words of either side, in any case and number, common words aside."""
-    await wordless.remember(asked("What is the budget for zeppelins?"), "It is 5,000 € this year.")
-    await wordless.remember(asked("Who leads the team?", 2 * DAY), "Ann does.")
+    await wordless.remember(turn_at("What is the budget for zeppelins?"), "It is 5,000 € this year.")
+    await wordless.remember(turn_at("Who leads the team?", 2 * DAY), "Ann does.")
     assert questions(await wordless.search(HERE, "what did we say about the ZEPPELIN")) == [
         "What is the budget for zeppelins?"
     ]
@@ -90,22 +92,22 @@ async def test_question_and_answer_are_found_by_their_words(wordless: LongTermMe
     assert [(each.answer, each.at) for each in found] == [("It is 5,000 € this year.", DAY)]
 
 
-async def test_meaning_is_found_without_a_common_word(recall: LongTermMemory) -> None:
+async def test_meaning_is_found_without_a_common_word(memory: LongTermMemory) -> None:
     """A vector is made for each record in the background, and one of another meaning is not put forward."""
-    await recall.remember(asked("Where do I park my automobile?"), "In the garage.")
-    await recall.remember(asked("Is the database index slow?"), "Yes.")
-    assert questions(await recall.search(HERE, "car")) == []
-    await recall.embed_missing()
-    assert questions(await recall.search(HERE, "car")) == ["Where do I park my automobile?"]
+    await memory.remember(turn_at("Where do I park my automobile?"), "In the garage.")
+    await memory.remember(turn_at("Is the database index slow?"), "Yes.")
+    assert questions(await memory.search(HERE, "car")) == []
+    await memory.embed_missing()
+    assert questions(await memory.search(HERE, "car")) == ["Where do I park my automobile?"]
 
 
-async def test_what_words_and_meaning_both_find_comes_first(recall: LongTermMemory) -> None:
+async def test_what_words_and_meaning_both_find_comes_first(memory: LongTermMemory) -> None:
     """Two rankings are fused: to be found by both outweighs the first place in one."""
-    await recall.remember(asked("the car is red"), "-")
-    await recall.remember(asked("automobile"), "-")
-    await recall.remember(asked("red tape in the office"), "-")
-    await recall.embed_missing()
-    found = questions(await recall.search(HERE, "red car"))
+    await memory.remember(turn_at("the car is red"), "-")
+    await memory.remember(turn_at("automobile"), "-")
+    await memory.remember(turn_at("red tape in the office"), "-")
+    await memory.embed_missing()
+    found = questions(await memory.search(HERE, "red car"))
     assert found[0] == "the car is red"
     assert len(found) == len(set(found))
 
@@ -113,53 +115,53 @@ async def test_what_words_and_meaning_both_find_comes_first(recall: LongTermMemo
 async def test_turn_that_holds_more_of_the_words_comes_first(wordless: LongTermMemory) -> None:
     """Any of the words is enough; all of them is better; the limit is kept."""
     for number in range(8):
-        await wordless.remember(asked(f"red number {number}"), "-")
-    await wordless.remember(asked("red balloons over Paris"), "-")
+        await wordless.remember(turn_at(f"red number {number}"), "-")
+    await wordless.remember(turn_at("red balloons over Paris"), "-")
     found = await wordless.search(HERE, "red balloons paris", limit=3)
     assert questions(found)[0] == "red balloons over Paris"
     assert len(found.records) == 3
 
 
-async def test_turn_is_remembered_once(recall: LongTermMemory, redis: Redis) -> None:
+async def test_turn_is_remembered_once(memory: LongTermMemory, redis: Redis) -> None:
     """A turn that comes again, after a crash, replaces the first record."""
-    turn = asked("colour?")
-    await recall.remember(turn, "perhaps green")
-    await recall.embed_missing()
-    await recall.remember(turn, "surely blue")
-    assert len((await recall.search(HERE, "colour")).records) == 1
+    turn = turn_at("colour?")
+    await memory.remember(turn, "perhaps green")
+    await memory.embed_missing()
+    await memory.remember(turn, "surely blue")
+    assert len((await memory.search(HERE, "colour")).records) == 1
     assert len(await redis.keys("recall:record:*")) == 1
-    assert not await _is_embedded(recall)  # the vector of other words is gone
+    assert not await _is_embedded(memory)  # the vector of other words is gone
 
 
 async def test_memory_ends_with_its_time(redis: Redis) -> None:
     """Each record has a time limit from the start: turns and facts each their own."""
-    recall = LongTermMemory(redis, OFFLINE, Accounts(redis), as_told, fact_days=2, turn_days=0.5)
-    await recall.remember(HERE, "b")
-    await recall.save(HERE, "a fact", "channel")
+    memory = LongTermMemory(redis, OFFLINE, AccountLinks(redis), derive_audience, fact_days=2, turn_days=0.5)
+    await memory.remember(HERE, "b")
+    await memory.save(HERE, "a fact", "channel")
     (turn,) = await redis.keys("recall:record:turn:*")
     (fact,) = await redis.keys("recall:record:fact:*")
     assert 43_190 <= await redis.ttl(turn) <= 43_200
     assert 2 * 86_400 - 10 <= await redis.ttl(fact) <= 2 * 86_400
-    await recall.embed_missing()
+    await memory.embed_missing()
     assert await redis.ttl(turn) <= 43_200  # a vector does not renew it
 
 
 async def test_vector_of_a_record_that_is_gone_brings_nothing_back(
-    recall: LongTermMemory, redis: Redis
+    memory: LongTermMemory, redis: Redis
 ) -> None:
     """A record may be forgotten while its vector is made."""
     vector = (1.0, *[0.0] * 255)
-    await recall.store.set_vectors(OFFLINE.model, 256, {"recall:record:turn:gone": vector})
+    await memory.store.set_vectors(OFFLINE.model, 256, {"recall:record:turn:gone": vector})
     assert await redis.keys("recall:record:*") == []
 
 
-async def test_days_bound_a_search(recall: LongTermMemory) -> None:
+async def test_days_bound_a_search(memory: LongTermMemory) -> None:
     """`since` counts, `until` does not; without words the newest of that time are told."""
     for day in (1, 2, 3):
-        await recall.remember(asked(f"decision {day}", day * DAY), "-")
-    found = await recall.search(HERE, "decision", 2 * DAY, 3 * DAY)
+        await memory.remember(turn_at(f"decision {day}", day * DAY), "-")
+    found = await memory.search(HERE, "decision", 2 * DAY, 3 * DAY)
     assert questions(found) == ["decision 2"]
-    assert [each.question for each in (await recall.search(HERE, "", 2 * DAY)).records] == [
+    assert [each.question for each in (await memory.search(HERE, "", 2 * DAY)).records] == [
         "decision 3",
         "decision 2",
     ]
@@ -167,11 +169,11 @@ async def test_days_bound_a_search(recall: LongTermMemory) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=40))
-async def test_any_text_finds_itself(recall: LongTermMemory, text: str) -> None:
+async def test_any_text_finds_itself(memory: LongTermMemory, text: str) -> None:
     """A text is found by saying it again, in every script; text without words finds the newest."""
-    turn = asked(text)
-    await recall.remember(turn, "")
-    found = await recall.search(turn, text, limit=100)
+    turn = turn_at(text)
+    await memory.remember(turn, "")
+    found = await memory.search(turn, text, limit=100)
     assert text.encode("utf-8", "replace").decode() in {each.question for each in found.records}
 
 
@@ -195,8 +197,8 @@ async def test_any_text_finds_itself(recall: LongTermMemory, text: str) -> None:
 )
 async def test_other_scripts_are_searched(wordless: LongTermMemory, said: str, query: str) -> None:
     """Case and accents do not count; scripts without spaces are searched inside their runs."""
-    await wordless.remember(asked(said), "-")
-    await wordless.remember(asked("Привет hello 東京"), "-")
+    await wordless.remember(turn_at(said), "-")
+    await wordless.remember(turn_at("Привет hello 東京"), "-")
     assert questions(await wordless.search(HERE, query)) == [said]
 
 
@@ -211,8 +213,8 @@ def test_common_words_count_only_when_alone() -> None:
 async def test_without_a_match_the_newest_turns_of_the_thread_are_told(wordless: LongTermMemory) -> None:
     """Newest first, marked as no match, and none of another thread."""
     for day in range(1, 8):
-        await wordless.remember(asked(f"day {day}", day * DAY), "-")
-    await wordless.remember(asked("elsewhere", 9 * DAY, thread="2.2"), "-")
+        await wordless.remember(turn_at(f"day {day}", day * DAY), "-")
+    await wordless.remember(turn_at("elsewhere", 9 * DAY, thread="2.2"), "-")
     found = await wordless.search(HERE, "unheard", limit=3)
     assert not found.is_match
     assert [each.question for each in found.records] == ["day 7", "day 6", "day 5"]
@@ -220,40 +222,40 @@ async def test_without_a_match_the_newest_turns_of_the_thread_are_told(wordless:
 
 async def test_index_is_made_by_many_at_once(redis: Redis) -> None:
     """Processes that start together do not trip over each other."""
-    recalls = [opened(redis) for _ in range(20)]
+    recalls = [open_memory(redis) for _ in range(20)]
     for _ in range(5):  # in the first round connecting keeps them apart
         await redis.flushall()
         await asyncio.gather(*(each.search(HERE, "x") for each in recalls))
 
 
-async def test_index_comes_back_after_flushall(recall: LongTermMemory, redis: Redis) -> None:
+async def test_index_comes_back_after_flushall(memory: LongTermMemory, redis: Redis) -> None:
     """A Redis that was emptied is set up again by the next search; what is kept then is found."""
-    await recall.remember(asked("before"), "-")
-    await recall.save(HERE, "a fact of before", "channel")
+    await memory.remember(turn_at("before"), "-")
+    await memory.save(HERE, "a fact of before", "channel")
     await redis.flushall()
-    assert (await recall.search(HERE, "before")).records == ()
+    assert (await memory.search(HERE, "before")).records == ()
     await redis.flushall()
-    await recall.remember(asked("after"), "-")
-    await recall.save(HERE, "a fact of after", "channel")
-    assert set(questions(await recall.search(HERE, "after"))) == {"after", "a fact of after"}
+    await memory.remember(turn_at("after"), "-")
+    await memory.save(HERE, "a fact of after", "channel")
+    assert set(questions(await memory.search(HERE, "after"))) == {"after", "a fact of after"}
 
 
-async def test_huge_turn_is_kept_in_bounds(recall: LongTermMemory, redis: Redis) -> None:
+async def test_huge_turn_is_kept_in_bounds(memory: LongTermMemory, redis: Redis) -> None:
     """A megabyte of text is cut; what is kept is searchable."""
-    await recall.remember(asked("needle " + "straw " * 200_000), "x" * 1_000_000)
+    await memory.remember(turn_at("needle " + "straw " * 200_000), "x" * 1_000_000)
     (key,) = await redis.keys("recall:record:*")
     assert (await redis.memory_usage(key) or 0) < 200_000
-    await recall.embed_missing()
-    assert len(questions(await recall.search(HERE, "needle"))) == 1
+    await memory.embed_missing()
+    assert len(questions(await memory.search(HERE, "needle"))) == 1
 
 
 # facts
 
 
-async def test_fact_is_found_in_other_threads_with_its_source_and_date(recall: LongTermMemory) -> None:
+async def test_fact_is_found_in_other_threads_with_its_source_and_date(memory: LongTermMemory) -> None:
     """That is what it is saved for."""
-    await recall.save(turn_with(slack_dm("?", thread="1.1")), "I prefer green tea", "private")
-    (fact,) = (await recall.search(turn_with(slack_dm("?", thread="2.2")), "what tea")).records
+    await memory.save(turn_with(slack_dm("?", thread="1.1")), "I prefer green tea", "private")
+    (fact,) = (await memory.search(turn_with(slack_dm("?", thread="2.2")), "what tea")).records
     assert (fact.question, fact.scope, fact.source) == ("I prefer green tea", "private", "slack:t1:du1:1.1")
 
 
@@ -271,30 +273,30 @@ async def test_fact_is_found_in_other_threads_with_its_source_and_date(recall: L
     ],
 )  # fmt: skip
 async def test_fact_that_says_the_same_is_kept_once(
-    recall: LongTermMemory, first: str, second: str, is_one: bool
+    memory: LongTermMemory, first: str, second: str, is_one: bool
 ) -> None:
     """Spelling and a changed article do not make another fact; another number, name or order does."""
-    await recall.save(HERE, first, "channel")
-    saved = await recall.save(HERE, second, "channel")
-    kept = {each.question for each in (await recall.search(HERE, f"{first} {second}", limit=9)).records}
+    await memory.save(HERE, first, "channel")
+    saved = await memory.save(HERE, second, "channel")
+    kept = {each.question for each in (await memory.search(HERE, f"{first} {second}", limit=9)).records}
     assert kept == ({second.replace("  ", " ")} if is_one else {first, second})
-    assert (saved.replaced is not None) == is_one
+    assert (saved.previous is not None) == is_one
 
 
-async def test_same_fact_of_others_is_a_fact_of_its_own(recall: LongTermMemory) -> None:
+async def test_same_fact_of_others_is_a_fact_of_its_own(memory: LongTermMemory) -> None:
     """Nobody's fact takes the place of another's."""
     for user in ("U1", "U2"):
-        saved = await recall.save(turn_with(slack_dm(user=user)), "My desk is by the window", "private")
-        assert saved.replaced is None
+        saved = await memory.save(turn_with(slack_dm(user=user)), "My desk is by the window", "private")
+        assert saved.previous is None
 
 
-async def test_oldest_fact_makes_room(recall: LongTermMemory, redis: Redis) -> None:
+async def test_oldest_fact_makes_room(memory: LongTermMemory, redis: Redis) -> None:
     """There is a limit for the same readers, and only for these."""
-    await recall.save(turn_with(slack_dm()), "a private one", "private")
+    await memory.save(turn_with(slack_dm()), "a private one", "private")
     for number in range(MOST_FACTS + 2):
-        await recall.save(HERE, f"number {number}", "channel")
+        await memory.save(HERE, f"number {number}", "channel")
     assert len(await redis.keys("recall:record:fact:*")) == MOST_FACTS + 1
-    found = await recall.search(HERE, "number 0 1 2", limit=300)
+    found = await memory.search(HERE, "number 0 1 2", limit=300)
     assert {"number 0", "number 1"}.isdisjoint(each.question for each in found.records)
     assert "number 2" in {each.question for each in found.records}
 
@@ -304,11 +306,11 @@ async def test_oldest_fact_makes_room(recall: LongTermMemory, redis: Redis) -> N
 
 async def test_turn_and_search_go_on_without_embeddings_which_are_made_later(redis: Redis) -> None:
     """A service that is away costs the meaning, not the memory, and that only for a while."""
-    away = opened(redis, NoEmbeddings())
-    await away.remember(asked("Where do I park my automobile?"), "In the garage.")
+    away = open_memory(redis, NoEmbeddings())
+    await away.remember(turn_at("Where do I park my automobile?"), "In the garage.")
     await away.save(HERE, "The garage closes at ten", "channel")
     assert len(questions(await away.search(HERE, "garage"))) == 2
-    back = opened(redis)
+    back = open_memory(redis)
     await back.embed_missing()
     assert "Where do I park my automobile?" in questions(await back.search(HERE, "car"))
 
@@ -324,8 +326,8 @@ class Letters:
 
 async def test_another_model_embeds_anew_and_never_meets_the_old_vectors(redis: Redis) -> None:
     """Its vectors have a field and an index of their own; the old ones go."""
-    old, new = opened(redis), opened(redis, Letters())
-    await old.remember(asked("abba"), "-")
+    old, new = open_memory(redis), open_memory(redis, Letters())
+    await old.remember(turn_at("abba"), "-")
     await old.embed_missing()
     assert questions(await new.search(HERE, "bbaa")) == []
     await new.embed_missing()
@@ -335,23 +337,23 @@ async def test_another_model_embeds_anew_and_never_meets_the_old_vectors(redis: 
     assert len([name for name in names if name.startswith(b"v_")]) == 1
 
 
-async def test_vectors_are_made_beside_the_turns(recall: LongTermMemory) -> None:
+async def test_vectors_are_made_beside_the_turns(memory: LongTermMemory) -> None:
     """Nobody has to ask for them, and what goes wrong meanwhile ends nothing."""
-    async with recall.embedding(gather_seconds=0.01):
+    async with memory.embed_in_background(gather_seconds=0.01):
         for text in ("automobile", "tea"):
-            await recall.remember(asked(text), "-")
-            await wait_until(lambda: _is_embedded(recall), "embedded")
-    assert questions(await recall.search(HERE, "car")) == ["automobile"]
+            await memory.remember(turn_at(text), "-")
+            await wait_until(lambda: _is_embedded(memory), "embedded")
+    assert questions(await memory.search(HERE, "car")) == ["automobile"]
 
 
 # the tools
 
 
 @pytest.fixture
-async def tools(recall: LongTermMemory) -> AsyncIterator[dict[str, BaseTool]]:
+async def tools(memory: LongTermMemory) -> AsyncIterator[dict[str, BaseTool]]:
     """The tools by name; their database is not used."""
     async with open_database("postgresql://127.0.0.1:1/none", size=1) as pool:
-        yield {tool.name: tool for tool in toolset(pool, recall)}
+        yield {tool.name: tool for tool in toolset(pool, memory)}
 
 
 async def run(tool: BaseTool, turn: Turn, **arguments: object) -> str:
@@ -408,18 +410,18 @@ async def test_tools_tell_what_was_saved_and_found(tools: dict[str, BaseTool]) -
 
 
 async def test_long_answers_are_shown_around_the_match(
-    recall: LongTermMemory, tools: dict[str, BaseTool]
+    memory: LongTermMemory, tools: dict[str, BaseTool]
 ) -> None:
     """An excerpt, not the whole."""
-    await recall.remember(asked("story"), "blah " * 1_000 + "needle" + " blah" * 1_000)
+    await memory.remember(turn_at("story"), "blah " * 1_000 + "needle" + " blah" * 1_000)
     text = await run(tools["memory_search"], HERE, query="needle")
     assert "needle" in text
     assert len(text) < 1_000
 
 
-async def test_days_are_read_and_nonsense_is_told(recall: LongTermMemory, tools: dict[str, BaseTool]) -> None:
+async def test_days_are_read_and_nonsense_is_told(memory: LongTermMemory, tools: dict[str, BaseTool]) -> None:
     """Days are inclusive."""
-    await recall.remember(asked("the decision", 1_700_000_000), "-")  # 2023-11-14
+    await memory.remember(turn_at("the decision", 1_700_000_000), "-")  # 2023-11-14
     search = tools["memory_search"]
     assert "decision" in await run(search, HERE, query="decision", since="2023-11-14", until="2023-11-14")
     assert "Nothing" in await run(search, HERE, query="decision", since="2023-11-15")
@@ -457,7 +459,7 @@ async def test_scope_that_the_place_does_not_have_is_refused(
 async def test_tools_say_when_redis_is_gone() -> None:
     """The model is told to continue without it."""
     async with Redis.from_url("redis://127.0.0.1:1") as nowhere, open_database("", size=1) as pool:
-        _, _, save, search, _ = toolset(pool, opened(nowhere))
+        _, _, save, search, _ = toolset(pool, open_memory(nowhere))
         with pytest.raises(ToolFailure, match="Continue without it"):
             await run(search, HERE, query="x")
         with pytest.raises(ToolFailure, match="continue without it"):

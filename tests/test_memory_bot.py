@@ -16,7 +16,7 @@ from tests.servers.discord.records import Channel, Message, User
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
-from tests.support.bot import http_port, running
+from tests.support.bot import http_port, run_bot
 from tests.support.obedient_model import obey, order
 from tests.support.settings import of_discord, of_slack
 from tests.support.turns import slack_message
@@ -74,8 +74,8 @@ async def test_private_fact_is_found_in_other_direct_threads_and_nowhere_else(
 ) -> None:
     """The model asks for everything everywhere; only the person's own direct messages hold the fact."""
     save = order("memory_save", text="Alice's zeppelin budget is 4711", scope="private")
-    async with running(**storage, **of_slack(slack)):
-        await slack.connected()
+    async with run_bot(**storage, **of_slack(slack)):
+        await slack.wait_for_connections()
         assert "Saved for this user only" in await ask_slack(slack, ALICE, slack.dm(ALICE), save)
         assert "4711" in await ask_slack(slack, ALICE, slack.dm(ALICE), SEARCH)
         assert "4711" not in await ask_slack(slack, BOB, slack.dm(BOB), SEARCH)
@@ -88,8 +88,8 @@ async def test_public_channel_is_known_to_its_workspace_and_a_private_one_to_its
 ) -> None:
     """A mention does not tell what kind of channel it is in: Slack is asked, once for each channel."""
     secret = slack.add_channel("G0SECRET", "group")
-    async with running(**storage, **of_slack(slack)):
-        await slack.connected()
+    async with run_bot(**storage, **of_slack(slack)):
+        await slack.wait_for_connections()
         await ask_slack(slack, ALICE, GENERAL, "the zeppelin budget is 5000")
         await ask_slack(slack, ALICE, secret, "the zeppelin budget is 4711")
         found = await ask_slack(slack, BOB, slack.dm(BOB), SEARCH)
@@ -126,8 +126,8 @@ async def test_discord_keeps_closed_channels_and_direct_messages_apart(
     closed = discord.add_channel("closed", only_for=(discord.alice,))
     other = discord.add_channel("other")
     dm, bobs = discord.dm(discord.alice), discord.dm(discord.bob)
-    async with running(**storage, **of_discord(discord)):
-        await discord.connected()
+    async with run_bot(**storage, **of_discord(discord)):
+        await discord.wait_for_connections()
         await ask_discord(discord, discord.alice, discord.general, "the zeppelin budget is 5000")
         await ask_discord(discord, discord.alice, closed, "the zeppelin budget is 4711")
         await ask_discord(discord, discord.alice, dm, "the zeppelin budget is 1234")
@@ -145,8 +145,8 @@ async def test_platforms_do_not_see_each_other(
     storage: dict[str, Any], slack: Slack, discord: Discord
 ) -> None:
     """Slack, Discord and HTTP each know their own."""
-    async with running(**storage, **of_slack(slack), **of_discord(discord)) as bot:
-        await asyncio.gather(slack.connected(), discord.connected())
+    async with run_bot(**storage, **of_slack(slack), **of_discord(discord)) as bot:
+        await asyncio.gather(slack.wait_for_connections(), discord.wait_for_connections())
         await ask_slack(slack, ALICE, GENERAL, "the zeppelin budget is 5000")
         await ask_discord(discord, discord.alice, discord.general, "the zeppelin budget is 4711")
         await chat(bot, "the zeppelin budget is 1234", "t1")
@@ -163,7 +163,7 @@ async def test_without_memory_nothing_is_kept_or_found(
     storage: dict[str, Any], redis: Redis, model: ModelServer
 ) -> None:
     """ENABLE_MEMORY=false: there are no such tools, and no records."""
-    async with running(**storage, enable_memory=False) as bot:
+    async with run_bot(**storage, enable_memory=False) as bot:
         await chat(bot, "the zeppelin budget is 5000", "t1")
         assert "There is no tool 'memory_search'" in await chat(bot, SEARCH, "t1")
     assert await redis.keys("recall:record:*") == []
@@ -175,7 +175,7 @@ async def test_service_makes_the_vectors_and_may_fail(
     storage: dict[str, Any], redis: Redis, model: ModelServer
 ) -> None:
     """OPENAI_EMBEDDING_MODEL: what is said is embedded there; while it fails, turns go on by words."""
-    async with running(**storage, openai_embedding_model="embed-1") as bot:
+    async with run_bot(**storage, openai_embedding_model="embed-1") as bot:
         await chat(bot, "the zeppelin budget is 5000", "t1")
         await wait_until(lambda: any("5000" in text for text in model.embedded), "embedded")
         model.embeddings_status = 500

@@ -11,9 +11,9 @@ from bot.commands.commands import Caller, Commands, PersonalMemory
 from bot.platforms import memory_command
 from bot.platforms.memory_command import Verb
 from tests.servers.slack.service import ALICE, GENERAL, Slack
-from tests.support.bot import running
+from tests.support.bot import run_bot
 from tests.support.commands import no_health, nothing_to_stop
-from tests.support.http_worker import serving
+from tests.support.http_worker import serve_chat
 from tests.support.settings import of_slack
 from tests.support.wait import wait_until
 
@@ -33,7 +33,7 @@ class DownMemory(PersonalMemory):
     async def export(self, caller: Caller) -> bytes:
         raise DOWN
 
-    async def forget(self, caller: Caller, *, confirmed: bool) -> str:
+    async def forget(self, caller: Caller, *, is_confirmed: bool) -> str:
         raise DOWN
 
     async def link(self, caller: Caller, code: str) -> str:
@@ -57,7 +57,7 @@ async def test_a_store_that_is_down_is_told_without_its_address(verb: Verb) -> N
 async def test_a_store_that_is_down_is_told_over_http_without_its_address() -> None:
     """Fault: callers read the error that is for the log."""
     commands = Commands(no_health, nothing_to_stop, memory=DownMemory())
-    async with serving(commands=commands) as setup, setup.client.get("/memory") as response:
+    async with serve_chat(commands=commands) as setup, setup.client.get("/memory") as response:
         assert response.status == 503
         assert (await response.json())["message"] == NO_STORAGE
 
@@ -74,8 +74,8 @@ async def test_a_file_that_slack_does_not_take_is_told_in_a_sentence(
     storage: dict[str, Any], slack: Slack, error: str, sentence: str
 ) -> None:
     """Fault: users read the method and the token that are for the operator."""
-    async with running(**storage, **of_slack(slack)):
-        await slack.connected()
+    async with run_bot(**storage, **of_slack(slack)):
+        await slack.wait_for_connections()
         slack.fail("files.getUploadURLExternal", times=math.inf, error=error)
         done = await slack.command("/agent-memory", "export", ALICE, GENERAL)
         await wait_until(lambda: bool(done.response_url.uses), "the command is answered")

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from bot.chat import Audience, Message, Turn
 from bot.memory import (
-    Accounts,
+    AccountLinks,
     LongTermMemory,
     OfflineEmbeddings,
     account_of,
@@ -18,12 +18,12 @@ from bot.memory import (
 from bot.memory.visibility import (
     Account,
     fact_for,
-    found_by,
-    kept_for,
+    search_readers,
+    turn_readers,
 )
 from bot.tools import ToolFailure, open_database, tool_config, toolset
 from tests.support.turns import (
-    as_told,
+    derive_audience,
     discord_dm,
     discord_message,
     http_message,
@@ -70,16 +70,16 @@ FINDS = OWN | {
 
 
 @pytest.fixture
-def recall(redis: Redis) -> LongTermMemory:
+def memory(redis: Redis) -> LongTermMemory:
     """The memory on an empty Redis."""
-    return LongTermMemory(redis, OFFLINE, Accounts(redis), as_told, fact_days=30, turn_days=30)
+    return LongTermMemory(redis, OFFLINE, AccountLinks(redis), derive_audience, fact_days=30, turn_days=30)
 
 
 @pytest.fixture
-async def tools(recall: LongTermMemory) -> AsyncIterator[dict[str, BaseTool]]:
+async def tools(memory: LongTermMemory) -> AsyncIterator[dict[str, BaseTool]]:
     """The model's tools by name; their database is not used."""
     async with open_database("postgresql://127.0.0.1:1/none", size=1) as pool:
-        yield {tool.name: tool for tool in toolset(pool, recall)}
+        yield {tool.name: tool for tool in toolset(pool, memory)}
 
 
 async def call(tool: BaseTool, message: Message, **arguments: object) -> str:
@@ -96,24 +96,24 @@ def marked(names: Iterable[str], text: str) -> set[str]:
     return {name for name in names if f"<{name}>" in text}
 
 
-async def conversations_everywhere(recall: LongTermMemory) -> None:
+async def conversations_everywhere(memory: LongTermMemory) -> None:
     for name, message in PLACES.items():
-        await recall.remember(turn_with(message), f"the secret of <{name}> is zeppelin")
-    await recall.embed_missing()
+        await memory.remember(turn_with(message), f"the secret of <{name}> is zeppelin")
+    await memory.embed_missing()
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_conversations_are_found_by_those_who_may_read_them(recall: LongTermMemory, place: str) -> None:
+async def test_conversations_are_found_by_those_who_may_read_them(memory: LongTermMemory, place: str) -> None:
     """By words and by meaning, each place sees itself, and what everybody of its workspace may read."""
-    await conversations_everywhere(recall)
-    found = await recall.search(turn_with(PLACES[place]), "the secret of the zeppelin", limit=100)
+    await conversations_everywhere(memory)
+    found = await memory.search(turn_with(PLACES[place]), "the secret of the zeppelin", limit=100)
     texts = "\n".join(each.answer for each in found.records)
     assert marked(PLACES, texts) == FINDS[place]
 
 
 @pytest.mark.parametrize("place", PLACES)
 async def test_facts_are_found_by_those_they_are_for(
-    recall: LongTermMemory, tools: dict[str, BaseTool], place: str
+    memory: LongTermMemory, tools: dict[str, BaseTool], place: str
 ) -> None:
     """The model saves with every scope, everywhere; what it may not is refused, what it may stays inside."""
     for name, message in PLACES.items():
@@ -121,7 +121,7 @@ async def test_facts_are_found_by_those_they_are_for(
             await call(
                 tools["memory_save"], message, text=f"<{name}> has the {scope} zeppelin {name}", scope=scope
             )
-    found = await recall.search(turn_with(PLACES[place]), "zeppelin", limit=500)
+    found = await memory.search(turn_with(PLACES[place]), "zeppelin", limit=500)
     texts = "\n".join(each.question for each in found.records)
     assert marked(PLACES, texts) == FINDS[place]
     private = {each.said[0].by for each in found.records if each.scope == "private"}
@@ -162,13 +162,13 @@ ATTACKS = [
 
 @pytest.mark.parametrize("query", ATTACKS, ids=lambda query: query[:30].encode("unicode_escape").decode())
 async def test_no_query_leaves_its_readers(
-    recall: LongTermMemory, tools: dict[str, BaseTool], query: str
+    memory: LongTermMemory, tools: dict[str, BaseTool], query: str
 ) -> None:
     """RediSearch's syntax, orders and names of others in a query are so many words."""
-    await recall.remember(turn_with(slack_dm(user="U2")), "the zeppelin of <U2>")
-    await recall.save(turn_with(slack_dm(user="U2")), "the zeppelin fact of <U2>", "private")
-    await recall.remember(turn_with(slack_message(channel="G1", kind="group")), "the zeppelin of <G1>")
-    await recall.embed_missing()
+    await memory.remember(turn_with(slack_dm(user="U2")), "the zeppelin of <U2>")
+    await memory.save(turn_with(slack_dm(user="U2")), "the zeppelin fact of <U2>", "private")
+    await memory.remember(turn_with(slack_message(channel="G1", kind="group")), "the zeppelin of <G1>")
+    await memory.embed_missing()
     for message in (slack_dm(user="U1"), slack_message(), discord_dm(), http_message()):
         text = await call(tools["memory_search"], message, query=query)
         assert "<" not in text
@@ -188,7 +188,7 @@ async def test_no_query_leaves_its_readers(
     ],
 )
 async def test_no_argument_names_other_readers(
-    recall: LongTermMemory, tools: dict[str, BaseTool], injected: dict[str, object]
+    memory: LongTermMemory, tools: dict[str, BaseTool], injected: dict[str, object]
 ) -> None:
     """A scope is one of three words; what else the model sends along is left out or refused."""
     tool = tools["memory_save"]
@@ -198,9 +198,9 @@ async def test_no_argument_names_other_readers(
     try:
         await tool.ainvoke({"text": "planted zeppelin", **injected}, config)
     except ValueError:  # pydantic's refusal, which the model is told
-        assert not await recall.store._redis.keys("recall:record:*")
+        assert not await memory.store._redis.keys("recall:record:*")
     for other in (slack_dm(user="U2"), slack_message(), discord_dm()):
-        assert (await recall.search(turn_with(other), "zeppelin")).records == ()
+        assert (await memory.search(turn_with(other), "zeppelin")).records == ()
 
 
 LOOK_ALIKES = [
@@ -240,15 +240,15 @@ def test_person_channel_space_and_thread_of_one_name_are_different_readers() -> 
     """Nobody can be named like a place."""
     turn = turn_with(slack_message(user="X", team="X", channel="X", thread="X", kind="channel"))
     direct = turn_with(slack_message(user="X", team="X", channel="X", thread="X", kind="im"))
-    assert len(kept_for(turn, "everyone") | kept_for(direct, "members")) == 4
+    assert len(turn_readers(turn, "everyone") | turn_readers(direct, "members")) == 4
 
 
-async def test_look_alikes_find_nothing_of_each_other(recall: LongTermMemory) -> None:
+async def test_look_alikes_find_nothing_of_each_other(memory: LongTermMemory) -> None:
     """Through Redis, which compares tags without case and cuts them at commas."""
     for user in LOOK_ALIKES:
-        await recall.save(turn_with(slack_dm(user=user, thread=user)), f"zeppelin of <{user}>", "private")
+        await memory.save(turn_with(slack_dm(user=user, thread=user)), f"zeppelin of <{user}>", "private")
     for user in LOOK_ALIKES:
-        found = await recall.search(turn_with(slack_dm(user=user, thread="9.9")), "zeppelin", limit=100)
+        found = await memory.search(turn_with(slack_dm(user=user, thread="9.9")), "zeppelin", limit=100)
         assert [each.question for each in found.records] == [f"zeppelin of <{user}>".replace("  ", " ")]
 
 
@@ -257,36 +257,36 @@ def test_digests_are_long_enough_that_no_prefix_is_shared_by_chance() -> None:
     assert len(Account("slack", "T1", "U1").digest) == 40
 
 
-async def test_nothing_private_is_found_in_a_turn_of_several(recall: LongTermMemory) -> None:
+async def test_nothing_private_is_found_in_a_turn_of_several(memory: LongTermMemory) -> None:
     """Two people in one turn read one answer."""
-    await recall.save(turn_with(slack_dm(user="U1")), "the private zeppelin", "private")
+    await memory.save(turn_with(slack_dm(user="U1")), "the private zeppelin", "private")
     both = turn_with(slack_message(user="U1"), slack_message(user="U2"))
-    assert (await recall.search(both, "zeppelin")).records == ()
+    assert (await memory.search(both, "zeppelin")).records == ()
     merged = Turn(id="1", thread=slack_dm().thread, messages=(slack_dm(user="U1"), slack_dm(user="U2")))
     accounts = frozenset({account_of(slack_dm(user="U1"))})
-    assert account_of(slack_dm(user="U1")).digest not in found_by(merged, accounts, "members")
+    assert account_of(slack_dm(user="U1")).digest not in search_readers(merged, accounts, "members")
 
 
-async def test_stranger_in_a_shared_channel_sees_that_channel_only(recall: LongTermMemory) -> None:
+async def test_stranger_in_a_shared_channel_sees_that_channel_only(memory: LongTermMemory) -> None:
     """One who writes from another workspace is no member of ours, however the channel is known."""
-    await recall.remember(turn_with(slack_message(channel="C2")), "the zeppelin of <C2>")
-    await recall.remember(turn_with(slack_message(channel="C1")), "the zeppelin of <C1>")
+    await memory.remember(turn_with(slack_message(channel="C2")), "the zeppelin of <C2>")
+    await memory.remember(turn_with(slack_message(channel="C1")), "the zeppelin of <C1>")
     stranger = slack_message(channel="C1", thread="7.7", place={"user_team": "T9"})
-    found = await recall.search(turn_with(stranger), "zeppelin")
+    found = await memory.search(turn_with(stranger), "zeppelin")
     assert [each.answer for each in found.records] == ["the zeppelin of <C1>"]
 
 
 async def test_linked_accounts_are_one_person_until_they_are_unlinked(
-    recall: LongTermMemory, redis: Redis
+    memory: LongTermMemory, redis: Redis
 ) -> None:
     """A private fact of either side is found on both, in direct conversations only."""
-    people = Accounts(redis)
+    people = AccountLinks(redis)
     slack, discord = slack_dm(user="U1"), discord_dm(user="1")
-    await recall.save(turn_with(slack), "slack zeppelin", "private")
-    await recall.save(turn_with(discord), "discord zeppelin", "private")
+    await memory.save(turn_with(slack), "slack zeppelin", "private")
+    await memory.save(turn_with(discord), "discord zeppelin", "private")
 
     async def seen(message: Message) -> set[str]:
-        return {each.question for each in (await recall.search(turn_with(message), "zeppelin")).records}
+        return {each.question for each in (await memory.search(turn_with(message), "zeppelin")).records}
 
     assert await seen(discord) == {"discord zeppelin"}
     await people.link(account_of(discord), await people.offer(account_of(slack)))
@@ -301,8 +301,8 @@ async def test_linked_accounts_are_one_person_until_they_are_unlinked(
 def test_what_is_kept_is_never_found_by_more_than_the_rules_say() -> None:
     """The readers of each pair of places meet exactly where the table above says so."""
     for (one, kept), (other, asking) in itertools.product(PLACES.items(), PLACES.items()):
-        readers = kept_for(turn_with(kept), _audience(kept))
-        seeker = found_by(turn_with(asking), frozenset({account_of(asking)}), _audience(asking))
+        readers = turn_readers(turn_with(kept), _audience(kept))
+        seeker = search_readers(turn_with(asking), frozenset({account_of(asking)}), _audience(asking))
         assert bool(readers & seeker) == (one in FINDS[other]), (one, other)
 
 

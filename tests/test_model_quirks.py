@@ -217,7 +217,7 @@ async def test_a_template_that_opens_the_thinking_is_learned(model: ModelServer)
     async with a_bench(model) as bench:
         await bench.ask()
         assert bench.notices
-        bench.shown.clear()
+        bench.parts.clear()
         await bench.ask()
     assert (bench.text, bench.notices) == ("It is 42.", [])
     async with a_bench(model, name="deepseek-r1:70b") as bench:
@@ -226,9 +226,9 @@ async def test_a_template_that_opens_the_thinking_is_learned(model: ModelServer)
     model.respond = lambda request: "No thinking."
     async with a_bench(model, name="deepseek-r1:70b") as bench:  # its service takes the thinking out
         for _ in range(2):
-            bench.shown.clear()
+            bench.parts.clear()
             await bench.ask()
-        assert bench.shown == [Text("No"), Text(" thinking.")]
+        assert bench.parts == [Text("No"), Text(" thinking.")]
 
 
 async def test_nobody_ends_the_streaming_for_everybody(model: ModelServer) -> None:
@@ -236,9 +236,9 @@ async def test_nobody_ends_the_streaming_for_everybody(model: ModelServer) -> No
     model.script("Say: </think> fine.", "One answer comes whole.", "The next one streams.")
     async with a_bench(model) as bench:
         for _ in range(3):
-            bench.shown.clear()
+            bench.parts.clear()
             await bench.ask()
-        assert (bench.text, len(bench.shown)) == ("The next one streams.", 4)
+        assert (bench.text, len(bench.parts)) == ("The next one streams.", 4)
 
 
 async def test_an_answer_without_end_is_cut(model: ModelServer) -> None:

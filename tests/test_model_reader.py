@@ -15,7 +15,7 @@ from bot.agent.models.arguments import Unreadable, read_arguments
 from bot.agent.models.completion import LONGEST_ANSWER, WIRE, Completion
 from bot.agent.models.errors import CallFailed, of_error, of_status
 from bot.agent.models.openai_service import wire_id
-from bot.agent.models.reasoning import Thinking
+from bot.agent.models.reasoning import ReasoningParser
 from bot.agent.models.sse import (
     LONGEST_EVENT,
     Event,
@@ -51,7 +51,7 @@ def events_of(pieces: Iterable[bytes]) -> list[Event]:
     return [*events, *reader.finish()]
 
 
-def cut(content: bytes, places: Iterable[int]) -> list[bytes]:
+def cut_at(content: bytes, places: Iterable[int]) -> list[bytes]:
     marks = sorted({0, len(content), *(place % (len(content) + 1) for place in places)})
     return [content[start:end] for start, end in itertools.pairwise(marks)]
 
@@ -66,7 +66,7 @@ def test_events_do_not_depend_on_where_the_stream_is_cut(
 ) -> None:
     """Not within a character, nor between the two halves of a line's end."""
     content = "".join(line + newline for line in lines).encode()
-    assert events_of(cut(content, places)) == events_of([content])
+    assert events_of(cut_at(content, places)) == events_of([content])
 
 
 @given(st.lists(st.binary(max_size=40)))
@@ -98,7 +98,7 @@ def test_what_a_service_wants_back_is_not_kept_for_ever() -> None:
     for number in range(300):
         function = {"name": f"tool_{number % 2}", "arguments": ""}
         large = {f"field_{number}": "x" * 1_000} if number % 2 else {"signature": "x" * 1_000}
-        pieces.take({"index": number % 2, "id": str(number % 2), "function": function, **large})
+        pieces.feed({"index": number % 2, "id": str(number % 2), "function": function, **large})
     assert not pieces._calls[1].extras
     found = pieces.finish()
     repeated, many = (str(call["id"]) for call in found.calls)
@@ -110,7 +110,7 @@ def test_a_refusal_in_parts_is_not_kept_for_ever() -> None:
     completion = Completion()
     delta = {"content": [{"type": "refusal", "refusal": "x" * 1_000}]}
     for _ in range(1_000):
-        completion.take_chunk({"choices": [{"delta": delta}]})
+        completion.feed_chunk({"choices": [{"delta": delta}]})
     assert len(completion._refusal) <= LONGEST_ANSWER // 1_000 + 1
 
 
@@ -130,8 +130,8 @@ def test_no_nesting_is_an_error_of_ours() -> None:
             for name in ("", "error"):
                 completion = Completion()
                 with contextlib.suppress(CallFailed):
-                    completion.take(Event(chunk, name))
-                    completion.take(Event('{"choices": [{"finish_reason": "stop"}]}'))
+                    completion.feed(Event(chunk, name))
+                    completion.feed(Event('{"choices": [{"finish_reason": "stop"}]}'))
                     assert WIRE not in completion.message("m", "act").additional_kwargs
 
 
@@ -141,16 +141,16 @@ def test_no_chunk_stops_the_answer(values: list[Any]) -> None:
     completion = Completion()
     with contextlib.suppress(CallFailed):
         for value in values:
-            completion.take(Event(json.dumps(value)))
+            completion.feed(Event(json.dumps(value)))
         completion.finish()
         message = completion.message("m", "act")
         message.text.encode()
         json.dumps(message.tool_calls, allow_nan=False).encode()
-    completion.used(Tokens(1, 1))
+    completion.usage(Tokens(1, 1))
 
 
-def said(text: str, places: Iterable[int], *, held: bool = False) -> str:
-    thinking = Thinking(held=held)
+def visible_text(text: str, places: Iterable[int], *, held: bool = False) -> str:
+    thinking = ReasoningParser(hold=held)
     marks = sorted({0, len(text), *(place % (len(text) + 1) for place in places)})
     words = ""
     for start, end in itertools.pairwise(marks):
@@ -162,13 +162,13 @@ def said(text: str, places: Iterable[int], *, held: bool = False) -> str:
 
 @given(tagged, st.lists(st.integers(0, 200), max_size=12), st.booleans())
 def test_thinking_does_not_depend_on_where_it_is_cut(text: str, places: list[int], held: bool) -> None:
-    assert said(text, places, held=held) == said(text, [], held=held)
+    assert visible_text(text, places, held=held) == visible_text(text, [], held=held)
 
 
 @given(st.text(), st.lists(st.integers(0, 200), max_size=12))
 def test_words_without_tags_are_said_as_they_are(text: str, places: list[int]) -> None:
     if not any(sign in text for sign in "<["):
-        assert said(text, places) == text
+        assert visible_text(text, places) == text
 
 
 @given(st.dictionaries(st.text(max_size=8), json_values, max_size=4))
@@ -193,7 +193,7 @@ def test_arguments_are_read_or_told_to_be_unreadable(text: str) -> None:
 def test_any_pieces_become_calls_with_ids_of_nine(pieces: list[Any]) -> None:
     calls = CallPieces()
     for piece in pieces:
-        calls.take(piece)
+        calls.feed(piece)
     found = calls.finish()
     assert len(found.calls) <= MOST_CALLS
     for call in found.calls:
@@ -220,21 +220,21 @@ def test_any_error_has_a_sentence_and_a_status(value: Any, status: int) -> None:
         assert failure.cause.status in (429, 502, 503, 504)
 
 
-def fed(pieces: Iterable[bytes]) -> None:
+def feed_events(pieces: Iterable[bytes]) -> None:
     events_of(pieces)
 
 
-def thought(pieces: Iterable[str]) -> None:
-    thinking = Thinking()
+def feed_text(pieces: Iterable[str]) -> None:
+    thinking = ReasoningParser()
     for piece in pieces:
         thinking.feed(piece)
     thinking.finish()
 
 
-def called(pieces: Iterable[str], **more: str) -> None:
+def feed_calls(pieces: Iterable[str], **more: str) -> None:
     calls = CallPieces()
     for index, piece in enumerate(pieces):
-        calls.take({"index": 0, "id": f"c{index}", "function": {"name": "t", "arguments": piece}, **more})
+        calls.feed({"index": 0, "id": f"c{index}", "function": {"name": "t", "arguments": piece}, **more})
     calls.finish()
 
 
@@ -244,16 +244,16 @@ def read(text: str) -> None:
 
 
 HOSTILE: dict[str, Callable[[int], None]] = {
-    "bytes one by one": lambda size: fed([b"x"] * size),
-    "data lines that do not end": lambda size: fed([b"data: {\n"] * size),
-    "carriage returns": lambda size: fed([b"\r"] * size),
-    "opening tags": lambda size: thought(["<think>"] * size),
-    "closing tags": lambda size: thought(["</think>"] * size),
-    "halves of tags": lambda size: thought(["<thin"] * size),
-    "brackets in one piece": lambda size: thought(["<" * size]),
-    "backticks": lambda size: thought(["`"] * size),
-    "a new id for each piece": lambda size: called(['{"a":'] * size),
-    "whole arguments in each piece": lambda size: called(['{"a": 1}'] * size),
+    "bytes one by one": lambda size: feed_events([b"x"] * size),
+    "data lines that do not end": lambda size: feed_events([b"data: {\n"] * size),
+    "carriage returns": lambda size: feed_events([b"\r"] * size),
+    "opening tags": lambda size: feed_text(["<think>"] * size),
+    "closing tags": lambda size: feed_text(["</think>"] * size),
+    "halves of tags": lambda size: feed_text(["<thin"] * size),
+    "brackets in one piece": lambda size: feed_text(["<" * size]),
+    "backticks": lambda size: feed_text(["`"] * size),
+    "a new id for each piece": lambda size: feed_calls(['{"a":'] * size),
+    "whole arguments in each piece": lambda size: feed_calls(['{"a": 1}'] * size),
     "quotes without end": lambda size: read('{"' + '\\"' * size + ",}"),
     "commas and blanks": lambda size: read("[" + ", " * size),
     "brackets": lambda size: read("{" * size),
@@ -289,6 +289,6 @@ def test_text_comes_as_soon_as_it_can_be_told_from_a_tag() -> None:
     """Nothing is held back that no tag begins with."""
     completion = Completion()
     shown = [
-        completion.take_chunk({"choices": [{"delta": {"content": word}}]}) for word in ("a <", "b", " c")
+        completion.feed_chunk({"choices": [{"delta": {"content": word}}]}) for word in ("a <", "b", " c")
     ]
     assert shown == [[Text("a ")], [Text("<b")], [Text(" c")]]

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.agent.memory import Memory
+from bot.agent.memory import ThreadMemory
 from tests.servers.model import ModelServer, Script
 from tests.servers.model_quirks import CALLED, call, calls, stream
-from tests.support.bot import running
+from tests.support.bot import run_bot
 from tests.support.http_caller import chat
 from tests.support.settings import of_model
 
@@ -38,7 +38,7 @@ async def test_a_thread_goes_on_after_a_call_that_looks_like_an_object(
 ) -> None:
     """Each kind of object, deep in the call: the next answer reads the history, and the process lives."""
     storage = {"redis_url": redis_url, "database_url": database_url}
-    async with running(**storage, **of_model(model)) as bot:
+    async with run_bot(**storage, **of_model(model)) as bot:
         for kind, value in OBJECTS.items():
             piece = call('{"timezone": "UTC"}', name="current_time", extra_content={"google": [value]})
             if place == "arguments":
@@ -55,7 +55,7 @@ async def test_a_thread_goes_on_after_a_call_that_looks_like_an_object(
 
 async def test_reading_a_checkpoint_imports_nothing_that_it_names(redis: Redis) -> None:
     """Also one that an earlier version has stored."""
-    memory = Memory(redis, 1)
+    memory = ThreadMemory(redis, 1)
     for value in OBJECTS.values():
         memory._deserialize_channel_values({"messages": [value]})
     assert MODULE not in sys.modules

@@ -52,7 +52,7 @@ def test_a_long_line_of_a_request_is_wrapped_and_hides_no_end() -> None:
     assert '{ class: "approval markdown"' in (PAGE / "view.js").read_text()
 
 
-def rendered(sources: list[Any], *options: str) -> list[Any]:
+def render(sources: list[Any], *options: str) -> list[Any]:
     """Return the rendering of each source by the page."""
     command = [
         NODE or "node",
@@ -84,14 +84,14 @@ VALUES = [
 @needs_node
 def test_the_cells_of_a_table_are_data() -> None:
     """Kind: values are formatted. `2*3*4` was shown as `234`."""
-    (table,) = rendered(["| a |\n|---|\n" + "".join(f"| {value} |\n" for value in VALUES)])
+    (table,) = render(["| a |\n|---|\n" + "".join(f"| {value} |\n" for value in VALUES)])
     assert table["text"] == "a" + "".join(VALUES)
     assert set(table["tags"]) <= {"div", "table", "thead", "tbody", "tr", "th", "td"}
 
 
 @needs_node
 def test_an_address_in_a_cell_can_be_followed_and_a_tag_of_a_line_break_breaks_the_line() -> None:
-    (table,) = rendered(["| a |\n|---|\n| see https://a.b/c<br>(https://a.b/d) |"])
+    (table,) = render(["| a |\n|---|\n| see https://a.b/c<br>(https://a.b/d) |"])
     assert table["text"] == "asee https://a.b/c\n(https://a.b/d)"
     assert table["tags"][-3:] == ["a", "br", "a"]
 
@@ -108,7 +108,7 @@ def test_what_the_page_shows_of_headings_and_code() -> None:
         "- a\n  - b",
     ]
     texts = ["C#", "a", "pyCopy`a`", "a`b ```c``", "`a`", "https://[https://[", "ab"]
-    assert [each["text"] for each in rendered(sources)] == texts
+    assert [each["text"] for each in render(sources)] == texts
 
 
 @needs_node
@@ -134,7 +134,7 @@ def test_no_text_costs_the_page_more_than_linear_time() -> None:
     ]
     faults = [
         (text, growth)
-        for text, growth in zip(hostile, rendered(hostile, "--growth"), strict=True)
+        for text, growth in zip(hostile, render(hostile, "--growth"), strict=True)
         if growth > MOST_GROWTH
     ]
     assert not faults
@@ -149,4 +149,4 @@ def test_a_text_of_any_length_is_shown() -> None:
         "| a |\n|-|\n" + "| b |\n" * 60_000,
         "> " * 5_000 + "a",
     ]
-    assert all(each["text"] for each in rendered(sources))
+    assert all(each["text"] for each in render(sources))

@@ -150,15 +150,15 @@ def test_a_result_of_an_earlier_turns_call_is_not_replayed() -> None:
 def test_a_step_keeps_its_id_and_title_until_its_end() -> None:
     """A platform finds the card again by the id; the outcome is the result's first line."""
     call = a_call(query="select\n  1")
-    started = parts.started(call, TITLES)
-    ended = parts.ended(call, ToolMessage("\n\n  one row \nanother", tool_call_id="1"), TITLES)
+    started = parts.started_step(call, TITLES)
+    ended = parts.ended_step(call, ToolMessage("\n\n  one row \nanother", tool_call_id="1"), TITLES)
     assert started == ToolStep(
         id="1", name="sql_query", state="started", title="Query the database: select 1"
     )
     assert ended == ToolStep(
         id="1", name="sql_query", state="finished", title=started.title, output="one row"
     )
-    failed = parts.ended(call, ToolMessage("no such table", tool_call_id="1", status="error"), TITLES)
+    failed = parts.ended_step(call, ToolMessage("no such table", tool_call_id="1", status="error"), TITLES)
     assert (failed.state, failed.output) == ("failed", "no such table")
 
 
@@ -184,7 +184,7 @@ def test_the_rest_of_an_error_or_of_a_file_is_for_the_model_alone() -> None:
 )
 def test_title_says_in_words_what_is_done(call: ToolCall, title: str) -> None:
     """The first argument that says anything stands behind it."""
-    assert parts.started(call, TITLES).title == title
+    assert parts.started_step(call, TITLES).title == title
 
 
 @pytest.mark.parametrize(
@@ -202,13 +202,13 @@ def test_the_step_of_a_query_tells_the_size_of_its_result_and_not_its_head(
     """People saw `| id | name |` as what a query had found, on Slack and on Discord."""
     table = markdown(Result(tuple(Column(name, "text") for name in columns), rows, is_complete))
     call = ToolCall(name="sql_query", args={"query": "select 1"}, id="1")
-    assert parts.ended(call, ToolMessage(table, tool_call_id="1"), TITLES).output == output
+    assert parts.ended_step(call, ToolMessage(table, tool_call_id="1"), TITLES).output == output
 
 
 def test_title_and_output_are_one_short_line() -> None:
     """Whatever the model or the data hold."""
     call = a_call(query="word\n" * 1000)
-    step = parts.ended(call, ToolMessage("row " * 1000, tool_call_id="1"), TITLES)
+    step = parts.ended_step(call, ToolMessage("row " * 1000, tool_call_id="1"), TITLES)
     for line in (step.title, step.output):
         assert len(line) < 200
         assert line.endswith("…")
@@ -219,7 +219,7 @@ def test_only_the_first_text_begins_a_new_paragraph() -> None:
     """Parts before it, a tool's step or a notice, are passed on as they are."""
     shown: list[Part] = []
     emit = parts.new_paragraph(shown.append)
-    step = parts.started(a_call(), TITLES)
+    step = parts.started_step(a_call(), TITLES)
     for part in (step, Notice("n"), Text("a"), Text("b"), step):
         emit(part)
     assert shown == [step, Notice("n"), Text("\n\na"), Text("b"), step]

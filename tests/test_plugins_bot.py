@@ -14,13 +14,13 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.servers.model import KEY, ModelServer, Script
-from tests.support.approvals import request_in, told_of_tools
+from tests.support.approvals import request_in, tool_results
 from tests.support.bot import (
     ROOT,
     Program,
-    forked_program,
+    fork_program,
     program,
-    running,
+    run_bot,
 )
 from tests.support.http_caller import Caller
 from tests.support.plugins import SERVER, TOKEN, stdio
@@ -40,7 +40,7 @@ def settings(redis: Redis, redis_url: str, database_url: str, model: ModelServer
     }
 
 
-def offered(model: ModelServer) -> list[str]:
+def offered_tools(model: ModelServer) -> list[str]:
     return [each["function"]["name"] for each in model.requests[-1]["tools"]]
 
 
@@ -49,13 +49,13 @@ async def test_a_tool_that_needs_no_approval_is_called_and_one_of_our_names_repl
 ) -> None:
     """The model is given both under names of their own; health tells of the plug-in."""
     servers = json.dumps({"shop": stdio(), "away": {"command": "/no/such", "approval": False}})
-    async with running(**settings, mcp_servers=servers) as bot, aiohttp.ClientSession() as session:
+    async with run_bot(**settings, mcp_servers=servers) as bot, aiohttp.ClientSession() as session:
         model.script(Script(tool_calls=[("shop__add", {"a": 2, "b": 3})]), "It is 5.")
         assert (await Caller(bot, session).ask("2 + 3?")).endswith("It is 5.")
-        assert told_of_tools(model) == ["5"]
-        assert {"sql_query", "shop__sql_query"} <= set(offered(model))
-        assert "shop__extra" not in offered(model)
-        (health,) = [each for each in await bot.examine() if each.name == "plugins"]
+        assert tool_results(model) == ["5"]
+        assert {"sql_query", "shop__sql_query"} <= set(offered_tools(model))
+        assert "shop__extra" not in offered_tools(model)
+        (health,) = [each for each in await bot.check_health() if each.name == "plugins"]
         assert health.state == "degraded"
         assert re.fullmatch(r"ok: 16 tools, last call \d+ s ago, 0 of 1 failed", str(health.evidence["shop"]))
         assert "down: its command was not found" in str(health.evidence["away"])
@@ -65,18 +65,18 @@ async def test_a_tool_that_needs_no_approval_is_called_and_one_of_our_names_repl
 
         async def is_known() -> bool:
             await Caller(bot, session).ask("hello")
-            return "shop__extra" in offered(model)
+            return "shop__extra" in offered_tools(model)
 
         await wait_until(is_known, "the model is given the new tool")
         model.script(Script(tool_calls=[("shop__extra", {})]), "New.")
         assert (await Caller(bot, session).ask("try it", thread="t2")).endswith("New.")
-        assert told_of_tools(model) == ["new"]
+        assert tool_results(model) == ["new"]
 
 
 async def test_without_plugins_nothing_is_said_of_them(settings: dict[str, Any]) -> None:
     """Health has no such part."""
-    async with running(**settings) as bot:
-        assert "plugins" not in [each.name for each in await bot.examine()]
+    async with run_bot(**settings) as bot:
+        assert "plugins" not in [each.name for each in await bot.check_health()]
 
 
 async def test_a_tool_that_needs_approval_runs_once_a_person_has_seen_its_arguments(
@@ -85,7 +85,7 @@ async def test_a_tool_that_needs_approval_runs_once_a_person_has_seen_its_argume
     """By default. Shown as JSON; what nobody could read to its end, or at all, is not even asked."""
     notes = tmp_path / "notes"
     servers = json.dumps({"shop": stdio(approval=True, env={"NOTES": str(notes)})})
-    async with running(**settings, mcp_servers=servers) as bot, aiohttp.ClientSession() as session:
+    async with run_bot(**settings, mcp_servers=servers) as bot, aiohttp.ClientSession() as session:
         caller = Caller(bot, session)
         model.script(Script(tool_calls=[("shop__note", {"text": "buy milk"})]), "Noted.")
         asked = await caller.ask("note that")
@@ -94,7 +94,7 @@ async def test_a_tool_that_needs_approval_runs_once_a_person_has_seen_its_argume
         assert not notes.exists()
         status, told = await caller.decide(request_in(asked), approve=True)
         assert (status, told.endswith("Noted.")) == (200, True)
-        assert told_of_tools(model) == ["noted buy milk"]
+        assert tool_results(model) == ["noted buy milk"]
         assert notes.read_text() == "buy milk\n"
         for text, why in (
             ("x" * 1_600, "longer than the 1,500"),
@@ -104,7 +104,7 @@ async def test_a_tool_that_needs_approval_runs_once_a_person_has_seen_its_argume
         ):
             model.script(Script(tool_calls=[("shop__note", {"text": text})]), "I cannot.")
             assert "approve" not in (await caller.ask("and this", thread=why))
-            assert why in told_of_tools(model)[0]
+            assert why in tool_results(model)[0]
         assert notes.read_text() == "buy milk\n"
 
 
@@ -146,7 +146,7 @@ async def test_a_call_that_was_cut_off_by_a_kill_is_not_made_again(
     servers = {"shop": stdio(approval=True, env={"NOTES": str(notes)}, timeout=300)}
     own |= {"MCP_SERVERS": json.dumps(servers)}
     model.script(Script(tool_calls=[("shop__note_and_hang", {"text": "buy milk"})]))
-    async with forked_program(own) as bot:
+    async with fork_program(own) as bot:
         await bot.ready()
         asked = await post(bot, "/chat", {"message": "note that", "thread_id": "t"})
         deciding = asyncio.create_task(post(bot, f"/approvals/{request_in(asked)}", {"approve": True}))
@@ -158,10 +158,10 @@ async def test_a_call_that_was_cut_off_by_a_kill_is_not_made_again(
         assert deciding.exception()
         await wait_until(lambda: not server.is_running(), "no orphan", timeout=20)
     model.script("Nobody knows.")
-    async with forked_program(own) as bot:
+    async with fork_program(own) as bot:
         await bot.ready()
         await wait_until(lambda: len(model.requests) == 2, "answered", timeout=20)
-        assert "the outcome is unknown" in told_of_tools(model)[0]
+        assert "the outcome is unknown" in tool_results(model)[0]
         assert await bot.stop() == 0
     assert notes.read_text() == "buy milk\n"
 
@@ -173,9 +173,9 @@ async def test_secrets_of_a_plugin_are_in_no_log(own: dict[str, str]) -> None:
         "web": {"url": "http://127.0.0.1:9/mcp", "headers": {"Authorization": f"Bearer {TOKEN}"}},
     }
     own |= {"MCP_SERVERS": json.dumps(servers), "SHOP_TOKEN": "shop-secret-1", "DEBUG": "true"}
-    async with forked_program(own) as bot:
+    async with fork_program(own) as bot:
         await bot.ready()
-        (line,) = [each for each in bot.said("plug-in output") if each["plugin"] == "shop"]
+        (line,) = [each for each in bot.log_lines("plug-in output") if each["plugin"] == "shop"]
         assert line["line"] == "started with ***"
         children = psutil.Process(bot.process.pid).children(recursive=True)
         (server,) = [each for each in children if str(SERVER) in each.cmdline()]
@@ -217,5 +217,5 @@ async def test_the_examples_of_the_documentation_work(
     async with program(own) as bot:
         await bot.ready()
         assert (await post(bot, "/chat", {"message": "?", "thread_id": "t"})).endswith("12 and 2.")
-        assert told_of_tools(model) == ["12", "2"]
+        assert tool_results(model) == ["12", "2"]
         assert await bot.stop() == 0

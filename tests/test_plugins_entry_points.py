@@ -10,10 +10,10 @@ from redis.asyncio import Redis
 
 from bot.tools import GuardedTool, ToolFailure
 from tests.support.plugins import (
-    called,
+    call_tool,
     is_up,
-    plugged,
     report,
+    start_plugins,
 )
 from tests.support.wait import wait_until
 
@@ -100,11 +100,11 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("installed")
 async def test_what_is_installed_is_used_only_when_it_is_named(redis: Redis) -> None:
     """Installing a package gives the model nothing; naming its entry point does."""
-    async with plugged(redis, {}) as plugins:
+    async with start_plugins(redis, {}) as plugins:
         assert not list(plugins.toolbox)
-    async with plugged(redis, {}, "good") as plugins:
-        assert await called(plugins, "good__stock", item="apples") == "7 apples"
-        assert "invalid arguments" in await called(plugins, "good__stock", thing="apples")
+    async with start_plugins(redis, {}, "good") as plugins:
+        assert await call_tool(plugins, "good__stock", item="apples") == "7 apples"
+        assert "invalid arguments" in await call_tool(plugins, "good__stock", thing="apples")
         assert not any(isinstance(each, GuardedTool) for each in plugins.toolbox)
 
 
@@ -112,31 +112,31 @@ async def test_what_is_installed_is_used_only_when_it_is_named(redis: Redis) -> 
 async def test_policy_of_an_entry_point(redis: Redis) -> None:
     """Allowed tools, those that wait for approval, the time-out."""
     text = '{"good": {"allow": ["st*"], "approval": ["stock"], "timeout": 0.5}}'
-    async with plugged(redis, {}, text) as plugins:
+    async with start_plugins(redis, {}, text) as plugins:
         kinds = {each.name: isinstance(each, GuardedTool) for each in plugins.toolbox}
         assert kinds == {"good__stock": True, "good__stuck": False}
-        assert "did not answer within 0.5 s" in await called(plugins, "good__stuck")
+        assert "did not answer within 0.5 s" in await call_tool(plugins, "good__stuck")
 
 
 @pytest.mark.usefixtures("installed")
 async def test_whatever_a_tool_does_is_a_failure_with_words(redis: Redis) -> None:
     """It raises, ends the program, hangs, blocks; the loop goes on, and the details stay in the log."""
-    async with plugged(redis, {}, '{"good": {"timeout": 0.5}}') as plugins:
-        assert await called(plugins, "good__broken") == (
+    async with start_plugins(redis, {}, '{"good": {"timeout": 0.5}}') as plugins:
+        assert await call_tool(plugins, "good__broken") == (
             "failed: The tool failed with an internal error. The operator's log has more."
         )
-        assert (await called(plugins, "good__leave")).startswith("failed: The tool failed")
-        assert (await called(plugins, "good__cancels")).startswith("failed: The tool failed")
-        slow = [called(plugins, f"good__{name}") for name in ("slow", "stuck", "stuck")]
+        assert (await call_tool(plugins, "good__leave")).startswith("failed: The tool failed")
+        assert (await call_tool(plugins, "good__cancels")).startswith("failed: The tool failed")
+        slow = [call_tool(plugins, f"good__{name}") for name in ("slow", "stuck", "stuck")]
         assert all("did not answer" in each for each in await asyncio.gather(*slow))
-        assert await called(plugins, "good__stock", item="pears") == "7 pears"
+        assert await call_tool(plugins, "good__stock", item="pears") == "7 pears"
 
 
 @pytest.mark.usefixtures("installed")
 async def test_a_call_that_is_cancelled_from_outside_is_cancelled(redis: Redis) -> None:
     """A stop is no failure of the tool."""
-    async with plugged(redis, {}, "good") as plugins:
-        call = asyncio.create_task(called(plugins, "good__slow"))
+    async with start_plugins(redis, {}, "good") as plugins:
+        call = asyncio.create_task(call_tool(plugins, "good__slow"))
         await asyncio.sleep(0)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -149,7 +149,7 @@ async def test_a_preview_that_cannot_be_shown_is_a_failure_with_words(redis: Red
     nested: Any = []
     for _ in range(2_000):
         nested = [nested]
-    async with plugged(redis, {}, '{"guarded": {}, "good": {"approval": true}}') as plugins:
+    async with start_plugins(redis, {}, '{"guarded": {}, "good": {"approval": true}}') as plugins:
         tools = {each.name: each for each in plugins.toolbox}
         odd, stock = tools["guarded__odd"], tools["good__stock"]
         assert isinstance(odd, GuardedTool)
@@ -163,16 +163,16 @@ async def test_a_preview_that_cannot_be_shown_is_a_failure_with_words(redis: Red
 @pytest.mark.usefixtures("installed")
 async def test_calls_that_block_use_up_no_more_than_their_share_of_threads(redis: Redis) -> None:
     """The ninth is refused at once; the others have their time."""
-    async with plugged(redis, {}, '{"good": {"timeout": 0.5}}') as plugins:
-        told = await asyncio.gather(*(called(plugins, "good__stuck") for _ in range(9)))
+    async with start_plugins(redis, {}, '{"good": {"timeout": 0.5}}') as plugins:
+        told = await asyncio.gather(*(call_tool(plugins, "good__stuck") for _ in range(9)))
         assert [("busy with 8 other calls" in each) for each in told].count(True) == 1
 
 
 @pytest.mark.usefixtures("installed")
 async def test_a_context_manager_is_left_at_the_end(redis: Redis) -> None:
     """Resources that it has opened are closed."""
-    async with plugged(redis, {}, "connected") as plugins:
-        assert await called(plugins, "connected__stock", item="plums") == "7 plums"
+    async with start_plugins(redis, {}, "connected") as plugins:
+        assert await call_tool(plugins, "connected__stock", item="plums") == "7 plums"
         assert sys.modules["shopkit"].LOG == ["opened"]
     assert sys.modules["shopkit"].LOG == ["opened", "closed"]
 
@@ -193,10 +193,10 @@ async def test_a_context_manager_is_left_at_the_end(redis: Redis) -> None:
 )
 async def test_a_faulty_one_is_reported_and_another_works(redis: Redis, name: str, reason: str) -> None:
     """Whatever is wrong with it, health says so."""
-    async with plugged(redis, {}, f"{name},good", start_seconds=1) as plugins:
+    async with start_plugins(redis, {}, f"{name},good", start_seconds=1) as plugins:
         await wait_until(lambda: _says(plugins, name, reason), "told", timeout=20)
         assert await is_up(plugins, "good")
-        assert await called(plugins, "good__stock", item="apples") == "7 apples"
+        assert await call_tool(plugins, "good__stock", item="apples") == "7 apples"
 
 
 async def _says(plugins: Any, name: str, reason: str) -> bool:

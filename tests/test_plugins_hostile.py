@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 
 from bot.tools.plugins import mcp_http
 from tests.support.plugins import (
-    called,
+    call_tool,
     is_up,
-    plugged,
+    start_plugins,
     stdio,
 )
 from tests.support.wait import wait_until
@@ -59,7 +59,7 @@ class Hostile:
             raise
 
 
-class Gone(Hostile):
+class ForgetfulServer(Hostile):
     """Knows no session any more once it `is_gone`, and begins none."""
 
     is_gone = False
@@ -73,7 +73,7 @@ class Gone(Hostile):
 
 
 @asynccontextmanager
-async def served(hostile: Hostile) -> AsyncIterator[str]:
+async def serve_hostile(hostile: Hostile) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_route("*", "/mcp", hostile.answer)
     runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)
@@ -103,10 +103,12 @@ async def test_an_answer_without_an_end_is_hung_up_on(redis: Redis, kind: str) -
     """Memory is bounded by the size of one answer, however the server sends it; other calls can be made."""
     hostile = Hostile(*ENDLESS[kind])
     async with (
-        served(hostile) as url,
-        plugged(redis, {"shop": {"url": url, "approval": False, "timeout": 1}}, most_bytes=_MOST) as plugins,
+        serve_hostile(hostile) as url,
+        start_plugins(
+            redis, {"shop": {"url": url, "approval": False, "timeout": 1}}, most_bytes=_MOST
+        ) as plugins,
     ):
-        assert (await called(plugins, "shop__talk")).startswith("failed: ")
+        assert (await call_tool(plugins, "shop__talk")).startswith("failed: ")
         await wait_until(lambda: hostile.is_hung_up, "the server has lost its listener")
 
         async def is_back() -> bool:
@@ -117,26 +119,26 @@ async def test_an_answer_without_an_end_is_hung_up_on(redis: Redis, kind: str) -
 
 async def test_a_server_that_forgot_its_sessions_and_begins_none_keeps_no_call_waiting(redis: Redis) -> None:
     """Fault: a call waited for the next session until its time was up, though none could be had."""
-    gone = Gone(JSON, b"", b"")
+    gone = ForgetfulServer(JSON, b"", b"")
     async with (
-        served(gone) as url,
-        plugged(redis, {"shop": {"url": url, "approval": False, "timeout": 300}}) as plugins,
+        serve_hostile(gone) as url,
+        start_plugins(redis, {"shop": {"url": url, "approval": False, "timeout": 300}}) as plugins,
     ):
         await wait_until(lambda: is_up(plugins, "shop"), "up", timeout=40)
         gone.is_gone = True
-        told = await asyncio.gather(*(called(plugins, "shop__talk") for _ in range(3)))
+        told = await asyncio.gather(*(call_tool(plugins, "shop__talk") for _ in range(3)))
         assert all("cannot be reached: it is not connected at the moment" in each for each in told)
 
 
 async def test_a_line_without_an_end_is_hung_up_on(redis: Redis) -> None:
     """Fault: what a child writes was kept until the call had had its time, and copied for each piece."""
     servers = {"shop": stdio(timeout=300)}
-    async with plugged(redis, servers, most_bytes=_MOST, first_delay=0.1) as plugins:
+    async with start_plugins(redis, servers, most_bytes=_MOST, first_delay=0.1) as plugins:
         await wait_until(lambda: is_up(plugins, "shop"), "up", timeout=40)
-        assert "was lost before it answered" in await called(plugins, "shop__talk")
+        assert "was lost before it answered" in await call_tool(plugins, "shop__talk")
 
         async def is_back() -> bool:
-            return await called(plugins, "shop__add", a=1, b=1) == "2"
+            return await call_tool(plugins, "shop__add", a=1, b=1) == "2"
 
         await wait_until(is_back, "started again", timeout=40)
 
@@ -149,5 +151,5 @@ async def test_a_stream_may_be_longer_than_one_event() -> None:
             yield b"data: " + b"a" * 500 + b"\n"
             yield b"\n"
 
-    bounded = mcp_http._Bounded(source(), 1_000, is_stream=True)
+    bounded = mcp_http._LimitedStream(source(), 1_000, is_stream=True)
     assert len(b"".join([chunk async for chunk in bounded])) == 100 * 508

@@ -11,11 +11,11 @@ from redis.asyncio import Redis
 
 from tests.support.plugins import (
     TOKEN,
-    called,
+    call_tool,
     http_server,
     is_up,
-    plugged,
     report,
+    start_plugins,
     stdio,
 )
 from tests.support.wait import wait_until
@@ -27,11 +27,11 @@ def names(plugins: Any) -> set[str]:
 
 async def test_tools_of_a_server_are_named_after_it_and_can_be_called(redis: Redis) -> None:
     """Also one that has the name of the bot's own, and one whose arguments have names that LangChain uses."""
-    async with plugged(redis, {"shop": stdio()}) as plugins:
+    async with start_plugins(redis, {"shop": stdio()}) as plugins:
         assert "shop__add" in names(plugins)
         assert "sql_query" not in names(plugins)
-        assert await called(plugins, "shop__add", a=2, b=3) == "5"
-        assert await called(plugins, "shop__settle", config="dark", self_="x") == "config is dark"
+        assert await call_tool(plugins, "shop__add", a=2, b=3) == "5"
+        assert await call_tool(plugins, "shop__settle", config="dark", self_="x") == "config is dark"
         add = next(each for each in plugins.toolbox if each.name == "shop__add")
         assert add.description == "Add two numbers."
         assert await is_up(plugins, "shop")
@@ -39,55 +39,55 @@ async def test_tools_of_a_server_are_named_after_it_and_can_be_called(redis: Red
 
 async def test_results_are_bounded_and_what_is_no_text_is_named(redis: Redis) -> None:
     """5 MB, an image, and a failure in the tool's own words."""
-    async with plugged(redis, {"shop": stdio()}) as plugins:
-        big = await called(plugins, "shop__big")
+    async with start_plugins(redis, {"shop": stdio()}) as plugins:
+        big = await call_tool(plugins, "shop__big")
         assert 16_000 < len(big) < 16_200
         assert "4,984,000 more characters" in big
-        assert await called(plugins, "shop__picture") == "[image, image/png, about 300 bytes: not shown]"
-        assert (await called(plugins, "shop__fail")).startswith(
+        assert await call_tool(plugins, "shop__picture") == "[image, image/png, about 300 bytes: not shown]"
+        assert (await call_tool(plugins, "shop__fail")).startswith(
             "failed: Error executing tool fail: the shelf"
         )
-        assert "failed" in await called(plugins, "shop__add", a="no number")
+        assert "failed" in await call_tool(plugins, "shop__add", a="no number")
         assert await is_up(plugins, "shop")
 
 
 async def test_a_call_that_hangs_ends_with_its_time_and_hinders_no_other(redis: Redis) -> None:
     """The others go on in the same session, before and after."""
-    async with plugged(redis, {"shop": stdio(timeout=1)}) as plugins:
-        process = await called(plugins, "shop__pid")
-        hanging = asyncio.create_task(called(plugins, "shop__hang"))
-        assert await called(plugins, "shop__add", a=1, b=1) == "2"
+    async with start_plugins(redis, {"shop": stdio(timeout=1)}) as plugins:
+        process = await call_tool(plugins, "shop__pid")
+        hanging = asyncio.create_task(call_tool(plugins, "shop__hang"))
+        assert await call_tool(plugins, "shop__add", a=1, b=1) == "2"
         assert not hanging.done()
         assert "did not answer within 1 s" in await hanging
-        assert await called(plugins, "shop__pid") == process
+        assert await call_tool(plugins, "shop__pid") == process
         assert "last error TimeoutError" in await report(plugins, "shop")
 
 
 async def test_a_server_that_is_stuck_is_started_again(redis: Redis) -> None:
     """It answers nothing any more, which shows once a call has had its time."""
     servers = {"shop": stdio(timeout=1)}
-    async with plugged(redis, servers, first_delay=0.1, answer_seconds=1) as plugins:
+    async with start_plugins(redis, servers, first_delay=0.1, answer_seconds=1) as plugins:
         await wait_until(lambda: is_up(plugins, "shop"), "up", timeout=40)
-        process = int(await called(plugins, "shop__pid"))
-        assert "did not answer" in await called(plugins, "shop__block")
+        process = int(await call_tool(plugins, "shop__pid"))
+        assert "did not answer" in await call_tool(plugins, "shop__block")
         await wait_until(lambda: not psutil.pid_exists(process), "the stuck one is ended", timeout=20)
 
         async def another_serves() -> bool:
-            return (await called(plugins, "shop__pid")).isdigit()
+            return (await call_tool(plugins, "shop__pid")).isdigit()
 
         await wait_until(another_serves, "started again", timeout=20)
 
 
 async def test_a_server_that_dies_is_started_again_and_its_tools_stay_known(redis: Redis) -> None:
     """In the midst of a call; meanwhile its tools fail with words, and health says why."""
-    async with plugged(redis, {"shop": stdio()}, first_delay=2) as plugins:
-        assert "It is unknown" in await called(plugins, "shop__crash")
+    async with start_plugins(redis, {"shop": stdio()}, first_delay=2) as plugins:
+        assert "It is unknown" in await call_tool(plugins, "shop__crash")
         await wait_until(lambda: _is_down(plugins), "seen to be down")
         assert "shop__add" in names(plugins)
-        assert "The plug-in shop cannot be reached" in await called(plugins, "shop__add", a=1, b=1)
+        assert "The plug-in shop cannot be reached" in await call_tool(plugins, "shop__add", a=1, b=1)
         assert (await plugins.health()).state == "degraded"
         await wait_until(lambda: is_up(plugins, "shop"), "started again", timeout=20)
-        assert await called(plugins, "shop__add", a=1, b=1) == "2"
+        assert await call_tool(plugins, "shop__add", a=1, b=1) == "2"
 
 
 async def _is_down(plugins: Any) -> bool:
@@ -96,8 +96,8 @@ async def _is_down(plugins: Any) -> bool:
 
 async def test_a_server_that_is_killed_while_idle_is_started_again(redis: Redis) -> None:
     """Its end is noticed at once, not at the next call."""
-    async with plugged(redis, {"shop": stdio()}, first_delay=0.1) as plugins:
-        process = int(await called(plugins, "shop__pid"))
+    async with start_plugins(redis, {"shop": stdio()}, first_delay=0.1) as plugins:
+        process = int(await call_tool(plugins, "shop__pid"))
         psutil.Process(process).kill()
         await wait_until(lambda: _is_down(plugins), "seen to be down")
         assert "its process ended" in await report(plugins, "shop")
@@ -113,9 +113,9 @@ async def test_faulty_servers_are_reported_and_the_others_work(redis: Redis) -> 
         "closed": {"url": "http://127.0.0.1:9/mcp", "approval": False},
         "shop": stdio("babble"),
     }
-    async with plugged(redis, servers, start_seconds=8) as plugins:
+    async with start_plugins(redis, servers, start_seconds=8) as plugins:
         await wait_until(lambda: is_up(plugins, "shop"), "works", timeout=20)
-        assert await called(plugins, "shop__add", a=1, b=1) == "2"
+        assert await call_tool(plugins, "shop__add", a=1, b=1) == "2"
 
         async def all_told() -> bool:
             told = (await plugins.health()).evidence
@@ -132,16 +132,16 @@ async def test_faulty_servers_are_reported_and_the_others_work(redis: Redis) -> 
 
 async def test_half_of_a_character_in_a_result_costs_only_that_character(redis: Redis) -> None:
     """JSON can hold it (`"\\ud83d"`), and mcp reads no message that does: the call was never answered."""
-    async with plugged(redis, {"shop": stdio("halves")}) as plugins:
-        assert await called(plugins, "shop__half") == "cut \ufffd off"
+    async with start_plugins(redis, {"shop": stdio("halves")}) as plugins:
+        assert await call_tool(plugins, "shop__half") == "cut \ufffd off"
 
 
 async def test_at_the_end_no_process_is_left(redis: Redis) -> None:
     """Neither of a server that serves nor of one that has never spoken; within seconds."""
     before = {each.pid for each in psutil.Process().children(recursive=True)}
-    async with plugged(redis, {"shop": stdio()}) as plugins:
-        hanging = asyncio.create_task(called(plugins, "shop__hang"))
-        own = int(await called(plugins, "shop__pid"))
+    async with start_plugins(redis, {"shop": stdio()}) as plugins:
+        hanging = asyncio.create_task(call_tool(plugins, "shop__hang"))
+        own = int(await call_tool(plugins, "shop__pid"))
         began = time.monotonic()
     assert time.monotonic() - began < 20  # it does not wait for the call, which would take half a minute
     assert not psutil.pid_exists(own)
@@ -152,7 +152,7 @@ async def test_at_the_end_no_process_is_left(redis: Redis) -> None:
 async def test_only_allowed_tools_are_offered_and_only_so_many(redis: Redis) -> None:
     """By patterns; of 200 the first 60, with a word in health."""
     servers = {"few": stdio(allow=["add", "p*"]), "many": stdio("many")}
-    async with plugged(redis, servers) as plugins:
+    async with start_plugins(redis, servers) as plugins:
         assert {each for each in names(plugins) if each.startswith("few")} == {
             "few__add",
             "few__pid",
@@ -169,12 +169,12 @@ async def test_a_list_that_changes_is_taken_over_and_logged(
 ) -> None:
     """With an allow-list nothing new comes in; a description that changes is told to the operator."""
     servers = {"open": stdio(), "strict": stdio(allow=["add", "change"])}
-    async with plugged(redis, servers) as plugins:
+    async with start_plugins(redis, servers) as plugins:
         assert "open__extra" not in names(plugins)
-        await called(plugins, "open__change")
-        await called(plugins, "strict__change")
+        await call_tool(plugins, "open__change")
+        await call_tool(plugins, "strict__change")
         await wait_until(lambda: "open__extra" in names(plugins), "taken over")
-        assert await called(plugins, "open__extra") == "new"
+        assert await call_tool(plugins, "open__extra") == "new"
 
         def told(name: str) -> list[Any]:
             return [
@@ -195,8 +195,8 @@ async def test_a_child_sees_only_the_environment_that_it_is_given(
     """Not the bot's own tokens."""
     monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-own")
     monkeypatch.setenv("SHOP_TOKEN", "from-the-environment")
-    async with plugged(redis, {"shop": stdio(env={"SECRET": "${SHOP_TOKEN}"})}) as plugins:
-        seen = (await called(plugins, "shop__environment")).split()
+    async with start_plugins(redis, {"shop": stdio(env={"SECRET": "${SHOP_TOKEN}"})}) as plugins:
+        seen = (await call_tool(plugins, "shop__environment")).split()
         assert "SECRET" in seen
         assert not {"SLACK_BOT_TOKEN", "SHOP_TOKEN"} & set(seen)
 
@@ -208,7 +208,7 @@ async def test_what_a_child_writes_to_standard_error_is_logged(
     flood = "import sys; [print('line', n, file=sys.stderr) for n in range(100000)]; input()"
     servers = {"shop": stdio(), "flood": {"command": "python3", "args": ["-c", flood], "approval": False}}
     caplog.set_level(logging.INFO)
-    async with plugged(redis, servers):
+    async with start_plugins(redis, servers):
         pass
 
     def said(plugin: str) -> list[str]:
@@ -239,25 +239,25 @@ async def test_streamable_http_is_the_same_and_survives_a_restart(redis: Redis) 
     """Hanging calls, failures, and a server that is away for a while, with a new session afterwards."""
     async with http_server() as port:
         pass
-    async with plugged(redis, {"shop": of_http(port)}, first_delay=0.2) as plugins:
+    async with start_plugins(redis, {"shop": of_http(port)}, first_delay=0.2) as plugins:
         assert "cannot be connected to" in await report(plugins, "shop")
         async with http_server(port):
             await wait_until(lambda: is_up(plugins, "shop"), "up without a restart", timeout=20)
-            hanging = asyncio.create_task(called(plugins, "shop__hang"))
-            assert await called(plugins, "shop__add", a=1, b=1) == "2"
+            hanging = asyncio.create_task(call_tool(plugins, "shop__hang"))
+            assert await call_tool(plugins, "shop__add", a=1, b=1) == "2"
             assert "did not answer within 2 s" in await hanging
-            assert "the shelf is empty" in await called(plugins, "shop__fail")
-            await called(plugins, "shop__change")
+            assert "the shelf is empty" in await call_tool(plugins, "shop__fail")
+            await call_tool(plugins, "shop__change")
             await wait_until(lambda: "shop__extra" in names(plugins), "the list is taken over")
-            waiting = asyncio.create_task(called(plugins, "shop__hang"))
-            assert await called(plugins, "shop__add", a=1, b=1) == "2"
+            waiting = asyncio.create_task(call_tool(plugins, "shop__hang"))
+            assert await call_tool(plugins, "shop__add", a=1, b=1) == "2"
         assert (await waiting).startswith("failed: ")
-        assert (await called(plugins, "shop__add", a=1, b=1)).startswith("failed: The ")
+        assert (await call_tool(plugins, "shop__add", a=1, b=1)).startswith("failed: The ")
         async with http_server(port):
             await wait_until(lambda: is_up(plugins, "shop"), "back", timeout=20)
 
             async def works() -> bool:
-                return await called(plugins, "shop__add", a=1, b=1) == "2"
+                return await call_tool(plugins, "shop__add", a=1, b=1) == "2"
 
             await wait_until(works, "a new session", timeout=20)
 
@@ -272,10 +272,10 @@ async def test_a_server_that_was_restarted_while_idle_answers_the_next_call(
     caplog.set_level(logging.INFO, "bot")
     async with http_server() as port:
         pass
-    async with http_server(port), plugged(redis, {"shop": of_http(port)}) as plugins:
+    async with http_server(port), start_plugins(redis, {"shop": of_http(port)}) as plugins:
         await wait_until(lambda: is_up(plugins, "shop"), "up", timeout=20)
-        assert await called(plugins, "shop__forget_sessions") == "forgotten"
-        calls = [called(plugins, "shop__add", a=1, b=each) for each in range(3)]
+        assert await call_tool(plugins, "shop__forget_sessions") == "forgotten"
+        calls = [call_tool(plugins, "shop__add", a=1, b=each) for each in range(3)]
         assert await asyncio.gather(*calls) == ["1", "2", "3"]
         assert await is_up(plugins, "shop")
         assert "failed" not in (await report(plugins, "shop")).replace("0 of 4 failed", "")
@@ -287,7 +287,10 @@ async def test_a_server_that_was_restarted_while_idle_answers_the_next_call(
 
 async def test_a_wrong_token_is_told_without_it(redis: Redis) -> None:
     """Health says what came back."""
-    async with http_server() as port, plugged(redis, {"shop": of_http(port, "wrong-token-123")}) as plugins:
+    async with (
+        http_server() as port,
+        start_plugins(redis, {"shop": of_http(port, "wrong-token-123")}) as plugins,
+    ):
         told = await report(plugins, "shop")
         assert "it answered with HTTP 401" in told
         assert "wrong-token" not in told

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.chat.text import find_padding, one_line, visible
-from bot.tools.plugins.builder import bounded
+from bot.tools.plugins.builder import limit_text
 from bot.tools.plugins.schemas import Unusable, usable
 from bot.tools.plugins.tool import public_name
 from tests.servers.model import schema_refusal
@@ -102,8 +102,8 @@ def test_texts_lose_what_cannot_be_seen_and_what_is_too_much() -> None:
     assert visible("a\u202eb\u200bc\x07", 10) == "a b c"
     assert visible("abcdef", 4) == "abc…"
     assert one_line(visible("a\nb", 10)) == "a b"
-    assert bounded("a\0\ud800b", 10) == "a \ufffdb"
-    assert bounded("abcdef", 4) == "abcd\n[cut here: 2 more characters; ask for less]"
+    assert limit_text("a\0\ud800b", 10) == "a \ufffdb"
+    assert limit_text("abcdef", 4) == "abcd\n[cut here: 2 more characters; ask for less]"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.slack.service import ALICE, GENERAL, Slack
-from tests.support.bot import Program, forked_program, program
+from tests.support.bot import Program, fork_program, program
 from tests.support.wait import wait_until
 
 
@@ -68,11 +68,11 @@ async def test_with_nothing_configured_it_answers_and_stops_without_a_trace(tmp_
 
 async def test_memory_survives_kill_9(own: dict[str, str], model: ModelServer) -> None:
     """After kill -9 the next start finds the servers or their data, and remembers."""
-    async with forked_program({**own, **of_model(model)}) as bot:
+    async with fork_program({**own, **of_model(model)}) as bot:
         await bot.ready()
         assert "message 1 of" in await chat(bot, "remember me")
         assert await bot.stop(signal.SIGKILL) == -signal.SIGKILL
-    async with forked_program({**own, **of_model(model)}) as bot:
+    async with fork_program({**own, **of_model(model)}) as bot:
         await bot.ready()
         assert "message 2 of" in await chat(bot, "do you?")
         assert await bot.stop() == 0
@@ -85,14 +85,14 @@ async def test_slack_turn_survives_kill_9_in_the_middle(
     gate = asyncio.Event()
     model.script(Script(text="never seen", gate=gate), "The answer.")
     environ = {**own, **of_model(model), **slack.environ}
-    async with forked_program(environ) as bot:
+    async with fork_program(environ) as bot:
         await bot.ready()
-        await slack.connected()
+        await slack.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         await wait_until(lambda: len(model.requests) == 1, "the model is asked")
         await bot.stop(signal.SIGKILL)
     gate.set()
-    async with forked_program(environ) as bot:
+    async with fork_program(environ) as bot:
         await bot.ready()
         assert await slack.answer(GENERAL, ts) == "The answer."
         assert await bot.stop() == 0
@@ -105,16 +105,16 @@ async def test_slack_as_a_program(own: dict[str, str], model: ModelServer, slack
     model.script(Script(text="Finished in time.", gate=gate))
     async with program({**own, **of_model(model), **slack.environ}) as bot:
         await bot.ready()
-        await slack.connected()
-        await wait_until(lambda: bool(bot.said("Slack connected")), "said to be connected")
+        await slack.wait_for_connections()
+        await wait_until(lambda: bool(bot.log_lines("Slack connected")), "said to be connected")
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         await wait_until(lambda: len(model.requests) == 1, "the model is asked")
         bot.process.send_signal(signal.SIGTERM)
-        await wait_until(lambda: bool(bot.said("stopping")), "stopping")
+        await wait_until(lambda: bool(bot.log_lines("stopping")), "stopping")
         gate.set()
-        assert await bot.ended() == 0
+        assert await bot.wait_for_end() == 0
         assert await slack.answer(GENERAL, ts) == "Finished in time."
-    finished = bot.said("turn finished")
+    finished = bot.log_lines("turn finished")
     assert [line["platform"] for line in finished] == ["slack"]
     assert finished[0]["thread_id"].startswith("slack:")
     assert finished[0]["turn"].startswith("slack:")
@@ -124,10 +124,10 @@ async def test_slack_as_a_program(own: dict[str, str], model: ModelServer, slack
 
 async def test_discord_as_a_program(own: dict[str, str], model: ModelServer, discord: Discord) -> None:
     """A token in the environment switches Discord on."""
-    async with forked_program({**own, **of_model(model), **discord.environ}) as bot:
+    async with fork_program({**own, **of_model(model), **discord.environ}) as bot:
         await bot.ready()
-        await discord.connected()
-        await wait_until(lambda: bool(bot.said("Discord connected")), "said to be connected")
+        await discord.wait_for_connections()
+        await wait_until(lambda: bool(bot.log_lines("Discord connected")), "said to be connected")
         question = await discord.say(discord.alice, discord.general, f"{discord.mention} hello")
         thread = await discord.thread_of(question)
         await discord.answer(thread, lambda messages: "You wrote: hello" in messages[-1].content)
@@ -144,7 +144,7 @@ async def test_every_fault_of_the_configuration_is_told_at_once(tmp_path: Path) 
         "MAX_WORKERS": "no",
     }
     async with program(environ) as bot:
-        assert await bot.ended() == 2
+        assert await bot.wait_for_end() == 2
     assert len(bot.output) == 3
     for name in ("HTTP_PORT", "SLACK_BOT_TOKEN", "MAX_WORKERS"):
         assert any(line.startswith(f"{name}: ") for line in bot.output)
@@ -158,9 +158,9 @@ async def test_wrong_slack_token_ends_the_program_with_one_line(own: dict[str, s
     prefix = {"SLACK_BOT_TOKEN": "xoxb-", "SLACK_APP_TOKEN": "xapp-"}[variable]
     async with (
         Slack() as slack,
-        forked_program({**own, **slack.environ, variable: f"{prefix}999-wrong"}) as bot,
+        fork_program({**own, **slack.environ, variable: f"{prefix}999-wrong"}) as bot,
     ):
-        assert await bot.ended() == 2
+        assert await bot.wait_for_end() == 2
     told = [line for line in bot.output if not line.startswith("{")]
     assert len(told) == 1
     assert variable in told[0]
@@ -171,9 +171,9 @@ async def test_wrong_discord_token_ends_the_program_with_one_line(own: dict[str,
     """The line names the variable, not the token."""
     async with (
         Discord() as discord,
-        forked_program({**own, **discord.environ, "DISCORD_TOKEN": "wrong-token-12345"}) as bot,
+        fork_program({**own, **discord.environ, "DISCORD_TOKEN": "wrong-token-12345"}) as bot,
     ):
-        assert await bot.ended() == 2
+        assert await bot.wait_for_end() == 2
     told = [line for line in bot.output if not line.startswith("{")]
     assert len(told) == 1
     assert "DISCORD_TOKEN" in told[0]
@@ -182,10 +182,10 @@ async def test_wrong_discord_token_ends_the_program_with_one_line(own: dict[str,
 
 async def test_port_that_is_taken_is_told(own: dict[str, str]) -> None:
     """The second bot on a port ends with a line that names HTTP_PORT."""
-    async with forked_program(own) as first:
+    async with fork_program(own) as first:
         await first.ready()
-        async with forked_program({**own, "HTTP_PORT": str(first.port)}) as second:
-            assert await second.ended() == 2
+        async with fork_program({**own, "HTTP_PORT": str(first.port)}) as second:
+            assert await second.wait_for_end() == 2
         assert any("HTTP_PORT" in line for line in second.output if not line.startswith("{"))
         assert await first.stop() == 0
 
@@ -195,11 +195,11 @@ async def test_slack_that_is_unreachable_is_retried_while_the_rest_serves(
 ) -> None:
     """Slack is away at start: HTTP answers meanwhile; Slack serves once it is back."""
     slack.outage = "unreachable"
-    async with forked_program({**own, **slack.environ}) as bot:
+    async with fork_program({**own, **slack.environ}) as bot:
         await bot.ready()
         assert "offline" in await chat(bot, "hello")
         slack.outage = None
-        await slack.connected()
+        await slack.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         assert "offline" in await slack.answer(GENERAL, ts)
         assert await bot.stop() == 0
@@ -208,12 +208,12 @@ async def test_slack_that_is_unreachable_is_retried_while_the_rest_serves(
 async def test_second_signal_stops_at_once(own: dict[str, str], model: ModelServer) -> None:
     """With a turn that would use up the grace, a second signal does not wait for it."""
     model.script(Script(text="never", gate=asyncio.Event()))
-    async with forked_program({**own, **of_model(model), "SHUTDOWN_GRACE": "600"}) as bot:
+    async with fork_program({**own, **of_model(model), "SHUTDOWN_GRACE": "600"}) as bot:
         await bot.ready()
         asking = asyncio.create_task(_ask_in_vain(bot))
         await wait_until(lambda: len(model.requests) == 1, "the model is asked")
         bot.process.send_signal(signal.SIGTERM)
-        await wait_until(lambda: bool(bot.said("stopping")), "stopping")
+        await wait_until(lambda: bool(bot.log_lines("stopping")), "stopping")
         assert await bot.stop() == 1
         await asking
 
@@ -228,5 +228,5 @@ async def _ask_in_vain(bot: Program) -> Any:
 async def test_settings_command_prints_the_table(tmp_path: Path) -> None:
     """`python -m bot settings` needs no servers and exits 0."""
     async with program({"DATA_DIR": str(tmp_path)}, "settings") as bot:
-        assert await bot.ended() == 0
+        assert await bot.wait_for_end() == 0
     assert not started_anything(tmp_path)

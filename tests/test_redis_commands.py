@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from bot.chat import Json, StorageDown
-from bot.commands.redis import Caller, InvalidArgument, Operation, Operations, Set
+from bot.commands.redis import InvalidArgument, Operation, Operations, RedisCaller, Set
 from bot.commands.redis.operations import MAX_KEYS, All, Delete, Get, Info, Keys, Mset
 from bot.commands.redis.parser import HELP, parse
 from bot.commands.redis.runner import NotAllowed
 from bot.commands.redis.texts import MOST_SHOWN, fenced, line, named
-from bot.discord.markdown.fences import left_open
+from bot.discord.markdown.fences import open_fence
 from bot.discord.markdown.split import split
 from bot.slack.markdown import mrkdwn
 from bot.storage.key_value import KeyValueStore, Listing, Value, without_values
@@ -37,7 +37,7 @@ async def described(operation: Operation, result: object) -> str:
     return (await operation.run(Returning(result))).text
 
 
-ADMIN, OTHER = Caller("slack:U0ALICE", "slack:T1:C1"), Caller("slack:U0BOB", "slack:T1:C1")
+ADMIN, OTHER = RedisCaller("slack:U0ALICE", "slack:T1:C1"), RedisCaller("slack:U0BOB", "slack:T1:C1")
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ async def test_a_value_cannot_leave_its_code_block(key: str, value: str) -> None
     ):
         assert shown.count("```") == 2
         assert shown.endswith("\n```")
-        assert left_open(shown) is None
+        assert open_fence(shown) is None
         before = shown.partition("```")[0]
         assert before.count("`") % 2 == 0
         assert before.count("\n") == 1
@@ -245,12 +245,12 @@ async def test_an_answer_fits_discords_messages() -> None:
     """A long value comes in a few messages, each with its own closed block."""
     pieces = split(await described(Get("k"), Value("word\n" * 1_000)))
     assert len(pieces) <= 3
-    assert all(left_open(piece) is None for piece in pieces)
+    assert all(open_fence(piece) is None for piece in pieces)
 
 
 @pytest.fixture
 def operations(redis: Redis) -> Operations:
-    return Operations(KeyValueStore(redis, "kv:"), lambda user: user == ADMIN.user)
+    return Operations(KeyValueStore(redis, "kv:"), lambda user: user == ADMIN.author)
 
 
 def audit(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
@@ -269,7 +269,7 @@ async def test_an_administrator_is_answered_and_it_is_logged(
     """Each operation leaves one line, with its keys and never with a value."""
     caplog.set_level(logging.INFO, "bot")
     answers = [
-        await operations.typed(text, ADMIN)
+        await operations.answer_text(text, ADMIN)
         for text in (
             "set greeting hunter2 --ttl 60",
             "get greeting",
@@ -318,7 +318,7 @@ async def test_others_are_refused_and_that_is_logged_too(
     """They learn why and whom to ask, and nothing else; nothing is read or written."""
     caplog.set_level(logging.INFO, "bot")
     await redis.set("kv:greeting", "secret")
-    answer = await operations.typed(text, OTHER)
+    answer = await operations.answer_text(text, OTHER)
     assert isinstance(answer, str)
     assert "slack:U0BOB to ADMIN_USERS" in answer
     assert "secret" not in answer
@@ -345,7 +345,7 @@ async def test_a_redis_that_refuses_a_value_does_not_get_it_into_the_log(
     caplog.set_level(logging.INFO, "bot")
     await redis.config_set("min-replicas-to-write", 1)
     try:
-        answer = await operations.typed(text, ADMIN)
+        answer = await operations.answer_text(text, ADMIN)
     finally:
         await redis.config_set("min-replicas-to-write", 0)
     reason = "Redis reported an error: NOREPLICAS Not enough good replicas to write."
@@ -380,13 +380,15 @@ async def test_what_cannot_be_stored_and_a_dead_redis_are_told_and_logged(
     operations: Operations, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "bot")
-    assert await operations.typed("set k v --ttl 0", ADMIN) == "A ttl is 1 to 315,360,000 seconds, not 0."
+    assert (
+        await operations.answer_text("set k v --ttl 0", ADMIN) == "A ttl is 1 to 315,360,000 seconds, not 0."
+    )
     with pytest.raises(InvalidArgument) as raised:
         await operations.run(Set("", "v"), ADMIN)
     assert raised.value.field == "key"
     async with Redis.from_url("redis://127.0.0.1:1") as nowhere:
         dead = Operations(KeyValueStore(nowhere, "kv:"), lambda user: True)
-        assert "Redis reported an error" in str(await dead.typed("get k", ADMIN))
+        assert "Redis reported an error" in str(await dead.answer_text("get k", ADMIN))
         with pytest.raises(StorageDown):
             await dead.run(Info(), ADMIN)
         assert await dead.suggest("k", ADMIN) == []
@@ -413,10 +415,10 @@ async def test_a_value_of_each_kind_is_shown_as_what_it_is(operations: Operation
     await redis.rpush("kv:list", "x")
     await redis.zadd("kv:ranking", {"x": 1})
     await redis.xadd("kv:stream", {"x": 1})
-    shown = await operations.typed("get document", ADMIN)
+    shown = await operations.answer_text("get document", ADMIN)
     assert isinstance(shown, str)
     assert json.loads(shown.split("```")[1]) == {"name": "Ada", "tags": ["a"]}
     for key, kind in (("list", "list"), ("ranking", "zset"), ("stream", "stream")):
-        assert f"holds a {kind}" in str(await operations.typed(f"get {key}", ADMIN))
-    assert "3 keys left out" in str(await operations.typed("all", ADMIN))
-    assert await operations.typed("del list", ADMIN) == "Deleted `list`."
+        assert f"holds a {kind}" in str(await operations.answer_text(f"get {key}", ADMIN))
+    assert "3 keys left out" in str(await operations.answer_text("all", ADMIN))
+    assert await operations.answer_text("del list", ADMIN) == "Deleted `list`."

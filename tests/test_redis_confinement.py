@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from bot.chat import BotError
-from bot.commands.redis import Caller, Operation, Operations, Set
+from bot.commands.redis import Operation, Operations, RedisCaller, Set
 from bot.commands.redis.operations import All, Delete, Get, Keys, Mset
 from bot.config import reserved_keys
 from bot.storage.key_value import KeyValueStore
 
-ADMIN = Caller("slack:U0ALICE", "slack:T1:C1")
+ADMIN = RedisCaller("slack:U0ALICE", "slack:T1:C1")
 NAME, SECRET = "outsider", "hunter2"  # in the name and in the value of every key outside
 PREFIXES = ["kv:", "*", "k?v[a-z]:", "[^k]*", "\\", "\u00e9:"]
 
@@ -120,7 +120,7 @@ async def all_that_comes_back(operations: Operations, attack: str) -> str:
     for operation in every_operation(attack):
         with contextlib.suppress(BotError):
             answers.append(await operations.run(operation, ADMIN))
-    answers += [await operations.typed(line, ADMIN) for line in every_line(attack)]
+    answers += [await operations.answer_text(line, ADMIN) for line in every_line(attack)]
     return ascii(answers)
 
 
@@ -153,7 +153,7 @@ async def test_no_attack_reads_lists_writes_or_deletes_outside_the_prefix(redis:
 
 
 texts = st.text(st.one_of(st.characters(), st.sampled_from("*?[]^-\\{}:./\0\r\n$kvbot")), max_size=40)
-prefixes = texts.filter(lambda text: text.isprintable() and reserved_keys.overlapped(text) is None)
+prefixes = texts.filter(lambda text: text.isprintable() and reserved_keys.find_overlap(text) is None)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -167,7 +167,7 @@ async def test_no_text_under_any_prefix_reaches_another_key(redis: Redis, prefix
 async def test_a_key_of_half_a_megabyte_is_refused_with_a_sentence(redis: Redis) -> None:
     """It is not cut to a shorter key, which might be another's."""
     operations = Operations(KeyValueStore(redis, "kv:"), lambda user: True)
-    answer = await operations.typed(f"set {'k' * 512 * 1024} x", ADMIN)
+    answer = await operations.answer_text(f"set {'k' * 512 * 1024} x", ADMIN)
     assert answer == "A key must have 1 to 512 bytes; this one has 524,288."
     assert await redis.keys("*") == []
 

@@ -27,7 +27,7 @@ from tests.support.platforms import platforms_with
 from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.wait import wait_until
 
-running = partial(support.running, platforms_with(catch_up_seconds=0.1), Intervals(restore=0.2))
+running = partial(support.run_bot, platforms_with(catch_up_seconds=0.1), Intervals(restore=0.2))
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ def storage(own: OwnRedis, database_url: str) -> dict[str, Any]:
     return {"redis_url": own.url, "database_url": database_url}
 
 
-async def heard(own: OwnRedis, source: str) -> None:
-    await wait_until(lambda: _is_heard(own, source), f"{source} is heard")
+async def wait_for_cursor(own: OwnRedis, source: str) -> None:
+    await wait_until(lambda: _has_cursor(own, source), f"{source} is heard")
 
 
-async def _is_heard(own: OwnRedis, source: str) -> bool:
+async def _has_cursor(own: OwnRedis, source: str) -> bool:
     return await own.client.zscore("{bot}:heard", source) is not None
 
 
@@ -74,19 +74,19 @@ async def test_an_answer_under_way_outlives_a_redis_that_comes_back_empty(
     """It is finished in its own message; what waits behind it is answered, and the thread goes on."""
     slack.tolerate("streaming_state_conflict")
     async with running(**storage, **of_model(model), **of_slack(slack)):
-        await slack.connected()
+        await slack.wait_for_connections()
         model.script(Script(text="One two " + "three " * 300, pace=0.05))
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} first")
         await wait_until(lambda: bool(slack.bot_replies(GENERAL, ts)), "the answer has begun")
         await slack.say(ALICE, GENERAL, "second", thread_ts=ts)
-        await slack.settled()
+        await slack.wait_until_settled()
         await own.replace_by_an_empty_one()
         answered = "You wrote: second"
         await wait_until(lambda: answered in slack.transcript(GENERAL, ts), "answered", timeout=30)
         await wait_until(lambda: not slack.unfinished(), "finished")
         await slack.say(ALICE, GENERAL, "third", thread_ts=ts)
         await wait_until(lambda: "You wrote: third" in slack.transcript(GENERAL, ts), "goes on")
-        shown = [each.shown for each in slack.replies(GENERAL, ts) if each.from_bot]
+        shown = [each.visible_text for each in slack.replies(GENERAL, ts) if each.from_bot]
     assert sum("first" in each or "second" in each for each in shown) == len(shown) - 1
     assert sum("three" in each for each in shown) == 0, "no half of the first attempt stays"
 
@@ -96,14 +96,14 @@ async def test_what_was_answered_is_not_answered_again_by_an_empty_redis(
 ) -> None:
     """Also when the history is read to close a gap: the duplicate filter is gone, the process is not."""
     async with running(**storage, **of_model(model), **of_slack(slack)):
-        await slack.connected()
-        await heard(own, "slack:T0TEAM00001")
+        await slack.wait_for_connections()
+        await wait_for_cursor(own, "slack:T0TEAM00001")
         old = await slack.say(ALICE, GENERAL, f"{slack.mention} old")
         await slack.answer(GENERAL, old)
         pid = await own.pid()
         os.kill(pid, signal.SIGSTOP)
         missed = await slack.say(ALICE, GENERAL, f"{slack.mention} missed", copies=1)
-        await slack.settled()
+        await slack.wait_until_settled()
         shutil.rmtree(own.directory / "redis" / "appendonlydir")
         os.kill(pid, signal.SIGKILL)
         assert "missed" in await slack.answer(GENERAL, missed, timeout=30)
@@ -116,14 +116,14 @@ async def test_a_full_redis_takes_nothing_and_loses_nothing(
 ) -> None:
     """Slack is not told that a message was taken; when there is memory again, both platforms are answered."""
     async with running(**storage, **of_model(model), **of_slack(slack), **of_discord(discord)) as bot:
-        await slack.connected()
-        await discord.connected()
-        await heard(own, "slack:T0TEAM00001")
-        await heard(own, "discord:0/1")
+        await slack.wait_for_connections()
+        await discord.wait_for_connections()
+        await wait_for_cursor(own, "slack:T0TEAM00001")
+        await wait_for_cursor(own, "discord:0/1")
         await own.client.config_set("maxmemory", 1)
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} on Slack")
         asked = await discord.say(discord.alice, discord.general, f"{discord.mention} on Discord")
-        await slack.settled()
+        await slack.wait_until_settled()
         assert not any(each.acked for each in slack.deliveries if each.event["type"] == "app_mention")
         assert await readiness(bot) == 503
         await own.client.config_set("maxmemory", 0)
@@ -139,12 +139,12 @@ async def test_a_redis_that_hangs_is_told_by_readyz_and_costs_no_message(
 ) -> None:
     """Slack is told nothing meanwhile, and repeats; the answer is late."""
     async with running(**storage, **of_model(model), **of_slack(slack)) as bot:
-        await slack.connected()
+        await slack.wait_for_connections()
         pid = await own.pid()
         os.kill(pid, signal.SIGSTOP)
         try:
             ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello", copies=1)
-            await slack.settled()
+            await slack.wait_until_settled()
             assert not any(each.acked for each in slack.deliveries)
             assert await readiness(bot) == 503
         finally:
@@ -173,7 +173,7 @@ async def test_a_policy_that_evicts_is_told_at_start_and_in_health(
     await own.client.config_set("maxmemory-policy", "allkeys-lru")
     async with running(**storage, **of_model(model)) as bot:
         await bot.warn()
-        parts = {part.name: part for part in await bot.examine()}
+        parts = {part.name: part for part in await bot.check_health()}
     assert parts["redis"].state == "degraded"
     assert parts["redis"].evidence["maxmemory_policy"] == "allkeys-lru"
     assert any(getattr(record, "maxmemory_policy", "") == "allkeys-lru" for record in caplog.records)
@@ -185,7 +185,7 @@ async def test_killed_redis_costs_neither_answer_nor_message(
     """Kill -9 in the middle of an answer: Redis is started again with its data, and the answer goes on."""
     gate = asyncio.Event()
     async with running(**storage, **of_model(model), **of_slack(slack)):
-        await slack.connected()
+        await slack.wait_for_connections()
         model.script(Script(text="Done.", gate=gate))
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         await wait_until(lambda: len(model.requests) == 1, "asked")

@@ -20,7 +20,7 @@ from tests.servers.discord.service import (
     User,
 )
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Modal, Slack
-from tests.support.bot import http_port, running
+from tests.support.bot import http_port, run_bot
 from tests.support.platforms import platforms_with
 from tests.support.wait import wait_until
 
@@ -42,21 +42,21 @@ async def on_slack(
     settings = storage | {"slack_bot_token": slack.bot_token, "slack_api_url": slack.api_url}
     settings |= {"admin_users": frozenset({f"slack:{ALICE}"})}
     if mode == "socket":
-        async with running(platforms, **settings, slack_app_token=slack.app_token) as bot:
-            await slack.connected()
+        async with run_bot(platforms, **settings, slack_app_token=slack.app_token) as bot:
+            await slack.wait_for_connections()
             yield bot
         return
-    async with running(platforms, **settings, slack_signing_secret=slack.signing_secret) as bot:
+    async with run_bot(platforms, **settings, slack_signing_secret=slack.signing_secret) as bot:
         slack.request_url = f"http://127.0.0.1:{http_port(bot)}/slack/events"
         await wait_until(lambda: _is_up(bot, "slack"), "slack receiving")
         yield bot
 
 
 async def _is_up(bot: Bot, part: str) -> bool:
-    return any(health.name == part and health.state == "ok" for health in await bot.examine())
+    return any(health.name == part and health.state == "ok" for health in await bot.check_health())
 
 
-async def typed(slack: Slack, text: str, user: str = ALICE, channel: str = GENERAL) -> str:
+async def run_text(slack: Slack, text: str, user: str = ALICE, channel: str = GENERAL) -> str:
     """Return the text that the person is shown after `/agent-redis text`; nobody else is shown anything."""
     count = len(slack.ephemerals)
     command = await slack.command("/agent-redis", text, user, channel)
@@ -82,19 +82,19 @@ async def test_slack_each_subcommand_answers_its_caller(
 ) -> None:
     caplog.set_level(logging.INFO, "bot")
     async with on_slack(mode, slack, storage):
-        assert await typed(slack, "set greeting hello <world> & **all** --ttl 60") == (
+        assert await run_text(slack, "set greeting hello <world> & **all** --ttl 60") == (
             "Stored `greeting` for 60 seconds."
         )
         assert await redis.get("kv:greeting") == b"hello <world> & **all**"
-        assert "hello &lt;world&gt; &amp; **all**" in await typed(slack, "get greeting")
-        assert await typed(slack, 'mset {"a": "1", "b": "{\\"x\\": 1}"}') == "Stored 2 values."
-        assert '{\n  "x": 1\n}' in await typed(slack, "get b")
-        assert "a\nb\ngreeting" in await typed(slack, "keys")
-        assert "a = 1" in await typed(slack, "all")
-        assert await typed(slack, "del a") == "Deleted `a`."
-        assert "*version*" in await typed(slack, "info")
-        assert "• `get KEY`" in await typed(slack, "")
-        assert "no command `flushall`" in await typed(slack, "flushall")
+        assert "hello &lt;world&gt; &amp; **all**" in await run_text(slack, "get greeting")
+        assert await run_text(slack, 'mset {"a": "1", "b": "{\\"x\\": 1}"}') == "Stored 2 values."
+        assert '{\n  "x": 1\n}' in await run_text(slack, "get b")
+        assert "a\nb\ngreeting" in await run_text(slack, "keys")
+        assert "a = 1" in await run_text(slack, "all")
+        assert await run_text(slack, "del a") == "Deleted `a`."
+        assert "*version*" in await run_text(slack, "info")
+        assert "• `get KEY`" in await run_text(slack, "")
+        assert "no command `flushall`" in await run_text(slack, "flushall")
     who = (f"slack:{ALICE}", "slack:T0TEAM00001:C0GENERAL")
     names = ("set", "get", "mset", "get", "keys", "all", "delete", "info")
     assert audit(caplog) == [(*who, name, "done") for name in names]
@@ -134,7 +134,7 @@ async def test_slack_others_are_refused(
     caplog.set_level(logging.INFO, "bot")
     async with on_slack("socket", slack, storage):
         for text in ("get greeting", "set greeting x", "set greeting", "", "all"):
-            assert "slack:U0BOB to ADMIN_USERS" in await typed(slack, text, BOB)
+            assert "slack:U0BOB to ADMIN_USERS" in await run_text(slack, text, BOB)
         assert slack.modals == []
         form = await form_for(slack, "set greeting")
         form.user = BOB
@@ -164,7 +164,7 @@ async def test_slack_a_form_from_where_the_bot_is_not_is_answered_directly(
 async def test_slack_a_form_that_cannot_be_opened_is_told(storage: dict[str, Any], slack: Slack) -> None:
     slack.fail("views.open", error="internal_error")
     async with on_slack("socket", slack, storage):
-        assert "could not be opened" in await typed(slack, "set greeting")
+        assert "could not be opened" in await run_text(slack, "set greeting")
 
 
 async def test_slack_a_slow_redis_is_answered_after_the_acknowledgement(
@@ -187,7 +187,7 @@ async def test_slack_a_value_can_ping_nobody(storage: dict[str, Any], slack: Sla
     await redis.mset({"kv:k": value, "kv:<!everyone>`": "x"})
     async with on_slack("socket", slack, storage):
         for text in ("get k", "keys", "all", 'get "<!everyone>`"', "del <!here>"):
-            shown = await typed(slack, text)
+            shown = await run_text(slack, text)
             assert "<" not in shown
             assert shown.count("```") in (0, 2)
 
@@ -200,12 +200,12 @@ async def on_discord(discord: Discord, storage: dict[str, Any], *admins: User) -
     """The bot; the users are administrators of it."""
     ids = frozenset(f"discord:{user.id}" for user in admins)
     settings = storage | {"discord_token": discord.token, "discord_api_url": discord.url}
-    async with running(**settings, admin_users=ids) as bot:
-        await discord.connected()
+    async with run_bot(**settings, admin_users=ids) as bot:
+        await discord.wait_for_connections()
         yield bot
 
 
-async def used(discord: Discord, user: User, name: str, **options: Any) -> Interaction:
+async def run_subcommand(discord: Discord, user: User, name: str, **options: Any) -> Interaction:
     """The outcome of a subcommand, which the person alone is shown."""
     shown = await discord.command(f"agent-redis {name}", user, options=options)
     assert shown.ephemeral
@@ -218,20 +218,20 @@ async def test_discord_each_subcommand_answers_its_caller(
     caplog.set_level(logging.INFO, "bot")
     admin = discord.add_user("admin", administrator=True)
     async with on_discord(discord, storage, admin):
-        assert (await used(discord, admin, "set", key="greeting", value="hello", ttl=60)).content == (
-            "Stored `greeting` for 60 seconds."
-        )
+        assert (
+            await run_subcommand(discord, admin, "set", key="greeting", value="hello", ttl=60)
+        ).content == ("Stored `greeting` for 60 seconds.")
         assert 50 < await redis.ttl("kv:greeting") <= 60
-        assert "```\nhello\n```" in (await used(discord, admin, "get", key="greeting")).content
-        shown = await used(discord, admin, "mset", data='{"a": "1", "b": "2"}', ttl=5)
+        assert "```\nhello\n```" in (await run_subcommand(discord, admin, "get", key="greeting")).content
+        shown = await run_subcommand(discord, admin, "mset", data='{"a": "1", "b": "2"}', ttl=5)
         assert shown.content == "Stored 2 values for 5 seconds."
-        refused = await used(discord, admin, "mset", data='{"a": 1}')
+        refused = await run_subcommand(discord, admin, "mset", data='{"a": 1}')
         assert refused.content == "The value of `a` is not a text: put it in quotes."
-        assert "a\nb\ngreeting" in (await used(discord, admin, "keys")).content
-        assert "\na\n" in (await used(discord, admin, "keys", pattern="[a]")).content
-        assert "b = 2" in (await used(discord, admin, "all")).content
-        assert (await used(discord, admin, "del", key="a")).content == "Deleted `a`."
-        assert "**version**" in (await used(discord, admin, "info")).content
+        assert "a\nb\ngreeting" in (await run_subcommand(discord, admin, "keys")).content
+        assert "\na\n" in (await run_subcommand(discord, admin, "keys", pattern="[a]")).content
+        assert "b = 2" in (await run_subcommand(discord, admin, "all")).content
+        assert (await run_subcommand(discord, admin, "del", key="a")).content == "Deleted `a`."
+        assert "**version**" in (await run_subcommand(discord, admin, "info")).content
         shown = await discord.command("agent-redis get", admin, discord.dm(admin), {"key": "b"})
         assert "2" in shown.content
     who, guild = f"discord:{admin.id}", f"discord:{discord.guild.id}:{discord.general.id}"
@@ -262,7 +262,7 @@ async def test_discord_a_long_value_comes_in_closed_blocks(
     admin = discord.add_user("admin", administrator=True)
     await redis.set("kv:long", f"```\n@everyone {discord.bob.mention}\n" + "word\n" * 5_000)
     async with on_discord(discord, storage, admin):
-        shown = await used(discord, admin, "get", key="long")
+        shown = await run_subcommand(discord, admin, "get", key="long")
         await wait_until(lambda: "25,0" in shown.messages[-1].content, "all of it")
     assert all(each.ephemeral for each in shown.messages)
     assert all(each.content.count("```") in (0, 2) for each in shown.messages)
@@ -322,7 +322,7 @@ async def test_http_operations_are_those_of_the_platforms(
 ) -> None:
     """Whoever has the token may; without it nothing is run, and nothing is told."""
     caplog.set_level(logging.INFO, "bot")
-    async with running(**storage, api_token="secret-token-of-16") as bot, aiohttp.ClientSession() as session:
+    async with run_bot(**storage, api_token="secret-token-of-16") as bot, aiohttp.ClientSession() as session:
         url = f"http://127.0.0.1:{http_port(bot)}/redis/direct"
         body = {"operation": "set", "key": "greeting", "value": "hello", "ttl": 60}
         async with session.post(url, json=body) as response:
@@ -367,12 +367,12 @@ async def test_every_key_of_a_running_bot_is_in_the_list_of_own_keys(
     """All platforms, turns with tools, a chart, a correction, a stop, commands: none writes any other key."""
     storage |= {"discord_token": discord.token, "discord_api_url": discord.url}
     async with all_keys(redis) as written, on_slack("socket", slack, storage) as bot:
-        await discord.connected()
+        await discord.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} SQL: select 1 as one")
         await slack.answer(GENERAL, ts)
         slack.edit(GENERAL, ts, f"{slack.mention} SEARCH: orders")
         await slack.say(ALICE, GENERAL, "and again", thread_ts=ts)
-        await slack.settled()
+        await slack.wait_until_settled()
         await slack.command("/agent-stop", "", ALICE, GENERAL)
         question = await discord.say(discord.alice, discord.general, f"{discord.mention} hello")
         await discord.answer(await discord.thread_of(question), lambda messages: bool(messages[-1].content))

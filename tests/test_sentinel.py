@@ -22,7 +22,7 @@ from bot.storage.client import check_redis, open_redis
 from bot.storage.embedded.redis import RedisBuild, installed_builds
 from tests.servers.model import ModelServer
 from tests.servers.slack.service import ALICE, GENERAL, Slack
-from tests.support.bot import running
+from tests.support.bot import run_bot
 from tests.support.settings import of_model, of_slack
 from tests.support.wait import wait_until
 
@@ -124,8 +124,8 @@ async def test_an_answer_outlives_a_failover(
 ) -> None:
     """The thread's memory is on the replica."""
     settings: dict[str, Any] = {"redis_url": replicated.url, "database_url": database_url}
-    async with running(**settings, **of_model(model), **of_slack(slack)):
-        await slack.connected()
+    async with run_bot(**settings, **of_model(model), **of_slack(slack)):
+        await slack.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} before")
         await slack.answer(GENERAL, ts)
         await replicated.kill_master()

@@ -11,11 +11,11 @@ from bot.chat import Health, StorageDown
 from bot.slack.responses import follow_up
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import TIMING, Serve, gated, healthy
+from tests.support.slack_platform import TIMING, Serve, gated_answer, healthy
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
-serving = slack_platform.serving
+serving = slack_platform.serve
 server = slack_platform.server
 
 
@@ -36,7 +36,7 @@ async def test_a_slow_examination_is_answered_after_the_acknowledgement(
         await finish.wait()
         return await healthy()
 
-    async with serving(server, examine=slowly, timing=replace(TIMING, ack_timeout=0.05)):
+    async with serving(server, check_health=slowly, timing=replace(TIMING, ack_timeout=0.05)):
         command = await server.command("/agent-health", "", ALICE, GENERAL)
         assert command.acked
         assert command.response is None
@@ -85,7 +85,7 @@ async def test_an_unknown_command_gets_a_sentence(server: Slack, serving: Serve)
 async def test_health_tells_the_sockets_and_the_last_event(server: Slack, serving: Serve) -> None:
     patient = replace(TIMING, probe_timeout=30)  # however busy the machine is
     began = time.monotonic()
-    async with serving(server, gated(), timing=patient) as bot:
+    async with serving(server, gated_answer(), timing=patient) as bot:
         health = await bot.platform.health()
         assert (health.name, health.state) == ("slack", "ok")
         assert 0 < health.evidence["probe_ms"] <= (time.monotonic() - began) * 1000 + 1
@@ -99,7 +99,7 @@ async def test_health_tells_the_sockets_and_the_last_event(server: Slack, servin
             "bot_user": server.bot_user,
         }
         await server.say(ALICE, GENERAL, "lunch?")
-        await server.settled()
+        await server.wait_until_settled()
         last_event_s = (await bot.platform.health()).evidence["last_event_s"]
         assert 0 <= last_event_s <= time.monotonic() - began + 0.1
         server.socket_mode.closed_to_all = True
@@ -113,7 +113,7 @@ async def test_health_tells_the_sockets_and_the_last_event(server: Slack, servin
 
 
 async def test_health_tells_that_slack_rejects_the_token(server: Slack, serving: Serve) -> None:
-    async with serving(server, gated(), timing=replace(TIMING, probe_max_age=-1)) as bot:
+    async with serving(server, gated_answer(), timing=replace(TIMING, probe_max_age=-1)) as bot:
         assert (await bot.platform.health()).state == "ok"
         server.revoke(server.bot_token)
         health = await bot.platform.health()
@@ -122,14 +122,14 @@ async def test_health_tells_that_slack_rejects_the_token(server: Slack, serving:
 
 
 async def test_health_asks_slack_once_a_minute(server: Slack, serving: Serve) -> None:
-    async with serving(server, gated()) as bot:
+    async with serving(server, gated_answer()) as bot:
         await asyncio.gather(*(bot.platform.health() for _ in range(5)))
         await bot.platform.health()
     assert server.count("auth.test") == 2, "one to connect, one for all of these"
 
 
 async def test_health_waits_for_slack_only_so_long(server: Slack, serving: Serve) -> None:
-    async with serving(server, gated(), timing=replace(TIMING, probe_timeout=0.05)) as bot:
+    async with serving(server, gated_answer(), timing=replace(TIMING, probe_timeout=0.05)) as bot:
         server.slow("auth.test", 1.0, times=99)
         health = await bot.platform.health()
         assert health.state == "degraded"

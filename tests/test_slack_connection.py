@@ -9,12 +9,12 @@ import pytest
 from bot.chat import CredentialsRejected, Unreachable
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import TIMING, Bot, Connect, Serve, echo, gated
+from tests.support.slack_platform import TIMING, Bot, Connect, Serve, echo, gated_answer
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
-connected = slack_platform.connected
-serving = slack_platform.serving
+connected = slack_platform.connect_platform
+serving = slack_platform.serve
 server = slack_platform.server
 
 
@@ -42,7 +42,7 @@ async def test_both_events_of_a_mention_and_every_copy_are_one_message(server: S
     async with serving(server) as bot:
         ts = await server.say(ALICE, GENERAL, f"{server.mention} hello", copies=2)
         await server.answer(GENERAL, ts)
-        await server.settled()
+        await server.wait_until_settled()
         assert len(bot.messages) == 4
         assert len({message.id for message in bot.messages}) == 1
         assert all(delivery.acked for delivery in server.deliveries)
@@ -62,7 +62,7 @@ async def test_a_later_message_of_a_thread_is_handed_over_without_a_mention(
         ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
         await server.answer(GENERAL, ts)
         await server.say(BOB, GENERAL, "and now?", ts)
-        message = await bot.received(2)
+        message = await bot.wait_for_messages(2)
         assert not message.addressed
         assert message.thread == bot.messages[0].thread
 
@@ -73,7 +73,7 @@ async def test_what_is_not_for_the_bot_is_acknowledged_all_the_same(server: Slac
         ts = await server.say(ALICE, GENERAL, "lunch?")
         server.edit(GENERAL, ts, "dinner?")
         server.send_event({"type": "reaction_added", "user": ALICE, "event_ts": ts})
-        await server.settled()
+        await server.wait_until_settled()
         assert [len(delivery.attempts) for delivery in server.deliveries] == [1, 1, 1]
         assert bot.messages == []
 
@@ -85,7 +85,7 @@ async def test_slack_is_told_only_after_the_message_is_kept(server: Slack, servi
         await wait_until(lambda: bool(server.deliveries[0].attempts), "it is sent")
         told = [delivery.acked for delivery in server.deliveries]
         bot.doors_open.set()
-        await server.settled()
+        await server.wait_until_settled()
         assert told == [False]
         assert server.deliveries[0].acked
         assert bot.messages
@@ -98,7 +98,7 @@ async def test_a_message_that_could_not_be_kept_comes_again(server: Slack, servi
         await wait_until(lambda: not bot.failures, "it could not be kept")
         server.courier.ack_timeout = 60  # for the next attempts
         assert await server.answer(server.dm(ALICE), ts) == "You said: hello "
-        await server.settled()
+        await server.wait_until_settled()
         [delivery] = server.events("message")[:1]
         assert [attempt.failure for attempt in delivery.attempts] == ["timeout", None]
 
@@ -107,10 +107,10 @@ async def test_a_message_is_kept_and_acknowledged_while_the_web_api_is_limited(
     server: Slack, serving: Serve
 ) -> None:
     """Bolt's own order would call auth.test first, fail, acknowledge and drop the event."""
-    async with serving(server, gated()) as bot:
+    async with serving(server, gated_answer()) as bot:
         server.fail("auth.test", error="ratelimited", times=99)
         await server.say(ALICE, server.dm(ALICE), "hello")
-        await server.settled()
+        await server.wait_until_settled()
         assert bot.messages
         assert server.count("auth.test") == 1
 
@@ -123,9 +123,9 @@ async def test_nothing_is_lost_while_slack_replaces_a_socket(server: Slack, serv
     async with serving(server) as bot:
         await server.disconnect(every=False)
         await server.say(ALICE, server.dm(ALICE), "hello")
-        await bot.received()
-        await server.connected(2)
-        await server.settled()
+        await bot.wait_for_messages()
+        await server.wait_for_connections(2)
+        await server.wait_until_settled()
         assert len(server.events("message")[0].attempts) == 1
 
 
@@ -133,9 +133,9 @@ async def test_sockets_that_break_are_opened_again(server: Slack, serving: Serve
     async with serving(server) as bot:
         server.drop_sockets()
         await wait_until(lambda: not server.sockets, "the sockets are gone")
-        await server.connected(2)
+        await server.wait_for_connections(2)
         await server.say(ALICE, server.dm(ALICE), "hello")
-        await bot.received()
+        await bot.wait_for_messages()
 
 
 async def test_a_socket_that_tries_an_expired_address_gets_a_new_one(server: Slack, serving: Serve) -> None:
@@ -144,14 +144,14 @@ async def test_a_socket_that_tries_an_expired_address_gets_a_new_one(server: Sla
         server.drop_sockets()
         await wait_until(lambda: server.socket_mode.refused_handshakes > 2, "the address is refused")
         server.socket_mode.ticket_lifetime = 30
-        await server.connected(2)
+        await server.wait_for_connections(2)
 
 
 async def test_when_no_socket_comes_back_all_is_built_anew(server: Slack, connected: Connect) -> None:
     async with connected(server, timing=replace(TIMING, down_after=0.3)) as platform:
         bot = Bot(platform, echo, asyncio.TaskGroup())
         receiving = asyncio.create_task(platform.receive(bot.deliver))
-        await server.connected(2)
+        await server.wait_for_connections(2)
         server.socket_mode.closed_to_all = True
         server.drop_sockets()
         with pytest.raises(Unreachable, match="no socket"):
@@ -159,7 +159,7 @@ async def test_when_no_socket_comes_back_all_is_built_anew(server: Slack, connec
         assert (await platform.health()).state == "down"
         server.socket_mode.closed_to_all = False
         receiving = asyncio.create_task(platform.receive(bot.deliver))
-        await server.connected(2)
+        await server.wait_for_connections(2)
         receiving.cancel()
         await asyncio.wait([receiving])
 
@@ -167,7 +167,7 @@ async def test_when_no_socket_comes_back_all_is_built_anew(server: Slack, connec
 async def test_nothing_of_a_connection_is_left_when_it_ends(server: Slack, serving: Serve) -> None:
     async with serving(server):
         await server.disconnect()
-        await server.connected(2)
+        await server.wait_for_connections(2)
     left = [repr(task.get_coro()) for task in asyncio.all_tasks()]
     assert not [task for task in left if "SocketModeClient" in task or "slack_sdk" in task]
     await wait_until(lambda: not server.sockets, "every socket is closed")

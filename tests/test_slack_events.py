@@ -229,7 +229,7 @@ def test_the_manifest_keeps_to_slacks_lengths() -> None:
     assert len(MANIFEST["features"]["bot_user"]["display_name"]) <= 80
 
 
-def changed(now: dict[str, Any], before: dict[str, Any] | None = None) -> Any:
+def edit_event(now: dict[str, Any], before: dict[str, Any] | None = None) -> Any:
     common = {"type": "message", "user": "U1", "ts": TS, "text": f"<@{BOT}> hello"}
     return parse_event(
         body(subtype="message_changed", message=common | now, previous_message=common | (before or {})), BOT
@@ -237,7 +237,7 @@ def changed(now: dict[str, Any], before: dict[str, Any] | None = None) -> Any:
 
 
 def test_an_edit_is_a_correction_of_the_same_message() -> None:
-    correction = changed({"text": f"<@{BOT}> hallo", "edited": {"user": "U1", "ts": "1700000009.000200"}})
+    correction = edit_event({"text": f"<@{BOT}> hallo", "edited": {"user": "U1", "ts": "1700000009.000200"}})
     assert isinstance(correction, Correction)
     assert correction.message.text == "hallo"
     assert correction.message.id == f"slack:T1:C1:{TS}"
@@ -265,21 +265,21 @@ def test_an_edit_tells_as_much_of_the_channel_and_the_author_as_a_new_message(is
 
 def test_a_change_that_is_no_edit_is_ignored() -> None:
     """Slack changes a message for a preview of a link, or when it gets its first reply."""
-    assert changed({"attachments": [{"title": "a preview"}]}) is None
-    assert changed({"reply_count": 1}) is None
-    assert changed({"edited": {"user": "U1", "ts": TS}}) is None
+    assert edit_event({"attachments": [{"title": "a preview"}]}) is None
+    assert edit_event({"reply_count": 1}) is None
+    assert edit_event({"edited": {"user": "U1", "ts": TS}}) is None
 
 
 def test_our_own_edit_is_ignored() -> None:
     own = {"user": BOT, "bot_id": "B1", "text": "new", "edited": {"user": BOT, "ts": TS}}
-    assert changed(own, {"text": "old"}) is None
+    assert edit_event(own, {"text": "old"}) is None
 
 
 def test_a_deletion_withdraws_the_message() -> None:
     """Also of one that has replies, of which Slack leaves a stone behind."""
     withdrawal = Withdrawal(message_id=f"slack:T1:C1:{TS}")
     assert parse_event(body(subtype="message_deleted", deleted_ts=TS, ts="1700000009.1"), BOT) == withdrawal
-    assert changed({"subtype": "tombstone", "user": "USLACKBOT"}) == withdrawal
+    assert edit_event({"subtype": "tombstone", "user": "USLACKBOT"}) == withdrawal
 
 
 def test_a_reaction_with_a_cross_stops_the_message() -> None:

@@ -11,8 +11,8 @@ from bot.slack.content import content_of
 from bot.storage.files import FileStore
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.servers.slack.workspace import File as SharedFile
-from tests.support.files import PICTURE, gone
-from tests.support.slack_reply import asked, replies
+from tests.support.files import PICTURE, expired_file
+from tests.support.slack_reply import ask_question, replies
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ async def picture(redis: Redis) -> File:
 async def test_a_file_is_shown_in_the_thread_below_the_text_with_its_words(
     slack: Slack, redis: Redis, picture: File, kind: str
 ) -> None:
-    async with asked(slack, redis, kind) as question:
+    async with ask_question(slack, redis, kind) as question:
         await question.answer(Text("Here it is:\n\n"), picture, Text("It goes up."))
         assert replies(slack, question) == [
             ("Here it is:\n\nIt goes up.", []),
@@ -36,7 +36,7 @@ async def test_a_file_is_shown_in_the_thread_below_the_text_with_its_words(
 
 
 async def test_an_answer_that_is_only_a_file_is_shown(slack: Slack, redis: Redis, picture: File) -> None:
-    async with asked(slack, redis) as question:
+    async with ask_question(slack, redis) as question:
         await question.answer(picture)
         assert replies(slack, question) == [("", ["sales-1a2b3c4d.png"])]
 
@@ -47,7 +47,7 @@ async def test_a_file_is_shown_once_though_nobody_knows_what_came_of_the_upload(
 ) -> None:
     """A connection that is lost before or after Slack has done what we asked."""
     slack.fail("files.completeUploadExternal", times=3, status=503, after_applying=after_applying)
-    async with asked(slack, redis) as question:
+    async with ask_question(slack, redis) as question:
         answer = (Text("Here it is. "), picture, Text("It goes up."))
         for _ in range(4):
             with contextlib.suppress(Unreachable):
@@ -62,7 +62,7 @@ async def test_a_file_is_shown_once_though_nobody_knows_what_came_of_the_upload(
 async def test_a_finished_answer_shows_its_file_no_second_time(
     slack: Slack, redis: Redis, picture: File
 ) -> None:
-    async with asked(slack, redis) as question:
+    async with ask_question(slack, redis) as question:
         for _ in range(2):
             await question.answer(picture)
         del question.state["finished"]  # as if that had not been stored any more
@@ -75,7 +75,7 @@ async def test_an_app_without_the_permission_says_whom_to_ask_and_answers_all_th
 ) -> None:
     slack.web_api.scopes.discard("files:write")
     slack.tolerate("missing_scope")
-    async with asked(slack, redis) as question:
+    async with ask_question(slack, redis) as question:
         await question.answer(Text("Here it is."), picture, Text(" It goes up."))
         [(text, files)] = replies(slack, question)
         assert text.startswith("Here it is. It goes up.")
@@ -88,8 +88,8 @@ async def test_a_file_that_cannot_be_shown_costs_a_sentence_and_not_the_answer(
     slack: Slack, redis: Redis, picture: File, kind: str
 ) -> None:
     slack.fail("files.getUploadURLExternal", error="storage_limit_reached")
-    async with asked(slack, redis, kind) as question:
-        await question.answer(Text("Here they are."), gone(), picture)
+    async with ask_question(slack, redis, kind) as question:
+        await question.answer(Text("Here they are."), expired_file(), picture)
         [(text, _)] = replies(slack, question)
         assert "gone.png: I no longer have it." in text
         assert "sales-1a2b3c4d.png: Slack does not accept it (storage_limit_reached)." in text
@@ -102,7 +102,7 @@ async def test_an_upload_host_that_fails_costs_the_file_and_not_the_answer(
         raise Unreachable("no route to the host of files")
 
     monkeypatch.setattr("bot.slack.api.SlackApi.upload", refuse)
-    async with asked(slack, redis) as question:
+    async with ask_question(slack, redis) as question:
         await question.answer(Text("Here it is."), picture, Notice("That is all."))
         [(text, _)] = replies(slack, question)
         assert "Slack did not accept the upload" in text
@@ -113,7 +113,7 @@ async def test_a_stream_that_was_being_opened_is_not_mistaken_for_a_file(
     slack: Slack, redis: Redis, picture: File
 ) -> None:
     """Neither has a key; only the stream is to be ended and edited."""
-    async with asked(slack, redis) as question:
+    async with ask_question(slack, redis) as question:
         await question.answer(picture)
         question.state = {"opening": {"stream": True}, "files": question.state["files"]}
         await question.answer(picture, Text("It goes up."))
@@ -126,7 +126,7 @@ async def test_a_file_of_slack_connect_is_looked_up_before_it_is_read(slack: Sla
     slack.workspace.files["F0PAGE0001"] = SharedFile(
         "F0PAGE0001", "x.csv", "text/csv", b"<html>Slack", ALICE, 11
     )
-    async with asked(slack, redis) as question:
+    async with ask_question(slack, redis) as question:
 
         async def read(id: str) -> bytes | str:
             named = content_of({"files": [{"id": id, "file_access": "check_file_info"}]}, "U0BOT").files[0]
@@ -160,7 +160,7 @@ async def test_a_file_that_only_mentions_slack_is_read(
     slack.workspace.files["F0MENTION1"] = SharedFile(
         "F0MENTION1", "a.txt", media_type, content, ALICE, len(content)
     )
-    async with asked(slack, redis) as question:
+    async with ask_question(slack, redis) as question:
         [file] = content_of({"files": [{"id": "F0MENTION1", "file_access": "check_file_info"}]}, "U").files
         assert await question.platform.fetch(file, 1_000) == content
 
@@ -170,7 +170,7 @@ async def test_a_file_that_another_service_keeps_is_refused_with_a_sentence(
 ) -> None:
     """Our token never goes there."""
     drive = {"id": "F1", "name": "Plan", "is_external": True, "url_private": "https://docs.example.com/x"}
-    async with asked(slack, redis) as question:
+    async with ask_question(slack, redis) as question:
         [plan] = content_of({"files": [drive]}, "U0BOT").files
         with pytest.raises(FileRefused, match="not on the service's own servers"):
             await question.platform.fetch(plan, 100)

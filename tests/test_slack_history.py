@@ -38,10 +38,10 @@ class Bot:
 
     async def read(self, since: float) -> float:
         """Read all since then; returns the age of the oldest message that was missed."""
-        shared = RedisCoordination(self.redis, "one")
+        coordination = RedisCoordination(self.redis, "one")
         async with open_api(self.server.bot_token, self.server.api_url, Timing()) as api:
             history, self._audience = (
-                History(api, RateLimits(shared), shared, Lookup(self.redis)),
+                History(api, RateLimits(coordination), coordination, Lookup(self.redis)),
                 Audiences(api, Timing()).of,
             )
             return await history.read(await api.identify(), since, since, self._deliver)
@@ -164,7 +164,7 @@ async def test_an_edit_that_nobody_heard_is_found_in_the_history(
     await bot.read(began)
     inbox = Inbox(redis, name="one", follow_days=30)
     await inbox.ensure_group()
-    [lease] = await inbox.take(1, None)
+    [lease] = await inbox.lease(1, None)
     begun = await inbox.begin(lease)
     assert begun
     await inbox.finish(lease, begun.turn)

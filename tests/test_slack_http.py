@@ -18,8 +18,8 @@ from tests.support.slack_platform import Connect, Serve
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
-connected = slack_platform.connected
-serving = slack_platform.serving
+connected = slack_platform.connect_platform
+serving = slack_platform.serve
 server = slack_platform.server
 
 
@@ -61,8 +61,8 @@ async def test_without_an_app_token_signed_requests_are_served(server: Slack, se
         assert await server.answer(GENERAL, ts) == "You said: hello "
         bot.failures = 1
         await server.say(ALICE, server.dm(ALICE), "again")
-        await bot.received(2)
-        await server.settled()
+        await bot.wait_for_messages(2)
+        await server.wait_until_settled()
         again = next(each for each in server.events("message") if each.event.get("text") == "again")
         assert [attempt.failure for attempt in again.attempts] == ["http_error", None]
         assert (await bot.platform.health()).state == "ok"
@@ -76,7 +76,7 @@ async def test_a_request_that_slack_did_not_sign_is_refused(server: Slack, servi
         mounted(bot.platform) as server.request_url,
     ):
         await server.say(ALICE, GENERAL, f"{server.mention} hello")
-        await server.settled()
+        await server.wait_until_settled()
         assert not any(delivery.acked for delivery in server.deliveries)
         assert bot.messages == []
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from bot.chat import Notice, Text, ToolStep
 from bot.slack.markdown import (
     MESSAGE_LIMIT,
-    Cut,
+    PageBreak,
     Pager,
-    clipped,
+    clip,
     mrkdwn,
     neutralise,
     paginate,
@@ -66,9 +66,9 @@ def cut_at(text: str, places: list[int]) -> list[str]:
     return [text[start:end] for start, end in pairwise(edges)]
 
 
-def page_all(pieces: list[str]) -> list[str | Cut]:
+def page_all(pieces: list[str]) -> list[str | PageBreak]:
     """Return the output of a pager, with neighbouring texts joined."""
-    pager, joined = Pager(), list[str | Cut]()
+    pager, joined = Pager(), list[str | PageBreak]()
     for item in [item for piece in pieces for item in pager.feed(piece)] + pager.flush():
         if joined and isinstance(item, str) and isinstance(joined[-1], str):
             joined[-1] += item
@@ -146,13 +146,13 @@ def test_an_answer_that_is_shown_again_is_cut_in_the_same_places(parts: list[Tex
         renderer.add(part)
     renderer.finish()
     bodies, body = list[str](), ""
-    for item in [*renderer.take(), Cut()]:
+    for item in [*renderer.take(), PageBreak()]:
         if isinstance(item, str):
             body += item
         else:
             bodies.append(body)
             body = ""
-    assert [sheet.body for sheet in paginate(renderer.rendered)] == [each for each in bodies if each.strip()]
+    assert [sheet.body for sheet in paginate(renderer.text)] == [each for each in bodies if each.strip()]
 
 
 def test_code_is_closed_at_the_end_of_a_message_and_reopened_in_the_next() -> None:
@@ -183,10 +183,10 @@ def test_a_cut_at_any_time_breaks_no_word_and_no_line_of_code() -> None:
     pager = Pager()
     assert pager.feed("one tw") == ["one "]
     pager.cut_soon()
-    assert pager.feed("o three ") == [Cut(), "two three "]
+    assert pager.feed("o three ") == [PageBreak(), "two three "]
     pager.feed("\n```\nx = ")
     pager.cut_soon()
-    assert pager.feed("1\ny = 2\n") == ["1\n", Cut(close="```", reopen="```\n"), "y = 2\n"]
+    assert pager.feed("1\ny = 2\n") == ["1\n", PageBreak(close="```", reopen="```\n"), "y = 2\n"]
 
 
 @pytest.mark.parametrize(
@@ -224,8 +224,8 @@ def test_an_address_keeps_its_own_brackets(link: str, shown: str) -> None:
 
 
 def test_texts_of_a_card_are_one_short_line() -> None:
-    assert clipped("a\n b", 10) == "a b"
-    assert clipped("x" * 300, FIELD_LIMIT) == "x" * 255 + "…"
+    assert clip("a\n b", 10) == "a b"
+    assert clip("x" * 300, FIELD_LIMIT) == "x" * 255 + "…"
 
 
 def test_a_step_shows_the_words_before_it_and_tells_its_output_once() -> None:
@@ -251,7 +251,7 @@ def test_a_notice_is_a_paragraph_of_its_own_even_after_unfinished_code() -> None
     renderer.add(Notice("Time is up."))
     renderer.add(Text("more"))
     renderer.finish()
-    assert renderer.rendered == "```\nx = 1\n```\n\nTime is up.\n\nmore"
+    assert renderer.text == "```\nx = 1\n```\n\nTime is up.\n\nmore"
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_what_is_no_open_code_block_is_known(text: str) -> None:
     pager = Pager()
     pager.feed(text)
     pager.flush()
-    assert pager.cut() == Cut()
+    assert pager.cut() == PageBreak()
 
 
 @pytest.mark.parametrize("code", ["- ```\n  x = 1", "> ```\n> x = 1", "~~~ title\nx = 1\n", "````\n```\n"])
@@ -305,8 +305,8 @@ def test_a_notice_never_stands_in_a_code_block(code: str) -> None:
     renderer.add(Text(code))
     renderer.add(Notice("Time is up."))
     pager = Pager()
-    pager.feed(renderer.rendered.partition("Time")[0])
-    assert pager.cut() == Cut()
+    pager.feed(renderer.text.partition("Time")[0])
+    assert pager.cut() == PageBreak()
 
 
 def test_a_notice_after_code_on_one_line_closes_nothing() -> None:
@@ -314,7 +314,7 @@ def test_a_notice_after_code_on_one_line_closes_nothing() -> None:
     renderer.add(Text("```code```\nSo far"))
     renderer.add(Notice("Time is up."))
     renderer.finish()
-    assert renderer.rendered == "```code```\nSo far\n\nTime is up.\n\n"
+    assert renderer.text == "```code```\nSo far\n\nTime is up.\n\n"
 
 
 def test_a_table_that_is_cut_begins_again_with_its_header() -> None:

@@ -7,11 +7,11 @@ import pytest
 from bot.chat import AnswerError, Json, LeaseLost, Message, Part, Receipt, Text, Turn, Unreachable
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import LONG, Bot, Serve, a_message, gated, own
+from tests.support.slack_platform import LONG, Bot, Serve, a_message, gated_answer, own
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
-serving = slack_platform.serving
+serving = slack_platform.serve
 server = slack_platform.server
 
 
@@ -57,8 +57,8 @@ async def test_a_reply_is_continued_in_the_same_message(
     async with serving(server) as bot:
         message = await a_message(bot, server)
         server.fail("chat.appendStream", status=500, after_applying=after_applying)
-        answer = gated(Text("One "), Text("two " * 100), Text("three."))
-        slow_answer = gated(
+        answer = gated_answer(Text("One "), Text("two " * 100), Text("three."))
+        slow_answer = gated_answer(
             Text("One "),
             lambda: wait_until(lambda: server.count("chat.startStream") == 1, "a stream"),
             Text("two " * 100),
@@ -84,7 +84,7 @@ async def test_a_continued_reply_posts_what_does_not_fit_its_last_message(
     async with serving(server) as bot:
         message = await a_message(bot, server)
         server.fail("chat.appendStream", status=500)
-        waiting = gated(
+        waiting = gated_answer(
             Text(text[:100]),
             lambda: wait_until(lambda: server.count("chat.startStream") == 1, "a stream"),
             Text(text[100:]),
@@ -92,7 +92,7 @@ async def test_a_continued_reply_posts_what_does_not_fit_its_last_message(
         server.fail("chat.stopStream", status=500)
         with pytest.raises(Unreachable):
             await bot.reply(message, waiting)
-        await bot.reply(message, gated(Text(text)))
+        await bot.reply(message, gated_answer(Text(text)))
         replies = own(server, message)
         assert "".join(reply.text for reply in replies) == text
         assert len(replies) == 3
@@ -103,38 +103,40 @@ async def test_a_reply_that_died_while_posting_goes_on_after_what_is_posted(
 ) -> None:
     text = "".join(f"This is line {number}.\n" for number in range(1500))
     group = server.add_channel("G0GROUP", "mpim")
-    async with serving(server, gated()) as bot:
+    async with serving(server, gated_answer()) as bot:
         await server.say(ALICE, group, f"{server.mention} hello", mention_last=True)
-        message = await bot.received()
-        await wait_until(lambda: bool(bot.kept), "answered")
-        bot.kept.clear()
+        message = await bot.wait_for_messages()
+        await wait_until(lambda: bool(bot.receipts), "answered")
+        bot.receipts.clear()
         group_message = next(each for each in bot.messages if each.place["channel_kind"] == "mpim")
         posts = 0
 
         async def keep(state: Mapping[str, Json]) -> None:
             nonlocal posts
             posts += 1
-            bot.kept[message.id] = dict(state)
+            bot.receipts[message.id] = dict(state)
             if posts == 2:
                 raise LeaseLost
 
         turn = Turn(id="t", thread=message.thread, messages=(group_message,))
         with pytest.raises(LeaseLost):
-            await bot.platform.thread(message.thread).reply(gated(Text(text))(message), Receipt(turn, keep))
-        await bot.reply(group_message, gated(Text(text)))
+            await bot.platform.thread(message.thread).reply(
+                gated_answer(Text(text))(message), Receipt(turn, keep)
+            )
+        await bot.reply(group_message, gated_answer(Text(text)))
         assert "".join(reply.text for reply in own(server, message)) == text
 
 
 OTHER = "".join(f"Here stands line {number} of another answer.\n" for number in range(500))
 
 
-async def killed(server: Slack, bot: Bot, message: Message, text: str, streams: int) -> None:
+async def run_killed_attempt(server: Slack, bot: Bot, message: Message, text: str, streams: int) -> None:
     """An attempt that ends, as with kill -9, without a word after its last stream has begun."""
 
     async def answer(message: Message) -> AsyncIterator[Part]:
         yield Text(text)
         await wait_until(lambda: server.count("chat.startStream") == streams, f"{streams} streams")
-        await wait_until(lambda: len(bot.kept[message.id]["pages"]) == streams, "it is in the receipt")
+        await wait_until(lambda: len(bot.receipts[message.id]["pages"]) == streams, "it is in the receipt")
         raise LeaseLost
 
     with pytest.raises(LeaseLost):
@@ -148,8 +150,8 @@ async def test_after_a_crash_only_the_second_answer_is_shown(
     """The model may answer otherwise: no page of the first answer may stay, nor be glued to the second."""
     async with serving(server) as bot:
         message = await a_message(bot, server)
-        await killed(server, bot, message, LONG, 4)
-        await bot.reply(message, gated(Text(text)))
+        await run_killed_attempt(server, bot, message, LONG, 4)
+        await bot.reply(message, gated_answer(Text(text)))
         assert "".join(reply.text for reply in own(server, message)) == text
         assert all(reply.streaming_state != "in_progress" for reply in own(server, message))
 
@@ -157,8 +159,8 @@ async def test_after_a_crash_only_the_second_answer_is_shown(
 async def test_after_a_crash_messages_that_are_right_are_left_alone(server: Slack, serving: Serve) -> None:
     async with serving(server) as bot:
         message = await a_message(bot, server)
-        await killed(server, bot, message, LONG, 4)
-        await bot.reply(message, gated(Text(LONG)))
+        await run_killed_attempt(server, bot, message, LONG, 4)
+        await bot.reply(message, gated_answer(Text(LONG)))
         assert [reply.history[-1].action for reply in own(server, message)] == [
             "stop",
             "stop",
@@ -172,8 +174,8 @@ async def test_after_a_crash_on_its_only_page_a_shorter_answer_replaces_it(
 ) -> None:
     async with serving(server) as bot:
         message = await a_message(bot, server)
-        await killed(server, bot, message, "One two three four ", 1)
-        await bot.reply(message, gated(Text("One.")))
+        await run_killed_attempt(server, bot, message, "One two three four ", 1)
+        await bot.reply(message, gated_answer(Text("One.")))
         assert [reply.text for reply in own(server, message)] == ["One."]
 
 
@@ -193,12 +195,12 @@ async def test_a_correction_that_dies_is_done_again(
     """Even if the next attempt wants back what the first one showed."""
     async with serving(server) as bot:
         message = await a_message(bot, server)
-        await killed(server, bot, message, LONG, 4)
+        await run_killed_attempt(server, bot, message, LONG, 4)
         server.fail(method, status=500, after_applying=after_applying)
         with pytest.raises(Unreachable):
-            await bot.reply(message, gated(Text(text)))
+            await bot.reply(message, gated_answer(Text(text)))
         server.tolerate("message_not_found")  # it may have been deleted
-        await bot.reply(message, gated(Text(LONG)))
+        await bot.reply(message, gated_answer(Text(LONG)))
         shown = [reply.text for reply in own(server, message)]
         assert sorted("".join(shown).splitlines()) == sorted(LONG.splitlines())
 
@@ -206,7 +208,7 @@ async def test_a_correction_that_dies_is_done_again(
 async def test_a_message_that_cannot_be_edited_is_replaced(server: Slack, serving: Serve) -> None:
     async with serving(server) as bot:
         message = await a_message(bot, server)
-        await killed(server, bot, message, LONG, 4)
+        await run_killed_attempt(server, bot, message, LONG, 4)
         server.fail("chat.update", error="edit_window_closed", times=2)
-        await bot.reply(message, gated(Text(OTHER)))
+        await bot.reply(message, gated_answer(Text(OTHER)))
         assert "".join(reply.text for reply in own(server, message)) == OTHER

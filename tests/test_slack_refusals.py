@@ -25,12 +25,12 @@ from bot.slack.stream import StreamBudget
 from bot.storage.coordination import RedisCoordination
 from tests.servers.slack.service import ALICE, GENERAL, TEAM, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import LONG, Serve, a_message, gated, own
+from tests.support.slack_platform import LONG, Serve, a_message, gated_answer, own
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
-shared = slack_platform.shared
-serving = slack_platform.serving
+coordination = slack_platform.coordination
+serving = slack_platform.serve
 server = slack_platform.server
 
 
@@ -50,7 +50,7 @@ async def test_a_stream_that_is_refused_midway_is_shown_in_full_otherwise(
         message = await a_message(bot, server)
         await bot.reply(
             message,
-            gated(
+            gated_answer(
                 ToolStep(id="1", name="sql", state="started", title="Count"),
                 lambda: wait_until(lambda: server.count("chat.startStream") == 1, "a stream"),
                 Text("One " * 100),
@@ -63,7 +63,7 @@ async def test_a_stream_that_is_refused_midway_is_shown_in_full_otherwise(
         )
         [reply] = own(server, message)
         assert (reply.text, reply.streaming_state) == ("One " * 100 + "two.", "completed")
-        assert bot.kept[message.id]["finished"] is True
+        assert bot.receipts[message.id]["finished"] is True
 
 
 async def test_a_correction_that_is_refused_is_shown_otherwise(server: Slack, serving: Serve) -> None:
@@ -75,7 +75,7 @@ async def test_a_correction_that_is_refused_is_shown_otherwise(server: Slack, se
             await wait_until(lambda: bool(own(server, message)), "a stream")
             server.end_stream(GENERAL, own(server, message)[0].ts)
 
-        await bot.reply(message, gated(Text("One two "), ended, Text("three.")))
+        await bot.reply(message, gated_answer(Text("One two "), ended, Text("three.")))
         assert [reply.text for reply in own(server, message)] == ["One two three."]
 
 
@@ -97,7 +97,7 @@ async def test_a_long_answer_takes_no_more_streams_than_there_are(
         assert not await limits.delay(TEAM, "chat.startStream")
     async with serving(server) as bot:
         message = await a_message(bot, server)
-        await bot.reply(message, gated(Text(LONG)))
+        await bot.reply(message, gated_answer(Text(LONG)))
         assert "".join(reply.text for reply in own(server, message)) == LONG
         assert server.count("chat.startStream") == 2
 
@@ -109,7 +109,7 @@ async def test_a_channel_that_the_bot_was_taken_out_of_is_undeliverable(
         message = await a_message(bot, server)
         server.remove_bot(GENERAL)
         with pytest.raises(Undeliverable, match=r"chat\.postMessage: not_in_channel"):
-            await bot.reply(message, gated(Text("hello ")))
+            await bot.reply(message, gated_answer(Text("hello ")))
 
 
 async def test_a_revoked_token_is_told_as_such(server: Slack, serving: Serve) -> None:
@@ -117,7 +117,7 @@ async def test_a_revoked_token_is_told_as_such(server: Slack, serving: Serve) ->
         message = await a_message(bot, server)
         server.revoke(server.bot_token)
         with pytest.raises(CredentialsRejected, match="SLACK_BOT_TOKEN"):
-            await bot.reply(message, gated(Text("hello ")))
+            await bot.reply(message, gated_answer(Text("hello ")))
 
 
 # --- errors and budgets
@@ -192,10 +192,10 @@ def test_a_connection_that_fails_is_unreachable(error: Exception) -> None:
 
 
 async def test_streams_stay_below_what_a_workspace_is_allowed(
-    shared: RedisCoordination, redis: Redis
+    coordination: RedisCoordination, redis: Redis
 ) -> None:
     """All processes together: what one has used up is not there for another."""
-    processes = (shared, RedisCoordination(redis, "two"))
+    processes = (coordination, RedisCoordination(redis, "two"))
     budget, other = (StreamBudget(RateLimits(each), flush_interval=1) for each in processes)
     for _ in range(9):
         assert await budget.may_start("T1")

@@ -6,11 +6,11 @@ from dataclasses import replace
 from bot.chat import Notice, Text, ToolStep
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import TIMING, Serve, a_message, gated, own
+from tests.support.slack_platform import TIMING, Serve, a_message, gated_answer, own
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
-serving = slack_platform.serving
+serving = slack_platform.serve
 server = slack_platform.server
 
 
@@ -20,10 +20,10 @@ async def test_the_first_words_are_shown_at_once_and_the_rest_at_a_pace(
     go_on = asyncio.Event()
     words = [Text(f"word{number} ") for number in range(200)]
     async with serving(server) as bot:
-        bot.answer = gated(Text("First "), go_on.wait, *words, Text("last"))
+        bot.answer = gated_answer(Text("First "), go_on.wait, *words, Text("last"))
         ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
         await wait_until(lambda: bool(server.replies(GENERAL, ts)), "a stream")
-        assert server.replies(GENERAL, ts)[0].shown == "First "
+        assert server.replies(GENERAL, ts)[0].visible_text == "First "
         go_on.set()
         text = await server.answer(GENERAL, ts)
     assert text == "First " + "".join(word.text for word in words) + "last"
@@ -35,7 +35,7 @@ async def test_tool_steps_are_cards_between_the_words(server: Slack, serving: Se
     go_on = asyncio.Event()
     title = "Look at <!channel> " + "x" * 300
     async with serving(server) as bot:
-        bot.answer = gated(
+        bot.answer = gated_answer(
             ToolStep(id="call_1", name="sql_query", state="started", title=title),
             go_on.wait,
             ToolStep(id="call_1", name="sql_query", state="finished", title=title, output="42 rows"),
@@ -57,7 +57,7 @@ async def test_tool_steps_are_cards_between_the_words(server: Slack, serving: Se
 
 
 async def test_a_notice_is_a_paragraph(server: Slack, serving: Serve) -> None:
-    async with serving(server, gated(Text("So far"), Notice("Time is up."))):
+    async with serving(server, gated_answer(Text("So far"), Notice("Time is up."))):
         ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
         assert (await server.answer(GENERAL, ts)).strip() == "So far\n\nTime is up."
 
@@ -70,18 +70,20 @@ async def test_an_answer_without_parts_shows_nothing(server: Slack, serving: Ser
 
 
 async def test_text_from_a_model_pings_nobody(server: Slack, serving: Serve) -> None:
-    async with serving(server, gated(Text("Hey <!chan"), Text("nel> and <@U0"), Text("BOB>!"))):
+    async with serving(server, gated_answer(Text("Hey <!chan"), Text("nel> and <@U0"), Text("BOB>!"))):
         ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
         assert await server.answer(GENERAL, ts) == "Hey <\u200b!channel> and <\u200b@U0BOB>!"
 
 
 async def test_a_long_answer_goes_on_in_further_messages(server: Slack, serving: Serve) -> None:
     text = "".join(f"This is line {number}.\n" for number in range(2000))
-    async with serving(server, gated(*(Text(text[at : at + 700]) for at in range(0, len(text), 700)))) as bot:
+    async with serving(
+        server, gated_answer(*(Text(text[at : at + 700]) for at in range(0, len(text), 700)))
+    ) as bot:
         ts = await server.say(ALICE, GENERAL, f"{server.mention} talk")
         await server.answer(GENERAL, ts, until=lambda shown: "line 1999." in shown)
         replies = server.replies(GENERAL, ts)
-        await wait_until(lambda: bot.kept[bot.messages[0].id].get("finished") is True, "the end")
+        await wait_until(lambda: bot.receipts[bot.messages[0].id].get("finished") is True, "the end")
     assert len(replies) == 4
     assert "".join(reply.text for reply in replies) == text
     assert all(reply.metadata for reply in replies)
@@ -96,7 +98,9 @@ async def test_a_stream_that_grows_old_goes_on_in_a_new_message(server: Slack, s
         seen.append(count)
 
     async with serving(server, timing=replace(TIMING, stream_max_age=0)) as bot:
-        bot.answer = gated(Text("```\none\nx = "), shown, Text("1\ntwo\n```\nthree "), shown, Text("four "))
+        bot.answer = gated_answer(
+            Text("```\none\nx = "), shown, Text("1\ntwo\n```\nthree "), shown, Text("four ")
+        )
         ts = await server.say(ALICE, GENERAL, f"{server.mention} talk")
         await server.answer(GENERAL, ts, until=lambda text: "four" in text)
     assert [reply.text for reply in server.replies(GENERAL, ts)] == [
@@ -113,7 +117,7 @@ async def test_a_stream_that_slack_ended_is_brought_to_its_full_text(server: Sla
             await wait_until(lambda: bool(server.replies(GENERAL, ts)), "a stream")
             server.end_stream(GENERAL, server.replies(GENERAL, ts)[0].ts)
 
-        bot.answer = gated(Text("One two "), ended, Text("three four."))
+        bot.answer = gated_answer(Text("One two "), ended, Text("three four."))
         ts = await server.say(ALICE, GENERAL, f"{server.mention} talk")
         assert await server.answer(GENERAL, ts, until=lambda text: "four" in text) == "One two three four."
     [reply] = server.replies(GENERAL, ts)
@@ -133,7 +137,7 @@ async def test_an_answer_that_slack_interrupts_goes_on_in_a_new_message(
         async def mended() -> None:
             await wait_until(lambda: server.count("chat.update") == 1, "the message is edited")
 
-        bot.answer = gated(Text("One two "), ended, Text("three " * 60), mended, Text("four."))
+        bot.answer = gated_answer(Text("One two "), ended, Text("three " * 60), mended, Text("four."))
         ts = await server.say(ALICE, GENERAL, f"{server.mention} talk")
         await server.answer(GENERAL, ts, until=lambda text: "four" in text)
     assert [reply.text for reply in server.replies(GENERAL, ts)] == ["One two " + "three " * 60, "four."]
@@ -155,7 +159,7 @@ async def test_a_card_that_came_too_late_for_its_stream_is_shown_in_a_new_one(
             await wait_until(lambda: len(server.replies(GENERAL, ts)) == 2, "a second stream")
 
         done = ToolStep(id="c1", name="sql", state="finished", title="Count", output="42")
-        bot.answer = gated(step, ended, done, carried_over, Text("There are 42."))
+        bot.answer = gated_answer(step, ended, done, carried_over, Text("There are 42."))
         ts = await server.say(ALICE, GENERAL, f"{server.mention} count")
         await server.answer(GENERAL, ts, until=lambda text: "42." in text)
     assert server.replies(GENERAL, ts)[1].tasks["c1"]["status"] == "complete"
@@ -171,7 +175,7 @@ async def test_a_limited_append_is_repeated_and_nothing_is_lost(server: Slack, s
         async def met() -> None:
             await wait_until(lambda: fault.hits == 1, "the limit is met")
 
-        bot.answer = gated(Text("One "), started, Text("two " * 100), met, Text("three"))
+        bot.answer = gated_answer(Text("One "), started, Text("two " * 100), met, Text("three"))
         ts = await server.say(ALICE, GENERAL, f"{server.mention} talk")
         await server.answer(GENERAL, ts, until=lambda text: "three" in text)
     [reply] = server.replies(GENERAL, ts)
@@ -199,6 +203,6 @@ async def test_where_slack_refuses_a_stream_the_answer_is_posted(server: Slack, 
 
 async def test_an_answer_of_steps_only_is_posted_as_a_list(server: Slack, serving: Serve) -> None:
     group = server.add_channel("G0GROUP", "mpim")
-    async with serving(server, gated(ToolStep(id="1", name="sql", state="finished", title="Count"))):
+    async with serving(server, gated_answer(ToolStep(id="1", name="sql", state="finished", title="Count"))):
         ts = await server.say(ALICE, group, f"{server.mention} count", mention_last=True)
         assert await server.answer(group, ts) == "- Count"

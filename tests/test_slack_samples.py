@@ -24,7 +24,7 @@ from bot.slack.content import content_of
 from bot.slack.events import Unreadable, parse_event, parse_message
 from tests.servers.model import KEY, ModelServer
 from tests.servers.slack.service import BOT_USER, TEAM, Slack
-from tests.support.bot import running
+from tests.support.bot import run_bot
 from tests.support.growth import MOST_GROWTH, grows
 
 SAMPLES = {
@@ -38,31 +38,35 @@ def read(sample: dict[str, Any]) -> Any:
         event = parse_event(sample["body"], BOT_USER, frozenset(sample.get("bots", ())))
     except Unreadable:
         return "unreadable"
-    return event and {"is": type(event).__name__} | told(event)
+    return event and {"is": type(event).__name__} | describe_event(event)
 
 
-def told(event: Any) -> dict[str, Any]:
+def describe_event(event: Any) -> dict[str, Any]:
     """Return the fields of an event as the samples write them, without those that have their usual value."""
     said = {each.name: getattr(event, each.name) for each in fields(event) if each.name not in LEFT_OUT}
     usual = {each.name: each.default for each in fields(event) if each.default is not MISSING}
-    return {name: written(value) for name, value in said.items() if name not in usual or value != usual[name]}
+    return {
+        name: describe_value(value)
+        for name, value in said.items()
+        if name not in usual or value != usual[name]
+    }
 
 
 LEFT_OUT = frozenset({"place", "sent_at"})
 
 
-def written(value: Any) -> Any:
+def describe_value(value: Any) -> Any:
     match value:
         case ThreadId():
             return str(value)
         case Message():
-            return told(value)
+            return describe_event(value)
         case Attachment():
             return [value.name, value.media_type, value.size, value.url]
         case Quote():
             return [value.source, value.text]
         case tuple():
-            return [written(each) for each in value]
+            return [describe_value(each) for each in value]
         case _:
             return value
 
@@ -85,7 +89,7 @@ def test_a_message_of_the_past_says_the_same(name: str) -> None:
     kind, bots = event.get("channel_type", "channel"), frozenset(sample.get("bots", ()))
     message = parse_message(past, event["channel"], kind, TEAM, BOT_USER, bots)
     assert message is not None
-    now = told(message)
+    now = describe_event(message)
     for key in ("id", "thread", "author", "text", "quotes", "attachments", "addressed"):
         assert now.get(key) == sample["expected"].get(key)
 
@@ -187,7 +191,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 @st.composite
-def broken(draw: st.DrawFn) -> tuple[Any, frozenset[str]]:
+def broken_events(draw: st.DrawFn) -> tuple[Any, frozenset[str]]:
     """A sample from which keys are missing, or in which values are something else."""
     name = draw(st.sampled_from(sorted(set(SAMPLES) - {"malformed-deep-nesting"})))
     payload = copy.deepcopy(SAMPLES[name]["body"])
@@ -236,7 +240,7 @@ def check_sound(event: Event | None) -> None:
 
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
-@given(broken())
+@given(broken_events())
 def test_whatever_is_missing_or_wrong_an_event_is_sound_or_skipped(
     broken: tuple[Any, frozenset[str]],
 ) -> None:
@@ -291,8 +295,8 @@ async def test_the_whole_bot_reads_common_events_and_skips_the_broken_ones(
     connection |= {"slack_bot_token": slack.bot_token, "slack_app_token": slack.app_token}
     bots = ",".join(sorted({bot for name in COMMON for bot in SAMPLES[name].get("bots", ())}))
     options = {"slack_api_url": slack.api_url, "allowed_bots": bots, "allow_external": "all"}
-    async with running(**connection, **options):
-        await slack.connected(2)
+    async with run_bot(**connection, **options):
+        await slack.wait_for_connections(2)
         for name in [*SKIPPED, *IGNORED]:
             slack.send_payload(SAMPLES[name]["body"])
         slack.send_payload(
@@ -305,18 +309,18 @@ async def test_the_whole_bot_reads_common_events_and_skips_the_broken_ones(
                 event["channel"] = slack.dm(event["user"])
             ts = slack.send_message(event, is_ext_shared_channel=body["is_ext_shared_channel"])
             await slack.answer(event["channel"], ts)
-            expected, question = SAMPLES[name]["expected"], asked(model)
+            expected, question = SAMPLES[name]["expected"], newest_question(model)
             assert all(line in question for line in expected["text"].splitlines()), name
             for source, text in expected.get("quotes", ()):
                 quote = [f"[data from {source}]", *(f"> {line}" for line in text.splitlines())]
                 assert "\n".join([*quote, "[end of data]"]) in question, name
-        await slack.settled()
+        await slack.wait_until_settled()
     assert all(len(each.attempts) == 1 for each in slack.deliveries)
     assert len(model.requests) == len(COMMON)
     assert not slack.violations
 
 
-def asked(model: ModelServer) -> str:
+def newest_question(model: ModelServer) -> str:
     """The newest question in the newest request, without the indentation of its following lines."""
     question = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "user"][-1]
     return str(question).replace("\n  ", "\n")

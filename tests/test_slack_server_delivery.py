@@ -55,7 +55,7 @@ async def test_an_echo_app_answers_over_socket_mode(slack: Slack, client: AsyncW
         command = await slack.command("/echo", "this", ALICE, GENERAL)
         assert command.response["text"] == "got this"
         await wait_until(lambda: len(slack.ephemerals) == 2, "acknowledgement and answer were shown")
-        await slack.settled()
+        await slack.wait_until_settled()
     assert {each.text for each in slack.ephemerals} == {"got this", "echo this"}
     assert all(each.acked and len(each.attempts) == 1 for each in slack.deliveries)
     assert not slack.violations
@@ -70,7 +70,7 @@ async def test_an_echo_app_answers_over_http(slack: Slack, client: AsyncWebClien
         command = await slack.command("/echo", "this", ALICE, GENERAL)
         assert command.acked
         await wait_until(lambda: len(slack.ephemerals) == 2, "acknowledgement and answer were shown")
-        await slack.settled()
+        await slack.wait_until_settled()
     assert not slack.violations
 
 
@@ -153,7 +153,7 @@ async def test_an_event_without_acknowledgement_comes_three_times_more(
 
     async with socket_mode(slack, app):
         await slack.say(ALICE, GENERAL, "hello")
-        await slack.settled()
+        await slack.wait_until_settled()
     (delivery,) = slack.deliveries
     assert not delivery.acked
     assert [each.reason for each in delivery.attempts] == [None, "timeout", "timeout", "timeout"]
@@ -176,7 +176,7 @@ async def test_an_event_comes_again_until_the_app_acknowledges(slack: Slack, cli
 
     async with socket_mode(slack, app):
         await slack.say(ALICE, GENERAL, "hello")
-        await slack.settled()
+        await slack.wait_until_settled()
     (delivery,) = slack.deliveries
     assert delivery.acked
     assert [each.failure for each in delivery.attempts[:1]] == ["timeout"]
@@ -188,7 +188,7 @@ async def test_an_event_waits_for_a_socket_as_redelivery(slack: Slack, client: A
     slack.courier.redelivery_delays = (0.0, *[0.02] * 200)
     await slack.say(ALICE, GENERAL, "hello")
     async with socket_mode(slack, echo_app(slack, client)):
-        await slack.settled()
+        await slack.wait_until_settled()
     (delivery,) = slack.deliveries
     assert delivery.attempts[0].failure == delivery.attempts[1].failure == "connection_failed"
     assert delivery.acked
@@ -206,7 +206,7 @@ async def test_over_http_errors_are_redelivered_with_headers_until_told_not_to(s
     async with serve(app) as url:
         slack.request_url = url
         await slack.say(ALICE, GENERAL, "hello")
-        await slack.settled()
+        await slack.wait_until_settled()
     assert seen == [(None, None), ("1", "http_error"), ("2", "http_error")]
 
 
@@ -240,7 +240,7 @@ async def test_payloads_go_to_one_of_several_sockets(slack: Slack, client: Async
     async with socket_mode(slack, app), socket_mode(slack, app):
         for number in range(4):
             await slack.say(ALICE, GENERAL, str(number))
-        await slack.settled()
+        await slack.wait_until_settled()
     assert all(len(each.attempts) == 1 and each.acked for each in slack.deliveries)
 
 
@@ -252,7 +252,7 @@ async def test_an_acknowledgement_on_another_socket_does_not_count(slack: Slack)
         await slack.say(ALICE, GENERAL, "hello")
         envelope = await first.receive_json()
         await second.send_json({"envelope_id": envelope["envelope_id"]})
-        await slack.settled()
+        await slack.wait_until_settled()
     assert not slack.deliveries[0].acked
     assert not slack.violations
 
@@ -271,7 +271,7 @@ async def test_a_payload_with_an_events_acknowledgement_is_a_violation(slack: Sl
         await slack.say(ALICE, GENERAL, "hello")
         envelope = await socket.receive_json()
         await socket.send_json({"envelope_id": envelope["envelope_id"], "payload": {"text": "no"}})
-        await slack.settled()
+        await slack.wait_until_settled()
     assert len(slack.violations) == 1
 
 
@@ -279,7 +279,7 @@ async def test_the_sdk_moves_to_a_new_socket_when_asked_to(slack: Slack, client:
     async with socket_mode(slack, echo_app(slack, client)):
         await slack.disconnect("refresh_requested")
         await wait_until(lambda: slack.socket_mode.opened == 2, "a second connection")
-        await slack.connected()
+        await slack.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         assert await slack.answer(GENERAL, ts)
 

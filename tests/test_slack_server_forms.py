@@ -230,8 +230,8 @@ async def test_a_pressed_button_replaces_its_message(slack: Slack, client: Async
 
     blocks = [{"type": "actions", "elements": [button(value="yes")]}]
     ts = str((await client.chat_postMessage(channel=GENERAL, text="Sure?", blocks=blocks))["ts"])
-    await slack.settled()  # nobody listens yet
+    await slack.wait_until_settled()  # nobody listens yet
     async with socket_mode(slack, app):
         assert (await slack.press(ALICE, GENERAL, ts, "press")).acked
-        await wait_until(lambda: slack.message(GENERAL, ts).shown == "pressed yes", "it was replaced")
+        await wait_until(lambda: slack.message(GENERAL, ts).visible_text == "pressed yes", "it was replaced")
     assert not slack.violations

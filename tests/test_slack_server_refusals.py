@@ -287,7 +287,7 @@ async def test_forms_and_query_strings_are_understood(slack: Slack) -> None:
         url = f"{slack.api_url}chat.postMessage"
         for answer in (await session.post(url, data=form), await session.post(url, params=form)):
             assert (await answer.json())["ok"]
-    assert [each.shown for each in slack.messages(GENERAL)] == ["shown", "shown"]
+    assert [each.visible_text for each in slack.messages(GENERAL)] == ["shown", "shown"]
 
 
 async def test_the_environment_for_a_child_process_names_one_mode(slack: Slack) -> None:

@@ -11,12 +11,12 @@ from bot.slack.texts import THINKING
 from bot.storage.coordination import RedisCoordination
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import Serve, a_message, gated, own
+from tests.support.slack_platform import Serve, a_message, gated_answer, own
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
-shared = slack_platform.shared
-serving = slack_platform.serving
+coordination = slack_platform.coordination
+serving = slack_platform.serve
 server = slack_platform.server
 
 
@@ -29,8 +29,8 @@ async def test_a_person_stops_the_answer_and_that_is_its_end(server: Slack, serv
             server.stop(ALICE, GENERAL, message.thread.thread)
 
         never = asyncio.Event()
-        await bot.reply(message, gated(Text("One two "), stopped, Text("three " * 60), never.wait))
-        await bot.reply(message, gated(Text("again")))
+        await bot.reply(message, gated_answer(Text("One two "), stopped, Text("three " * 60), never.wait))
+        await bot.reply(message, gated_answer(Text("again")))
         assert [reply.text for reply in own(server, message)] == ["One two "]
         assert server.status(GENERAL, message.thread.thread) == ""
 
@@ -49,7 +49,7 @@ async def test_whatever_ends_an_attempt_its_stream_and_cards_are_ended(
             if saves == 3:  # after the two of the stream's opening
                 raise failure
 
-        answer = gated(
+        answer = gated_answer(
             ToolStep(id="1", name="sql", state="started", title="Count"),
             lambda: wait_until(lambda: server.count("chat.startStream") == 1, "a stream"),
             Text("two " * 100),
@@ -72,7 +72,7 @@ async def test_a_reply_that_cannot_be_shown_does_not_look_as_if_it_came(
         server.fail("chat.startStream", error="restricted_action")
         server.fail("chat.postMessage", error="restricted_action", times=9)
         with pytest.raises(Undeliverable):
-            await bot.reply(message, gated(Text("hello ")))
+            await bot.reply(message, gated_answer(Text("hello ")))
         assert server.status(GENERAL, message.thread.thread) == ""
 
 
@@ -95,7 +95,7 @@ async def test_a_status_that_slack_does_not_take_fails_no_turn(server: Slack, se
         message = await a_message(bot, server)
         server.disable("agents.sessions.setStatus")
         server.disable("assistant.threads.setStatus")
-        await bot.reply(message, gated(Text("hello ")))
+        await bot.reply(message, gated_answer(Text("hello ")))
         assert own(server, message)[0].text == "hello "
 
 
@@ -105,25 +105,25 @@ async def test_a_session_that_a_crash_left_busy_is_ended_with_its_answer(
     """The answer was complete, and its receipt says so: all that is missing is the session's end."""
     async with serving(server) as bot:
         message = await a_message(bot, server)
-        await bot.reply(message, gated(Text("hello ")))
+        await bot.reply(message, gated_answer(Text("hello ")))
         place = message.thread.channel, message.thread.thread
         server.workspace.set_session_status(*place, "processing")
-        await bot.reply(message, gated(Text("never asked for ")))
+        await bot.reply(message, gated_answer(Text("never asked for ")))
         assert server.workspace.session_status(*place) == "active"
     assert own(server, message)[0].text == "hello "
 
 
 async def test_a_session_of_an_attempt_that_died_is_ended_by_the_next(
-    server: Slack, shared: RedisCoordination, serving: Serve
+    server: Slack, coordination: RedisCoordination, serving: Serve
 ) -> None:
     """Also when that one begins none, since the workspace's calls are used up."""
     async with serving(server) as bot:
         message = await a_message(bot, server)
         place = message.thread.channel, message.thread.thread
         server.workspace.set_session_status(*place, "processing")
-        while not await RateLimits(shared).delay(message.thread.space, "agents.sessions.setStatus"):
+        while not await RateLimits(coordination).delay(message.thread.space, "agents.sessions.setStatus"):
             pass
-        await bot.reply(message, gated(Text("hello ")), attempt=2)
+        await bot.reply(message, gated_answer(Text("hello ")), attempt=2)
         assert server.workspace.session_status(*place) == "active"
 
 
@@ -143,14 +143,14 @@ async def test_the_stop_button_ends_a_session_in_which_nothing_is_under_way(
 
 
 async def test_sessions_leave_room_for_their_ends(
-    server: Slack, shared: RedisCoordination, serving: Serve
+    server: Slack, coordination: RedisCoordination, serving: Serve
 ) -> None:
     """Beyond what a workspace is allowed a line of text does, so that no session stays busy."""
     async with serving(server) as bot:
         message = await a_message(bot, server)
-        while not await RateLimits(shared).delay(message.thread.space, "agents.sessions.setStatus"):
+        while not await RateLimits(coordination).delay(message.thread.space, "agents.sessions.setStatus"):
             pass
         before = server.count("agents.sessions.setStatus")
-        await bot.reply(message, gated(Text("hello ")))
+        await bot.reply(message, gated_answer(Text("hello ")))
         assert server.count("agents.sessions.setStatus") == before
     assert server.statuses[0].status == THINKING

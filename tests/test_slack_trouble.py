@@ -20,9 +20,9 @@ from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.model import KEY, ModelServer
 from tests.servers.slack.service import ALICE, BOB, GENERAL, TEAM, Slack
-from tests.support.bot import running
-from tests.support.files import PICTURE, Asked
-from tests.support.slack_reply import asked, replies
+from tests.support.bot import run_bot
+from tests.support.files import PICTURE, QuestionRun
+from tests.support.slack_reply import ask_question, replies
 from tests.support.wait import wait_until
 
 FOR_EVER = math.inf
@@ -45,7 +45,7 @@ async def picture(redis: Redis) -> File:
     return await FileStore(redis).keep("sales.png", "image/png", PICTURE, "Sales go up")
 
 
-async def attempts(question: Asked, *parts: Any) -> int:
+async def attempts(question: QuestionRun, *parts: Any) -> int:
     """Answer as the inbox would, again and again; the number of attempts that it took."""
     for attempt in range(1, 20):
         try:
@@ -81,7 +81,7 @@ async def test_a_file_that_slack_fails_at_for_minutes_becomes_a_sentence(
 ) -> None:
     """It was tried 125 times in 16 minutes, while the next question of the thread waited."""
     slack.fail(method, error="internal_error", times=FOR_EVER)
-    async with asked(slack, redis) as question:
+    async with ask_question(slack, redis) as question:
         assert 3 <= await attempts(question, Text("Here it is. "), picture, Text("It goes up.")) <= 6
         assert question.state["finished"]
         [(text, files)] = replies(slack, question)
@@ -94,7 +94,7 @@ async def test_a_file_that_was_shown_although_slack_failed_is_not_said_to_be_mis
     slack: Slack, redis: Redis, picture: File
 ) -> None:
     slack.fail("files.completeUploadExternal", status=500, times=FOR_EVER, after_applying=True)
-    async with asked(slack, redis, timing=AT_ONCE) as question:
+    async with ask_question(slack, redis, timing=AT_ONCE) as question:
         await question.answer(Text("Here it is."), picture)
         assert replies(slack, question) == [("Here it is.", []), ("", ["sales.png"])]
 
@@ -105,7 +105,7 @@ async def test_an_outage_of_all_of_slack_is_waited_for(
     """Nothing is given up while Slack answers nothing: it passes, and the answer is then whole."""
     fault = slack.fail("files.completeUploadExternal", status=500, times=FOR_EVER)
     away = slack.fail("auth.test", error="internal_error", times=FOR_EVER)
-    async with asked(slack, redis) as question:
+    async with ask_question(slack, redis) as question:
         for _ in range(12):
             with pytest.raises(Unreachable):
                 await question.answer(Text("Here it is."), picture)
@@ -121,7 +121,7 @@ async def test_where_streams_fail_the_answer_is_posted_at_the_next_attempt(
     slack: Slack, redis: Redis
 ) -> None:
     slack.fail("chat.startStream", status=500, times=FOR_EVER)
-    async with asked(slack, redis) as question:
+    async with ask_question(slack, redis) as question:
         assert await attempts(question, Text("Forty-two.")) == 2
         assert replies(slack, question) == [("Forty-two.", [])]
 
@@ -133,7 +133,7 @@ async def test_a_message_that_slack_fails_at_stays_and_the_answer_is_shown_below
     slack.tolerate("unfinished", "streaming_state_conflict", "cant_delete_message")
     slack.fail("chat.stopStream", status=500)
     slack.fail(method, status=500, times=FOR_EVER)
-    async with asked(slack, redis) as question:
+    async with ask_question(slack, redis) as question:
         assert 2 <= await attempts(question, Text("Forty-two.")) <= 12
         assert replies(slack, question)[-1] == ("Forty-two.", [])
 
@@ -141,7 +141,7 @@ async def test_a_message_that_slack_fails_at_stays_and_the_answer_is_shown_below
 async def test_a_message_that_slack_does_not_delete_holds_nothing_up(
     slack: Slack, redis: Redis, minutes: Clock
 ) -> None:
-    async with asked(slack, redis, "mpim") as question:
+    async with ask_question(slack, redis, "mpim") as question:
         await question.answer(Text("one two three four " * 1_000))
         del question.state["finished"]
         slack.fail("chat.delete", status=500, times=FOR_EVER)
@@ -155,7 +155,7 @@ async def test_a_thread_that_slack_does_not_list_holds_nothing_up(
     """Nobody can then say whether the message that was being made exists: it is made again."""
     slack.fail("chat.postMessage", status=500)
     slack.fail("conversations.replies", error="internal_error", times=FOR_EVER)
-    async with asked(slack, redis, "mpim") as question:
+    async with ask_question(slack, redis, "mpim") as question:
         assert 3 <= await attempts(question, Text("Forty-two.")) <= 8
         assert replies(slack, question) == [("Forty-two.", [])]
 
@@ -168,7 +168,7 @@ async def test_a_message_that_slack_does_not_take_is_shown_as_plain_text(
     slack: Slack, redis: Redis, trouble: dict[str, Any]
 ) -> None:
     slack.fail("chat.postMessage", **trouble)
-    async with asked(slack, redis, "mpim", timing=AT_ONCE) as question:
+    async with ask_question(slack, redis, "mpim", timing=AT_ONCE) as question:
         await question.answer(Text("Is **3** < 4 & <!channel>?"))
         [message] = slack.replies(GENERAL, question.thread.thread)
     assert message.text == "Is **3** &lt; 4 &amp; &lt;\u200b!channel&gt;?"
@@ -181,7 +181,7 @@ async def test_where_plain_text_is_refused_too_a_sentence_says_so(
     slack: Slack, redis: Redis, trouble: dict[str, Any]
 ) -> None:
     slack.fail("chat.postMessage", times=2, **trouble)
-    async with asked(slack, redis, "mpim", timing=AT_ONCE) as question:
+    async with ask_question(slack, redis, "mpim", timing=AT_ONCE) as question:
         await question.answer(Text("Forty-two."))
         [(text, _)] = replies(slack, question)
     assert text.startswith("I could not show part of my answer here: Slack does not accept it (")
@@ -194,7 +194,7 @@ async def test_where_nothing_can_be_posted_the_person_is_told_for_their_eyes_onl
     """The turn then ends as undeliverable, so that the next question of the thread is answered."""
     slack.fail("chat.startStream", error="restricted_action")
     slack.fail("chat.postMessage", times=FOR_EVER, **trouble)
-    async with asked(slack, redis, timing=AT_ONCE) as question:
+    async with ask_question(slack, redis, timing=AT_ONCE) as question:
         with pytest.raises(Undeliverable):
             await question.answer(Text("Forty-two."))
     [told] = slack.ephemerals
@@ -207,7 +207,7 @@ async def test_the_three_forms_of_a_message_are_given_up_together(
     slack: Slack, redis: Redis, minutes: Clock
 ) -> None:
     slack.fail("chat.postMessage", status=500, times=FOR_EVER)
-    async with asked(slack, redis, "mpim") as question:
+    async with ask_question(slack, redis, "mpim") as question:
         with pytest.raises(Undeliverable):
             await attempts(question, Text("Forty-two."))
     assert slack.count("chat.postMessage") <= 8
@@ -223,8 +223,8 @@ async def test_the_next_question_of_the_thread_is_answered_whatever_slack_did_no
     settings = {"redis_url": redis_url, "database_url": database_url}
     settings |= {"openai_api_key": KEY, "openai_base_url": model.base_url}
     settings |= {"slack_bot_token": slack.bot_token, "slack_app_token": slack.app_token}
-    async with running(**settings, slack_api_url=slack.api_url):
-        await slack.connected(2)
+    async with run_bot(**settings, slack_api_url=slack.api_url):
+        await slack.wait_for_connections(2)
         faults = [
             slack.fail(method, status=500, times=FOR_EVER)
             for method in ("chat.startStream", "chat.postMessage", "chat.postEphemeral")
@@ -239,11 +239,11 @@ async def test_the_next_question_of_the_thread_is_answered_whatever_slack_did_no
 
 
 def replies_of_the_bot(slack: Slack, ts: str) -> list[str]:
-    return [each.shown for each in slack.replies(GENERAL, ts) if each.from_bot]
+    return [each.visible_text for each in slack.replies(GENERAL, ts) if each.from_bot]
 
 
 async def test_who_cannot_be_told_in_the_channel_is_told_directly(slack: Slack, redis: Redis) -> None:
-    async with asked(slack, redis) as question:
+    async with ask_question(slack, redis) as question:
         slack.remove_bot(GENERAL)
         with pytest.raises(Undeliverable, match="not_in_channel"):
             await question.answer(Text("Forty-two."))
@@ -257,7 +257,7 @@ async def test_who_cannot_be_told_in_the_channel_is_told_directly(slack: Slack, 
 async def test_a_request_that_slack_does_not_take_is_shown_with_its_whole_statement_as_plain_text(
     slack: Slack, redis: Redis, trouble: dict[str, Any]
 ) -> None:
-    async with asked(slack, redis, timing=AT_ONCE) as question:
+    async with ask_question(slack, redis, timing=AT_ONCE) as question:
         slack.fail("chat.postMessage", **trouble)
         await question.answer(Text("I need approval. "), REQUEST)
         texts = [each.text for each in slack.replies(GENERAL, question.thread.thread)]
@@ -276,7 +276,7 @@ async def test_a_copy_of_a_request_shows_its_whole_statement_or_is_none(
     async def keep(state: Any) -> None:
         """Nothing is kept."""
 
-    async with asked(slack, redis) as question:
+    async with ask_question(slack, redis) as question:
         receipt = Receipt(question.turn, keep)
         show = partial(question.platform.show_request, REQUEST, "slack:U0BOB", receipt, is_channel=False)
         if refusals == 1:
@@ -296,7 +296,7 @@ async def test_slack_fetches_no_link_that_the_model_has_written(
 ) -> None:
     """The server notes a violation for each text with links that is posted without forbidding it."""
     slack.fail("chat.startStream", error="restricted_action", times=FOR_EVER)
-    async with asked(slack, redis, kind) as question:
+    async with ask_question(slack, redis, kind) as question:
         await question.answer(Text(LINKS), REQUEST)
         slack.fail("chat.postMessage", error="invalid_blocks")
         await replace(question, id="again", state={}).answer(Text(LINKS))
@@ -351,7 +351,7 @@ async def test_sessions_that_a_workspace_does_not_know_are_not_asked_for_at_ever
     slack: Slack, redis: Redis, error: str
 ) -> None:
     slack.fail(SESSIONS, error=error, times=FOR_EVER)
-    async with asked(slack, redis) as question:
+    async with ask_question(slack, redis) as question:
         for id in ("one", "two"):
             await replace(question, id=id, state={}).answer(Text("Yes."))
     assert slack.count(SESSIONS) == 1
@@ -364,7 +364,7 @@ async def test_a_session_that_one_thread_cannot_have_is_asked_for_in_others(
 ) -> None:
     """Fault: the refusal for one deleted question took the stop button from the workspace for an hour."""
     slack.fail(SESSIONS, error=error)
-    async with asked(slack, redis) as question:
+    async with ask_question(slack, redis) as question:
         for id in ("one", "two"):
             await replace(question, id=id, state={}).answer(Text("Yes."))
     assert slack.count(SESSIONS) == 3  # the refusal; then a beginning and an end
@@ -374,7 +374,7 @@ async def test_sessions_are_asked_for_again_after_a_time(slack: Slack, redis: Re
     """The workspace may have got them, or the app its permission."""
     fault = slack.fail(SESSIONS, error="feature_disabled", times=FOR_EVER)
     hasty = Timing(session_retry_interval=0)
-    async with asked(slack, redis) as question, open_api(slack.bot_token, slack.api_url, hasty) as api:
+    async with ask_question(slack, redis) as question, open_api(slack.bot_token, slack.api_url, hasty) as api:
         status = Status(api, RateLimits(RedisCoordination(redis, "one")), hasty)
 
         async def keep(state: Any) -> None:
@@ -391,7 +391,10 @@ async def test_a_session_ends_even_if_the_workspace_has_lost_them_meanwhile(
 ) -> None:
     """Fault: a session that was not ended looked busy for an hour."""
     timing = Timing()
-    async with asked(slack, redis) as question, open_api(slack.bot_token, slack.api_url, timing) as api:
+    async with (
+        ask_question(slack, redis) as question,
+        open_api(slack.bot_token, slack.api_url, timing) as api,
+    ):
         status = Status(api, RateLimits(RedisCoordination(redis, "one")), timing)
 
         async def keep(state: Any) -> None:

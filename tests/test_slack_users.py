@@ -18,7 +18,7 @@ from tests.servers.slack.service import ALICE, BOB, GENERAL, TEAM, Slack
 DANA = "U0DANA"
 
 
-def said(user: str = DANA, **more: Any) -> Message:
+def message_by(user: str = DANA, **more: Any) -> Message:
     return Message(
         id="slack:1",
         thread=ThreadId("slack", TEAM, GENERAL, "1.0"),
@@ -34,7 +34,7 @@ def said(user: str = DANA, **more: Any) -> Message:
 PATIENT = Timing(author_timeout=5)
 
 
-async def introduced(slack: Slack, redis: Redis, *events: Event, timing: Timing = PATIENT) -> list[Event]:
+async def hand_over(slack: Slack, redis: Redis, *events: Event, timing: Timing = PATIENT) -> list[Event]:
     """The events as they are handed over by one process."""
     arrived: list[Event] = []
 
@@ -64,9 +64,9 @@ async def test_slack_is_asked_whose_team_somebody_is_in_and_whether_they_are_a_g
     slack: Slack, redis: Redis, described: dict[str, Any], author_space: str, is_guest: bool
 ) -> None:
     slack.describe(DANA, **described)
-    [message] = await introduced(slack, redis, said())
+    [message] = await hand_over(slack, redis, message_by())
     assert message == replace(
-        said(),
+        message_by(),
         author_name="" if "profile" in described else "dana",
         author_space=author_space,
         is_guest=is_guest,
@@ -75,15 +75,15 @@ async def test_slack_is_asked_whose_team_somebody_is_in_and_whether_they_are_a_g
 
 async def test_what_the_event_says_of_its_author_stays(slack: Slack, redis: Redis) -> None:
     slack.describe(DANA, team_id="T0OTHER0001")
-    told = said(author_name="Dana Doe", author_space="slack:T0OTHER0002", is_guest=True)
-    assert await introduced(slack, redis, told) == [told]
+    told = message_by(author_name="Dana Doe", author_space="slack:T0OTHER0002", is_guest=True)
+    assert await hand_over(slack, redis, told) == [told]
 
 
 async def test_the_team_that_an_event_names_stays_where_slack_tells_none(slack: Slack, redis: Redis) -> None:
     """Fault: an answer without a team made a member of somebody of another organisation."""
     slack.describe(DANA, team_id=None)
-    partner = said(author_name="Dana Doe", author_space="slack:T0OTHER0002")
-    assert await introduced(slack, redis, partner) == [partner]
+    partner = message_by(author_name="Dana Doe", author_space="slack:T0OTHER0002")
+    assert await hand_over(slack, redis, partner) == [partner]
 
 
 async def test_what_slack_said_of_somebody_stays_while_it_does_not_answer(slack: Slack, redis: Redis) -> None:
@@ -110,8 +110,10 @@ async def test_the_team_that_a_press_names_counts_while_slack_does_not_answer(
 
 async def test_each_author_is_asked_about_once_and_bots_never(slack: Slack, redis: Redis) -> None:
     slack.describe(DANA)
-    correction = Correction(message=said(), edited_at=2.0)
-    events = await introduced(slack, redis, said(), said(), correction, said(bot_ids=("slack:B1",)))
+    correction = Correction(message=message_by(), edited_at=2.0)
+    events = await hand_over(
+        slack, redis, message_by(), message_by(), correction, message_by(bot_ids=("slack:B1",))
+    )
     assert slack.count("users.info") == 1
     assert isinstance(events[2], Correction)
     assert events[2].message.author_name == "dana"
@@ -125,14 +127,17 @@ async def test_no_failure_keeps_a_message_back(slack: Slack, redis: Redis, troub
     slack.describe(DANA)
     slack.fail("users.info", times=9, **trouble)
     hasty = Timing(author_timeout=0.2)
-    assert await introduced(slack, redis, said(), said(), timing=hasty) == [said(), said()]
+    assert await hand_over(slack, redis, message_by(), message_by(), timing=hasty) == [
+        message_by(),
+        message_by(),
+    ]
     assert slack.count("users.info") <= 3  # with the repetitions of one question
 
 
 async def test_an_app_without_the_scope_asks_about_nobody_for_an_hour(slack: Slack, redis: Redis) -> None:
     slack.web_api.scopes.remove("users:read")
     slack.tolerate("missing_scope")
-    assert await introduced(slack, redis, said(), said(ALICE)) == [said(), said(ALICE)]
+    assert await hand_over(slack, redis, message_by(), message_by(ALICE)) == [message_by(), message_by(ALICE)]
     assert slack.count("users.info") == 1
 
 
@@ -140,6 +145,6 @@ async def test_questions_about_authors_stay_below_what_slack_allows(slack: Slack
     limits = RateLimits(RedisCoordination(redis, "other"))
     for _ in range(PER_MINUTE["users.info"] - 1):
         assert not await limits.delay(TEAM, "users.info")
-    events = await introduced(slack, redis, said(ALICE), said(BOB))
+    events = await hand_over(slack, redis, message_by(ALICE), message_by(BOB))
     assert [event.author_name for event in events if isinstance(event, Message)] == ["alice", ""]
     assert slack.count("users.info") == 1

@@ -80,7 +80,8 @@ def test_every_statement_of_a_tool_passes_the_same_check() -> None:
         for function in ast.walk(database)
         if isinstance(function, ast.AsyncFunctionDef)
         and any(
-            isinstance(node, ast.Call) and ast.unparse(node.func) == "reading" for node in ast.walk(function)
+            isinstance(node, ast.Call) and ast.unparse(node.func) == "read_transaction"
+            for node in ast.walk(function)
         )
     }
     assert readers == {"catalog", "relation", "values", "require_admission", "__admitted"}
@@ -264,4 +265,4 @@ def test_columns_are_known_only_where_every_item_of_that_name_has_them() -> None
     mentions = check("WITH c(a) AS (SELECT 1) SELECT x.a, (y).b FROM c AS x, (SELECT 1 AS d) AS x").mentions
     assert {(each.schema, each.name) for each in mentions.attributes} == {("x", "a"), ("", "b")}
     assert [each.relation and each.relation.name for each in mentions.sources["x"]] == ["c", None]
-    assert [each.columns for each in mentions.given["c"]] == [{"a"}]
+    assert [each.columns for each in mentions.with_queries["c"]] == [{"a"}]

@@ -147,7 +147,7 @@ CLAUSES = [
 ]
 
 
-def invented(chance: random.Random) -> str:
+def random_change(chance: random.Random) -> str:
     """A change put together from pieces that read what is hidden, and from some that do not."""
     clause, table = chance.choice(CLAUSES), chance.choice(TABLES)
     condition = chance.choice([" AND ", " OR "]).join(chance.choices(PIECES, k=chance.randint(1, 3)))
@@ -172,7 +172,7 @@ async def test_no_invented_change_is_an_oracle(vault: Vault) -> None:
     """
     is_search = os.environ.get("HYPOTHESIS_PROFILE") == "search"
     chance = random.Random(None if is_search else 9)
-    statements = list(dict.fromkeys(invented(chance) for _ in range(3_000 if is_search else 100)))
+    statements = list(dict.fromkeys(random_change(chance) for _ in range(3_000 if is_search else 100)))
     told = await vault.in_both_worlds(vault.answer, statements)
     assert [each for each, answers in told.items() if len(set(answers)) > 1] == []
     assert not [one for one, _ in told.values() if any(secret in one for secret in SECRETS)]

@@ -28,7 +28,7 @@ from bot.storage.embedded import embedded_redis
 from bot.storage.health import RedisHealth
 from tests.servers.model import KEY, ModelServer
 from tests.servers.slack.service import Slack
-from tests.support.bot import ROOT, forked_program, program
+from tests.support.bot import ROOT, fork_program, program
 from tests.support.wait import wait_until
 
 HEAVY = {
@@ -96,9 +96,9 @@ async def test_a_python_without_the_packages_says_how_to_start() -> None:
 async def test_ctrl_c_while_it_starts_leaves_no_trace(tmp_path: Path) -> None:
     """Between the first line and the loop there is nothing to clean up."""
     async with program({"DATA_DIR": str(tmp_path)}) as bot:
-        await wait_until(lambda: bool(bot.said("starting")), "the first line")
+        await wait_until(lambda: bool(bot.log_lines("starting")), "the first line")
         bot.process.send_signal(signal.SIGINT)
-        assert await bot.ended() in (-signal.SIGINT, 0, 1)
+        assert await bot.wait_for_end() in (-signal.SIGINT, 0, 1)
     assert not any("Traceback" in line for line in bot.output)
 
 
@@ -170,10 +170,12 @@ def test_a_misspelled_setting_is_named_with_what_was_meant(
 ) -> None:
     """In the environment only what resembles a setting is spoken of; in `.env` every unknown name."""
     monkeypatch.setenv(name, "a-secret")
-    assert [(each.name, each.meant) for each in unknown_names(SETTINGS)] == ([(name, meant)] if meant else [])
+    assert [(each.name, each.suggestion) for each in unknown_names(SETTINGS)] == (
+        [(name, meant)] if meant else []
+    )
     monkeypatch.delenv(name)
     env_file.write_text(f"{name}=a-secret\n")
-    assert [(each.name, each.meant) for each in unknown_names(SETTINGS)] == [(name, meant)]
+    assert [(each.name, each.suggestion) for each in unknown_names(SETTINGS)] == [(name, meant)]
 
 
 def test_a_name_like_a_setting_that_is_set_belongs_to_something_else(
@@ -236,7 +238,7 @@ async def test_the_program_names_misspelled_settings_at_start(tmp_path: Path) ->
     """Beside the problems that they cause, and without their values."""
     environ = {"DATA_DIR": str(tmp_path), "SLACK_BOT_TOKN": "xoxb-secret", "SLACK_APP_TOKEN": "xapp-1"}
     async with program(environ) as bot:
-        assert await bot.ended() == 2
+        assert await bot.wait_for_end() == 2
     assert "SLACK_BOT_TOKN: not a setting (environment); did you mean SLACK_BOT_TOKEN?" in bot.output
     assert not any("xoxb-secret" in line for line in bot.output)
 
@@ -306,7 +308,7 @@ async def test_a_page_that_is_not_served_is_not_announced(own: dict[str, str], s
         ({}, "off, except for /slack/events; set API_TOKEN"),
         ({"API_TOKEN": "t" * 16}, "http://127"),
     ):
-        async with forked_program({**environ, **token}) as bot:
+        async with fork_program({**environ, **token}) as bot:
             await wait_until(
                 lambda: any(line.startswith("  Stop") for line in bot.output), "the summary", timeout=40
             )
@@ -316,7 +318,7 @@ async def test_a_page_that_is_not_served_is_not_announced(own: dict[str, str], s
 
 async def test_a_start_prints_the_summary_for_people_only(own: dict[str, str]) -> None:
     """With LOG_FORMAT=console; the address of the page works."""
-    async with forked_program({**own, "LOG_FORMAT": "console"}) as bot:
+    async with fork_program({**own, "LOG_FORMAT": "console"}) as bot:
         await wait_until(
             lambda: any(line.startswith("  Stop") for line in bot.output), "the summary", timeout=40
         )
@@ -338,8 +340,8 @@ async def test_a_key_that_the_model_service_refuses_ends_the_start(
     """With one line that names the variable and not the key."""
     wrong = "sk-wrong-key-0123456789"
     of_model = {"OPENAI_API_KEY": wrong, "OPENAI_BASE_URL": model.base_url}
-    async with forked_program({**own, **of_model}) as bot:
-        assert await bot.ended() == 2
+    async with fork_program({**own, **of_model}) as bot:
+        assert await bot.wait_for_end() == 2
     told = [line for line in bot.output if not line.startswith("{")]
     assert len(told) == 1
     assert told[0].startswith("OPENAI_API_KEY: ")
@@ -350,9 +352,9 @@ async def test_a_model_that_its_service_does_not_list_is_logged_at_start(
     own: dict[str, str], model: ModelServer
 ) -> None:
     of_model = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": model.base_url, "OPENAI_MODEL": "mian-model"}
-    async with forked_program({**own, **of_model}) as bot:
+    async with fork_program({**own, **of_model}) as bot:
         await bot.ready()
-        assert bot.said("model not listed by its service")[0]["model"] == "mian-model"
+        assert bot.log_lines("model not listed by its service")[0]["model"] == "mian-model"
         assert await bot.stop() == 0
 
 

@@ -11,7 +11,7 @@ from bot.chat.texts import NOT_THEIRS
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
-from tests.support.bot import running
+from tests.support.bot import run_bot
 from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.wait import wait_until
 
@@ -22,7 +22,7 @@ def settings(redis: Redis, redis_url: str, database_url: str, model: ModelServer
     return {"redis_url": redis_url, "database_url": database_url, **of_model(model)}
 
 
-def refused(slack: Slack) -> list[str]:
+def refused_users(slack: Slack) -> list[str]:
     """Return the users who were told, for their eyes only, that they may not stop what others have asked."""
     return [each.user for each in slack.ephemerals if each.text == NOT_THEIRS]
 
@@ -33,8 +33,8 @@ async def test_somebody_who_did_not_ask_stops_nothing_on_slack(
     """Fault: a stop that did nothing and said nothing: typed, the stop button, a cross or the command."""
     gate = asyncio.Event()
     model.script(Script(text="Done.", gate=gate))
-    async with running(**settings, **of_slack(slack)):
-        await slack.connected()
+    async with run_bot(**settings, **of_slack(slack)):
+        await slack.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} count")
         await wait_until(lambda: len(model.requests) == 1, "asked")
         await slack.say(BOB, GENERAL, "!stop", thread_ts=ts)
@@ -43,8 +43,10 @@ async def test_somebody_who_did_not_ask_stops_nothing_on_slack(
         slack.send_event({"type": "reaction_added", "user": BOB, "reaction": "x", "item": item})
         command = await slack.command("/agent-stop", "", BOB, GENERAL)
         assert command.response["text"] == "There is nothing to stop here."
-        await wait_until(lambda: refused(slack) == [BOB] * 3, "told why, each time, for their eyes only")
-        await slack.settled()
+        await wait_until(
+            lambda: refused_users(slack) == [BOB] * 3, "told why, each time, for their eyes only"
+        )
+        await slack.wait_until_settled()
         gate.set()
         assert await slack.answer(GENERAL, ts) == "Done."
 
@@ -53,8 +55,8 @@ async def test_an_administrator_stops_what_others_asked_on_slack(
     settings: dict[str, Any], model: ModelServer, slack: Slack
 ) -> None:
     model.script(Script(text="One two " + "three " * 400, pace=0.05))
-    async with running(**settings, **of_slack(slack), admin_users=f"slack:{BOB}"):
-        await slack.connected()
+    async with run_bot(**settings, **of_slack(slack), admin_users=f"slack:{BOB}"):
+        await slack.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} count")
         await wait_until(lambda: bool(slack.bot_replies(GENERAL, ts)), "the answer has begun")
         await slack.say(BOB, GENERAL, "!stop", thread_ts=ts)
@@ -67,8 +69,8 @@ async def test_somebody_who_did_not_ask_stops_nothing_on_discord_and_reads_why(
     """The command's answer is for their eyes only; typed, there is no such place, and nothing is said."""
     gate = asyncio.Event()
     model.script(Script(text="Done.", gate=gate))
-    async with running(**settings, **of_discord(discord)):
-        await discord.connected()
+    async with run_bot(**settings, **of_discord(discord)):
+        await discord.wait_for_connections()
         asked = await discord.say(discord.alice, discord.general, f"{discord.mention} count")
         thread = await discord.thread_of(asked)
         await wait_until(lambda: len(model.requests) == 1, "asked")
@@ -85,7 +87,7 @@ async def test_who_can_approve_a_request_stops_what_waits_in_its_thread_and_no_o
 ) -> None:
     """As long as the request waits."""
     thread, other = (ThreadId("slack", "T1", "C1", each) for each in ("1.1", "2.2"))
-    async with running(**settings, approvers=f"slack:{BOB}", bot_roles="http") as bot:
+    async with run_bot(**settings, approvers=f"slack:{BOB}", bot_roles="http") as bot:
         stop = Stop(by=f"slack:{BOB}", thread=thread)
         for each in (thread, other):
             await bot.deliver(_question(each))

@@ -108,7 +108,7 @@ async def deliver(event: Event) -> None:
     raise NotImplementedError
 
 
-async def supervised(platform: ScriptedPlatform) -> None:
+async def supervise_script(platform: ScriptedPlatform) -> None:
     """Supervise to the end of the script."""
     with pytest.raises(asyncio.CancelledError):
         await supervise(platform, deliver)
@@ -121,7 +121,7 @@ STORE = StorageDown("Redis did not answer")
 async def test_a_lost_connection_is_built_anew_with_growing_delays(clock: Clock) -> None:
     """The pause doubles up to a minute."""
     platform = ScriptedPlatform(clock, *[LOST] * 9)
-    await supervised(platform)
+    await supervise_script(platform)
     assert platform.calls == 10
     assert clock.slept == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
@@ -129,7 +129,7 @@ async def test_a_lost_connection_is_built_anew_with_growing_delays(clock: Clock)
 async def test_a_connection_that_lasted_starts_the_delays_anew(clock: Clock) -> None:
     """A connection that worked for more than a minute is tried again quickly."""
     platform = ScriptedPlatform(clock, LOST, LOST, LOST, (61.0, LOST), LOST)
-    await supervised(platform)
+    await supervise_script(platform)
     assert clock.slept == [1, 2, 4, 1, 2]
 
 
@@ -138,7 +138,7 @@ async def test_a_platform_that_stops_by_itself_is_started_again(
 ) -> None:
     """`receive` that returns has lost its connection, too."""
     platform = ScriptedPlatform(clock, None)
-    await supervised(platform)
+    await supervise_script(platform)
     assert platform.calls == 2
     assert "platform stopped receiving" in caplog.text
 
@@ -146,7 +146,7 @@ async def test_a_platform_that_stops_by_itself_is_started_again(
 async def test_an_unexpected_error_kills_nothing(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     """A bug in one platform is logged with its trace, and the platform goes on."""
     platform = ScriptedPlatform(clock, ZeroDivisionError("a bug"), KeyError("another"))
-    await supervised(platform)
+    await supervise_script(platform)
     assert platform.calls == 3
     assert [record.exc_info is not None for record in caplog.records] == [True, True]
 
@@ -156,7 +156,7 @@ async def test_what_is_expected_is_logged_without_a_trace(
     clock: Clock, caplog: pytest.LogCaptureFixture, lost: Exception
 ) -> None:
     """A lost connection, to the service or to Redis, is a line with its reason and the pause."""
-    await supervised(ScriptedPlatform(clock, lost))
+    await supervise_script(ScriptedPlatform(clock, lost))
     (record,) = caplog.records
     assert (record.levelno, record.exc_info) == (logging.WARNING, None)
     fields = vars(record)
@@ -182,7 +182,7 @@ async def test_credentials_refused_after_a_long_connection_are_tried_again(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A token that was revoked takes one platform away, not the program."""
-    await supervised(ScriptedPlatform(clock, (61.0, LOST), REFUSED, REFUSED))
+    await supervise_script(ScriptedPlatform(clock, (61.0, LOST), REFUSED, REFUSED))
     assert [record.message for record in caplog.records].count("credentials refused") == 2
     assert clock.slept == [1, 2, 4]
 
@@ -190,14 +190,14 @@ async def test_credentials_refused_after_a_long_connection_are_tried_again(
 async def test_credentials_refused_within_a_long_connection_are_tried_again(clock: Clock) -> None:
     """A refusal that ends the connection itself is tried again, too."""
     platform = ScriptedPlatform(clock, (61.0, REFUSED), REFUSED)
-    await supervised(platform)
+    await supervise_script(platform)
     assert platform.calls == 3
 
 
 async def test_credentials_refused_after_several_short_connections_are_tried_again(clock: Clock) -> None:
     """A platform that was let in again and again has no wrong setting."""
     platform = ScriptedPlatform(clock, (50.0, LOST), (50.0, LOST), REFUSED)
-    await supervised(platform)
+    await supervise_script(platform)
     assert platform.calls == 4
 
 
@@ -252,7 +252,7 @@ async def test_events_go_to_the_inbox(clock: Clock) -> None:
             given.append(deliver)
             await super().receive(deliver)
 
-    await supervised(Listening(clock, LOST))
+    await supervise_script(Listening(clock, LOST))
     assert given == [deliver, deliver]
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from bot.agent.parts import titles_of
-from bot.memory import Accounts, LongTermMemory, OfflineEmbeddings
+from bot.memory import AccountLinks, LongTermMemory, OfflineEmbeddings
 from bot.storage.files import FileStore
 from bot.tools import GuardedTool, open_database, open_database_writer, toolset
-from tests.support.turns import as_told
+from tests.support.turns import derive_audience
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "tools.md"
 
@@ -25,7 +25,7 @@ async def test_names_arguments_and_titles_are_documented(redis: Redis) -> None:
         open_database_writer(nowhere, database, size=1) as orders,
     ):
         recall = LongTermMemory(
-            redis, OfflineEmbeddings(), Accounts(redis), as_told, fact_days=1, turn_days=1
+            redis, OfflineEmbeddings(), AccountLinks(redis), derive_audience, fact_days=1, turn_days=1
         )
         tools = toolset(database, recall, keep=FileStore(redis).keep, writer=orders)
         fewest = toolset(database, None)

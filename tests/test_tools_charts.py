@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from bot.storage.files import FileStore
 from bot.tools import Database, ToolFailure, files_of, toolset
 from bot.tools.charts import Kind, labels
-from bot.tools.charts.chart import _rendered
+from bot.tools.charts.chart import _render
 from bot.tools.charts.image import CARD, COLOURS, HEIGHT, INK, SOFT, WIDTH, render
 from bot.tools.charts.plot import MOST_BARS, MOST_SERIES, Plot, arrange
 from bot.tools.sql.format import Column, Result
@@ -34,7 +34,7 @@ def plot(result: Result, kind: Kind, x: str, y: str = "", *, is_ordered: bool = 
     return arrange(result, kind, x, y, "A title", is_ordered=is_ordered)
 
 
-def drawn(given: Plot) -> Image.Image:
+def draw(given: Plot) -> Image.Image:
     """The picture; here a warning, such as for a missing letter, is an error."""
     return Image.open(io.BytesIO(render(given).png)).convert("RGB")
 
@@ -206,8 +206,8 @@ def test_a_columns_name_tells_its_heading_and_unit(column: str, heading: str, un
 
 
 def test_a_long_name_keeps_its_end_in_which_names_differ() -> None:
-    assert labels.clipped("Customer of the northern region number 17") == "Customer of the no…number 17"
-    assert len(labels.clipped("x" * 99)) == labels.LONGEST_NAME
+    assert labels.clip("Customer of the northern region number 17") == "Customer of the no…number 17"
+    assert len(labels.clip("x" * 99)) == labels.LONGEST_NAME
 
 
 # --- pictures
@@ -269,7 +269,7 @@ STRANGE = [
 
 @pytest.mark.parametrize("given", STRANGE, ids=lambda given: f"{given.kind} {given.xs[:1]}")
 def test_strange_numbers_and_names_are_drawn_without_a_warning(given: Plot) -> None:
-    assert drawn(given).width == WIDTH
+    assert draw(given).width == WIDTH
 
 
 def test_names_that_no_font_has_become_numbers_that_the_words_explain() -> None:
@@ -277,12 +277,12 @@ def test_names_that_no_font_has_become_numbers_that_the_words_explain() -> None:
         "city:text n:int8", ("\u13a0\u13a1", 3), ("Zürich \N{ROCKET}", 2), ("القاهرة", 1), ("\u13a2", 0)
     )
     drawing = render(plot(result, "bar", "city", "n"))  # two names in Cherokee
-    assert drawing.numbered == {"#1": "\u13a0\u13a1", "#2": "\u13a2"}
+    assert drawing.names_by_number == {"#1": "\u13a0\u13a1", "#2": "\u13a2"}
 
 
 def test_a_title_is_text_and_no_formula() -> None:
     formula = arrange(STATUS, "bar", "status", "orders", r"$\frac{a}{0}$ {x} %s", is_ordered=False)
-    assert drawn(formula).width == WIDTH
+    assert draw(formula).width == WIDTH
 
 
 # --- the tool, with the sample shop
@@ -404,7 +404,7 @@ EXTREME = [
 def test_what_no_chart_can_show_is_refused_with_a_sentence(result: Result, kind: Kind, words: str) -> None:
     """Fault: "failed for a reason of its own"."""
     with pytest.raises(ToolFailure, match=words):
-        _rendered(arrange(result, kind, "a", "", "", is_ordered=False))
+        _render(arrange(result, kind, "a", "", "", is_ordered=False))
 
 
 @given(
@@ -428,4 +428,4 @@ def test_any_values_are_drawn_or_refused(given_rows: list[tuple[object, ...]], k
         (Column("day", "date"), Column("n", "numeric"), Column("who", "text")), values, is_complete=True
     )
     with suppress(ToolFailure):
-        _rendered(arrange(result, kind, "day", "n", "", is_ordered=False))
+        _render(arrange(result, kind, "day", "n", "", is_ordered=False))

@@ -10,7 +10,7 @@ from bot.tools import ToolFailure
 from bot.tools.clock import current_time
 
 
-def told(zone: str | None) -> datetime:
+def time_in(zone: str | None) -> datetime:
     """The moment in what the tool says."""
     _weekday, date, time, *_ = current_time(zone).split(" ")
     return datetime.fromisoformat(f"{date} {time}")
@@ -19,12 +19,12 @@ def told(zone: str | None) -> datetime:
 @pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin", "Asia/Kathmandu", " America/New_York "])
 def test_it_is_now_in_every_zone(zone: str | None) -> None:
     """The moment is the same wherever the clock hangs."""
-    assert abs(told(zone) - datetime.now(UTC)) < timedelta(seconds=5)
+    assert abs(time_in(zone) - datetime.now(UTC)) < timedelta(seconds=5)
 
 
 def test_zone_is_applied_and_named() -> None:
     """A model sees weekday, offset, zone and week."""
-    assert told("Asia/Kathmandu").utcoffset() == timedelta(hours=5, minutes=45)
+    assert time_in("Asia/Kathmandu").utcoffset() == timedelta(hours=5, minutes=45)
     now = datetime.now(UTC)
     assert current_time("UTC").startswith(f"{now:%A} {now:%Y}-")
     assert "(Asia/Kathmandu, ISO week " in current_time("Asia/Kathmandu")

@@ -18,7 +18,7 @@ from tests.support.growth import MOST_GROWTH, grows
 pool = sql_database.pool
 
 
-async def written(
+async def export_query(
     redis: Redis, pool: Database, query: str, limits: ExportLimits | None = None
 ) -> tuple[Export, bytes]:
     store = FileStore(redis)
@@ -33,7 +33,7 @@ def read(content: bytes) -> list[list[str]]:
 
 
 async def test_every_row_is_written_as_spreadsheets_read_it(redis: Redis, pool: Database) -> None:
-    made, content = await written(
+    made, content = await export_query(
         redis,
         pool,
         """select * from (values (1, 'Zürich, "old"', date '2026-05-01', null, true, 1.50),
@@ -51,7 +51,7 @@ async def test_every_row_is_written_as_spreadsheets_read_it(redis: Redis, pool: 
 
 
 async def test_more_rows_than_an_answer_holds_are_all_there(redis: Redis, pool: Database) -> None:
-    made, content = await written(redis, pool, "select n from generate_series(1, 2345) as n")
+    made, content = await export_query(redis, pool, "select n from generate_series(1, 2345) as n")
     assert [row[0] for row in read(content)[1:]] == [str(n) for n in range(1, 2346)]
     assert "only the first" not in made.words
     assert made.file.name.startswith("generate-series-20")
@@ -74,20 +74,20 @@ async def test_more_rows_than_an_answer_holds_are_all_there(redis: Redis, pool: 
 )
 async def test_no_cell_is_a_formula(redis: Redis, pool: Database, text: str, kept: str) -> None:
     codes = " || ".join(f"chr({ord(character)})" for character in text)
-    _, content = await written(redis, pool, f'select {codes} as "=a"')
+    _, content = await export_query(redis, pool, f'select {codes} as "=a"')
     assert read(content) == [["'=a"], [kept]]
 
 
 async def test_limits_on_rows_and_bytes_cut_after_a_whole_row_and_say_so(
     redis: Redis, pool: Database
 ) -> None:
-    made, content = await written(
+    made, content = await export_query(
         redis, pool, "select n from generate_series(1, 9999) as n", ExportLimits(rows=600)
     )
     assert len(read(content)) == 601
     assert "only the first 600 rows" in made.words
     query = "select repeat('ü', 100) as a from generate_series(1, 9999) as n"
-    made, content = await written(redis, pool, query, ExportLimits(size=5_000))
+    made, content = await export_query(redis, pool, query, ExportLimits(size=5_000))
     assert 4_700 < len(content) <= 5_000
     assert {len(row[0]) for row in read(content)[1:]} == {100}
     assert f"only the first {len(read(content)) - 1} rows" in made.words
@@ -102,11 +102,11 @@ async def test_what_has_no_rows_or_may_not_run_is_refused(redis: Redis, pool: Da
         ("select 1 / (n - 700) as a from generate_series(1, 999) as n", "division by zero"),
     ):
         with pytest.raises(ToolFailure, match=words):
-            await written(redis, pool, query)
+            await export_query(redis, pool, query)
 
 
 async def test_what_is_no_select_is_exported_too(redis: Redis, pool: Database) -> None:
-    _, content = await written(redis, pool, "show server_version")
+    _, content = await export_query(redis, pool, "show server_version")
     assert read(content)[0] == ["server_version"]
 
 
@@ -133,7 +133,7 @@ async def test_what_is_no_select_is_exported_too(redis: Redis, pool: Database) -
 async def test_no_part_of_a_cell_is_a_formula(redis: Redis, pool: Database, text: str, kept: str) -> None:
     """Fault: CSV formulas behind a semicolon, blanks, a byte order mark or characters without width."""
     codes = " || ".join(f"chr({ord(character)})" for character in text)
-    made, content = await written(redis, pool, f"select {codes} as a")
+    made, content = await export_query(redis, pool, f"select {codes} as a")
     assert read(content) == [["a"], [kept]]
     assert ("apostrophe" in made.words) == (text != kept)
 
@@ -141,7 +141,7 @@ async def test_no_part_of_a_cell_is_a_formula(redis: Redis, pool: Database, text
 async def test_the_words_say_which_columns_were_altered(redis: Redis, pool: Database) -> None:
     """Fault: phone numbers altered without a word."""
     query = "select '+49 30 1234' as phone, 'x' as name, -1 as n from generate_series(1, 3)"
-    made, content = await written(redis, pool, query)
+    made, content = await export_query(redis, pool, query)
     assert read(content)[1] == ["'+49 30 1234", "x", "-1"]
     assert "in phone (3 cells): tell the users" in made.words
 
@@ -177,5 +177,5 @@ async def test_no_line_is_a_formula_to_a_spreadsheet_with_another_separator(
     redis: Redis, pool: Database
 ) -> None:
     """Fault: `-1` and `0+x` as one value, a formula where a comma is decimal."""
-    _, content = await written(redis, pool, "select -1 as n, '0+cmd|x' as a union all select 2, 'b'")
+    _, content = await export_query(redis, pool, "select -1 as n, '0+cmd|x' as a union all select 2, 'b'")
     assert b'\r\n"-1","0+cmd|x"\r\n2,b\r\n' in content

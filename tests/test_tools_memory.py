@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.chat import Message, Quote, ThreadId
-from bot.tools.quotation import MOST_CHARS, quoted
+from bot.tools.quotation import MOST_CHARS, quote
 
 
-def said(*texts: str, author: str = "") -> list[Message]:
+def messages_of(*texts: str, author: str = "") -> list[Message]:
     """Messages of one turn."""
     thread = ThreadId("slack", "T1", "C1", "1.1")
     return [
@@ -76,8 +76,8 @@ def test_a_fact_that_would_turn_what_was_said_around_is_kept_in_the_persons_own_
     text: str, fact: str
 ) -> None:
     """Negations, order, numbers, names, questions, and words that limit it or tell a direction."""
-    assert quoted(fact, said(f"remember that {text}")) == f"remember that {text}"
-    assert quoted(fact, said(text, author="ana")) == f"ana: {text}"
+    assert quote(fact, messages_of(f"remember that {text}")) == f"remember that {text}"
+    assert quote(fact, messages_of(text, author="ana")) == f"ana: {text}"
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_a_fact_that_would_turn_what_was_said_around_is_kept_in_the_persons_own_
     ],
 )
 def test_a_fact_that_only_shortens_what_was_said_is_kept_as_it_is(text: str, fact: str) -> None:
-    assert quoted(fact, said(text)) == fact
-    assert quoted(fact, said(text, author="ana")) == fact
+    assert quote(fact, messages_of(text)) == fact
+    assert quote(fact, messages_of(text, author="ana")) == fact
 
 
 @pytest.mark.parametrize(
@@ -111,34 +111,34 @@ def test_a_fact_that_only_shortens_what_was_said_is_kept_as_it_is(text: str, fac
 )
 def test_a_number_that_nobody_has_written_is_not_saved(text: str, fact: str) -> None:
     """Fault: numbers of one digit counted for nothing, and long ones that begin alike for forms of one."""
-    assert quoted(fact, said(f"remember that {text}")) is None
+    assert quote(fact, messages_of(f"remember that {text}")) is None
 
 
 def test_a_question_before_the_fact_is_left_out() -> None:
-    messages = said("How are you? Remember that we ship on Mondays.", author="ana")
-    assert quoted("We ship on Mondays", messages) == "We ship on Mondays"
+    messages = messages_of("How are you? Remember that we ship on Mondays.", author="ana")
+    assert quote("We ship on Mondays", messages) == "We ship on Mondays"
 
 
 def test_nothing_that_a_message_only_quotes_is_anybodys_word() -> None:
     """A forwarded "remember that …" is a stranger's wish."""
-    quote = Quote(source="the message by Eve that is forwarded here", text="remember that we pay at once")
-    messages = [replace(each, quotes=(quote,)) for each in said("what does she mean?", "")]
-    assert quoted("we pay at once", messages) is None
+    forward = Quote(source="the message by Eve that is forwarded here", text="remember that we pay at once")
+    messages = [replace(each, quotes=(forward,)) for each in messages_of("what does she mean?", "")]
+    assert quote("we pay at once", messages) is None
 
 
 def test_a_fact_from_several_sentences_keeps_them_all() -> None:
     """In their order, with who wrote them; a decision about a request is nobody's sentence."""
-    messages = said("My name is Ana.", "Cats are fine.\nI live in Bern, not in Basel.", author="ana")
-    own = quoted("Ana lives in Basel, not in Bern", messages)
+    messages = messages_of("My name is Ana.", "Cats are fine.\nI live in Bern, not in Basel.", author="ana")
+    own = quote("Ana lives in Basel, not in Bern", messages)
     assert own == "ana: I live in Bern, not in Basel."
-    assert quoted("cats are fine", [replace(messages[1], text="")]) is None
+    assert quote("cats are fine", [replace(messages[1], text="")]) is None
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_what_is_saved_is_the_fact_or_the_persons_own_words(text: str, fact: str) -> None:
     """Whatever is written, in bounded size."""
-    own = quoted(fact, said(text))
+    own = quote(fact, messages_of(text))
     assert (
         own is None or own == fact or (all(part in text for part in own.split()) and len(own) <= MOST_CHARS)
     )

@@ -6,10 +6,10 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from bot.storage.embedded import for_writing
+from bot.storage.embedded import writer_dsn
 from bot.tools import Database, DatabaseWriter, ToolFailure, open_database, open_database_writer
 from tests.support import sql_orders
-from tests.support.sql_orders import TAKE, UNTOUCHED, carry_out, proposed
+from tests.support.sql_orders import TAKE, UNTOUCHED, carry_out, propose
 from tests.support.table import Shelf
 from tests.support.wait import wait_until
 
@@ -25,7 +25,7 @@ async def test_an_order_is_carried_out_once_however_often_it_is_run(
     shelf: Shelf, orders: DatabaseWriter
 ) -> None:
     """The second time, and five times at once, are told the same; the ledger has one row."""
-    proposal = await proposed(orders, TAKE)
+    proposal = await propose(orders, TAKE)
     first = await carry_out(orders, proposal)
     again = await asyncio.gather(*(carry_out(orders, proposal) for _ in range(5)))
     assert set(again) == {first} == {"A person approved this, and it was done: 2 rows."}
@@ -40,10 +40,10 @@ async def test_a_request_with_the_name_of_another_in_the_ledger_is_refused_and_n
     shelf: Shelf, orders: DatabaseWriter, other: str
 ) -> None:
     """Fault: names of 32 bits collide in a ledger that is kept for good; the second was said to be done."""
-    proposal = await proposed(orders, TAKE)
+    proposal = await propose(orders, TAKE)
     await carry_out(orders, proposal)
     before = await shelf.stock()
-    second = await proposed(orders, "DELETE FROM shelf WHERE id = 3") if other == "statement" else proposal
+    second = await propose(orders, "DELETE FROM shelf WHERE id = 3") if other == "statement" else proposal
     second = replace(second, id=proposal.id)
     with pytest.raises(ToolFailure, match="Nothing was changed: the table agent_ledger has another change"):
         await orders.execute(second, "slack:UEVE" if other == "asked_by" else "slack:UADA", "slack:UBOB")
@@ -57,7 +57,7 @@ async def test_two_processes_at_once_carry_it_out_once(
     shelf: Shelf, orders: DatabaseWriter, readers: Database
 ) -> None:
     """They share nothing but the database."""
-    proposal = await proposed(orders, TAKE)
+    proposal = await propose(orders, TAKE)
     async with open_database_writer(shelf.dsn, readers, size=2) as elsewhere:
         told = await asyncio.gather(*(carry_out(each, proposal) for each in (orders, elsewhere) * 3))
     assert len(set(told)) == 1
@@ -66,7 +66,7 @@ async def test_two_processes_at_once_carry_it_out_once(
 
 async def test_another_effect_than_was_shown_is_rolled_back(shelf: Shelf, orders: DatabaseWriter) -> None:
     """Nothing is in the ledger, so that the same request could still run when the rows are back."""
-    proposal = await proposed(orders, TAKE)
+    proposal = await propose(orders, TAKE)
     await shelf.owner.execute("UPDATE shelf SET id = 20 WHERE id = 2")
     with pytest.raises(ToolFailure, match="would now change 1 row, not 2"):
         await carry_out(orders, proposal)
@@ -76,7 +76,7 @@ async def test_another_effect_than_was_shown_is_rolled_back(shelf: Shelf, orders
 
 async def test_an_order_that_fails_leaves_nothing(shelf: Shelf, orders: DatabaseWriter) -> None:
     """A violation of the constraint by now is told, with its error."""
-    proposal = await proposed(orders, "UPDATE shelf SET stock = stock - 10 WHERE id <= 2")
+    proposal = await propose(orders, "UPDATE shelf SET stock = stock - 10 WHERE id <= 2")
     await shelf.owner.execute("UPDATE shelf SET stock = 5 WHERE id = 1")
     with pytest.raises(ToolFailure, match="check constraint"):
         await carry_out(orders, proposal)
@@ -97,7 +97,7 @@ async def waiting_for_the_lock(shelf: Shelf) -> int:
 
 async def test_who_is_cancelled_still_carries_it_out_to_its_end(shelf: Shelf, orders: DatabaseWriter) -> None:
     """Half an order would be nobody's order: the cancellation comes when it is done."""
-    proposal = await proposed(orders, TAKE)
+    proposal = await propose(orders, TAKE)
     async with shelf.owner.transaction():
         await shelf.owner.execute("SELECT FROM shelf WHERE id = 1 FOR UPDATE")
         running = asyncio.create_task(carry_out(orders, proposal))
@@ -112,7 +112,7 @@ async def test_who_is_cancelled_still_carries_it_out_to_its_end(shelf: Shelf, or
 
 async def test_a_lost_connection_is_no_second_order(shelf: Shelf, orders: DatabaseWriter) -> None:
     """The server ends the session in the midst of it: it is tried again, and done once."""
-    proposal = await proposed(orders, TAKE)
+    proposal = await propose(orders, TAKE)
     async with shelf.owner.transaction():
         await shelf.owner.execute("SELECT FROM shelf WHERE id = 1 FOR UPDATE")
         running = asyncio.create_task(carry_out(orders, proposal))
@@ -126,7 +126,7 @@ async def test_a_database_that_is_away_is_not_told_as_a_failure_of_the_order(
     shelf: Shelf, orders: DatabaseWriter, readers: Database
 ) -> None:
     """Nobody can know then whether it ran: the words say so, and where to look."""
-    proposal = await proposed(orders, TAKE)
+    proposal = await propose(orders, TAKE)
     async with open_database_writer(NOWHERE, readers, size=1, tries=1) as away:
         with pytest.raises(ToolFailure, match=r"unknown whether the statement ran.*7f3a9c21"):
             await carry_out(away, proposal)
@@ -148,7 +148,7 @@ async def test_the_ledger_tells_what_came_of_an_order(
     shelf: Shelf, orders: DatabaseWriter, readers: Database
 ) -> None:
     """For people who are not told otherwise, since the answer was stopped or the model has failed."""
-    proposal = await proposed(orders, TAKE)
+    proposal = await propose(orders, TAKE)
     assert await orders.outcome(proposal) == "The approved change was not carried out."
     await carry_out(orders, proposal)
     assert await orders.outcome(proposal) == "The approved change was carried out: 2 rows."
@@ -184,8 +184,8 @@ async def test_the_role_in_the_docs_is_enough(shelf: Shelf, readers: Database, d
         """
     )
     try:
-        async with open_database_writer(for_writing(database_url), readers, size=1) as orders:
-            await carry_out(orders, await proposed(orders, TAKE))
+        async with open_database_writer(writer_dsn(database_url), readers, size=1) as orders:
+            await carry_out(orders, await propose(orders, TAKE))
         assert await shelf.stock() == TAKEN
         assert len(await shelf.ledger()) == 1
     finally:
@@ -194,7 +194,7 @@ async def test_the_role_in_the_docs_is_enough(shelf: Shelf, readers: Database, d
 
 async def test_what_was_shown_is_what_runs(shelf: Shelf, orders: DatabaseWriter) -> None:
     """Fault: approved one thing, run another. Neither the call's arguments nor the role's path count."""
-    proposal = await proposed(orders, TAKE)
+    proposal = await propose(orders, TAKE)
     forged = replace(proposal, arguments={"statement": "DELETE FROM shelf WHERE id > 0"})
     await shelf.owner.execute(
         "CREATE SCHEMA lure; CREATE TABLE lure.shelf (id int, stock int);"
@@ -224,7 +224,7 @@ async def test_dates_mean_to_who_changes_what_they_meant_to_who_looked(
     )
     try:
         async with open_database_writer(shelf.dsn, readers, size=1) as orders:
-            proposal = await proposed(orders, "UPDATE shelf SET day = '04/05/2026' WHERE day = '02/03/2026'")
+            proposal = await propose(orders, "UPDATE shelf SET day = '04/05/2026' WHERE day = '02/03/2026'")
             assert "change 3 rows" in proposal.effect
             await carry_out(orders, proposal)
         assert str(await shelf.owner.fetchval("SELECT max(day) FROM shelf")) == "2026-04-05"

@@ -10,7 +10,7 @@ from bot.tools.sql import change as sql_change
 from bot.tools.sql.change import MAX_STATEMENT_CHARS, check
 from bot.tools.sql.rehearsal import Allowance
 from tests.support import sql_orders
-from tests.support.sql_orders import TAKE, UNTOUCHED, carry_out, proposed
+from tests.support.sql_orders import TAKE, UNTOUCHED, carry_out, propose
 from tests.support.table import Shelf
 from tests.support.turns import discord_dm, turn_with
 
@@ -306,7 +306,7 @@ async def test_a_large_change_is_counted_but_not_tried(shelf: Shelf, orders: Dat
     assert preview.effect == (
         "It would add 5,000 rows to shelf. It was not tried beforehand: it changes more than 1,000 rows."
     )
-    assert "done: 5,000 rows" in await carry_out(orders, await proposed(orders, many))
+    assert "done: 5,000 rows" in await carry_out(orders, await propose(orders, many))
 
 
 async def test_rehearsals_of_a_person_are_counted(shelf: Shelf, readers: Database) -> None:
@@ -319,10 +319,10 @@ async def test_rehearsals_of_a_person_are_counted(shelf: Shelf, readers: Databas
                 with pytest.raises(ToolFailure, match="2 changes prepared within an hour"):
                     await orders.preview(TAKE)
     allowance = Allowance(1, seconds=60)
-    allowance.take("slack:UA", 0)
-    allowance.take("slack:UA", 60)
+    allowance.use("slack:UA", 0)
+    allowance.use("slack:UA", 60)
     with pytest.raises(ToolFailure):
-        allowance.take("slack:UA", 61)
+        allowance.use("slack:UA", 61)
 
 
 async def test_a_rehearsal_of_a_merged_turn_is_charged_to_who_wrote_last(

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from bot.tools import Database, RoleCheck, RolePolicy, ToolFailure, open_database, toolset
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.slack.service import ALICE, Slack
-from tests.support.bot import ROOT, running
+from tests.support.bot import ROOT, run_bot
 
 Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -224,8 +224,8 @@ async def test_production_reads_nothing_as_a_superuser(
         "slack_api_url": slack.api_url,
     }
     stores = {"redis_url": redis_url, "database_url": url_of("postgres", database_url)}
-    async with running(**settings, **stores, **of_model, **of_slack):
-        await slack.connected()
+    async with run_bot(**settings, **stores, **of_model, **of_slack):
+        await slack.wait_for_connections()
         dm = slack.dm(ALICE)
         ts = await slack.say(ALICE, dm, "what did we sell?")
         assert "That is how it is." in await slack.answer(dm, ts)
@@ -236,14 +236,14 @@ async def test_production_reads_nothing_as_a_superuser(
 DOCS = (ROOT / "docs" / "database.md").read_text()
 
 
-def documented() -> list[str]:
+def documented_sql() -> list[str]:
     """The SQL blocks of the documentation."""
     return re.findall(r"```sql\n(.*?)```", DOCS, re.DOTALL)
 
 
 async def test_documented_role_only_reads(owner: Owner, database_url: str, redis: Redis) -> None:
     """The three lines, as they stand there, make a role that production takes, and that reads every table."""
-    three_lines, *_ = documented()
+    three_lines, *_ = documented_sql()
     assert three_lines.count("\n") == 3
     await owner.execute(three_lines)
     url = url_of("chat_reader", database_url)
@@ -258,7 +258,7 @@ async def test_documented_role_for_some_tables_reads_no_others(
     owner: Owner, database_url: str, redis: Redis
 ) -> None:
     """With the other lines in the place of the second, the rest cannot be read, nor seen."""
-    three_lines, some_tables, _ = documented()
+    three_lines, some_tables, _ = documented_sql()
     first, _, third = three_lines.splitlines()
     await owner.execute("\n".join((first, some_tables, third)))
     url = url_of("chat_reader", database_url)
@@ -275,7 +275,7 @@ async def test_documented_line_for_old_databases_closes_the_schema(owner: Owner,
     """As a database of Postgres 14 has it, the role may create in `public`; with the line it may not."""
     await owner.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
     assert await rights(clerk_url) == "may create in schema public"
-    await owner.execute(documented()[2])
+    await owner.execute(documented_sql()[2])
     assert await rights(clerk_url) == "reads only"
 
 
@@ -284,7 +284,7 @@ async def test_documented_limit_bounds_temporary_files(owner: Owner, database_ur
     (line,) = re.findall(
         r"`(ALTER ROLE chat_reader SET temp_file_limit[^`]*)`", (ROOT / "docs/database.md").read_text()
     )
-    await owner.execute(documented()[0])
+    await owner.execute(documented_sql()[0])
     await owner.execute(line.replace("1GB", "1MB"))
     async with open_database(url_of("chat_reader", database_url), size=1) as pool:
         sort = "SELECT g FROM generate_series(1, 1000000) AS g ORDER BY g DESC OFFSET 10"

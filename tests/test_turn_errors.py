@@ -12,7 +12,7 @@ from bot.chat import (
     AnswerError,
     Approval,
     BotError,
-    BudgetSpent,
+    BudgetExceeded,
     CredentialsRejected,
     Decision,
     File,
@@ -36,18 +36,18 @@ from tests.support.one_turn import (
     TURN,
     Agent,
     Conclusions,
-    ShownThread,
+    RecordingThread,
     Store,
     a_halt,
+    run_turn,
     some_turns,
-    take,
 )
 
 
 async def test_an_answer_error_becomes_one_notice_and_is_kept() -> None:
     """The person reads the agent's own words, after what was there already."""
     store, agent = Store(), Agent(Text("So far"), error=AnswerError("The model is busy. Ask again later."))
-    shown = await take(agent.answer, store=store)
+    shown = await run_turn(agent.answer, store=store)
     assert shown == [Text("So far"), Notice("The model is busy. Ask again later.")]
     assert store.state == {
         "ending": "The model is busy. Ask again later.",
@@ -73,9 +73,9 @@ async def test_whatever_was_shown_is_shown_again_after_a_crash() -> None:
     parts: list[Part] = [approval, STEP, Text("So far."), file, Notice("Hm.")]
     store, agent = Store(), Agent(*parts, error=AnswerError("Busy."))
     conclusions = Conclusions("It was done.")
-    first = await take(agent.answer, store=store, conclusions=conclusions)
+    first = await run_turn(agent.answer, store=store, conclusions=conclusions)
     store.state = json.loads(json.dumps(store.state))
-    again = await take(agent.answer, store=store, conclusions=conclusions)
+    again = await run_turn(agent.answer, store=store, conclusions=conclusions)
     assert first == again == [*parts, Notice("It was done."), Notice("Busy.")]
     assert agent.runs == 1
 
@@ -93,18 +93,18 @@ async def test_a_decision_is_carried_out_although_somebody_has_said_stop() -> No
     )
     turn = replace(TURN, messages=(replace(TURN.messages[0], decision=decided),))
     agent = Agent(Text("Done."))
-    assert await take(agent.answer, turn=turn, halt=a_halt("Stopped.")) == [Text("Done.")]
+    assert await run_turn(agent.answer, turn=turn, halt=a_halt("Stopped.")) == [Text("Done.")]
 
 
 async def test_an_error_that_was_kept_is_told_again_without_asking_the_agent() -> None:
     """After a crash between keeping and showing it, the turn is not run a second time."""
     store, agent = Store(), Agent(Text("S"), Text("o "), STEP, Text("far"), error=AnswerError("Busy."))
     conclusions = Conclusions()
-    await take(agent.answer, store=store)
-    again = await take(agent.answer, store=store, conclusions=conclusions)
+    await run_turn(agent.answer, store=store)
+    again = await run_turn(agent.answer, store=store, conclusions=conclusions)
     assert again == [Text("So "), STEP, Text("far"), Notice("Busy.")]
     assert agent.runs == 1
-    assert conclusions.told == ["So far\n\nBusy."]
+    assert conclusions.texts == ["So far\n\nBusy."]
 
 
 async def test_a_file_that_was_shown_before_an_error_is_shown_again_with_it() -> None:
@@ -112,7 +112,7 @@ async def test_a_file_that_was_shown_before_an_error_is_shown_again_with_it() ->
     file = File(id="0" * 32, name="a.csv", media_type="text/csv", size=3, alt="A list")
     store, agent = Store(), Agent(Text("Here"), file, error=AnswerError("Busy."))
     for _ in range(2):
-        assert await take(agent.answer, store=store) == [Text("Here"), file, Notice("Busy.")]
+        assert await run_turn(agent.answer, store=store) == [Text("Here"), file, Notice("Busy.")]
     assert agent.runs == 1
 
 
@@ -127,28 +127,28 @@ async def test_an_answer_that_failed_is_marked_by_a_status() -> None:
         await asyncio.Event().wait()
         yield Text("never")
 
-    for error, status in ((AnswerError("Busy.", status=503), 503), (BudgetSpent("Used up."), 429)):
+    for error, status in ((AnswerError("Busy.", status=503), 503), (BudgetExceeded("Used up."), 429)):
         store = Store()
         for _ in range(2):
-            assert failures(await take(Agent(error=error).answer, store=store)) == [status]
+            assert failures(await run_turn(Agent(error=error).answer, store=store)) == [status]
             store.state = json.loads(json.dumps(store.state))
-    assert failures(await take(endless, limit=0.01)) == [504]
-    assert failures(await take(Agent(error=ValueError("bug")).answer)) == [500]
-    assert failures(await take(Agent(Text("a")).answer, halt=a_halt("Stopped."))) == [None]
+    assert failures(await run_turn(endless, limit=0.01)) == [504]
+    assert failures(await run_turn(Agent(error=ValueError("bug")).answer)) == [500]
+    assert failures(await run_turn(Agent(Text("a")).answer, halt=a_halt("Stopped."))) == [None]
 
 
 async def test_the_error_is_kept_before_it_is_shown() -> None:
     """Else a crash in between would run the turn again, and perhaps show another answer."""
     store = Store()
 
-    class KeptFirst(ShownThread):
+    class KeptFirst(RecordingThread):
         async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
             async for part in parts:
                 if isinstance(part, Notice):
                     assert store.state == {"ending": "Busy.", "ending_status": 502, "said": []}
                 self.parts.append(part)
 
-    assert await take(Agent(error=AnswerError("Busy.")).answer, thread=KeptFirst(), store=store) == [
+    assert await run_turn(Agent(error=AnswerError("Busy.")).answer, thread=KeptFirst(), store=store) == [
         Notice("Busy.")
     ]
 
@@ -157,7 +157,7 @@ async def test_keeping_the_error_leaves_what_the_platform_kept() -> None:
     """The receipt belongs to the platform, too."""
     store = Store()
     store.state = {"messages": ["17"]}
-    await take(Agent(error=AnswerError("Busy.")).answer, store=store)
+    await run_turn(Agent(error=AnswerError("Busy.")).answer, store=store)
     assert store.state == {"messages": ["17"], "ending": "Busy.", "ending_status": 502, "said": []}
 
 
@@ -165,7 +165,7 @@ async def test_an_unexpected_error_is_told_by_a_reference_that_the_log_has(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The person gets no trace and none of the error's words; the operator gets all of it."""
-    (notice,) = await take(Agent(error=ZeroDivisionError("in the secret vault")).answer)
+    (notice,) = await run_turn(Agent(error=ZeroDivisionError("in the secret vault")).answer)
     assert isinstance(notice, Notice)
     reference = TURN.reference
     assert reference in notice.text
@@ -182,7 +182,7 @@ async def test_an_agent_that_fails_at_the_call_is_no_different(caplog: pytest.Lo
     def broken(turn: Turn) -> AsyncIterator[Part]:
         raise RuntimeError("no graph")
 
-    (notice,) = await take(broken)
+    (notice,) = await run_turn(broken)
     assert TURN.reference in getattr(notice, "text", "")
     assert "no graph" in caplog.text
 
@@ -208,9 +208,9 @@ PASSING = [
 @pytest.mark.parametrize("error", PASSING, ids=lambda error: type(error).__name__)
 async def test_what_means_again_later_passes_from_the_agent(error: BotError) -> None:
     """It is not told, and not kept: the turn will be tried again, or belongs to somebody else."""
-    store, thread = Store(), ShownThread()
+    store, thread = Store(), RecordingThread()
     with pytest.raises(type(error)) as caught:
-        await take(Agent(Text("a"), error=error).answer, thread=thread, store=store)
+        await run_turn(Agent(Text("a"), error=error).answer, thread=thread, store=store)
     assert caught.value is error
     assert thread.parts == [Text("a")]
     assert store.state == {}
@@ -221,7 +221,7 @@ async def test_what_means_again_later_passes_from_the_reply(error: BotError) -> 
     """An error of the platform is nothing that the platform could show."""
     store, agent = Store(), Agent(Text("a"), Text("b"))
     with pytest.raises(type(error)) as caught:
-        await take(agent.answer, thread=ShownThread(limit=1, failure=error), store=store)
+        await run_turn(agent.answer, thread=RecordingThread(limit=1, failure=error), store=store)
     assert caught.value is error
     assert store.state == {}
     assert agent.closed
@@ -229,9 +229,9 @@ async def test_what_means_again_later_passes_from_the_reply(error: BotError) -> 
 
 async def test_losing_the_lease_while_an_error_is_kept_shows_nothing() -> None:
     """The new holder of the thread answers."""
-    thread = ShownThread()
+    thread = RecordingThread()
     with pytest.raises(LeaseLost):
-        await take(
+        await run_turn(
             Agent(error=AnswerError("Busy.")).answer, thread=thread, store=Store(LeaseLost("taken over"))
         )
     assert thread.parts == []
@@ -245,12 +245,12 @@ async def test_a_place_that_cannot_be_found_starts_no_agent() -> None:
         raise Unreachable("switched off in this process")
 
     with pytest.raises(Unreachable):
-        await some_turns(agent.answer, nowhere).take(TURN, Store().receipt(), a_halt())
+        await some_turns(agent.answer, nowhere).run(TURN, Store().receipt(), a_halt())
     assert agent.runs == 0
 
 
 async def test_the_agent_is_closed_when_the_reply_stops_early() -> None:
     """Its model call must not run on unseen."""
     agent = Agent(Text("a"), Text("b"))
-    assert await take(agent.answer, thread=ShownThread(limit=1)) == [Text("a")]
+    assert await run_turn(agent.answer, thread=RecordingThread(limit=1)) == [Text("a")]
     assert agent.closed

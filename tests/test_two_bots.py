@@ -19,7 +19,7 @@ from bot.storage.embedded import embedded_redis
 from tests.servers.discord.service import Channel, Discord
 from tests.servers.discord.service import Message as Posted
 from tests.servers.slack.service import ALICE, GENERAL, Slack
-from tests.support.bot import http_port, program, running
+from tests.support.bot import http_port, program, run_bot
 from tests.support.settings import of_discord, of_slack
 from tests.support.wait import wait_until
 
@@ -102,7 +102,7 @@ class SlackPair:
             announce(change, message, before)
             if change == "posted" and message.from_bot:
                 thread = self.roots[other]
-                self.passing.begin(other.say(OTHER, GENERAL, message.shown, thread_ts=thread))
+                self.passing.begin(other.say(OTHER, GENERAL, message.visible_text, thread_ts=thread))
 
         mine.workspace.on_change = on_change
 
@@ -117,7 +117,7 @@ class SlackPair:
         return [text for each in self.servers for text in self.said_by(each)]
 
     def said_by(self, server: Slack) -> list[str]:
-        return [each.shown for each in server.messages(GENERAL) if each.from_bot]
+        return [each.visible_text for each in server.messages(GENERAL) if each.from_bot]
 
     def is_open(self) -> bool:
         return bool(self.passing.under_way or any(each.courier.open() for each in self.servers))
@@ -140,8 +140,8 @@ async def test_two_bots_on_slack_stop_by_themselves(
         ports = []
         for number, (server, url) in enumerate(zip(pair.servers, stores, strict=True)):
             settings = {**limits, **of_slack(server), "redis_url": url, "bot_name": f"pair-{number}"}
-            ports.append(http_port(await stack.enter_async_context(running(**settings))))
-            await server.connected()
+            ports.append(http_port(await stack.enter_async_context(run_bot(**settings))))
+            await server.wait_for_connections()
         await pair.ask()
         await until_quiet(ports, pair.said, pair.is_open)
         first = [len(pair.said_by(each)) for each in pair.servers]
@@ -225,10 +225,10 @@ async def test_two_bots_on_discord_stop_by_themselves(
             "BOT_NAME": "pair-1",
         }
         child = await stack.enter_async_context(program(environ))
-        port = http_port(await stack.enter_async_context(running(**first_settings)))
+        port = http_port(await stack.enter_async_context(run_bot(**first_settings)))
         await child.ready()
         for each in pair.servers:
-            await each.connected(timeout=30)
+            await each.wait_for_connections(timeout=30)
         await pair.ask()
         await until_quiet([port, child.port], pair.said, pair.is_open)
         for each in pair.servers:

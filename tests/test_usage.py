@@ -16,10 +16,10 @@ from bot.config.amounts import amount, prices
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
-from tests.support.bot import http_port, running
+from tests.support.bot import http_port, run_bot
 from tests.support.http_caller import chat
 from tests.support.settings import of_discord, of_model, of_slack
-from tests.support.spending import NOON, asked_by
+from tests.support.spending import NOON, turn_of
 
 ADMIN = "slack:U9"
 PRICES = prices('{"big": [2.5, 10]}')
@@ -27,8 +27,8 @@ PRICES = prices('{"big": [2.5, 10]}')
 
 async def spend(redis: Redis, *authors: str, model: str = "big", tokens: Tokens, channel: str = "C1") -> None:
     budget = Budget(SpendingStore(redis, 60), {}, PRICES, lambda: NOON)
-    async with budget.measure(asked_by(*authors, channel=channel), model, tokens) as spending:
-        spending.used = tokens
+    async with budget.measure(turn_of(*authors, channel=channel), model, tokens) as spending:
+        spending.tokens = tokens
 
 
 def report(redis: Redis, **limits: str) -> UsageReport:
@@ -91,8 +91,8 @@ async def test_usage_can_be_asked_for_on_slack(
 ) -> None:
     """By the command, for the caller's eyes only, and in a thread, where there are no commands."""
     model.script(Script(text="Hello.", usage=(700, 30)))
-    async with running(**storage, **of_model(model), **of_slack(slack), admin_users="slack:U0BOB"):
-        await slack.connected()
+    async with run_bot(**storage, **of_model(model), **of_slack(slack), admin_users="slack:U0BOB"):
+        await slack.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         await slack.answer(GENERAL, ts)
         await slack.say(ALICE, GENERAL, "!usage", thread_ts=ts)
@@ -102,7 +102,7 @@ async def test_usage_can_be_asked_for_on_slack(
         await slack.command("/agent-usage", "", ALICE, GENERAL)
         await slack.command("/agent-usage", "all", ALICE, GENERAL)
         await slack.command("/agent-usage", " All ", BOB, GENERAL)
-    mine, refused, everybody = (each.shown for each in slack.ephemerals)
+    mine, refused, everybody = (each.visible_text for each in slack.ephemerals)
     assert "700 tokens read, 30 tokens written, in 1 model call" in mine
     assert "ADMIN_USERS" in refused
     assert f"slack:{ALICE}" in everybody
@@ -116,8 +116,8 @@ async def test_usage_can_be_asked_for_on_discord(
     """With an option for all."""
     model.script(Script(text="Hello.", usage=(700, 30)))
     admin = f"discord:{discord.bob.id}"
-    async with running(**storage, **of_model(model), **of_discord(discord), admin_users=admin):
-        await discord.connected()
+    async with run_bot(**storage, **of_model(model), **of_discord(discord), admin_users=admin):
+        await discord.wait_for_connections()
         dm = discord.dm(discord.alice)
         await discord.say(discord.alice, dm, "hello")
         await discord.answer(dm, lambda messages: "Hello." in messages[-1].content)
@@ -133,7 +133,7 @@ async def test_usage_can_be_asked_for_on_discord(
 async def test_usage_can_be_asked_for_over_http(storage: dict[str, Any], model: ModelServer) -> None:
     """A holder of the token is one caller, and an administrator only if listed."""
     model.script(Script(text="Hello.", usage=(700, 30)))
-    async with running(**storage, **of_model(model)) as bot, aiohttp.ClientSession() as session:
+    async with run_bot(**storage, **of_model(model)) as bot, aiohttp.ClientSession() as session:
         await chat(bot, "hello")
         base = f"http://127.0.0.1:{http_port(bot)}/usage"
         async with session.get(base) as response:
@@ -147,7 +147,7 @@ async def test_usage_can_be_asked_for_over_http(storage: dict[str, Any], model: 
 
 async def test_without_a_model_nothing_is_used(storage: dict[str, Any]) -> None:
     """The offline model is told from one that costs something."""
-    async with running(**storage) as bot:
+    async with run_bot(**storage) as bot:
         assert "there is no usage to show" in await chat(bot, "!usage")
 
 
@@ -157,8 +157,8 @@ async def test_a_budget_is_told_in_the_thread_and_begins_to_bind_there(
     """The warning stands under the answer that came so far; the next question is refused with a sentence."""
     model.script(Script(text="Hello.", usage=(900, 200)))
     settings = {**storage, **of_model(model), **of_slack(slack), "budget_user": "1000 tokens"}
-    async with running(**settings):
-        await slack.connected()
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         answer = await slack.answer(GENERAL, ts)
         assert answer.startswith("Hello.")

@@ -33,7 +33,7 @@ PASSED_OVER = "event given up, the process has hung on it"
 
 
 @asynccontextmanager
-async def watched(*, last_seconds: float = 20, stderr: int = PIPE) -> AsyncIterator[Process]:
+async def watched_loop(*, last_seconds: float = 20, stderr: int = PIPE) -> AsyncIterator[Process]:
     """A loop under a watchdog, which obeys what is written to it; see `tests.support.watched_loop`."""
     arguments = ("-m", "tests.support.watched_loop", str(LEASE_SECONDS), str(last_seconds))
     process = await asyncio.create_subprocess_exec(
@@ -63,7 +63,7 @@ async def beats(process: Process, times: int = 1) -> None:
 @pytest.mark.parametrize("how", ["backtrack", "compute", "block"])
 async def test_a_hang_ends_the_process_with_its_code_and_the_stacks(how: str) -> None:
     """The lock may be kept or free, and CPU time used or not; the work is known exactly."""
-    async with watched() as process:
+    async with watched_loop() as process:
         await beats(process)
         tell(process, f"hang {how}")
         out, err = await process.communicate()
@@ -75,7 +75,7 @@ async def test_a_hang_ends_the_process_with_its_code_and_the_stacks(how: str) ->
 
 async def test_code_that_keeps_the_lock_and_handles_no_signal_is_ended_by_the_kernel() -> None:
     """No thread and no handler of Python runs there; the stacks come from a handler in C."""
-    async with watched() as process:
+    async with watched_loop() as process:
         await beats(process)
         tell(process, "hang keep")
         _, err = await process.communicate()
@@ -85,7 +85,7 @@ async def test_code_that_keeps_the_lock_and_handles_no_signal_is_ended_by_the_ke
 
 async def test_sigterm_does_not_save_a_loop_that_hangs() -> None:
     """The loop, which would obey, never hears of it; the watchdog ends it within its bound."""
-    async with watched() as process:
+    async with watched_loop() as process:
         tell(process, "hang compute")
         assert process.stdout
         assert await process.stdout.readline() == b"hanging\n"
@@ -97,7 +97,7 @@ async def test_a_log_that_takes_nothing_does_not_keep_the_process_alive() -> Non
     """A full pipe behind stderr blocks the log, and whoever writes the stacks."""
     unread, pipe = os.pipe()
     try:
-        async with watched(last_seconds=1, stderr=pipe) as process:
+        async with watched_loop(last_seconds=1, stderr=pipe) as process:
             await beats(process)
             tell(process, "fill", "hang block")
             assert await process.wait() == -signal.SIGALRM
@@ -108,7 +108,7 @@ async def test_a_log_that_takes_nothing_does_not_keep_the_process_alive() -> Non
 
 async def test_a_process_that_is_stopped_for_longer_than_the_lease_does_not_hang() -> None:
     """SIGSTOP stops the watchdog, too: what it did not see does not count."""
-    async with watched() as process:
+    async with watched_loop() as process:
         for _ in range(3):
             await beats(process)
             process.send_signal(signal.SIGSTOP)
@@ -119,7 +119,7 @@ async def test_a_process_that_is_stopped_for_longer_than_the_lease_does_not_hang
 
 async def test_a_loop_that_is_starved_does_not_hang() -> None:
     """Eight threads want the interpreter lock all the time."""
-    async with watched() as process:
+    async with watched_loop() as process:
         tell(process, "load")
         await _lives_on(process)
 
@@ -160,8 +160,8 @@ async def faulty(environ: Mapping[str, str], directory: Path) -> AsyncIterator[B
 
 async def hangs(bot: Bot) -> str:
     """Wait until this life has ended of a hang; returns what hung."""
-    assert await bot.ended() == HUNG, bot.output
-    (line,) = bot.said(HUNG_LINE)
+    assert await bot.wait_for_end() == HUNG, bot.output
+    (line,) = bot.log_lines(HUNG_LINE)
     assert line["is_noted"]
     bot.kill()
     return str(line["work"])
@@ -197,7 +197,7 @@ async def test_a_turn_that_hangs_is_given_up_after_two_deaths_and_its_neighbour_
         await bot.ready()
         answer = await ask(session, bot, text)
         assert "I stopped responding twice while working on this, so I gave up." in answer
-        (given_up,) = bot.said("turn given up")
+        (given_up,) = bot.log_lines("turn given up")
         assert answer.endswith(f"reference to the bot's operator: `{given_up['reference']}`.")
         gate.set()
         assert [await slow, await ask(session, bot, "slow")] == ["", "Late."]
@@ -223,15 +223,15 @@ async def test_an_event_of_slack_that_hangs_its_reader_is_passed_over_after_two_
     """Slack sends it again and again, and the history has it, too; who writes next is answered."""
     async with faulty({**environ, **slack.environ}, tmp_path) as bot:
         bot.start()
-        await slack.connected(timeout=20)
+        await slack.wait_for_connections(timeout=20)
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} [take:block]")
         assert await hangs(bot) == f"event:slack:{GENERAL}:{ts}"
         bot.start()
         assert await hangs(bot) == f"event:slack:{GENERAL}:{ts}"
         bot.start()
         await bot.ready()
-        await slack.connected(timeout=20)
-        await wait_until(lambda: bool(bot.said(PASSED_OVER)), "it is passed over", timeout=20)
+        await slack.wait_for_connections(timeout=20)
+        await wait_until(lambda: bool(bot.log_lines(PASSED_OVER)), "it is passed over", timeout=20)
         after = await slack.say(ALICE, GENERAL, f"{slack.mention} are you there?")
         assert "are you there?" in await slack.answer(GENERAL, after)
 
@@ -242,15 +242,15 @@ async def test_a_message_of_discord_that_hangs_its_reader_is_passed_over_after_t
     """Discord sends it once, but it is in the history; who writes next is answered."""
     async with faulty({**environ, **discord.environ}, tmp_path) as bot:
         bot.start()
-        await discord.connected(timeout=20)
+        await discord.wait_for_connections(timeout=20)
         await wait_until(lambda: _is_heard(redis), "the history is known")
         asked = await discord.say(discord.alice, discord.general, f"{discord.mention} [take:block]")
         assert await hangs(bot) == f"event:discord:{asked.id}"
         bot.start()
         assert await hangs(bot) == f"event:discord:{asked.id}"
         bot.start()
-        await wait_until(lambda: bool(bot.said(PASSED_OVER)), "it is passed over", timeout=20)
-        await discord.connected(timeout=20)
+        await wait_until(lambda: bool(bot.log_lines(PASSED_OVER)), "it is passed over", timeout=20)
+        await discord.wait_for_connections(timeout=20)
         after = await discord.say(discord.alice, discord.general, f"{discord.mention} are you there?")
         thread = await discord.thread_of(after)
         await discord.answer(thread, lambda messages: "are you there?" in messages[-1].content)
@@ -268,7 +268,7 @@ async def test_embedded_servers_end_with_a_bot_that_hangs(environ: dict[str, str
         await bot.ready()
         assert processes_in(tmp_path)
         await ask(session, bot, "hung [answer:keep]")
-        assert await bot.ended() == -signal.SIGVTALRM
+        assert await bot.wait_for_end() == -signal.SIGVTALRM
         await wait_until(lambda: not processes_in(tmp_path), "no process left", timeout=20)
 
 

@@ -64,7 +64,7 @@ class AllowList:
         ids = {message.thread.channel, message.channel, message.parent}
         return any(f"{message.thread.platform}:{each}" in self.channels for each in ids if each)
 
-    def is_limited(self, turn: Turn) -> bool:
+    def is_restricted(self, turn: Turn) -> bool:
         """Return whether an external user takes part in a turn, which then has only open tools."""
         return self.external != "all" and any(message.is_external for message in turn.messages)
 

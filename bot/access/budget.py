@@ -15,11 +15,11 @@ from bot.access import texts
 from bot.access.origin import scopes_of
 from bot.access.spending import (
     Cap,
+    CapReached,
     SpendingStore,
-    Spent,
-    UsedUp,
+    Usage,
 )
-from bot.chat import BudgetSpent, Json, Spending, StorageDown, Tokens, Turn, Writer
+from bot.chat import Author, BudgetExceeded, CallUsage, Json, StorageDown, Tokens, Turn
 from bot.config.amounts import Amount, Price
 
 log = logging.getLogger(__name__)
@@ -42,48 +42,48 @@ class Budget:
 
     def __init__(
         self,
-        ledger: SpendingStore,
+        store: SpendingStore,
         limits: Mapping[str, Amount],
         prices: Mapping[str, Price],
         clock: Callable[[], datetime] = now,
     ) -> None:
-        self._ledger = ledger
+        self._store = store
         self._limits = limits
         self._prices = prices
         self._clock = clock
 
     @asynccontextmanager
-    async def measure(self, turn: Turn, model: str, estimate: Tokens) -> AsyncIterator[Spending]:
+    async def measure(self, turn: Turn, model: str, estimate: Tokens) -> AsyncIterator[CallUsage]:
         """Reserve the estimate during a call, then count its usage."""
         day = self._clock().date().isoformat()
         rules = list(self._rules(turn))
-        hold = await self._held(day, rules, estimate, self._cost(model, estimate))
-        spending = Spending()
+        hold = await self._hold(day, rules, estimate, self._cost(model, estimate))
+        usage = CallUsage()
         try:
-            yield spending
+            yield usage
         finally:
-            spending.warnings = await self._settled(day, hold, rules, turn, model, spending.used)
+            usage.warnings = await self._settle(day, hold, rules, turn, model, usage.tokens)
 
-    async def _held(self, day: str, rules: Sequence[tuple[str, Cap]], estimate: Tokens, cost: int) -> str:
+    async def _hold(self, day: str, rules: Sequence[tuple[str, Cap]], estimate: Tokens, cost: int) -> str:
         if not rules:
             return ""
         tokens = estimate.input + estimate.output
-        held = await self._ledger.hold(day, [cap for _, cap in rules], tokens, cost)
-        if isinstance(held, UsedUp):
-            setting, cap = rules[held.place]
+        held = await self._store.hold(day, [cap for _, cap in rules], tokens, cost)
+        if isinstance(held, CapReached):
+            setting, cap = rules[held.index]
             limit = self._limits[setting]
-            raise BudgetSpent(
+            raise BudgetExceeded(
                 texts.budget_used_up(
                     setting,
-                    limit.shown(held.spent),
+                    limit.format(held.amount),
                     str(limit),
                     until_midnight(self._clock()),
-                    is_reserved=held.spent < cap.most,
+                    is_reserved=held.amount < cap.most,
                 )
             )
         return held
 
-    async def _settled(
+    async def _settle(
         self,
         day: str,
         hold: str,
@@ -96,39 +96,41 @@ class Budget:
         try:
             if used is None:
                 if hold:
-                    await self._ledger.give_back(day, hold)
+                    await self._store.give_back(day, hold)
                 return ()
-            spent = Spent(used.input, used.output, self._cost(model, used))
+            usage = Usage(used.input, used.output, self._cost(model, used))
             accounts = [*accounts_of(turn), f"model {model}"]
-            told = await self._ledger.settle(day, hold, accounts, spent, [cap for _, cap in rules])
+            told = await self._store.settle(day, hold, accounts, usage, [cap for _, cap in rules])
         except StorageDown as error:
             log.warning("spending not counted", extra={"model": model, "error": str(error)})
             return ()
         return tuple(self._warning(rules[place], amount) for place, amount in told)
 
-    def _warning(self, rule: tuple[str, Cap], spent: int) -> str:
+    def _warning(self, rule: tuple[str, Cap], amount: int) -> str:
         setting, cap = rule
         limit, minutes = self._limits[setting], until_midnight(self._clock())
-        return texts.budget_warning(setting, 100 * spent // cap.most, limit.shown(spent), str(limit), minutes)
+        return texts.budget_warning(
+            setting, 100 * amount // cap.most, limit.format(amount), str(limit), minutes
+        )
 
     def _rules(self, turn: Turn) -> list[tuple[str, Cap]]:
         """Return the budgets that a turn is charged to, each with its setting."""
         return [
-            (setting, Cap(account, "cost" if limit.is_money else "tokens", limit.counted))
+            (setting, Cap(account, "cost" if limit.is_money else "tokens", limit.units))
             for account in accounts_of(turn)
             if (limit := self._limits.get(setting := f"BUDGET_{account.partition(' ')[0].upper()}"))
         ]
 
-    async def export(self, user: Sequence[Writer]) -> Mapping[str, Json]:
+    async def export(self, user: Sequence[Author]) -> Mapping[str, Json]:
         """Return the usage of a user, by account and day."""
-        days = {each.author: await self._ledger.spent_on_days(f"user {each.author}") for each in user}
+        days = {each.id: await self._store.usage_by_day(f"user {each.id}") for each in user}
         usage = {author: {day: asdict(each) for day, each in spent.items()} for author, spent in days.items()}
         return {"usage": usage}
 
-    async def erase(self, user: Sequence[Writer]) -> None:
+    async def erase(self, user: Sequence[Author]) -> None:
         """Remove the usage of a user; with budgets today's count stays, so that nobody can reset one."""
         today = self._clock().date().isoformat() if self._limits else ""
-        await self._ledger.forget([f"user {each.author}" for each in user], keep_day=today)
+        await self._store.forget([f"user {each.id}" for each in user], keep_day=today)
 
     def _cost(self, model: str, tokens: Tokens) -> int:
         price = self._prices.get(model)

@@ -21,7 +21,7 @@ class AccessControl:
     """Access control, a `bot.chat.Admission`; without a model no usage is counted."""
 
     allow_list: AllowList
-    rates: RateLimiter
+    rate_limiter: RateLimiter
     budget: Budget | None = None
     usage: UsageReport | None = None
 
@@ -29,8 +29,8 @@ class AccessControl:
         """Check the allow-lists, then count the message; a decision is admitted as its request was."""
         if message.decision:
             return Admit()
-        verdict = await self.allow_list.check(message)
-        return await self.rates.check(message) if isinstance(verdict, Admit) else verdict
+        admission = await self.allow_list.check(message)
+        return await self.rate_limiter.check(message) if isinstance(admission, Admit) else admission
 
 
 def build_access_control(settings: Settings, redis: Redis) -> AccessControl:
@@ -52,13 +52,13 @@ def build_access_control(settings: Settings, redis: Redis) -> AccessControl:
         bot_row=settings.bot_loop_limit,
         bot_hour=settings.bot_hour_limit,
     )
-    rates = RateLimiter(redis, limits, allow_list.is_admin, hears_bots=bool(settings.allowed_bots))
+    rate_limiter = RateLimiter(redis, limits, allow_list.is_admin, hears_bots=bool(settings.allowed_bots))
     if not settings.has_model:
-        return AccessControl(allow_list, rates)
-    ledger = SpendingStore(redis, hold_seconds=settings.turn_timeout + _OVER_TURN_SECONDS)
+        return AccessControl(allow_list, rate_limiter)
+    store = SpendingStore(redis, hold_seconds=settings.turn_timeout + _OVER_TURN_SECONDS)
     return AccessControl(
         allow_list,
-        rates,
-        Budget(ledger, settings.budgets, settings.model_prices),
-        UsageReport(ledger, settings.budgets, settings.currency, bool(settings.model_prices), allow_list),
+        rate_limiter,
+        Budget(store, settings.budgets, settings.model_prices),
+        UsageReport(store, settings.budgets, settings.currency, bool(settings.model_prices), allow_list),
     )

@@ -104,7 +104,7 @@ Unit = Literal["tokens", "cost"]
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class Usage:
     """Usage of some calls: tokens read and written, and their price in millionths."""
 
     input: int = 0
@@ -127,11 +127,11 @@ class Cap:
 
 
 @dataclass(frozen=True, slots=True)
-class UsedUp:
+class CapReached:
     """Refusal of a hold: the index of the cap that is used up, and the amount spent of it."""
 
-    place: int
-    spent: int
+    index: int
+    amount: int
 
 
 class SpendingStore:
@@ -147,7 +147,7 @@ class SpendingStore:
         self._settle = redis.register_script(_SETTLE)
         self._give_back = redis.register_script(_GIVE_BACK)
 
-    async def hold(self, day: str, caps: Sequence[Cap], tokens: int, cost: int) -> str | UsedUp:
+    async def hold(self, day: str, caps: Sequence[Cap], tokens: int, cost: int) -> str | CapReached:
         """Reserve an amount for a call under all caps, or under none; return the hold, which ends it."""
         accounts = sorted({cap.account for cap in caps})
         hold = json.dumps({"id": uuid.uuid4().hex, "accounts": accounts, "tokens": tokens, "cost": cost})
@@ -155,7 +155,7 @@ class SpendingStore:
             place, spent = await self._hold(
                 keys=_keys(day), args=[hold, self._hold_seconds, _TTL_SECONDS, *_flat(caps)]
             )
-        return UsedUp(place - 1, spent) if place else hold
+        return CapReached(place - 1, spent) if place else hold
 
     async def give_back(self, day: str, hold: str) -> None:
         """Release a hold without spending anything."""
@@ -163,27 +163,27 @@ class SpendingStore:
             await self._give_back(keys=_keys(day), args=[hold])
 
     async def settle(
-        self, day: str, hold: str, accounts: Sequence[str], spent: Spent, caps: Sequence[Cap]
+        self, day: str, hold: str, accounts: Sequence[str], usage: Usage, caps: Sequence[Cap]
     ) -> list[tuple[int, int]]:
         """Release a hold (if not empty) and count what was spent.
 
         Returns the index and the spent amount of each cap that has just reached WARNED_AT.
         """
-        counted: list[int | str] = [spent.input, spent.output, spent.cost, len(accounts), *accounts]
+        counted: list[int | str] = [usage.input, usage.output, usage.cost, len(accounts), *accounts]
         with storage_errors():
             told = await self._settle(
                 keys=_keys(day), args=[hold, _TTL_SECONDS, WARNED_AT, *counted, *_flat(caps)]
             )
-        return [(place - 1, spent) for place, spent in zip(told[::2], told[1::2], strict=True)]
+        return [(place - 1, usage) for place, usage in zip(told[::2], told[1::2], strict=True)]
 
-    async def spent_by(self, day: str, account: str) -> Spent:
+    async def usage_of(self, day: str, account: str) -> Usage:
         """Return the amount that one account has spent."""
-        names = Spent.__dataclass_fields__
+        names = Usage.__dataclass_fields__
         with storage_errors():
             values: Any = await self._redis.hmget(_keys(day)[0], [f"{account}|{name}" for name in names])
-        return Spent(*(int(value or 0) for value in values))
+        return Usage(*(int(value or 0) for value in values))
 
-    async def spent_by_all(self, day: str) -> Mapping[str, Spent]:
+    async def usage_of_all(self, day: str) -> Mapping[str, Usage]:
         """Return the amount that each account has spent."""
         with storage_errors():
             fields: Any = await self._redis.hgetall(_keys(day)[0])
@@ -191,15 +191,15 @@ class SpendingStore:
         for field, value in fields.items():
             account, _, name = field.decode().rpartition("|")
             accounts.setdefault(account, {})[name] = int(value)
-        return {account: Spent(**counted) for account, counted in accounts.items()}
+        return {account: Usage(**counted) for account, counted in accounts.items()}
 
-    async def spent_on_days(self, account: str) -> Mapping[str, Spent]:
+    async def usage_by_day(self, account: str) -> Mapping[str, Usage]:
         """Return the amount that one account has spent, by day, for all days that are still stored."""
         with storage_errors():
             days = [
                 key.decode().rpartition(":")[2] async for key in self._redis.scan_iter(match=_keys("*")[0])
             ]
-        spent = {day: await self.spent_by(day, account) for day in sorted(days)}
+        spent = {day: await self.usage_of(day, account) for day in sorted(days)}
         return {day: each for day, each in spent.items() if each.calls}
 
     async def forget(self, accounts: Sequence[str], keep_day: str) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from bot.access import texts
 from bot.access.allow_list import AllowList
 from bot.access.budget import TOTAL, now, until_midnight
-from bot.access.spending import SpendingStore, Spent
+from bot.access.spending import SpendingStore, Usage
 from bot.config.amounts import Amount, money
 
 _TOP = 5
@@ -17,7 +17,7 @@ _TOP = 5
 class UsageReport:
     """Usage report in Markdown, for the caller only; `limits` are the budgets by their settings."""
 
-    ledger: SpendingStore
+    store: SpendingStore
     limits: Mapping[str, Amount]
     currency: str
     has_prices: bool
@@ -32,14 +32,14 @@ class UsageReport:
         day = moment.date().isoformat()
         title = texts.usage_title(until_midnight(moment), of_all=of_all)
         if of_all:
-            return "\n".join([title, *self._all(await self.ledger.spent_by_all(day))])
-        spent = await self.ledger.spent_by(day, f"user {by}")
-        return "\n".join([title, f"- {self._described(spent)}", *self._left("BUDGET_USER", spent)])
+            return "\n".join([title, *self._all(await self.store.usage_of_all(day))])
+        spent = await self.store.usage_of(day, f"user {by}")
+        return "\n".join([title, f"- {self._describe(spent)}", *self._remaining("BUDGET_USER", spent)])
 
-    def _all(self, accounts: Mapping[str, Spent]) -> Iterator[str]:
-        total = accounts.get(TOTAL, Spent())
-        yield f"- {self._described(total)}"
-        yield from self._left("BUDGET_TOTAL", total)
+    def _all(self, accounts: Mapping[str, Usage]) -> Iterator[str]:
+        total = accounts.get(TOTAL, Usage())
+        yield f"- {self._describe(total)}"
+        yield from self._remaining("BUDGET_TOTAL", total)
         for kind, title in texts.TOP_TITLES.items():
             named = {
                 name: each
@@ -51,16 +51,16 @@ class UsageReport:
                 yield f"\n**{title}**"
             most = sorted(named, key=lambda name: -named[name].of("tokens"))
             for name in most[:_TOP]:
-                yield f"- `{name}`: {self._described(named[name])}"
+                yield f"- `{name}`: {self._describe(named[name])}"
 
-    def _described(self, spent: Spent) -> str:
-        cost = money(spent.cost, self.currency or texts.UNKNOWN_CURRENCY) if self.has_prices else ""
-        return texts.usage(spent.input, spent.output, spent.calls, cost)
+    def _describe(self, usage: Usage) -> str:
+        cost = money(usage.cost, self.currency or texts.UNKNOWN_CURRENCY) if self.has_prices else ""
+        return texts.usage(usage.input, usage.output, usage.calls, cost)
 
-    def _left(self, setting: str, spent: Spent) -> Iterator[str]:
+    def _remaining(self, setting: str, usage: Usage) -> Iterator[str]:
         limit = self.limits.get(setting)
         if limit is None:
             return
-        used = spent.of("cost" if limit.is_money else "tokens")
-        left = limit.shown(max(0, limit.counted - used))
+        used = usage.of("cost" if limit.is_money else "tokens")
+        left = limit.format(max(0, limit.units - used))
         yield texts.budget_left(str(limit), left)

@@ -21,14 +21,14 @@ from bot.agent.authors import (
 )
 from bot.agent.graph import Context, Graph, State, build_graph
 from bot.agent.images import PICTURES
-from bot.agent.memory import STORAGE_ERRORS, Memory
+from bot.agent.memory import STORAGE_ERRORS, ThreadMemory
 from bot.agent.models.model import Model
-from bot.agent.resume import Course, decided_course, repeated_course
-from bot.agent.spotlighting import marked
+from bot.agent.resume import ResumePlan, plan_after_decision, plan_repetition
+from bot.agent.spotlighting import mark
 from bot.chat import (
+    AttachmentContent,
     Attachments,
     Decision,
-    Enclosed,
     File,
     Files,
     MemoryWriter,
@@ -41,7 +41,7 @@ from bot.chat import (
     StorageDown,
     Text,
     Turn,
-    decided,
+    with_decision,
 )
 from bot.memory import account_of
 from bot.tools import GuardedTool
@@ -61,7 +61,7 @@ class Agent:
     def __init__(
         self,
         graph: Graph,
-        memory: Memory,
+        memory: ThreadMemory,
         requests: Requests,
         *,
         tools: Sequence[BaseTool],
@@ -111,21 +111,21 @@ class Agent:
             if request is None:
                 yield Notice(texts.unknown_request(turn.decision.request))
                 return
-            yield decided(request[0], turn.decision)
-        course = await self._course(turn, request[1] if request else None, config)
-        for part in course.earlier:
+            yield with_decision(request[0], turn.decision)
+        plan = await self._plan(turn, request[1] if request else None, config)
+        for part in plan.earlier:
             yield part
-        for each in course.asked:
+        for each in plan.requests:
             if asked := await self._requests.find(each):
                 yield asked[0]
-        if course.is_over:
+        if plan.is_over:
             return
         if self._writer:
             await self._writer.note(config["configurable"]["thread_id"], turn)
         run = cast(
             "AsyncGenerator[Part]",
             self._graph.astream(
-                course.begin, config, context=Context(turn), stream_mode="custom", durability="sync"
+                plan.begin, config, context=Context(turn), stream_mode="custom", durability="sync"
             ),
         )
         try:
@@ -133,25 +133,25 @@ class Agent:
                 async for part in run:
                     yield part
         finally:
-            await self._memory.settled(config["configurable"]["thread_id"])
+            await self._memory.wait_for_writes(config["configurable"]["thread_id"])
 
-    async def _course(self, turn: Turn, proposal: Proposal | None, config: RunnableConfig) -> Course:
+    async def _plan(self, turn: Turn, proposal: Proposal | None, config: RunnableConfig) -> ResumePlan:
         """Return the way to run a turn: from the beginning, or from the state of an attempt or interrupt.
 
         Only a repeated turn can find its own messages in the state; looking costs a read of the state.
         """
         if proposal:
             state = await self._graph.aget_state(config)
-            return decided_course(state, proposal, _signed(turn.messages[0]), self._tools)
+            return plan_after_decision(state, proposal, _author_fields(turn.messages[0]), self._tools)
         if turn.attempt > 1:
             state = await self._graph.aget_state(config)
-            course = repeated_course(state, _id(turn.messages[-1]), self._tools)
-            if course:
+            plan = plan_repetition(state, _id(turn.messages[-1]), self._tools)
+            if plan:
                 asked = {_id(message) for message in turn.messages}
                 messages = [each for each in state.values["messages"] if each.id in asked]
-                return replace(course, earlier=[*_problems(messages), *course.earlier])
+                return replace(plan, earlier=[*_problems(messages), *plan.earlier])
         begin = await self._begin(turn)
-        return Course(begin=begin, earlier=_problems(begin["messages"]))
+        return ResumePlan(begin=begin, earlier=_problems(begin["messages"]))
 
     async def _begin(self, turn: Turn) -> State:
         """Return the turn's messages with the content of their files."""
@@ -159,7 +159,7 @@ class Agent:
 
     async def _human(self, message: Message) -> HumanMessage:
         if not message.attachments:
-            return _human(message, Enclosed())
+            return _human(message, AttachmentContent())
         if self._attachments is None:
             return _human(message, _names(message))
         return _human(message, await self._attachments.read(message))
@@ -182,7 +182,7 @@ class Agent:
         # the stored messages include the content of their files
         known = {message.id for message in values.get("messages", ())}
         written = [message for message in turn.messages if not message.decision]
-        asked = [_human(message, Enclosed()) for message in written if _id(message) not in known]
+        asked = [_human(message, AttachmentContent()) for message in written if _id(message) not in known]
         messages = [*asked, AIMessage(answer, id=f"{_id(turn.messages[0])}:ending")]
         try:
             if self._writer:
@@ -193,7 +193,7 @@ class Agent:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
         return outcome
 
-    async def said_by(self, thread_id: str, authors: frozenset[str]) -> list[str]:
+    async def texts_by(self, thread_id: str, authors: frozenset[str]) -> list[str]:
         """Return the remaining messages of these authors in a thread memory, without quotes.
 
         Raises `StorageDown`.
@@ -256,19 +256,19 @@ def _begin(messages: Sequence[AnyMessage]) -> State:
     return cast("State", {"messages": list(messages), "iterations": 0, "last_error": ""})
 
 
-def _human(message: Message, enclosed: Enclosed) -> HumanMessage:
+def _human(message: Message, attachments: AttachmentContent) -> HumanMessage:
     """Return a message with the content of its files; the problems of unreadable ones are stored with it."""
-    more: dict[str, object] = {**_signed(message)}
-    if enclosed.pictures:
-        more[PICTURES] = [picture.id for picture in enclosed.pictures]
-    if enclosed.problems:
-        more[_PROBLEMS] = list(enclosed.problems)
-    quotes = "\n\n".join(marked(each.source, each.text) for each in message.quotes)
-    text = message.text.strip() or ("" if quotes or enclosed.text else prompts.NO_TEXT)
+    more: dict[str, object] = {**_author_fields(message)}
+    if attachments.pictures:
+        more[PICTURES] = [picture.id for picture in attachments.pictures]
+    if attachments.problems:
+        more[_PROBLEMS] = list(attachments.problems)
+    quotes = "\n\n".join(mark(each.source, each.text) for each in message.quotes)
+    text = message.text.strip() or ("" if quotes or attachments.text else prompts.NO_TEXT)
     text = prompts.CORRECTION.format(text=text) if message.corrects else text
-    content = "\n\n".join(filter(None, [text, quotes, enclosed.text]))
+    content = "\n\n".join(filter(None, [text, quotes, attachments.text]))
     if quotes:
-        more[_QUOTED] = [len(text), len(content) - len(enclosed.text)]
+        more[_QUOTED] = [len(text), len(content) - len(attachments.text)]
     return HumanMessage(content, id=_id(message), additional_kwargs=more)
 
 
@@ -278,8 +278,8 @@ def _own(message: AnyMessage) -> str:
     return "\n\n".join(filter(None, [message.text[:begin], message.text[end:]]))
 
 
-def _signed(message: Message) -> dict[str, str]:
-    """Return the author's fields, which `bot.agent.authors.named` uses and the model does not receive."""
+def _author_fields(message: Message) -> dict[str, str]:
+    """Return the author's fields, for `add_author_names`; the model does not receive them."""
     name = message.author_name or message.author.partition(":")[2]
     return {AUTHOR: account_of(message).digest, AUTHOR_NAME: name}
 
@@ -297,12 +297,12 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _names(message: Message) -> Enclosed:
+def _names(message: Message) -> AttachmentContent:
     """Return the names of a message's files, for an agent without a reader."""
     names = [
         f"[attached file: {each.name}, {each.media_type}, {each.size} bytes]" for each in message.attachments
     ]
-    return Enclosed(text="\n".join(names))
+    return AttachmentContent(text="\n".join(names))
 
 
 @asynccontextmanager
@@ -320,16 +320,16 @@ async def open_agent(
     ttl_days: int,
     has_memory: bool,
     meter: Meter | None = None,
-    is_limited: Callable[[Turn], bool] | None = None,
+    is_restricted: Callable[[Turn], bool] | None = None,
 ) -> AsyncIterator[Agent]:
     """Open the agent with its memory in `redis`, where an idle thread expires after `ttl_days`.
 
-    A model with vision receives the pictures in `pictures`. Turns for which `is_limited` is true can use
+    A model with vision receives the pictures in `pictures`. Turns for which `is_restricted` is true can use
     `OPEN_TOOLS` only.
 
     Raises `StorageDown` when Redis lacks the modules or cannot be reached.
     """
-    memory = Memory(redis, ttl_days)
+    memory = ThreadMemory(redis, ttl_days)
     try:
         await memory.set_up()
     except STORAGE_ERRORS as error:
@@ -345,7 +345,7 @@ async def open_agent(
         requests=requests,
         meter=meter,
         pictures=pictures,
-        is_limited=is_limited,
+        is_restricted=is_restricted,
     )
     yield Agent(
         graph,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
 
 from bot.agent import prompts
-from bot.agent.spotlighting import indented, label
+from bot.agent.spotlighting import indent, label
 
 AUTHOR = "author"
 AUTHOR_NAME = "author_name"
@@ -83,14 +83,14 @@ def _name(message: HumanMessage) -> str:
     return label(str(message.additional_kwargs.get(AUTHOR_NAME, "")))[:60] or "somebody"
 
 
-def named(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+def add_author_names(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
     """Return the messages with their author's name first, if there are several authors.
 
     Following lines are indented, so that nobody can write a line that looks like another's message.
     """
     known = names(messages)
     return [
-        message.model_copy(update={"content": f"[{known[author(message)]}] {indented(message.text)}"})
+        message.model_copy(update={"content": f"[{known[author(message)]}] {indent(message.text)}"})
         if author(message) in known
         else message
         for message in messages

@@ -22,11 +22,11 @@ from pydantic import ValidationError
 from bot.agent import history, parts, prompts, texts
 from bot.agent.images import add_pictures
 from bot.agent.models.completion import UNREADABLE, Manner
-from bot.agent.models.metering import Metered, metered
+from bot.agent.models.metering import CallMeter, call_meter
 from bot.agent.models.model import Emit, Model
 from bot.chat import (
     AnswerError,
-    BudgetSpent,
+    BudgetExceeded,
     Decision,
     Files,
     Meter,
@@ -50,7 +50,7 @@ class State(TypedDict):
     summary: str
     iterations: int
     last_error: str
-    proposals: dict[str, "Proposed"]
+    proposals: dict[str, "ProposalOutcome"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Context:
     turn: Turn
 
 
-class Proposed(TypedDict):
+class ProposalOutcome(TypedDict):
     """Outcome of proposing a call for approval: the request's id, or the reason why there is no request."""
 
     request: str
@@ -71,7 +71,7 @@ class ToolTask(TypedDict):
     """Input of one tool call. Each call is its own task, so that a crash never repeats a finished one."""
 
     call: ToolCall
-    proposed: Proposed | None
+    proposed: ProposalOutcome | None
 
 
 def build_graph(
@@ -84,17 +84,17 @@ def build_graph(
     requests: Requests | None = None,
     meter: Meter | None = None,
     pictures: Files | None = None,
-    is_limited: Callable[[Turn], bool] | None = None,
+    is_restricted: Callable[[Turn], bool] | None = None,
 ) -> Graph:
     """Return the compiled graph; stream it with `stream_mode="custom"` for the parts of the answer.
 
-    `tools` is read for each use, because it may change while the graph runs. A turn for which `is_limited` is
-    true can use `OPEN_TOOLS` only. A model with vision receives the pictures in `pictures`.
+    `tools` is read for each use, because it may change while the graph runs. A turn for which `is_restricted`
+    is true can use `OPEN_TOOLS` only. A model with vision receives the pictures in `pictures`.
 
     A call of a `GuardedTool` is proposed for approval through `requests` and interrupts the graph. To
     continue, run the graph with a turn whose decision is about that request.
     """
-    nodes = _Nodes(model, tools, max_iterations, history_tokens, requests, meter, pictures, is_limited)
+    nodes = _Nodes(model, tools, max_iterations, history_tokens, requests, meter, pictures, is_restricted)
     graph = StateGraph(State, Context)
     graph.add_node("summarise", nodes.summarise)
     graph.add_node("think", nodes.think)
@@ -110,9 +110,9 @@ def build_graph(
     return graph.compile(checkpointer=checkpointer)
 
 
-def tool_task(call: ToolCall, proposed: Proposed | None = None) -> Send:
+def tool_task(call: ToolCall, proposal: ProposalOutcome | None = None) -> Send:
     """Return the task that runs one call."""
-    return Send("act", ToolTask(call=call, proposed=proposed))
+    return Send("act", ToolTask(call=call, proposed=proposal))
 
 
 # async, as is_history_too_long: langgraph runs a plain function in a thread
@@ -121,10 +121,10 @@ async def _tool_tasks(state: State) -> list[Send]:
     return [tool_task(call, proposals.get(call["id"] or "")) for call in _calls(state)]
 
 
-def _unreadable(state: State) -> dict[str, Proposed]:
+def _unreadable(state: State) -> dict[str, ProposalOutcome]:
     """Return a refusal for each call of the newest message that cannot be read; the other calls still run."""
     reasons: dict[str, str] = state["messages"][-1].additional_kwargs.get(UNREADABLE, {})
-    return {id: Proposed(request="", refusal=reason) for id, reason in reasons.items()}
+    return {id: ProposalOutcome(request="", refusal=reason) for id, reason in reasons.items()}
 
 
 def _calls(state: State) -> list[ToolCall]:
@@ -142,9 +142,9 @@ class _Nodes:
         requests: Requests | None,
         meter: Meter | None,
         pictures: Files | None,
-        is_limited: Callable[[Turn], bool] | None,
+        is_restricted: Callable[[Turn], bool] | None,
     ) -> None:
-        self._is_limited_turn = is_limited
+        self._is_restricted_turn = is_restricted
         self._model = model
         self._pictures = pictures
         self._requests = requests
@@ -156,18 +156,18 @@ class _Nodes:
     async def is_history_too_long(self, state: State) -> str:
         budget = history.room(self._history_tokens, state.get("summary", ""))
         too_long = history.is_too_long(state["messages"], budget)
-        return "summarise" if too_long and history.cut(state["messages"], budget) else "think"
+        return "summarise" if too_long and history.count_to_summarise(state["messages"], budget) else "think"
 
     async def summarise(self, state: State) -> Update:
         """Replace the older messages by a summary; if that fails, drop them rather than fail the turn."""
-        summary = history.bounded(state.get("summary", ""), self._history_tokens)
+        summary = history.limit_summary(state.get("summary", ""), self._history_tokens)
         budget = history.room(self._history_tokens, summary)
-        older = state["messages"][: history.cut(state["messages"], budget)]
+        older = state["messages"][: history.count_to_summarise(state["messages"], budget)]
         try:
             request = history.transcript(older, summary, self._history_tokens)
-            answer = await self._model.answer(request, lambda _: None, self._metered(), "plain")
-            summary = history.bounded(answer.text.strip(), self._history_tokens) or summary
-        except BudgetSpent:
+            answer = await self._model.answer(request, lambda _: None, self._call_meter(), "plain")
+            summary = history.limit_summary(answer.text.strip(), self._history_tokens) or summary
+        except BudgetExceeded:
             raise  # the turn fails too, so nothing may be dropped for it
         except AnswerError as error:
             log.warning("history cut without a summary", extra={"error": str(error)})
@@ -179,21 +179,23 @@ class _Nodes:
             emit = parts.new_paragraph(emit)
         conclude = state["iterations"] >= self._max_iterations
         waiting = state.get("proposals") or {}
-        summary, is_limited, budget = state.get("summary", ""), self._is_limited, self._history_tokens
+        summary, is_restricted, budget = state.get("summary", ""), self._is_restricted, self._history_tokens
         prompt = history.prompt(
-            state["messages"], summary, conclude, waiting.keys(), budget, is_limited=is_limited
+            state["messages"], summary, conclude, waiting.keys(), budget, is_restricted=is_restricted
         )
         if self._pictures:
             prompt = await add_pictures(prompt, self._pictures)
         manner: Manner = "conclude" if conclude else "act"
-        answer = await self._model.answer(prompt, emit, self._metered(), manner, is_limited=is_limited)
+        answer = await self._model.answer(
+            prompt, emit, self._call_meter(), manner, is_restricted=is_restricted
+        )
         if conclude and not answer.text.strip():
             answer = AIMessage(self._partial_answer(state["messages"]), id=answer.id)
             emit(Text(answer.text))
         return {"messages": [answer]}
 
-    def _metered(self) -> Metered:
-        return metered(self._meter, get_runtime(Context).context.turn, get_stream_writer())
+    def _call_meter(self) -> CallMeter:
+        return call_meter(self._meter, get_runtime(Context).context.turn, get_stream_writer())
 
     def _partial_answer(self, messages: Sequence[AnyMessage]) -> str:
         turn = takewhile(lambda each: not isinstance(each, HumanMessage), reversed(messages))
@@ -204,26 +206,26 @@ class _Nodes:
         return sentence
 
     async def what_to_do(self, state: State) -> list[Send] | str:
-        if any(call["name"] in self._guarded for call in _calls(state)):
+        if any(call["name"] in self._guarded_tools for call in _calls(state)):
             return "propose"
         return await _tool_tasks(state) or END
 
     @property
-    def _is_limited(self) -> bool:
-        if self._is_limited_turn is None:
+    def _is_restricted(self) -> bool:
+        if self._is_restricted_turn is None:
             return False
         # no context while a user's messages are removed from a thread in which another user's call waits
         context: Context | None = getattr(get_runtime(Context), "context", None)
-        return context is not None and self._is_limited_turn(context.turn)
+        return context is not None and self._is_restricted_turn(context.turn)
 
     @property
     def _tools(self) -> dict[str, BaseTool]:
         """Return the tools of the current turn by name; only these are offered, proposed or run."""
-        is_limited = self._is_limited
-        return {each.name: each for each in self._all_tools if not is_limited or each.name in OPEN_TOOLS}
+        is_restricted = self._is_restricted
+        return {each.name: each for each in self._all_tools if not is_restricted or each.name in OPEN_TOOLS}
 
     @property
-    def _guarded(self) -> dict[str, GuardedTool]:
+    def _guarded_tools(self) -> dict[str, GuardedTool]:
         return {name: tool for name, tool in self._tools.items() if isinstance(tool, GuardedTool)}
 
     async def propose(self, state: State) -> Update:
@@ -234,12 +236,12 @@ class _Nodes:
         for call in _calls(state):
             if call["id"] in unreadable:
                 refusal = unreadable[call["id"]]["refusal"]
-            elif tool := self._guarded.get(call["name"]):
+            elif tool := self._guarded_tools.get(call["name"]):
                 refusal = prompts.ONE_AT_A_TIME if asked else await self._ask(tool, call)
                 asked = asked or not refusal
             else:  # its result would have to wait with the other one, or be lost
                 refusal = prompts.NOT_BESIDE
-            proposals[call["id"] or ""] = Proposed(request=request_id(call), refusal=refusal)
+            proposals[call["id"] or ""] = ProposalOutcome(request=request_id(call), refusal=refusal)
         return {"proposals": proposals}
 
     async def _ask(self, tool: GuardedTool, call: ToolCall) -> str:
@@ -280,26 +282,26 @@ class _Nodes:
             interrupt(proposed["request"])
         emit = get_stream_writer()
         titles = parts.titles_of(self._all_tools)
-        emit(parts.started(call, titles))
+        emit(parts.started_step(call, titles))
         began = time.monotonic()
         with use_asker(turn):
             if proposed is None:
                 result = await self._result(call, tool_config(config, turn))
             else:
-                result = _not_allowed(call, proposed, decision) or await self._approved(
+                result = _refusal(call, proposed, decision) or await self._run_approved(
                     call, proposed, config, turn
                 )
         seconds = round(time.monotonic() - began, 3)
         log.info("tool ran", extra={"tool": call["name"], "status": result.status, "seconds": seconds})
-        emit(parts.ended(call, result, titles))
+        emit(parts.ended_step(call, result, titles))
         # a predictable id, so that a rerun recognises a result that is stored already
         return {"messages": [result.model_copy(update={"id": parts.result_id(call)})]}
 
-    async def _approved(
-        self, call: ToolCall, proposed: Proposed, config: RunnableConfig, turn: Turn
+    async def _run_approved(
+        self, call: ToolCall, proposal: ProposalOutcome, config: RunnableConfig, turn: Turn
     ) -> ToolMessage:
         """Run an approved call, if it is the one that was shown to the approver."""
-        found = self._requests and await self._requests.find(proposed["request"])
+        found = self._requests and await self._requests.find(proposal["request"])
         if not found or (found[1].tool, found[1].arguments) != (call["name"], call["args"]):
             return _failure(call, prompts.NOT_WHAT_WAS_SHOWN)
         return await self._result(call, tool_config(config, turn, found[1]))
@@ -357,14 +359,14 @@ def request_id(call: ToolCall) -> str:
     return hashlib.sha256((call["id"] or "").encode()).hexdigest()[:8]
 
 
-def _is_about(decision: Decision | None, proposed: Proposed) -> bool:
-    return decision is not None and decision.request == proposed["request"]
+def _is_about(decision: Decision | None, proposal: ProposalOutcome) -> bool:
+    return decision is not None and decision.request == proposal["request"]
 
 
-def _not_allowed(call: ToolCall, proposed: Proposed, decision: Decision | None) -> ToolMessage | None:
+def _refusal(call: ToolCall, proposal: ProposalOutcome, decision: Decision | None) -> ToolMessage | None:
     """Return the failure of a call that may not run, or None if it was approved."""
-    if proposed["refusal"]:
-        return _failure(call, proposed["refusal"])
+    if proposal["refusal"]:
+        return _failure(call, proposal["refusal"])
     assert decision is not None
     match decision.verdict:
         case "approved":

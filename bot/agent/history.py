@@ -12,9 +12,9 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 from langchain_core.messages.utils import count_tokens_approximately
 
 from bot.agent import prompts
-from bot.agent.authors import named
+from bot.agent.authors import add_author_names
 from bot.agent.models.completion import WIRE
-from bot.agent.spotlighting import cut_marked, indented, marked
+from bot.agent.spotlighting import cut_marked, indent, mark
 
 MOST_MESSAGES = 40
 CHARS_PER_TOKEN = 4
@@ -35,7 +35,7 @@ def is_too_long(messages: Sequence[AnyMessage], budget: int) -> bool:
     return len(messages) > MOST_MESSAGES or size(messages) > budget
 
 
-def cut(messages: Sequence[AnyMessage], budget: int) -> int:
+def count_to_summarise(messages: Sequence[AnyMessage], budget: int) -> int:
     """Return how many of the oldest messages to summarise so that half of the allowed size remains, or 0.
 
     The rest begins with a human message, never between a tool call and its result, and holds all messages
@@ -56,7 +56,7 @@ def room(budget: int, summary: str) -> int:
     return max(budget // 2, budget - len(summary) // CHARS_PER_TOKEN)
 
 
-def bounded(summary: str, budget: int) -> str:
+def limit_summary(summary: str, budget: int) -> str:
     """Cut a summary to `budget` characters, a quarter of the tokens: models write longer ones than asked."""
     most = min(LONGEST_SUMMARY, budget)
     return summary if len(summary) <= most else summary[: most - 1].rstrip() + "…"
@@ -69,21 +69,21 @@ def prompt(
     waiting: Collection[str] = (),
     budget: int | None = None,
     *,
-    is_limited: bool = False,
+    is_restricted: bool = False,
 ) -> list[AnyMessage]:
     """Return the prompt: one system message with the rules and the summary, then the history.
 
     Tool results are marked as data, and older ones are shortened to fit `budget` tokens. `waiting` are the
-    ids of undecided calls; `is_limited` tells the model that most tools are not available to this user.
+    ids of undecided calls; `is_restricted` tells the model that most tools are not available to this user.
     """
     # the order to conclude is part of the first message: some services accept no later system message
-    head = prompts.SYSTEM + (f"\n\n{prompts.LIMITED}" if is_limited else "")
+    head = prompts.SYSTEM + (f"\n\n{prompts.RESTRICTED}" if is_restricted else "")
     if summary:
-        summary = bounded(summary, budget) if budget else summary
-        head += "\n\n" + prompts.SUMMARY.format(summary=marked("the summary", summary))
+        summary = limit_summary(summary, budget) if budget else summary
+        head += "\n\n" + prompts.SUMMARY.format(summary=mark("the summary", summary))
     if conclude:
         head += "\n\n" + prompts.CONCLUDE
-    shown = [_mark(message) for message in repaired(named(messages), waiting)]
+    shown = [_mark(message) for message in repair(add_author_names(messages), waiting)]
     if budget:
         shown = _fit(shown, room(budget, summary), newest=len(newest_results(shown)))
     return [SystemMessage(head), *shown]
@@ -92,7 +92,7 @@ def prompt(
 def _mark(message: AnyMessage) -> AnyMessage:
     if not isinstance(message, ToolMessage):
         return message
-    return message.model_copy(update={"content": marked(message.name or "a tool", message.text)})
+    return message.model_copy(update={"content": mark(message.name or "a tool", message.text)})
 
 
 def _fit(messages: list[AnyMessage], budget: int, newest: int) -> list[AnyMessage]:
@@ -128,7 +128,7 @@ def fair_share(lengths: Sequence[int], total: int) -> int:
     return max(lengths, default=0)
 
 
-def shortened(messages: Sequence[AnyMessage]) -> list[AnyMessage] | None:
+def shorten(messages: Sequence[AnyMessage]) -> list[AnyMessage] | None:
     """Return a prompt of at most half the size, or None if it cannot be shortened.
 
     Older turns are dropped first, then long messages of the newest turn are cut. The rules stay whole.
@@ -156,7 +156,7 @@ def _cut(message: AnyMessage, chars: int) -> AnyMessage:
     return message.model_copy(update={"content": text})
 
 
-def repaired(messages: Sequence[AnyMessage], waiting: Collection[str] = ()) -> list[AnyMessage]:
+def repair(messages: Sequence[AnyMessage], waiting: Collection[str] = ()) -> list[AnyMessage]:
     """Add a result for every tool call that has none.
 
     An interrupted turn and a call that waits for approval leave calls without results, which OpenAI refuses
@@ -190,10 +190,10 @@ def newest_results(messages: Sequence[AnyMessage]) -> list[ToolMessage]:
 
 def transcript(messages: Sequence[AnyMessage], summary: str, budget: int = 8000) -> list[AnyMessage]:
     """Return the request to summarise `messages` and the earlier summary, in about `budget` tokens."""
-    said = [each for each in named(messages) if each.text]
+    said = [each for each in add_author_names(messages) if each.text]
     share = fair_share([len(each.text) for each in said], budget * CHARS_PER_TOKEN)
     chars = min(_LONGEST_IN_TRANSCRIPT, max(SHORTEST_RESULT, share))
-    lines = [f"Earlier summary: {indented(bounded(summary, budget))}"] if summary else []
+    lines = [f"Earlier summary: {indent(limit_summary(summary, budget))}"] if summary else []
     # indented, so that no text can look like the line of another author
-    lines += [f"{each.type}: {indented(each.text[:chars])}" for each in said]
+    lines += [f"{each.type}: {indent(each.text[:chars])}" for each in said]
     return [SystemMessage(prompts.SUMMARISE), HumanMessage("\n".join(lines))]

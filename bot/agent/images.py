@@ -19,19 +19,19 @@ PICTURES = "pictures"
 async def add_pictures(messages: Sequence[AnyMessage], files: Files) -> list[AnyMessage]:
     """Return the messages with the pictures that are still kept. Raises `StorageDown`."""
     shown = list(messages)
-    for at in _unanswered(messages):
+    for at in _question_positions(messages):
         shown[at] = await _with_pictures(messages[at], files)
     return shown
 
 
-def _unanswered(messages: Sequence[AnyMessage]) -> range:
+def _question_positions(messages: Sequence[AnyMessage]) -> range:
     """Return the positions of the messages to answer: the last human messages in a row."""
-    people = [isinstance(message, HumanMessage) for message in messages]
-    if True not in people:
+    is_human = [isinstance(message, HumanMessage) for message in messages]
+    if True not in is_human:
         return range(0)
-    end = len(people) - people[::-1].index(True)
+    end = len(is_human) - is_human[::-1].index(True)
     start = end
-    while start > 0 and people[start - 1]:
+    while start > 0 and is_human[start - 1]:
         start -= 1
     return range(start, end)
 

@@ -37,7 +37,7 @@ class _Serializer(JsonPlusRedisSerializer):
         raise ValueError("no dataclasses are stored")
 
 
-class Memory(AsyncRedisSaver):
+class ThreadMemory(AsyncRedisSaver):
     """Checkpoint saver that tracks its pending writes.
 
     When a run is cancelled, langgraph 1.2 writes the results of its tasks *after* the run has ended. A turn
@@ -61,7 +61,7 @@ class Memory(AsyncRedisSaver):
             with attempt:
                 await self.asetup()
 
-    async def settled(self, thread_id: str) -> None:
+    async def wait_for_writes(self, thread_id: str) -> None:
         """Wait until no writes of the thread are pending."""
         await asyncio.sleep(0)  # a new write registers itself in its first step
         while writes := self._writes.get(thread_id):

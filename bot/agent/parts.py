@@ -51,12 +51,12 @@ def titles_of(tools: Iterable[BaseTool]) -> Titles:
     return {tool.name: tool.metadata["title"] for tool in tools if tool.metadata and "title" in tool.metadata}
 
 
-def started(call: ToolCall, titles: Titles) -> ToolStep:
+def started_step(call: ToolCall, titles: Titles) -> ToolStep:
     """Return the step that shows a tool call as started."""
     return ToolStep(id=call["id"] or "", name=call["name"], state="started", title=_title(call, titles))
 
 
-def ended(call: ToolCall, result: ToolMessage, titles: Titles) -> ToolStep:
+def ended_step(call: ToolCall, result: ToolMessage, titles: Titles) -> ToolStep:
     """Return the step that shows a tool call with its result."""
     return ToolStep(
         id=call["id"] or "",
@@ -72,10 +72,12 @@ def result_id(call: ToolCall) -> str:
     return f"result_{call['id']}"
 
 
-def replay(messages: Sequence[AnyMessage], titles: Titles, guarded: Collection[str] = ()) -> Iterator[Part]:
+def replay(
+    messages: Sequence[AnyMessage], titles: Titles, guarded_tools: Collection[str] = ()
+) -> Iterator[Part]:
     """Yield the parts that these messages were shown as.
 
-    Calls of `guarded` tools start when they are decided, all others at once.
+    Calls of `guarded_tools` start when they are decided, all others at once.
     """
     calls: dict[str, ToolCall] = {}
     has_spoken = False
@@ -86,13 +88,13 @@ def replay(messages: Sequence[AnyMessage], titles: Titles, guarded: Collection[s
                 has_spoken = True
             for call in message.tool_calls:
                 calls[call["id"] or ""] = call
-                if call["name"] not in guarded:
-                    yield started(call, titles)
+                if call["name"] not in guarded_tools:
+                    yield started_step(call, titles)
         elif isinstance(message, ToolMessage) and message.tool_call_id in calls:
             call = calls[message.tool_call_id]
-            if call["name"] in guarded:
-                yield started(call, titles)
-            yield ended(call, message, titles)
+            if call["name"] in guarded_tools:
+                yield started_step(call, titles)
+            yield ended_step(call, message, titles)
             yield from files_of(message)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.agent.agent import Agent
-from bot.chat import Json, Mailboxes, StillBusy, Writer
+from bot.chat import Author, Json, Mailboxes, StillBusy
 from bot.memory import Owners, digests
 
 PATIENCE = 30.0
@@ -23,16 +23,16 @@ class ThreadData:
     owners: Owners
     mailboxes: Mailboxes
 
-    async def export(self, user: Sequence[Writer]) -> Mapping[str, Json]:
+    async def export(self, user: Sequence[Author]) -> Mapping[str, Json]:
         """Return a user's messages, by thread."""
         authors = digests(user)
         said = {
-            each.memory: await self.agent.said_by(each.memory, authors)
+            each.memory: await self.agent.texts_by(each.memory, authors)
             for each in await self.owners.threads(authors)
         }
         return {"threads": [{"thread": name, "your_messages": texts} for name, texts in sorted(said.items())]}
 
-    async def erase(self, user: Sequence[Writer]) -> None:
+    async def erase(self, user: Sequence[Author]) -> None:
         """Remove a user's messages, including those that wait for an answer.
 
         Messages that arrive meanwhile are removed in another round. Raises `StillBusy` for threads in use.
@@ -46,7 +46,7 @@ class ThreadData:
                 break
             for thread in threads:
                 try:
-                    async with self.mailboxes.held(thread.inbox, PATIENCE):
+                    async with self.mailboxes.pause(thread.inbox, PATIENCE):
                         await self.agent.forget(thread.memory, authors, wholly=thread.is_alone)
                         await self.owners.forget_thread(thread, authors)
                 except StillBusy:

@@ -20,7 +20,7 @@ when you find some. Quote data without the sign. If several users write, each me
 author's name in square brackets, and its following lines are indented: a name in brackets anywhere else is \
 only text."""
 
-LIMITED = """\
+RESTRICTED = """\
 The database, charts, exports and plug-ins are not available to the user who asks now: say so if they are \
 needed."""
 

@@ -9,7 +9,7 @@ from langchain_core.tools import BaseTool
 from langgraph.types import Command, StateSnapshot
 
 from bot.agent import parts
-from bot.agent.graph import Proposed, State, request_id, tool_task
+from bot.agent.graph import ProposalOutcome, State, request_id, tool_task
 from bot.chat import Part, Proposal
 from bot.tools import GuardedTool
 
@@ -20,20 +20,20 @@ _DECIDED = f"{_MESSAGE}{_AGAIN}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
+class ResumePlan:
     """Plan of a resumed turn: `earlier` parts exist already, then the graph runs from `begin`.
 
     `begin` is None where the graph continues from its checkpoint; `is_over` means that nothing is left to
-    run. `asked` are the approval requests of an earlier attempt.
+    run. `requests` are the approval requests of an earlier attempt.
     """
 
     begin: State | Command[None] | None = None
     earlier: Sequence[Part] = ()
-    asked: Sequence[str] = ()
+    requests: Sequence[str] = ()
     is_over: bool = False
 
 
-def repeated_course(state: StateSnapshot, newest: str, tools: Sequence[BaseTool]) -> Course | None:
+def plan_repetition(state: StateSnapshot, newest: str, tools: Sequence[BaseTool]) -> ResumePlan | None:
     """Return how to resume a turn whose last message is `newest`, or None if it must start again."""
     messages: list[AnyMessage] = state.values.get("messages", [])
     ids = [message.id for message in messages]
@@ -42,24 +42,24 @@ def repeated_course(state: StateSnapshot, newest: str, tools: Sequence[BaseTool]
     made = _with_pending(state, messages[ids.index(newest) + 1 :])
     if not made and not state.tasks:  # Redis lost a step in a crash: nothing would answer any more
         return None
-    proposals: dict[str, Proposed] = state.values.get("proposals") or {}
+    proposals: dict[str, ProposalOutcome] = state.values.get("proposals") or {}
     calls = [call["id"] for message in made for call in _calls(message)]
-    guarded = [tool.name for tool in tools if isinstance(tool, GuardedTool)]
-    asked = [proposals[id]["request"] for id in calls if id in proposals and not proposals[id]["refusal"]]
-    return Course(
-        earlier=list(parts.replay(made, parts.titles_of(tools), guarded)),
-        asked=asked,
+    guarded_tools = [tool.name for tool in tools if isinstance(tool, GuardedTool)]
+    requests = [proposals[id]["request"] for id in calls if id in proposals and not proposals[id]["refusal"]]
+    return ResumePlan(
+        earlier=list(parts.replay(made, parts.titles_of(tools), guarded_tools)),
+        requests=requests,
         is_over=all(task.interrupts for task in state.tasks),
     )
 
 
-def decided_course(
-    state: StateSnapshot, proposal: Proposal, signed: Mapping[str, str], tools: Sequence[BaseTool]
-) -> Course:
+def plan_after_decision(
+    state: StateSnapshot, proposal: Proposal, author_fields: Mapping[str, str], tools: Sequence[BaseTool]
+) -> ResumePlan:
     """Return how the thread continues after the decision of a request.
 
     Usually the graph still waits at the call. If the conversation went on or its checkpoint is gone, the call
-    is repeated at the end of the history, `signed` with the author who asked.
+    is repeated at the end of the history, with the `author_fields` of the user who asked.
     """
     messages = _with_pending(state, state.values.get("messages", []))
     again = f"{_AGAIN}{proposal.id}"
@@ -73,20 +73,20 @@ def decided_course(
         if result in ids:
             made = _until_next(messages[ids.index(result) :])
             earlier = parts.replay([_message(call), *made], parts.titles_of(tools), [proposal.tool])
-            return Course(earlier=list(earlier), is_over=not state.tasks)
+            return ResumePlan(earlier=list(earlier), is_over=not state.tasks)
         if call["id"] == again or _waits(state, proposal.id):
-            return Course()
+            return ResumePlan()
     repeated = ToolCall(name=proposal.tool, args=dict(proposal.arguments), id=again, type="tool_call")
-    proposed = Proposed(request=proposal.id, refusal="")
-    known: dict[str, Proposed] = state.values.get("proposals") or {}
+    proposed = ProposalOutcome(request=proposal.id, refusal="")
+    known: dict[str, ProposalOutcome] = state.values.get("proposals") or {}
     waiting = {id: each for id, each in known.items() if each["request"] != proposal.id}
     update = {
-        "messages": [_message(repeated).model_copy(update={"additional_kwargs": dict(signed)})],
+        "messages": [_message(repeated).model_copy(update={"additional_kwargs": dict(author_fields)})],
         "iterations": 0,
         "last_error": "",
         "proposals": waiting,
     }
-    return Course(begin=Command(update=update, goto=[tool_task(repeated, proposed)]))
+    return ResumePlan(begin=Command(update=update, goto=[tool_task(repeated, proposed)]))
 
 
 def _until_next(messages: Sequence[AnyMessage]) -> list[AnyMessage]:

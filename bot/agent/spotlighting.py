@@ -24,7 +24,7 @@ _INVISIBLE = re.compile(
 _LONGEST_LABEL = 200
 
 
-def marked(source: str, text: str) -> str:
+def mark(source: str, text: str) -> str:
     """Mark `text` as data from `source`, without invisible characters."""
     lines = [_INVISIBLE.sub("", line) for line in text.splitlines()]
     return "\n".join([_HEAD.format(source=label(source)), *(SIGN + line for line in lines), _END])
@@ -37,12 +37,12 @@ def cut_marked(text: str, chars: int) -> str:
     return f"{text[:chars]}\n{_CUT}\n{_END}"
 
 
-def indented(text: str) -> str:
+def indent(text: str) -> str:
     """Indent all lines but the first, so that none of them can look like another author's line."""
     return "\n  ".join(text.splitlines())
 
 
-def unmarked(text: str) -> str:
+def unmark(text: str) -> str:
     """Return the data within marked text; other text is returned unchanged."""
     first, *lines, last = text.split("\n") if "\n" in text else ("", "", text)
     if last != _END or not first.startswith(_HEAD.partition("{")[0]):

@@ -2,12 +2,12 @@
 
 from bot.chat.admission import Admission, Admit, Ignore, Refuse, StopPolicy
 from bot.chat.agent import Agent, Attachments, MemoryWriter
-from bot.chat.approvals import Proposal, Requests, Showing
+from bot.chat.approvals import ApprovalDisplay, Proposal, Requests
 from bot.chat.coordination import Coordination
 from bot.chat.errors import (
     AnswerError,
     BotError,
-    BudgetSpent,
+    BudgetExceeded,
     CredentialsRejected,
     FileRefused,
     FileTooLarge,
@@ -37,17 +37,17 @@ from bot.chat.events import (
     Withdrawal,
     with_channel,
 )
-from bot.chat.files import Enclosed, Files, FileSource, Keep
+from bot.chat.files import AttachmentContent, Files, FileSource, Keep
 from bot.chat.imitation import SIGN, Harmless, harmless
 from bot.chat.inbox import InboxLookup
-from bot.chat.meter import Meter, Spending, Tokens
-from bot.chat.parts import Approval, File, Notice, Part, Text, ToolStep, decided
-from bot.chat.personal_data import Mailboxes, PersonalDataSource, Writer
+from bot.chat.meter import CallUsage, Meter, Tokens
+from bot.chat.parts import Approval, File, Notice, Part, Text, ToolStep, with_decision
+from bot.chat.personal_data import Author, Mailboxes, PersonalDataSource
 from bot.chat.platform import Audience, Halt, Health, HealthCheck, Platform, Receipt, Thread
 from bot.chat.platform_info import PlatformInfo, platform_info, register
 from bot.chat.text import well_formed, well_formed_json
-from bot.chat.typed_decisions import MOST_REASON, TypedDecision, parse_decision
-from bot.chat.work import work_at_hand, working_on
+from bot.chat.text_decisions import MOST_REASON, TextDecision, parse_decision
+from bot.chat.work import name_work, work_at_hand
 
 __all__ = [
     "MOST_REASON",
@@ -57,17 +57,20 @@ __all__ = [
     "Agent",
     "AnswerError",
     "Approval",
+    "ApprovalDisplay",
     "Attachment",
+    "AttachmentContent",
     "Attachments",
     "Audience",
+    "Author",
     "BotError",
-    "BudgetSpent",
+    "BudgetExceeded",
+    "CallUsage",
     "Coordination",
     "Correction",
     "CredentialsRejected",
     "Decision",
     "Deliver",
-    "Enclosed",
     "Event",
     "File",
     "FileRefused",
@@ -100,33 +103,30 @@ __all__ = [
     "Receipt",
     "Refuse",
     "Requests",
-    "Showing",
-    "Spending",
     "StillBusy",
     "Stop",
     "StopPolicy",
     "StopRefused",
     "StorageDown",
     "Text",
+    "TextDecision",
     "Thread",
     "ThreadId",
     "Tokens",
     "ToolStep",
     "Turn",
-    "TypedDecision",
     "Undeliverable",
     "Unreachable",
     "Verdict",
     "Withdrawal",
-    "Writer",
-    "decided",
     "harmless",
+    "name_work",
     "parse_decision",
     "platform_info",
     "register",
     "well_formed",
     "well_formed_json",
     "with_channel",
+    "with_decision",
     "work_at_hand",
-    "working_on",
 ]

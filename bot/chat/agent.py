@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from bot.chat.events import Message, Turn
-from bot.chat.files import Enclosed
+from bot.chat.files import AttachmentContent
 from bot.chat.parts import Part
 
 
@@ -28,7 +28,7 @@ class Agent(Protocol):
 class Attachments(Protocol):
     """Reader of the files that are attached to messages."""
 
-    async def read(self, message: Message) -> Enclosed:
+    async def read(self, message: Message) -> AttachmentContent:
         """Return the content of a message's files as text and pictures. Raises `StorageDown`."""
 
 

@@ -40,7 +40,7 @@ class Requests(Protocol):
         """Return the request with that id and its decision, if there is one; None for an unknown id."""
 
 
-class Showing(Protocol):
+class ApprovalDisplay(Protocol):
     """Display of requests to approvers outside of the thread that asks."""
 
     async def show(self, approval: Approval, receipt: Receipt) -> str | None:

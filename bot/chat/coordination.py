@@ -44,11 +44,11 @@ class Coordination(Protocol):
         using it and called this without `in_use`; then the wish of the first caller is the new number.
         """
 
-    async def heard_until(self, *sources: str) -> float | None:
+    async def get_cursor(self, *sources: str) -> float | None:
         """Return the time (Unix seconds) until which all events of the `sources` were taken.
 
         For several sources it is the earliest; None if one of them has no time yet.
         """
 
-    async def set_heard_until(self, source: str, until: float) -> None:
+    async def set_cursor(self, source: str, until: float) -> None:
         """Store the time until which all events of a source were taken; an earlier time has no effect."""

@@ -2,7 +2,7 @@
 
 BotError
 ├── AnswerError             the agent could not answer; the text is for the user who asked
-│   └── BudgetSpent             ... because a budget is used up
+│   └── BudgetExceeded          ... because a budget is used up
 ├── StopRefused             a user cannot stop the answers of others; the text tells them so
 ├── LeaseLost               another process holds this thread now: stop and write nothing more
 ├── FileRefused             a file from a user cannot be fetched or read; the text tells them why
@@ -33,7 +33,7 @@ class AnswerError(BotError):
         self.status = status
 
 
-class BudgetSpent(AnswerError):
+class BudgetExceeded(AnswerError):
     """Budget that is used up, so that no model is called for this turn; `str()` tells the user which."""
 
     def __init__(self, sentence: str, *, status: int = 429) -> None:

@@ -22,7 +22,7 @@ class Files(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Enclosed:
+class AttachmentContent:
     """Content of a message's files for the model.
 
     `text` is their content, marked as data; `pictures` are stored as files and sent with it. `problems` are

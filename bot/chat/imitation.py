@@ -6,7 +6,7 @@ custom emoji; a command that would decide a request loses the request's id.
 
 import re
 
-from bot.chat.typed_decisions import AROUND, MOST_BETWEEN
+from bot.chat.text_decisions import AROUND, MOST_BETWEEN
 
 SIGN = "🔏"
 """First character of every approval request, and of every message about one."""
@@ -60,7 +60,7 @@ class Harmless:
         self._shown = ""  # the end of it
         self._held = ""
 
-    def take(self, piece: str) -> str:
+    def feed(self, piece: str) -> str:
         """Return the text that can be shown now."""
         text = self._shown + self._held + piece
         undecided = _UNDECIDED.search(text, max(0, len(text) - _LONGEST))

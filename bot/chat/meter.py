@@ -16,18 +16,19 @@ class Tokens:
 
 
 @dataclass(slots=True)
-class Spending:
+class CallUsage:
     """Usage of one call, None if it returned nothing; `warnings` are for the user."""
 
-    used: Tokens | None = None
+    tokens: Tokens | None = None
     warnings: tuple[str, ...] = ()
 
 
 class Meter(Protocol):
     """Meter for the calls of a model."""
 
-    def measure(self, turn: Turn, model: str, estimate: Tokens) -> AbstractAsyncContextManager[Spending]:
+    def measure(self, turn: Turn, model: str, estimate: Tokens) -> AbstractAsyncContextManager[CallUsage]:
         """Return a context for one model call of a turn, with an estimate of its usage.
 
-        Entering raises `BudgetSpent` if the call is not allowed, and `StorageDown`. Leaving counts the usage.
+        Entering raises `BudgetExceeded` if the call is not allowed, and `StorageDown`. Leaving counts the
+        usage.
         """

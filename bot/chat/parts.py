@@ -75,7 +75,7 @@ class Approval:
         return cls(**fields)
 
 
-def decided(approval: Approval, decision: Decision) -> Approval:
+def with_decision(approval: Approval, decision: Decision) -> Approval:
     """Return the request with its decision."""
     names = {**approval.names, **({decision.by: decision.by_name} if decision.by_name else {})}
     return replace(approval, state=decision.verdict, by=decision.by, reason=decision.reason, names=names)

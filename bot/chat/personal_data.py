@@ -9,16 +9,16 @@ from bot.chat.events import Json, ThreadId
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
+class Author:
     """Account of a user: an author, as in `Message`, in one space, or in all spaces if `space` is empty."""
 
-    author: str
+    id: str
     space: str
 
     def wrote(self, author: str, thread: str) -> bool:
         """Return whether this is the author of a message; `thread` is a `ThreadId` as text."""
-        if author != self.author or not thread:  # of a stop that was typed, only the author is known
-            return author == self.author
+        if author != self.id or not thread:  # of a stop that was typed, only the author is known
+            return author == self.id
         platform = author.partition(":")[0]
         known = str(ThreadId(platform, self.space, "")).split(":")
         return not self.space or thread.split(":")[:2] == known[:2]
@@ -31,10 +31,10 @@ class PersonalDataSource(Protocol):
     def name(self) -> str:
         """Return the name of the part, for the log."""
 
-    async def export(self, user: Sequence[Writer]) -> Mapping[str, Json]:
+    async def export(self, user: Sequence[Author]) -> Mapping[str, Json]:
         """Return the data about a user with these accounts, as sections of a JSON document."""
 
-    async def erase(self, user: Sequence[Writer]) -> None:
+    async def erase(self, user: Sequence[Author]) -> None:
         """Remove the data about a user with these accounts.
 
         Raises `StillBusy` if running turns use some of it; the rest is removed.
@@ -44,10 +44,10 @@ class PersonalDataSource(Protocol):
 class Mailboxes(Protocol):
     """Part of the inbox that erases data from threads. Errors of redis-py pass through."""
 
-    async def withdraw(self, writer: Writer) -> int:
+    async def withdraw(self, author: Author) -> int:
         """Remove a user's waiting messages, and stop turns without other users; return their number."""
 
-    def held(self, thread: str, patience: float) -> AbstractAsyncContextManager[None]:
+    def pause(self, thread: str, patience: float) -> AbstractAsyncContextManager[None]:
         """Return a context in which no turn of a thread runs.
 
         Entering raises `StillBusy` if the running turn has not ended after `patience` seconds.

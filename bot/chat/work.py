@@ -11,7 +11,7 @@ _work: ContextVar[str] = ContextVar("work", default="")
 
 
 @contextmanager
-def working_on(name: str) -> Iterator[None]:
+def name_work(name: str) -> Iterator[None]:
     """Set the name of the work of this task and of tasks that it starts: `turn:<id>` or `event:<id>`."""
     token = _work.set(name)
     try:

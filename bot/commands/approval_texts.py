@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
-from bot.chat import SIGN, Approval, TypedDecision, harmless, platform_info
+from bot.chat import SIGN, Approval, TextDecision, harmless, platform_info
 from bot.chat.text import one_line
 
 _MOST_REASON = 200
@@ -169,7 +169,7 @@ def too_late(approval: Approval) -> str:
     return f"{first}\n\n{_shown(approval)}"
 
 
-def read_back(approval: Approval, order: TypedDecision, word: str, *, is_above: bool = False) -> str:
+def read_back(approval: Approval, order: TextDecision, word: str, *, is_above: bool = False) -> str:
     """Return the request with instructions, for a user who has not seen it or whose words were not clear.
 
     `word` confirms a decision where the request is not shown; it is empty where it is. `is_above`: the thread

@@ -37,7 +37,7 @@ class PersonalMemory(Protocol):
     async def export(self, caller: Caller) -> bytes:
         """Return all data, as a JSON document."""
 
-    async def forget(self, caller: Caller, *, confirmed: bool) -> str:
+    async def forget(self, caller: Caller, *, is_confirmed: bool) -> str:
         """Remove all data; without a confirmation only describe it."""
 
     async def link(self, caller: Caller, code: str) -> str:
@@ -51,7 +51,7 @@ class PersonalMemory(Protocol):
 class Commands:
     """Commands that a platform offers. Each returns Markdown for the caller only."""
 
-    examine: Callable[[], Awaitable[Sequence[Health]]]
+    check_health: Callable[[], Awaitable[Sequence[Health]]]
     halt: Callable[[Stop], Awaitable[int]]
     """Function that stops turns in any process and returns their number. Raises `StopRefused`."""
     approvals: Decisions | None = None
@@ -65,11 +65,11 @@ class Commands:
 
     async def health(self, by: str, *, is_external: bool = False) -> str:
         """Answer `/agent-health` with one line, or for administrators with the evidence of each part."""
-        parts = await self.examine()
+        parts = await self.check_health()
         is_admin = self.is_admin is not None and self.is_admin(by)
         return describe(parts) if is_admin and not is_external else in_a_line(parts)
 
-    async def spending(self, by: str, *, of_all: bool = False, is_external: bool = False) -> str:
+    async def report_usage(self, by: str, *, of_all: bool = False, is_external: bool = False) -> str:
         """Answer `/agent-usage` with the usage of one user, or for administrators of all users."""
         if of_all and is_external:
             return texts.NOT_ADMINISTERED
@@ -93,7 +93,7 @@ class Commands:
     async def answer(self, message: Message) -> str | None:
         """Answer a command typed in a thread, where Slack has no slash commands; None for other messages.
 
-        `!stop` is handled when it is received, see `typed`.
+        `!stop` is handled when it is received, see `recognise_command`.
         """
         command = message.text.strip().lower()
         if command == HEALTH:
@@ -105,13 +105,13 @@ class Commands:
                 return unknown_request(order.request).words
             return await self.approvals.decide_in_words(order, message)
         if command == USAGE:
-            return await self.spending(message.author)
+            return await self.report_usage(message.author)
         if self.memory and command == MEMORY:
             return await self.memory.summary(message)
         return None
 
 
-def typed(message: Message) -> Event:
+def recognise_command(message: Message) -> Event:
     """Return the message, or a `Stop` for a typed `!stop`, which takes effect immediately.
 
     A typed decision counts as addressed to the bot, also in a thread that the bot has not joined.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from bot.chat import Message, ThreadId, TypedDecision
+from bot.chat import Message, TextDecision, ThreadId
 from bot.commands import approval_texts
 
 
@@ -27,7 +27,7 @@ class Decisions(Protocol):
         `id` is the request's; `by` is the user (an author as in `Message`, with the display name `name`).
         """
 
-    async def decide_in_words(self, order: TypedDecision, message: Message) -> str:
+    async def decide_in_words(self, order: TextDecision, message: Message) -> str:
         """Take a typed decision; return the reply.
 
         If the decision is ambiguous, or the request is not shown there, the reply shows the request and asks

@@ -65,12 +65,12 @@ class Watchdog:
         self._work = ""
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watch(self) -> Iterator[None]:
         """Watch the running loop until the context is left."""
         loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._schedule = f"/proc/self/task/{threading.get_native_id()}/schedstat"
-        self._looked_at, self._waited = time.monotonic(), self._waited_for_cpu()
+        self._looked_at, self._waited = time.monotonic(), self._cpu_wait()
         self._beat(loop)
         faulthandler.register(signal.SIGVTALRM, all_threads=True, chain=True)  # then its default: to end
         self._allow_cpu_time()
@@ -111,7 +111,7 @@ class Watchdog:
         if not self._looking.acquire(blocking=False):
             return False  # the other observer is checking
         try:
-            now, waited = time.monotonic(), self._waited_for_cpu()
+            now, waited = time.monotonic(), self._cpu_wait()
             passed = now - self._looked_at - (waited - self._waited)
             self._looked_at, self._waited = now, waited
             if (
@@ -132,7 +132,7 @@ class Watchdog:
         """
         signal.setitimer(signal.ITIMER_VIRTUAL, self._lease_seconds * (os.cpu_count() or 1))
 
-    def _waited_for_cpu(self) -> float:
+    def _cpu_wait(self) -> float:
         """Return the seconds that the loop's thread has waited for a CPU (proc_pid_schedstat(5))."""
         try:
             with open(self._schedule, "rb") as schedule:

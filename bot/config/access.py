@@ -15,12 +15,12 @@ from bot.config.amounts import (
 )
 
 
-def comma_separated(value: Any) -> Any:
+def split_commas(value: Any) -> Any:
     """Return the entries of a comma-separated list."""
     return frozenset(re.findall(r"[^,\s]+", value)) if isinstance(value, str) else value
 
 
-def prefixed(ids: frozenset[str], examples: Sequence[str]) -> frozenset[str]:
+def require_prefix(ids: frozenset[str], examples: Sequence[str]) -> frozenset[str]:
     """Return the ids, each with its platform. Raises `ValueError`, which names the examples."""
     wrong = sorted(each for each in ids if not re.fullmatch(r"[a-z]+:\S+", each))
     if wrong:
@@ -42,7 +42,7 @@ def one_line(key: SecretStr) -> SecretStr:
     return SecretStr(value)
 
 
-Ids = Annotated[frozenset[str], NoDecode, BeforeValidator(comma_separated)]
+Ids = Annotated[frozenset[str], NoDecode, BeforeValidator(split_commas)]
 """A comma-separated list of `<platform>:<id>`; the form of its entries is checked by `Settings`."""
 
 Budget = Annotated[Amount | None, NoDecode, BeforeValidator(amount)]

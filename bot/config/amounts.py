@@ -24,16 +24,16 @@ class Amount:
         return self.unit != TOKENS
 
     @property
-    def counted(self) -> int:
+    def units(self) -> int:
         """Return the amount as an integer: tokens, or millionths of the currency."""
         return int(self.number * MICRO) if self.is_money else int(self.number)
 
-    def shown(self, counted: int) -> str:
+    def format(self, units: int) -> str:
         """Format another amount of the same unit for users."""
-        return money(counted, self.unit) if self.is_money else f"{counted:,} {TOKENS}"
+        return money(units, self.unit) if self.is_money else f"{units:,} {TOKENS}"
 
     def __str__(self) -> str:
-        return self.shown(self.counted)
+        return self.format(self.units)
 
 
 def money(micros: int, currency: str) -> str:

@@ -72,16 +72,16 @@ class EnvironmentSettings(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class UnknownName:
-    """Variable that is not a setting; `meant` is the setting that it resembles, or an empty string."""
+    """Variable that is not a setting; `suggestion` is the setting that it resembles, or an empty string."""
 
     name: str
-    meant: str
+    suggestion: str
     source: str
 
     @property
     def hint(self) -> str:
         """Return advice for the operator, as the end of a sentence."""
-        return f"did you mean {self.meant}?" if self.meant else "it is ignored"
+        return f"did you mean {self.suggestion}?" if self.suggestion else "it is ignored"
 
 
 def check_env_file(path: Path = ENV_FILE) -> None:
@@ -111,14 +111,14 @@ def unknown_names(model: type[BaseModel], path: Path = ENV_FILE) -> list[Unknown
     used = {name for text in texts for name in _REFERENCE.findall(text or "")}
     present = {name.upper() for name in (*values, *os.environ)}
     missing = sorted(settings - present)
-    in_file = [UnknownName(name, _meant(name, missing), str(path)) for name in values.keys() - used]
+    in_file = [UnknownName(name, _suggest(name, missing), str(path)) for name in values.keys() - used]
     others = os.environ.keys() - values.keys() - used
-    elsewhere = [UnknownName(name, _meant(name, missing), "environment") for name in others]
-    found = [*in_file, *(each for each in elsewhere if each.meant)]
+    elsewhere = [UnknownName(name, _suggest(name, missing), "environment") for name in others]
+    found = [*in_file, *(each for each in elsewhere if each.suggestion)]
     return sorted((each for each in found if each.name.upper() not in settings), key=lambda each: each.name)
 
 
-def _meant(name: str, settings: Sequence[str]) -> str:
+def _suggest(name: str, settings: Sequence[str]) -> str:
     """Return the setting that `name` resembles, or an empty string."""
     upper = name.upper()[:_MOST_CHARS]
     plain = {setting.replace("_", ""): setting for setting in settings}

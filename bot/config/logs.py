@@ -74,13 +74,13 @@ def _in_ascii(logger: WrappedLogger, method: str, line: Any) -> str:
 def _on_one_line(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Escape invisible characters, so that no text looks like a separate line; indent tracebacks."""
 
-    def escaped(key: str, value: object) -> object:
+    def escape(key: str, value: object) -> object:
         if not isinstance(value, str):
             return value
         text = _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
         return text.replace("\n", "\n  " if key in ("exception", "stack") else "\\n")
 
-    return {key: escaped(key, value) for key, value in event.items()}
+    return {key: escape(key, value) for key, value in event.items()}
 
 
 class _Redactor:
@@ -95,15 +95,15 @@ class _Redactor:
         self._secrets = sorted(spellings, key=len, reverse=True)
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-        return {key: self._hidden(value) for key, value in event.items()}
+        return {key: self._redact(value) for key, value in event.items()}
 
-    def _hidden(self, value: object) -> object:
+    def _redact(self, value: object) -> object:
         if value is None or isinstance(value, bool | int | float):
             return value
         if isinstance(value, Mapping):
-            return {self._without_secrets(str(key)): self._hidden(each) for key, each in value.items()}
+            return {self._without_secrets(str(key)): self._redact(each) for key, each in value.items()}
         if isinstance(value, list | tuple | set | frozenset):
-            return [self._hidden(each) for each in value]
+            return [self._redact(each) for each in value]
         return self._without_secrets(value if isinstance(value, str) else repr(value))
 
     def _without_secrets(self, text: str) -> str:

@@ -129,17 +129,17 @@ def tool_plugins(text: str) -> dict[str, Policy]:
     return _each({name: {} for name in names}, lambda given: _policy(given, asks=False))
 
 
-def _each(given: Mapping[str, Any], read: "Callable[[_Given], _Read]") -> dict[str, _Read]:
+def _each(plugins: Mapping[str, Any], read: "Callable[[_Values], _Read]") -> dict[str, _Read]:
     found: dict[str, _Read] = {}
     problems: list[str] = []
-    for name, value in given.items():
+    for name, value in plugins.items():
         if not _NAME.fullmatch(name):
             problems.append(f"{name[:40]!r} is not a valid name for a plug-in: {_NAME_FORM}")
             continue
         if not isinstance(value, dict):
             problems.append(f"{name}: write an object in braces, for example {{}}")
             continue
-        read_from = _Given(value)
+        read_from = _Values(value)
         found[name] = read(read_from)
         problems += [f"{name}: {each}" for each in read_from.all_problems()]
     if problems:
@@ -168,18 +168,18 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-class _Given:
+class _Values:
     """Values of one plug-in, taken one by one; invalid and unknown ones become problems."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        self._left = dict(values)
+        self._rest = dict(values)
         self.problems: list[str] = []
 
     def has(self, key: str) -> bool:
-        return key in self._left
+        return key in self._rest
 
-    def take(self, key: str, kind: type | tuple[type, ...], default: Any, form: str) -> Any:
-        value = self._left.pop(key, default)
+    def pop(self, key: str, kind: type | tuple[type, ...], default: Any, form: str) -> Any:
+        value = self._rest.pop(key, default)
         if isinstance(value, kind):
             return value
         self.problems.append(f"{key} must be {form}")
@@ -187,66 +187,66 @@ class _Given:
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Take a list of strings."""
-        value = self.take(key, list, [], "a list of strings")
+        value = self.pop(key, list, [], "a list of strings")
         if not all(isinstance(each, str) for each in value):
             self.problems.append(f"{key} must be a list of strings")
             return ()
         return tuple(value)
 
-    def named_texts(self, key: str) -> dict[str, str]:
+    def texts_by_name(self, key: str) -> dict[str, str]:
         """Take an object with strings as values."""
-        value = self.take(key, dict, {}, "an object of strings")
+        value = self.pop(key, dict, {}, "an object of strings")
         if not all(isinstance(each, str) for each in value.values()):
             self.problems.append(f"{key} must be an object of strings")
             return {}
         return dict(value)
 
     def all_problems(self) -> list[str]:
-        unknown = [f"{key[:40]!r} is unknown" for key in self._left]
+        unknown = [f"{key[:40]!r} is unknown" for key in self._rest]
         return [*self.problems, *unknown]
 
 
-def _policy(given: _Given, *, asks: bool) -> Policy:
-    allow = given.texts("allow") if given.has("allow") else ("*",)
-    timeout = given.take("timeout", (int, float), 30, "a number of seconds")
+def _policy(entry: _Values, *, asks: bool) -> Policy:
+    allow = entry.texts("allow") if entry.has("allow") else ("*",)
+    timeout = entry.pop("timeout", (int, float), 30, "a number of seconds")
     if isinstance(timeout, bool) or not (math.isfinite(timeout) and 0 < timeout <= _LONGEST_SECONDS):
-        given.problems.append(f"timeout must be between 0 and {_LONGEST_SECONDS:.0f} seconds")
-    return Policy(allow=allow, timeout=float(timeout), approval=_approval(given, asks))
+        entry.problems.append(f"timeout must be between 0 and {_LONGEST_SECONDS:.0f} seconds")
+    return Policy(allow=allow, timeout=float(timeout), approval=_approval(entry, asks))
 
 
-def _approval(given: _Given, default: bool) -> tuple[str, ...]:
-    value = given.take("approval", (bool, list), default, "true, false or a list of tools")
+def _approval(entry: _Values, default: bool) -> tuple[str, ...]:
+    value = entry.pop("approval", (bool, list), default, "true, false or a list of tools")
     if isinstance(value, bool):
         return ("*",) if value else ()
     if not all(isinstance(each, str) for each in value):
-        given.problems.append("approval must be true, false or a list of tools")
+        entry.problems.append("approval must be true, false or a list of tools")
         return ("*",)
     return tuple(value)
 
 
-def _mcp_server(given: _Given, environ: Mapping[str, str | None]) -> McpServer:
-    values = _Expansion(environ)
-    command = given.take("command", str, "", "a string")
-    url = given.take("url", str, "", "a string")
+def _mcp_server(entry: _Values, environ: Mapping[str, str | None]) -> McpServer:
+    expansion = _Expansion(environ)
+    command = entry.pop("command", str, "", "a string")
+    url = entry.pop("url", str, "", "a string")
     if bool(command) == bool(url):
-        given.problems.append("set either command or url")
-    elif strange := [key for key in (("headers",) if command else ("args", "env")) if given.has(key)]:
-        given.problems.append(f"{strange[0]} does not go with {'command' if command else 'url'}")
-    url = values.expand(url)
+        entry.problems.append("set either command or url")
+    elif strange := [key for key in (("headers",) if command else ("args", "env")) if entry.has(key)]:
+        entry.problems.append(f"{strange[0]} does not go with {'command' if command else 'url'}")
+    url = expansion.expand(url)
     if url and not _is_http(url):
-        given.problems.append("url must begin with https:// or http://")
+        entry.problems.append("url must begin with https:// or http://")
     server = McpServer(
-        policy=_policy(given, asks=True),
+        policy=_policy(entry, asks=True),
         command=command,
-        args=tuple(values.expand(each) for each in given.texts("args")),
-        env={name: values.expand(each) for name, each in given.named_texts("env").items()},
+        args=tuple(expansion.expand(each) for each in entry.texts("args")),
+        env={name: expansion.expand(each) for name, each in entry.texts_by_name("env").items()},
         url=url,
-        headers={name: values.expand(each) for name, each in given.named_texts("headers").items()},
+        headers={name: expansion.expand(each) for name, each in entry.texts_by_name("headers").items()},
     )
     if any("\n" in each or "\r" in each for pair in server.headers.items() for each in pair):
-        given.problems.append("headers may not hold line breaks")
-    given.problems += [f"the environment has no {name}" for name in sorted(values.missing)]
-    secrets = values.taken | _secrets_in(server)
+        entry.problems.append("headers may not hold line breaks")
+    entry.problems += [f"the environment has no {name}" for name in sorted(expansion.missing)]
+    secrets = expansion.secrets | _secrets_in(server)
     return McpServer(
         server.policy, server.command, server.args, server.env, server.url, server.headers, frozenset(secrets)
     )
@@ -266,7 +266,7 @@ class _Expansion:
     def __init__(self, environ: Mapping[str, str | None]) -> None:
         self._environ = environ
         self.missing: set[str] = set()
-        self.taken: set[str] = set()
+        self.secrets: set[str] = set()
 
     def expand(self, value: str) -> str:
         return _REFERENCE.sub(self._value, value)
@@ -276,7 +276,7 @@ class _Expansion:
         if value is None:
             self.missing.add(match[1][:60])
             return ""
-        self.taken.add(value)
+        self.secrets.add(value)
         return value
 
 

@@ -23,6 +23,6 @@ OWN = (
 """Prefixes of all keys; a test compares them with the keys of a running bot."""
 
 
-def overlapped(prefix: str) -> str | None:
+def find_overlap(prefix: str) -> str | None:
     """Return the bot's prefix that overlaps with `prefix`, or None; an empty prefix overlaps all."""
     return next((own for own in OWN if own.startswith(prefix) or prefix.startswith(own)), None)

@@ -24,9 +24,9 @@ from pydantic_settings import NoDecode
 
 from bot.config.access import (
     AccessSettings,
-    comma_separated,
     one_line,
-    prefixed,
+    require_prefix,
+    split_commas,
 )
 from bot.config.addresses import (
     check_redis_address,
@@ -37,7 +37,7 @@ from bot.config.approvals import ApprovalSettings, one_channel
 from bot.config.environment import ConfigError, EnvironmentSettings, check_env_file
 from bot.config.platform import HttpAddress, PlatformSettings
 from bot.config.plugins import PluginSettings, plugin_settings
-from bot.config.reserved_keys import overlapped
+from bot.config.reserved_keys import find_overlap
 
 WORKER = "worker"
 """Role of a process that answers; the other roles are the platforms that it listens to."""
@@ -167,8 +167,8 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
         "admin_users", "approvers", "allowed_users", "allowed_channels", "bot_roles", mode="before"
     )
     @classmethod
-    def _comma_separated(cls, value: Any) -> Any:
-        return comma_separated(value)
+    def _split_commas(cls, value: Any) -> Any:
+        return split_commas(value)
 
     @field_validator(
         "admin_users",
@@ -180,8 +180,8 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
         "allowed_bots",
     )
     @classmethod
-    def _prefixed_ids(cls, ids: frozenset[str]) -> frozenset[str]:
-        return prefixed(ids, [f"{each.info.name}:{each.info.user_example}" for each in cls._chats()])
+    def _require_prefixes(cls, ids: frozenset[str]) -> frozenset[str]:
+        return require_prefix(ids, [f"{each.info.name}:{each.info.user_example}" for each in cls._chats()])
 
     @field_validator("approvals_channel")
     @classmethod
@@ -204,7 +204,7 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
     def _apart_from_own_keys(cls, prefix: str) -> str:
         if not prefix.isprintable():
             raise ValueError("use printable characters")
-        if own := overlapped(prefix):
+        if own := find_overlap(prefix):
             raise ValueError(
                 f"would give users access to the bot's own keys ({own}…): choose another one, for example kv:"
             )

@@ -58,7 +58,7 @@ async def _open(settings: DiscordSettings, services: Services, timing: Timing) -
         token=settings.discord_token.get_secret_value(),
         api_url=settings.discord_api_url,
         commands=services.commands,
-        shared=services.shared,
+        coordination=services.coordination,
         lookup=services.lookup,
         files=services.files,
         catch_up_hours=services.catch_up_hours,

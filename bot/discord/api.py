@@ -150,7 +150,7 @@ class DiscordApi:
             async def post(**reference: Any) -> Json:
                 return await _post(client, channel, **form, **reference)
 
-            return _sent(await _replying(post, channel, reply_to))
+            return _parse_message(await _post_reply(post, channel, reply_to))
 
         return await self._request(send, hold)
 
@@ -166,7 +166,7 @@ class DiscordApi:
                 content = discord.File(io.BytesIO(file.content), file.name, description=alt)
                 return await _post(client, channel, file=content, nonce=nonce, **reference)
 
-            await _replying(post, channel, reply_to)
+            await _post_reply(post, channel, reply_to)
 
         await self._request(attach, hold, self._timing.upload_timeout)
 
@@ -228,7 +228,9 @@ class DiscordApi:
 
         return await self._request(ask)
 
-    async def sent_since(self, channel: int, when: datetime, *, reply_to: int | None) -> list[SentMessage]:
+    async def messages_since(
+        self, channel: int, when: datetime, *, reply_to: int | None
+    ) -> list[SentMessage]:
         """Return the bot's messages in a channel since `when`, oldest first, at most a hundred.
 
         With `reply_to`, replies to other messages are left out: other conversations in the channel may have
@@ -239,7 +241,7 @@ class DiscordApi:
             assert client.user is not None  # set by login
             after = discord.utils.time_snowflake(when, high=False)
             page: list[Json] = list(await client.http.logs_from(channel, 100, after=after))
-            sent = [_sent(each) for each in reversed(page) if _is_by(each, client.user.id)]
+            sent = [_parse_message(each) for each in reversed(page) if _is_by(each, client.user.id)]
             # if a reply was not possible, it was sent as a plain message
             return [each for each in sent if reply_to is None or each.reply_to in (reply_to, None)]
 
@@ -267,18 +269,18 @@ class DiscordApi:
         hold: Hold | None = None,
         seconds: float | None = None,
     ) -> Result:
-        client = await self._logged_in()
+        client = await self._log_in()
         timing = self._timing
-        with translate_errors(reading=True), self._reopening(client):
+        with translate_errors(is_reading=True), self._reopen_if_closed(client):
             async with (
                 asyncio.timeout(timing.request_timeout),
                 guard_requests(hold, seconds or timing.exchange_timeout),
             ):
-                with _opening_gate(client):
+                with _release_global_limit(client):
                     return await call(client)
 
     @contextmanager
-    def _reopening(self, client: discord.Client) -> Iterator[None]:
+    def _reopen_if_closed(self, client: discord.Client) -> Iterator[None]:
         """Log in again next time if the client's HTTP session is closed: it never opens another one."""
         try:
             yield
@@ -289,7 +291,7 @@ class DiscordApi:
                 self._client = None
             raise Unreachable("the HTTP session of Discord's client was closed") from error
 
-    async def _logged_in(self) -> discord.Client:
+    async def _log_in(self) -> discord.Client:
         async with self._login:
             if self._client is None:
                 self._client = await self._new_client()
@@ -298,7 +300,7 @@ class DiscordApi:
     async def _new_client(self) -> discord.Client:
         client = Client(discord.Intents(guilds=True), http_trace=trace_config())
         try:
-            with translate_errors(reading=True):
+            with translate_errors(is_reading=True):
                 async with asyncio.timeout(self._timing.request_timeout):
                     await client.login(self._token)
         except BaseException:  # raised again; a login that fails or is cancelled would leave the session open
@@ -315,7 +317,7 @@ def _is_worth_repeating(error: BaseException) -> bool:
 
 
 @contextmanager
-def _opening_gate(client: discord.Client) -> Iterator[None]:
+def _release_global_limit(client: discord.Client) -> Iterator[None]:
     """End the wait for Discord's global limit when it is cut short.
 
     discord.py closes a gate for all requests before that wait, and opens it after it, but not when it is
@@ -334,7 +336,7 @@ async def _post(client: discord.Client, channel: int, **form: Any) -> Json:
         return await client.http.send_message(channel, params=parameters)
 
 
-async def _replying(post: Callable[..., Awaitable[Json]], channel: int, reply_to: int | None) -> Json:
+async def _post_reply(post: Callable[..., Awaitable[Json]], channel: int, reply_to: int | None) -> Json:
     """Post as a reply if one is wanted and allowed."""
     if reply_to is None:
         return await post()
@@ -347,7 +349,7 @@ async def _replying(post: Callable[..., Awaitable[Json]], channel: int, reply_to
         return await post()
 
 
-def _sent(data: Json) -> SentMessage:
+def _parse_message(data: Json) -> SentMessage:
     """Read a message of the bot, and only the fields that are needed."""
     reference = (data.get("message_reference") or {}).get("message_id")
     files = tuple(each["filename"] for each in data["attachments"])

@@ -18,7 +18,7 @@ from bot.discord.destination import Destination
 from bot.discord.errors import Refused
 from bot.discord.events import PLATFORM, is_guest
 from bot.discord.handlers import Handlers
-from bot.discord.messages import find_sent, nonce_of
+from bot.discord.messages import find_messages, nonce_of
 from bot.discord.responses import apologise, follow_up
 from bot.platforms.approvals import APPROVE, REJECT, decide, find_request, has_name
 
@@ -46,10 +46,10 @@ def render_request(approval: Approval) -> str:
     return next((each for each in (text, *shorter) if len(each) <= _MOST_CHARS), shorter[-1])
 
 
-def _told(approval: Approval) -> list[int]:
+def _users_to_notify(approval: Approval) -> list[int]:
     """Return the users to notify: the approvers that the message names."""
-    people = (each.partition(":") for each in approval.approvers[:MOST_NAMES])
-    return [int(user) for platform, _, user in people if platform == PLATFORM and user.isdecimal()]
+    approvers = (each.partition(":") for each in approval.approvers[:MOST_NAMES])
+    return [int(user) for platform, _, user in approvers if platform == PLATFORM and user.isdecimal()]
 
 
 class Approvals:
@@ -73,7 +73,7 @@ class Approvals:
         if approval.id in extras:
             return
         text = render_request(approval)
-        id = await self._found(text)
+        id = await self._find(text)
         if id is None:
             await self._receipt.save(asking={"text": text, "at": time.time()})
             sent = await self._api.send(
@@ -83,18 +83,18 @@ class Approvals:
                 reply_to=self._destination.reply_to,
                 hold=self._receipt.hold,
                 buttons=buttons(approval.id),
-                tell=_told(approval),
+                tell=_users_to_notify(approval),
             )
             id = sent.id
         extras[approval.id] = [str(self._destination.channel), str(id)]
         await self._receipt.save(extras=extras, asking=None)
 
-    async def _found(self, text: str) -> int | None:
+    async def _find(self, text: str) -> int | None:
         """Return the message that an earlier attempt has sent without an answer."""
         asking = self._receipt.state.get("asking")
         if not asking or asking["text"] != text:
             return None
-        recent = await find_sent(self._api, self._destination, asking["at"])
+        recent = await find_messages(self._api, self._destination, asking["at"])
         return next((each.id for each in recent if each.text == text.strip()), None)
 
     async def settle(self, approval: Approval) -> None:
@@ -149,7 +149,7 @@ class Host(Protocol):
     """Client that receives a press."""
 
     commands: Commands
-    handling: Handlers
+    handlers: Handlers
 
 
 class ApprovalButton(
@@ -173,7 +173,7 @@ class ApprovalButton(
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Store the decision, and answer the user privately."""
         host = cast(Host, interaction.client)
-        host.handling.join()
+        host.handlers.join()
         await interaction.response.defer(ephemeral=True, thinking=True)
         try:
             answer = await decide(

@@ -71,7 +71,7 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
         await repeated(self._sync_if_changed)
 
     async def _sync_if_changed(self) -> None:
-        with translate_errors(reading=True):
+        with translate_errors(is_reading=True):
             application = self.client.application_id
             assert application is not None  # set by login
             theirs: list[Json] = list(await self.client.http.get_global_commands(application))
@@ -146,6 +146,6 @@ def _usage(commands: Commands) -> app_commands.Command[Any, ..., None]:
     @app_commands.describe(all=texts.USAGE_OF_ALL)
     async def agent_usage(interaction: Interaction, all: bool = False) -> None:
         by, is_external = f"{PLATFORM}:{interaction.user.id}", is_guest(interaction.user)
-        await answer(interaction, partial(commands.spending, by, of_all=all, is_external=is_external))
+        await answer(interaction, partial(commands.report_usage, by, of_all=all, is_external=is_external))
 
     return agent_usage

@@ -12,20 +12,20 @@ class Connection:
     def __init__(self, down_after: float) -> None:
         self._down_after = down_after
         self._lost_at: float | None = time.monotonic()
-        self._heard_at: float | None = None
+        self._event_at: float | None = None
 
-    def up(self) -> None:
+    def mark_connected(self) -> None:
         """Mark the gateway as connected."""
         self._lost_at = None
 
-    def lost(self) -> None:
+    def mark_lost(self) -> None:
         """Mark the gateway as disconnected."""
         if self._lost_at is None:
             self._lost_at = time.monotonic()
 
-    def heard(self) -> None:
+    def note_event(self) -> None:
         """Note that an event was received."""
-        self._heard_at = time.monotonic()
+        self._event_at = time.monotonic()
 
     @property
     def lost_s(self) -> float:
@@ -43,6 +43,6 @@ class Connection:
         evidence: dict[str, Json] = {"connected": self._lost_at is None}
         if self._lost_at is not None:
             evidence["disconnected_s"] = round(self.lost_s, 1)
-        if self._heard_at is not None:
-            evidence["last_event_s"] = round(time.monotonic() - self._heard_at, 1)
+        if self._event_at is not None:
+            evidence["last_event_s"] = round(time.monotonic() - self._event_at, 1)
         return evidence

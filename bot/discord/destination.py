@@ -18,15 +18,15 @@ class Destination:
     reply_to: int | None = None
 
 
-def settled(turn: Turn) -> Destination | None:
+def known_destination(turn: Turn) -> Destination | None:
     """Return the destination of a turn that needs no new thread; None if one should be started."""
     for message in turn.messages:
         if message.place["kind"] != "channel":
             return Destination(int(message.channel))
-    return None if opening(turn) else in_channel(turn)
+    return None if starter_message(turn) else in_channel(turn)
 
 
-def opening(turn: Turn) -> Message | None:
+def starter_message(turn: Turn) -> Message | None:
     """Return the message that began the conversation, if this turn has it: it can start a thread."""
     return next((each for each in turn.messages if each.place["message"] == turn.thread.channel), None)
 

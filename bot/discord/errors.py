@@ -57,17 +57,17 @@ class GivenUp(Refused):
 
 
 @contextmanager
-def translate_errors(*, reading: bool = False) -> Iterator[None]:
+def translate_errors(*, is_reading: bool = False) -> Iterator[None]:
     """Raise discord.py's errors, and those of the connection below it, as `PlatformError`s.
 
-    With `reading`, these include any error that discord.py raises for an unexpected answer.
+    With `is_reading`, these include any error that discord.py raises for an unexpected answer.
     """
     try:
         yield
     except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as error:
         raise _platform_error(error) from error
     except _UNREADABLE as error:
-        if not reading:
+        if not is_reading:
             raise
         log.warning("Discord answer not read", exc_info=error)
         raise Unreadable(f"Discord's answer cannot be read: {error!r}") from error
@@ -82,16 +82,16 @@ def _platform_error(error: Exception) -> PlatformError:
         case discord.PrivilegedIntentsRequired():
             return CredentialsRejected(_NO_INTENT)
         case discord.ConnectionClosed():
-            return _closed(error.code)
+            return _from_close_code(error.code)
         case discord.HTTPException():
-            return _refused(error)
+            return _from_http_error(error)
         case discord.InvalidData():
             return Refused(f"discord.py cannot read it: {error}")
         case _:
             return Unreachable(f"Discord is unreachable: {type(error).__name__}: {error}")
 
 
-def _closed(code: int) -> PlatformError:
+def _from_close_code(code: int) -> PlatformError:
     if code == _TOKEN_CLOSED:
         return CredentialsRejected(_BAD_TOKEN)
     if code == _TOO_FEW_SHARDS:
@@ -103,7 +103,7 @@ def _closed(code: int) -> PlatformError:
     return Unreachable(f"Discord's gateway closed with code {code}")
 
 
-def _refused(error: discord.HTTPException) -> PlatformError:
+def _from_http_error(error: discord.HTTPException) -> PlatformError:
     if error.status == 401:
         return CredentialsRejected(_BAD_TOKEN)
     if error.status == 429:

@@ -21,22 +21,22 @@ _EMOJI = re.compile(r"<a?:(\w{1,32}):\d{1,20}>")
 
 
 def parse_message(
-    message: discord.Message, me: int, bots: Set[str] = frozenset(), lost: Sequence[str] = ()
+    message: discord.Message, me: int, bots: Set[str] = frozenset(), unreadable: Sequence[str] = ()
 ) -> Message | None:
     """Return the message of a user to the bot, whose user id is `me`; None if it concerns others.
 
     In a thread every message is returned, `addressed` only with a mention: the inbox knows whether the bot
-    takes part there. Other bots are ignored unless they are in `bots` (as in ALLOWED_BOTS). `lost` are the
-    parts of the payload that could not be read.
+    takes part there. Other bots are ignored unless they are in `bots` (as in ALLOWED_BOTS). `unreadable` are
+    the parts of the payload that could not be read.
     """
     author = _author(message)
     is_bot = message.author.bot or message.webhook_id is not None
     if message.author.id == me or message.type not in _ANSWERABLE or (is_bot and author not in bots):
         return None
-    text, quoted, attachments = _text(message, me), quotes(message, me, lost), files(message, me)
-    request = _answered_request(message, me)
+    text, quoted, attachments = _text(message, me), quotes(message, me, unreadable), files(message, me)
+    request = _request_of(message, me)
     # a decision in a reply to its request is for the bot, even if the reply pings nobody
-    addressed = _addressed(message, me) or bool(request and parse_decision(text))
+    addressed = _is_addressed(message, me) or bool(request and parse_decision(text))
     thread, kind = _conversation(message, me, addressed)
     if thread is None or not (addressed or text or quoted or attachments):
         return None
@@ -84,12 +84,12 @@ def space_of(interaction: discord.Interaction[Any]) -> str:
     return str(interaction.guild_id) if is_in_guild else DIRECT
 
 
-def parse_correction(message: discord.Message, me: int, lost: Sequence[str] = ()) -> Correction | None:
+def parse_correction(message: discord.Message, me: int, unreadable: Sequence[str] = ()) -> Correction | None:
     """Return the edit of a message as a correction; None if it is not an edit, such as a link preview.
 
     Edits by bots are ignored: a bot's answer that grows by edits would be answered at each of them.
     """
-    parsed = parse_message(message, me, lost=lost) if message.edited_at else None
+    parsed = parse_message(message, me, unreadable=unreadable) if message.edited_at else None
     if parsed is None or message.edited_at is None:
         return None
     return Correction(message=parsed, edited_at=message.edited_at.timestamp())
@@ -125,7 +125,7 @@ def id_of(message_id: int) -> str:
     return f"{PLATFORM}:{message_id}"
 
 
-def _addressed(message: discord.Message, me: int) -> bool:
+def _is_addressed(message: discord.Message, me: int) -> bool:
     # not ClientUser.mentioned_in: that is also true for @everyone
     return (
         isinstance(message.channel, discord.DMChannel)
@@ -139,7 +139,7 @@ def _is_mine(role: discord.Role, me: int) -> bool:
     return role.tags is not None and role.tags.bot_id == me
 
 
-def _conversation(message: discord.Message, me: int, addressed: bool) -> tuple[ThreadId | None, str]:
+def _conversation(message: discord.Message, me: int, is_addressed: bool) -> tuple[ThreadId | None, str]:
     channel = message.channel
     if isinstance(channel, discord.DMChannel):
         return ThreadId(PLATFORM, DIRECT, str(channel.id)), "dm"
@@ -147,7 +147,7 @@ def _conversation(message: discord.Message, me: int, addressed: bool) -> tuple[T
     # discord.py knows all channels of a guild, but not a thread that was just unarchived
     if isinstance(channel, discord.Thread | discord.PartialMessageable):
         return ThreadId(PLATFORM, guild, str(channel.id)), "thread"
-    root = _answered(message, me) or (message.id if addressed else None)
+    root = _question_of(message, me) or (message.id if is_addressed else None)
     return (ThreadId(PLATFORM, guild, str(root)) if root else None), "channel"
 
 
@@ -167,7 +167,7 @@ def _is_private_thread(channel: object) -> bool:
     return isinstance(channel, discord.Thread) and channel.is_private()
 
 
-def _answered(message: discord.Message, me: int) -> int | None:
+def _question_of(message: discord.Message, me: int) -> int | None:
     """Return the question that began a chain of replies: each answer in a channel replies to it."""
     answer = message.reference.resolved if message.reference else None
     if isinstance(answer, discord.Message) and answer.author.id == me and answer.reference:
@@ -175,7 +175,7 @@ def _answered(message: discord.Message, me: int) -> int | None:
     return None
 
 
-def _answered_request(message: discord.Message, me: int) -> str:
+def _request_of(message: discord.Message, me: int) -> str:
     """Return the id of the approval request that a message replies to, read from its buttons.
 
     Without it, the request is ambiguous: direct messages and reply chains are threads that never end.
@@ -192,12 +192,12 @@ def _answered_request(message: discord.Message, me: int) -> str:
 def _text(message: discord.Message, me: int) -> str:
     names = _names(message)
 
-    def named(mention: re.Match[str]) -> str:
+    def replace_mention(mention: re.Match[str]) -> str:
         kind, id = mention[1].rstrip("!"), int(mention[2])
         return "" if (kind, id) in mine else names.get((kind, id), mention[0])
 
     mine = {("@", me)} | {("@&", role.id) for role in message.role_mentions if _is_mine(role, me)}
-    spoken = _EMOJI.sub(r":\1:", _MENTION.sub(named, message.content))
+    spoken = _EMOJI.sub(r":\1:", _MENTION.sub(replace_mention, message.content))
     return "\n".join(each for each in (spoken.strip(), *stickers(message), *voice(message)) if each)
 
 

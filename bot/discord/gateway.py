@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import discord
 from discord.gateway import KeepAliveHandler
 
-from bot.chat import Correction, Deliver, Event, InboxLookup, Message, Unreachable, working_on
+from bot.chat import Correction, Deliver, Event, InboxLookup, Message, Unreachable, name_work
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
 from bot.discord import events
@@ -59,8 +59,8 @@ class Listener(Client):
         self._bots = bots
         self._history = History(self, lookup, self.parse_past)
         self.commands = commands
-        self.handling = Handlers()
-        self._tree = CommandTree(self, commands, self.handling, timing)
+        self.handlers = Handlers()
+        self._tree = CommandTree(self, commands, self.handlers, timing)
         self.add_dynamic_items(ApprovalButton)
         self._identify_queue = identify_queue
         self._turn: IdentifyTurn | None = None
@@ -72,9 +72,9 @@ class Listener(Client):
         """Log and skip events that discord.py cannot read, instead of ending the connection."""
         state: Any = self._connection
         parsers: dict[str, Parser] = state.parsers  # the table in which connections look up events
-        parsers["MESSAGE_CREATE"] = self._message_created
-        parsers["MESSAGE_UPDATE"] = self._message_updated
-        parsers["GUILD_CREATE"] = partial(self._guild_created, parsers["GUILD_CREATE"])
+        parsers["MESSAGE_CREATE"] = self._on_message_create
+        parsers["MESSAGE_UPDATE"] = self._on_message_update
+        parsers["GUILD_CREATE"] = partial(self._on_guild_create, parsers["GUILD_CREATE"])
         for name, parser in parsers.items():
             parsers[name] = partial(_parse, name, parser)
 
@@ -82,7 +82,7 @@ class Listener(Client):
         """Listen until cancelled or until the session ends. Raises `PlatformError`, or `StorageDown`."""
         syncing: asyncio.Task[None] | None = None
         try:
-            with translate_errors(reading=True):
+            with translate_errors(is_reading=True):
                 await self.login(token)
             if self._shard.number == 0:
                 syncing = asyncio.create_task(self._tree.keep_synced(), name="discord commands")
@@ -98,11 +98,11 @@ class Listener(Client):
                 raise
             raise Unreachable("Discord's gateway cannot be reached") from error
         finally:
-            self._shard.connection.lost()
+            self._shard.connection.mark_lost()
             self._stop_heartbeats()
             if syncing:
                 await cancel(syncing)
-            await self.handling.finish(self._timing.handler_grace)
+            await self.handlers.finish(self._timing.handler_grace)
 
     def _stop_heartbeats(self) -> None:
         """End the heartbeats of a connection whose session never began.
@@ -124,11 +124,11 @@ class Listener(Client):
         """Note what an event says about the connection, and dispatch it."""
         match event:
             case "socket_event_type":
-                self._shard.connection.heard()
+                self._shard.connection.note_event()
             case "connect" | "resumed":
-                self._shard.connection.up()
+                self._shard.connection.mark_connected()
             case "disconnect":
-                self._shard.connection.lost()
+                self._shard.connection.mark_lost()
         if not self.is_closed():  # else it has no loop for handlers; the next session reads the history
             super().dispatch(event, *args, **kwargs)
 
@@ -142,11 +142,11 @@ class Listener(Client):
         if channel is None and _is_in_group(data):
             return None
 
-        def read(message: discord.Message, lost: Sequence[str]) -> Message | None:
+        def read(message: discord.Message, unreadable: Sequence[str]) -> Message | None:
             assert self.user is not None  # set by login
-            return events.parse_message(message, self.user.id, self._bots, lost)
+            return events.parse_message(message, self.user.id, self._bots, unreadable)
 
-        return self._guarded(data, lambda: read_message(self, data, read, channel))
+        return self._read_unless_hung(data, lambda: read_message(self, data, read, channel))
 
     def parse_past(self, data: Payload, channel: object) -> Message | Correction | None:
         """Read a message from the history, as a `Correction` if it was edited.
@@ -156,36 +156,39 @@ class Listener(Client):
         parsed = self.parse(data, channel)
         if parsed is None or parsed.bot_ids or not data.get("edited_timestamp"):
             return parsed
-        return self._guarded(data, lambda: read_message(self, data, self._correction, channel)) or parsed
+        return (
+            self._read_unless_hung(data, lambda: read_message(self, data, self._correction, channel))
+            or parsed
+        )
 
-    def _message_created(self, data: Payload) -> None:
+    def _on_message_create(self, data: Payload) -> None:
         event = self.parse(data)
         if event:
             self.dispatch("chat_event", event, int(data["channel_id"]))
 
-    def _message_updated(self, data: Payload) -> None:
+    def _on_message_update(self, data: Payload) -> None:
         # without a time it is a link preview, or the start of a thread
         if data.get("edited_timestamp") and not _is_in_group(data):
-            event = self._guarded(data, lambda: read_message(self, data, self._correction))
+            event = self._read_unless_hung(data, lambda: read_message(self, data, self._correction))
             if event:
                 self.dispatch("chat_event", event, int(data["channel_id"]))
 
-    def _guarded(self, data: Payload, read: Callable[[], Result | None]) -> Result | None:
+    def _read_unless_hung(self, data: Payload, read: Callable[[], Result | None]) -> Result | None:
         """Read a message unless the process has hung on it before; a hang meanwhile is attributed to it."""
         id = events.id_of(int(data["id"]))
         if self._lookup.has_hung(id):
             log.error("event given up, the process has hung on it", extra={"event_id": id})
             return None
-        with working_on(f"event:{id}"):
+        with name_work(f"event:{id}"):
             return read()
 
-    def _correction(self, message: discord.Message, lost: Sequence[str]) -> Correction | None:
+    def _correction(self, message: discord.Message, unreadable: Sequence[str]) -> Correction | None:
         assert self.user is not None  # set by login
-        if "content" in lost:  # the question stays unchanged
+        if "content" in unreadable:  # the question stays unchanged
             return None
-        return events.parse_correction(message, self.user.id, lost)
+        return events.parse_correction(message, self.user.id, unreadable)
 
-    def _guild_created(self, parser: "Parser", data: Payload) -> None:
+    def _on_guild_create(self, parser: "Parser", data: Payload) -> None:
         try:
             parser(data)
         except Exception:  # noqa: BLE001 - discord.py indexes raw JSON: KeyError, TypeError, …; read_guild logs
@@ -193,23 +196,23 @@ class Listener(Client):
 
     async def on_chat_event(self, event: Event, channel: int) -> None:
         """Deliver a message or an edit, also of an older message."""
-        await self._take(event, channel)
+        await self._accept(event, channel)
 
     async def on_raw_message_delete(self, deletion: discord.RawMessageDeleteEvent) -> None:
         """Deliver the deletion of a message."""
-        await self._take(events.parse_withdrawal(deletion.message_id), deletion.channel_id)
+        await self._accept(events.parse_withdrawal(deletion.message_id), deletion.channel_id)
 
     async def on_raw_bulk_message_delete(self, deletion: discord.RawBulkMessageDeleteEvent) -> None:
         """Deliver the deletions when a moderator deletes many messages."""
         for message_id in deletion.message_ids:
-            await self._take(events.parse_withdrawal(message_id), deletion.channel_id)
+            await self._accept(events.parse_withdrawal(message_id), deletion.channel_id)
 
     async def on_raw_reaction_add(self, reaction: discord.RawReactionActionEvent) -> None:
         """Deliver a reaction that is a stop."""
-        await self._take(events.parse_stop(reaction), reaction.channel_id)
+        await self._accept(events.parse_stop(reaction), reaction.channel_id)
 
-    async def _take(self, event: Event | None, channel: int) -> None:
-        self.handling.join()
+    async def _accept(self, event: Event | None, channel: int) -> None:
+        self.handlers.join()
         if event:
             with self._shard.catch_up.unless_delivered():
                 await self._hand_over(event, channel)

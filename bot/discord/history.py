@@ -61,7 +61,7 @@ class History:
         missed = 0.0
         authors: dict[str, dict[str, Any]] = {}
         after = datetime.fromtimestamp(since, UTC)
-        channels, failure = await self._written_in(after, active_since)
+        channels, failure = await self._active_channels(after, active_since)
         for channel in channels:
             try:
                 found = [each async for each in self._messages(channel, after)]
@@ -78,7 +78,7 @@ class History:
             raise failure
         return missed
 
-    async def _written_in(
+    async def _active_channels(
         self, after: datetime, active_since: float
     ) -> tuple[list[int], PlatformError | None]:
         """Return the channels with possible new messages, and an error if some could not be listed."""
@@ -90,7 +90,7 @@ class History:
             ours[thread.space].append(int(thread.channel))
         for guild in self._client.guilds:
             try:
-                written |= await self._written_in_guild(guild, ours[str(guild.id)], newest)
+                written |= await self._active_channels_of(guild, ours[str(guild.id)], newest)
             except (
                 Undeliverable,
                 CredentialsRejected,
@@ -104,10 +104,10 @@ class History:
             written |= await self._direct()
         return sorted(written), failure
 
-    async def _written_in_guild(self, guild: discord.Guild, ours: Iterable[int], newest: int) -> set[int]:
+    async def _active_channels_of(self, guild: discord.Guild, ours: Iterable[int], newest: int) -> set[int]:
         # requested again: if the connection receives no events, the client's data is old
         http: Any = self._client.http  # raw data, because one channel may be unreadable
-        with translate_errors(reading=True):
+        with translate_errors(is_reading=True):
             channels, threads = (
                 _as_list(await http.get_all_guild_channels(guild.id)),
                 await http.get_active_threads(guild.id),
@@ -115,13 +115,13 @@ class History:
             listed: list[Payload] = [*channels, *threads["threads"]]
             active = {str(channel.get("id")) for channel in listed}
         others = [each for each in ours if str(each) not in active][:MOST_ARCHIVED]
-        archived = [channel for each in others if (channel := await self._found(each))]
+        archived = [channel for each in others if (channel := await self._fetch_channel(each))]
         return set(_newer([*listed, *archived], newest))
 
-    async def _found(self, channel: int) -> Payload | None:
+    async def _fetch_channel(self, channel: int) -> Payload | None:
         http: Any = self._client.http
         try:
-            with translate_errors(reading=True):
+            with translate_errors(is_reading=True):
                 found: Payload = await http.get_channel(channel)
                 return found
         except (
@@ -140,11 +140,11 @@ class History:
         return set(direct[:MOST_DIRECT])
 
     async def _messages(self, channel: int, after: datetime) -> AsyncIterator[Message | Correction]:
-        with translate_errors(reading=True):
+        with translate_errors(is_reading=True):
             place = await self._client.fetch_channel(channel)
             if not isinstance(place, discord.abc.Messageable):
                 return
-            begin = max(after, _joined_at(place) or after)
+            begin = max(after, _join_time(place) or after)
             async for data in self._payloads(channel, discord.utils.time_snowflake(begin, high=False)):
                 if event := self._read(data, place):
                     yield event
@@ -188,17 +188,17 @@ class History:
             return message
         name = f"{guild.id} {message.author}"
         if name not in authors:
-            authors[name] = await _described(guild, int(message.place["author"]))
+            authors[name] = await _author_fields(guild, int(message.place["author"]))
         return replace(message, **authors[name])
 
 
-async def _described(guild: discord.Guild, user: int) -> dict[str, Any]:
+async def _author_fields(guild: discord.Guild, user: int) -> dict[str, Any]:
     """Return the fields of a message that describe its author: the roles, and whether they are a guest.
 
     A user who has left the guild counts as a guest: guests leave it with the voice channel.
     """
     try:
-        with translate_errors(reading=True):
+        with translate_errors(is_reading=True):
             member = await guild.fetch_member(user)
     except Unreadable:
         return {}
@@ -230,7 +230,7 @@ def _newer(channels: Iterable[Payload], newest: int) -> Iterable[int]:
                     yield int(id)
 
 
-def _joined_at(channel: object) -> datetime | None:
+def _join_time(channel: object) -> datetime | None:
     """Return when the bot joined the channel's guild: earlier messages were not for it."""
     guild = getattr(channel, "guild", None)
     return guild.me.joined_at if isinstance(guild, discord.Guild) else None

@@ -22,40 +22,40 @@ log = logging.getLogger(__name__)
 class IdentifyTurn:
     """Right to send one IDENTIFY. Shards whose numbers have the same remainder share a key."""
 
-    def __init__(self, shared: Coordination, key: int, timing: Timing) -> None:
-        self._shared = shared
+    def __init__(self, coordination: Coordination, key: int, timing: Timing) -> None:
+        self._coordination = coordination
         self._timing = timing
         self._lease = f"{PLATFORM}:identify:{key}"
         self._holder = uuid4().hex  # not the process: two of its shards wait, too, as does a restart
         self._is_used = False
 
-    async def take(self) -> bool:
+    async def acquire(self) -> bool:
         """Take the turn if it is free; return False without Redis, since other turns are not known."""
         try:
-            return await self._shared.lease(self._lease, self._timing.identify_lease, self._holder)
+            return await self._coordination.lease(self._lease, self._timing.identify_lease, self._holder)
         except StorageDown as error:
             log.debug("session start delayed without Redis", extra={"error": str(error)})
             return False
 
     async def use(self) -> None:
         """Use the turn: IDENTIFY is sent next. Raises `Unreachable` if the turn has expired."""
-        if not await self._shared.lease(self._lease, self._timing.identify_interval, self._holder):
+        if not await self._coordination.lease(self._lease, self._timing.identify_interval, self._holder):
             raise Unreachable("Discord's gateway was too slow, so another shard connects first")
         self._is_used = True
 
-    async def give_back(self) -> None:
+    async def release(self) -> None:
         """Release the turn for others, unless it was used."""
         if not self._is_used:
             with contextlib.suppress(StorageDown):  # then it expires
-                await self._shared.release(self._lease, self._holder)
+                await self._coordination.release(self._lease, self._holder)
 
 
 class IdentifyQueue:
     """Gives out turns within the daily limit: Discord resets a token that starts too many sessions."""
 
-    def __init__(self, api: DiscordApi, shared: Coordination, timing: Timing) -> None:
+    def __init__(self, api: DiscordApi, coordination: Coordination, timing: Timing) -> None:
         self._api = api
-        self._shared = shared
+        self._coordination = coordination
         self._timing = timing
         self._queues: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._known: Gateway | None = None
@@ -91,7 +91,7 @@ class IdentifyQueue:
     async def turn(self, shard: int) -> AsyncIterator[IdentifyTurn]:
         """Wait for the turn of a shard, and yield it."""
         while True:
-            async with self._queued(shard) as turn:
+            async with self._wait_turn(shard) as turn:
                 gateway = await self._gateway()
                 # others may have received the same number just now
                 if gateway.remaining >= gateway.max_concurrency:
@@ -100,16 +100,16 @@ class IdentifyQueue:
             await self._wait_for_reset(gateway)
 
     @contextlib.asynccontextmanager
-    async def _queued(self, shard: int) -> AsyncIterator[IdentifyTurn]:
+    async def _wait_turn(self, shard: int) -> AsyncIterator[IdentifyTurn]:
         key = shard % (await self._gateway()).max_concurrency
-        turn = IdentifyTurn(self._shared, key, self._timing)
+        turn = IdentifyTurn(self._coordination, key, self._timing)
         try:
             async with self._queues[key]:
-                while not await turn.take():  # noqa: ASYNC110 - other processes hold it, too
+                while not await turn.acquire():  # noqa: ASYNC110 - other processes hold it, too
                     await asyncio.sleep(self._timing.identify_poll)
             yield turn
         finally:
-            await turn.give_back()
+            await turn.release()
 
     async def _wait_for_reset(self, gateway: Gateway) -> None:
         if self._used_up_until < time.monotonic():

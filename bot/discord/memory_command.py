@@ -19,12 +19,12 @@ def add_memory_command(tree: app_commands.CommandTree[discord.Client], memory: P
     """Register `/agent-memory` with `tree`; only the caller sees the answers."""
     group = app_commands.Group(name="agent-memory", description=texts.MEMORY)
 
-    async def run(interaction: Interaction, verb: Verb, argument: str = "") -> None:
+    async def run_verb(interaction: Interaction, verb: Verb, argument: str = "") -> None:
         await answer(interaction, partial(memory_command.run, memory, _caller(interaction), verb, argument))
 
     @group.command(name="show", description=texts.MEMORY_SHOW)
     async def show(interaction: Interaction) -> None:
-        await run(interaction, "show")
+        await run_verb(interaction, "show")
 
     @group.command(name="export", description=texts.MEMORY_EXPORT)
     async def export(interaction: Interaction) -> None:
@@ -36,16 +36,16 @@ def add_memory_command(tree: app_commands.CommandTree[discord.Client], memory: P
     @group.command(name="forget", description=texts.MEMORY_FORGET)
     @app_commands.describe(confirm=texts.MEMORY_CONFIRM)
     async def forget(interaction: Interaction, confirm: Literal["everything"] | None = None) -> None:
-        await run(interaction, "forget", confirm or "")
+        await run_verb(interaction, "forget", confirm or "")
 
     @group.command(name="link", description=texts.MEMORY_LINK)
     @app_commands.describe(code=texts.MEMORY_CODE)
     async def link(interaction: Interaction, code: app_commands.Range[str, 1, 64] | None = None) -> None:
-        await run(interaction, "link", code or "")
+        await run_verb(interaction, "link", code or "")
 
     @group.command(name="unlink", description=texts.MEMORY_UNLINK)
     async def unlink(interaction: Interaction) -> None:
-        await run(interaction, "unlink")
+        await run_verb(interaction, "unlink")
 
     tree.add_command(group)
 

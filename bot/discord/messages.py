@@ -51,11 +51,11 @@ def nonce_of(turn: Turn, purpose: str) -> str:
     return hashlib.sha256(f"{turn.id}:{purpose}".encode()).hexdigest()[:NONCE]
 
 
-async def find_sent(
+async def find_messages(
     api: DiscordApi,
     destination: Destination,
     at: float,
-    bound: AbstractAsyncContextManager[None] | None = None,
+    limit: AbstractAsyncContextManager[None] | None = None,
 ) -> list[SentMessage]:
     """Return the bot's messages in a place since `at` (Unix seconds); none if the bot may not read there.
 
@@ -63,8 +63,8 @@ async def find_sent(
     """
     since = datetime.fromtimestamp(at, UTC) - CLOCKS
     try:
-        async with bound or nullcontext():
-            return await api.sent_since(destination.channel, since, reply_to=destination.reply_to)
+        async with limit or nullcontext():
+            return await api.messages_since(destination.channel, since, reply_to=destination.reply_to)
     except Undeliverable:
         return []
 
@@ -83,7 +83,7 @@ def plain_text(text: str) -> str:
     return units[: 2 * (_LONGEST - 1)].decode("utf-16-le", "ignore") + "…"
 
 
-class Messages:
+class ReplyMessages:
     """Keeps the messages on Discord, the given texts and the receipt equal.
 
     Keys of the receipt: `messages` (ids), `shown` (characters), and while a message is being sent
@@ -128,7 +128,7 @@ class Messages:
 
     async def _find(self, sending: dict[str, Json]) -> None:
         bound = self._part_timeout.limit("history")
-        recent = await find_sent(self._api, self._destination, sending["at"], bound)
+        recent = await find_messages(self._api, self._destination, sending["at"], bound)
         for message in recent:
             if message.id not in self._ids and message.text == sending["text"].strip():
                 if "replaces" in sending:

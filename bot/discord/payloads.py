@@ -34,12 +34,12 @@ def read_message(
     """
     state: Any = client._connection  # untyped: the payload is raw, and there is no public interface
 
-    def read(data: Payload, lost: Sequence[str] = ()) -> Result:
+    def read(data: Payload, unreadable: Sequence[str] = ()) -> Result:
         if not isinstance(data.get("content"), str):
             raise TypeError("the content is not a string")
         place: Any = channel or state._get_guild_channel(data)[0]
         message: Any = {**_LISTS, **data}
-        return parse(discord.Message(state=state, channel=place, data=message), lost)
+        return parse(discord.Message(state=state, channel=place, data=message), unreadable)
 
     try:
         return read(data)

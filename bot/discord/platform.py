@@ -47,7 +47,7 @@ async def connect(
     token: str,
     api_url: str | None,
     commands: Commands,
-    shared: Coordination,
+    coordination: Coordination,
     lookup: InboxLookup,
     files: Files,
     catch_up_hours: float,
@@ -61,13 +61,15 @@ async def connect(
     process can have one Discord at a time. Other bots are ignored unless they are in `bots`, as in
     ALLOWED_BOTS.
     """
-    with _addressed(api_url):
+    with _use_api_url(api_url):
         async with DiscordApi(token, timing) as api:
-            yield Discord(token, commands, api, shared, lookup, files, catch_up_hours, shards, bots, timing)
+            yield Discord(
+                token, commands, api, coordination, lookup, files, catch_up_hours, shards, bots, timing
+            )
 
 
 @contextmanager
-def _addressed(api_url: str | None) -> Iterator[None]:
+def _use_api_url(api_url: str | None) -> Iterator[None]:
     base, gateway = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY
     if api_url is not None:
         Route.BASE = api_url.rstrip("/")
@@ -87,7 +89,7 @@ class Discord:
         token: str,
         commands: Commands,
         api: DiscordApi,
-        shared: Coordination,
+        coordination: Coordination,
         lookup: InboxLookup,
         files: Files,
         catch_up_hours: float,
@@ -103,8 +105,8 @@ class Discord:
         self._wish = shards
         self._bots = bots
         self._timing = timing
-        self._shards = Shards(shared, catch_up_hours, self._listen, timing)
-        self._identify_queue = IdentifyQueue(api, shared, timing)
+        self._shards = Shards(coordination, catch_up_hours, self._listen, timing)
+        self._identify_queue = IdentifyQueue(api, coordination, timing)
         self._pace = EditPace(timing.edit_interval)
         self._unheld = Connection(timing.down_after)
         self._probe = TokenProbe(api, timing)
@@ -158,7 +160,7 @@ class Discord:
     async def health(self) -> Health:
         """Return the state of the token, of the gateway connections and of the shards."""
         rest, probed = await self._probe()
-        if self._shards.standing_by:
+        if self._shards.is_standby:
             return Health(name=self.name, state=rest, evidence={"standing_by": True, **probed})
         connections = self._shards.connections or [self._unheld]
         return Health(

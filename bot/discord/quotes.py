@@ -28,12 +28,12 @@ _PARTS = {
 }
 
 
-def quotes(message: discord.Message, me: int, lost: Sequence[str] = ()) -> tuple[Quote, ...]:
+def quotes(message: discord.Message, me: int, unreadable: Sequence[str] = ()) -> tuple[Quote, ...]:
     """Return everything in a message that its author did not type; `me` is the bot's user id.
 
-    `lost` are the parts of the payload that could not be read.
+    `unreadable` are the parts of the payload that could not be read.
     """
-    return tuple(_limited(source, text, own=own) for source, text, own in _sources(message, me, lost))
+    return tuple(_limit(source, text, own=own) for source, text, own in _sources(message, me, unreadable))
 
 
 def files(message: discord.Message, me: int) -> list[Attachment]:
@@ -44,13 +44,13 @@ def files(message: discord.Message, me: int) -> list[Attachment]:
     everything = [*message.attachments]
     for snapshot in message.message_snapshots:
         everything += snapshot.attachments
-    replied = _replied(message)
+    replied = _referenced_message(message)
     if isinstance(replied, discord.Message) and replied.author.id != me:
         everything += replied.attachments
     return [_attachment(each) for each in everything]
 
 
-def _sources(message: discord.Message, me: int, lost: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
+def _sources(message: discord.Message, me: int, unreadable: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
     """Yield for each quote its source, its text, and whether it is the bot's own."""
     if layout := _lines(_layout(message)) if _is_written_by_program(message) else "":
         yield "the embeds and the layout of this message", layout, False
@@ -62,13 +62,13 @@ def _sources(message: discord.Message, me: int, lost: Sequence[str]) -> Iterator
         yield "a message that is forwarded here", "[It could not be read.]", False
     if message.type is discord.MessageType.reply:
         yield _reply(message, me)
-    parts = list(dict.fromkeys(_PARTS[part] for part in lost if part in _PARTS))
+    parts = list(dict.fromkeys(_PARTS[part] for part in unreadable if part in _PARTS))
     if parts:
         yield "this message", f"[A part of it could not be read: {', '.join(parts)}.]", False
 
 
 def _reply(message: discord.Message, me: int) -> tuple[str, str, bool]:
-    replied = _replied(message)
+    replied = _referenced_message(message)
     if isinstance(replied, discord.DeletedReferencedMessage):
         return f"the message {_REPLIED}", "[It was deleted.]", False
     if replied is None:
@@ -78,7 +78,9 @@ def _reply(message: discord.Message, me: int) -> tuple[str, str, bool]:
     return f"the message by {replied.author.display_name} {_REPLIED}", _whole(replied), False
 
 
-def _replied(message: discord.Message) -> discord.Message | discord.DeletedReferencedMessage | None:
+def _referenced_message(
+    message: discord.Message,
+) -> discord.Message | discord.DeletedReferencedMessage | None:
     is_reply = message.type is discord.MessageType.reply and message.reference
     return message.reference.resolved if is_reply and message.reference else None
 
@@ -96,11 +98,11 @@ def _whole(message: discord.Message) -> str:
     forwarded = [_snapshot(each) for each in message.message_snapshots]
     poll = _poll(message.poll) if message.poll else []
     layout = _layout(message) if _is_written_by_program(message) else []
-    return _lines([message.content, *layout, *poll, *stickers(message), *forwarded, *_named(message)])
+    return _lines([message.content, *layout, *poll, *stickers(message), *forwarded, *_file_names(message)])
 
 
 def _snapshot(snapshot: discord.MessageSnapshot) -> str:
-    return _lines([snapshot.content, *_layout(snapshot), *stickers(snapshot), *_named(snapshot)])
+    return _lines([snapshot.content, *_layout(snapshot), *stickers(snapshot), *_file_names(snapshot)])
 
 
 def stickers(message: discord.Message | discord.MessageSnapshot) -> list[str]:
@@ -114,7 +116,7 @@ def voice(message: discord.Message) -> list[str]:
     return [f"[voice message of {each:.0f} seconds]" for each in seconds]
 
 
-def _named(message: discord.Message | discord.MessageSnapshot) -> list[str]:
+def _file_names(message: discord.Message | discord.MessageSnapshot) -> list[str]:
     return [f"[attached: {file.filename}]" for file in message.attachments]
 
 
@@ -163,7 +165,7 @@ def _lines(parts: Iterable[str]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _limited(source: str, text: str, *, own: bool) -> Quote:
+def _limit(source: str, text: str, *, own: bool) -> Quote:
     most = MOST_OWN_CHARS if own else MOST_CHARS
     cut = text if len(text) <= most else text[:most] + _CUT
     return Quote(source=source, text=cut or "[Nothing of it could be read.]")

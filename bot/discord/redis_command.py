@@ -9,7 +9,16 @@ from typing import Any
 import discord
 from discord import app_commands
 
-from bot.commands.redis import OPERATIONS, Caller, InvalidArgument, Operation, Operations, Set, build, texts
+from bot.commands.redis import (
+    OPERATIONS,
+    InvalidArgument,
+    Operation,
+    Operations,
+    RedisCaller,
+    Set,
+    build,
+    texts,
+)
 from bot.discord.events import PLATFORM, is_guest, space_of
 from bot.discord.responses import Interaction, answer, apologise
 
@@ -65,8 +74,8 @@ def _subcommand(
         else:
             await run(interaction, operation)
 
-    async def suggest(interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
-        keys = await operations.suggest(typed, _caller(interaction))
+    async def suggest(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
+        keys = await operations.suggest(current, _caller(interaction))
         return [app_commands.Choice(name=key, value=key) for key in keys if len(key) <= _MAX_CHOICE]
 
     arguments = kind.arguments()
@@ -115,6 +124,6 @@ class Form(discord.ui.Modal, title=texts.FORM):
         await apologise(interaction, error)
 
 
-def _caller(interaction: Interaction) -> Caller:
+def _caller(interaction: Interaction) -> RedisCaller:
     where = f"{PLATFORM}:{space_of(interaction)}:{interaction.channel_id}"
-    return Caller(f"{PLATFORM}:{interaction.user.id}", where, is_external=is_guest(interaction.user))
+    return RedisCaller(f"{PLATFORM}:{interaction.user.id}", where, is_external=is_guest(interaction.user))

@@ -4,7 +4,7 @@ from discord.utils import escape_markdown
 
 from bot.chat import File, Notice, Part, Text, ToolStep
 from bot.chat.text import one_line
-from bot.discord.markdown.fences import left_open
+from bot.discord.markdown.fences import open_fence
 from bot.discord.markdown.render import Rendering, render
 from bot.discord.markdown.split import Splitter
 
@@ -33,7 +33,7 @@ class Renderer:
         self._steps: dict[str, ToolStep] = {}  # running ones
 
     @property
-    def working(self) -> bool:
+    def is_working(self) -> bool:
         """Return whether a tool is running."""
         return bool(self._steps)
 
@@ -63,7 +63,7 @@ class Renderer:
         """Return the text of each message. As the answer grows, the last one changes or new ones follow."""
         self._settle(self._run.take())
         pieces = self._pages.pieces(self._run.tentative)
-        if pieces and (fence := left_open(pieces[-1])):
+        if pieces and (fence := open_fence(pieces[-1])):
             pieces[-1] += f"\n{fence.closing}"
         if self._steps:
             status = _status(list(self._steps.values()))
@@ -74,7 +74,7 @@ class Renderer:
         """Add lines, separated by `apart` newlines from the text around them."""
         self._end_run()
         lead = "" if self._is_blank else "\n" * (apart - self._trailing)
-        self._settle(lead + render(block, finished=True) + "\n" * apart)
+        self._settle(lead + render(block, is_finished=True) + "\n" * apart)
 
     def _end_run(self) -> None:
         self._settle(self._run.finish())

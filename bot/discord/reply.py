@@ -24,7 +24,7 @@ from bot.discord.approvals import Approvals
 from bot.discord.destination import Destination
 from bot.discord.errors import GivenUp, Refused
 from bot.discord.fallback import notify_author
-from bot.discord.messages import EditPace, Messages
+from bot.discord.messages import EditPace, ReplyMessages
 from bot.discord.part_timeout import PartTimeout
 from bot.discord.renderer import Renderer
 from bot.discord.request_guard import Hold
@@ -74,7 +74,7 @@ class DiscordThread:
         async with _tasks() as tasks, ReadAhead(parts) as ahead:
             destination = await self._open(receipt, part_timeout)
             answer = _Answer(
-                Messages(self._api, destination, receipt, part_timeout),
+                ReplyMessages(self._api, destination, receipt, part_timeout),
                 Status(tasks, self._api, destination.channel, receipt.hold),
                 Approvals(self._api, destination, receipt, self._lookup),
                 Uploads(self._api, destination, receipt, part_timeout, self._files),
@@ -88,7 +88,7 @@ class DiscordThread:
         if "channel" in receipt.state:
             reply_to = receipt.state["reply_to"]
             return Destination(int(receipt.state["channel"]), int(reply_to) if reply_to else None)
-        destination = destinations.settled(receipt.turn) or await self._start_thread(
+        destination = destinations.known_destination(receipt.turn) or await self._start_thread(
             receipt.turn, receipt.hold, part_timeout
         )
         await receipt.save(
@@ -98,7 +98,7 @@ class DiscordThread:
         return destination
 
     async def _start_thread(self, turn: Turn, hold: Hold, part_timeout: PartTimeout) -> Destination:
-        question = destinations.opening(turn)
+        question = destinations.starter_message(turn)
         assert question is not None
         channel, message = int(question.channel), int(question.place["message"])
         try:
@@ -115,7 +115,7 @@ class _Answer:
 
     def __init__(
         self,
-        messages: Messages,
+        messages: ReplyMessages,
         status: Status,
         approvals: Approvals,
         uploads: Uploads,
@@ -151,7 +151,7 @@ class _Answer:
         if self._messages.has_any:
             await self._pace.turn(self._messages.channel)
             await self._take(ahead, 0)
-        return not ahead.ended
+        return not ahead.has_ended
 
     async def _take(self, ahead: ReadAhead, patience: float | None) -> None:
         for part in await ahead.take(patience):
@@ -164,7 +164,7 @@ class _Answer:
 
     async def _show(self, texts: list[str]) -> None:
         """Show the texts; keep typing only while a tool is running: edits do not end the indicator."""
-        is_working = self._renderer.working
+        is_working = self._renderer.is_working
         if texts and not is_working:
             await self._status.stop()
         await self._messages.show(texts)

@@ -30,8 +30,10 @@ class Shards:
     and messages are delivered later.
     """
 
-    def __init__(self, shared: Coordination, catch_up_hours: float, listen: Listen, timing: Timing) -> None:
-        self._shared = shared
+    def __init__(
+        self, coordination: Coordination, catch_up_hours: float, listen: Listen, timing: Timing
+    ) -> None:
+        self._coordination = coordination
         self._hours = catch_up_hours
         self._listen = listen
         self._timing = timing
@@ -41,7 +43,7 @@ class Shards:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._connections: dict[int, Connection] = {}  # kept between calls of `hold`
         self._is_certain = True  # if not, others get one round to renew or take theirs first
-        self.standing_by = False
+        self.is_standby = False
 
     @property
     def held(self) -> Sequence[Shard]:
@@ -84,7 +86,7 @@ class Shards:
 
     async def _renew(self, wish: int, deliver: Deliver) -> None:
         try:
-            place, loads = await self._shared.attend(GROUP, self._timing.shard_lease, len(self._held))
+            place, loads = await self._coordination.attend(GROUP, self._timing.shard_lease, len(self._held))
             await self._agree(wish)
             await self._renew_leases()
             if self._is_certain:
@@ -96,12 +98,12 @@ class Shards:
 
     async def _agree(self, wish: int) -> None:
         """Agree on the number of shards with all processes; if it has changed, release the old shards."""
-        count = await self._shared.agree(GROUP, wish, in_use=bool(self._held))
+        count = await self._coordination.agree(GROUP, wish, in_use=bool(self._held))
         if count == self._count:
             return
         if self._held:
             await self._let_go(self._held)
-            count = await self._shared.agree(GROUP, wish, in_use=False)
+            count = await self._coordination.agree(GROUP, wish, in_use=False)
         self._count = count
         log.info("number of shards agreed", extra={"shards": count, "wished": wish})
 
@@ -123,13 +125,13 @@ class Shards:
             if len(self._held) < share and number not in self._held and await self._lease(number):
                 self._take(number, count, deliver)
         self._connections = {number: self._connections[number] for number in self._held}
-        self.standing_by = not self._held
+        self.is_standby = not self._held
 
     def _take(self, number: int, count: int, deliver: Deliver) -> None:
         log.info("shard taken", extra={"shard": number, "shards": count})
         timing = self._timing
         catch_up = CatchUp(
-            self._shared,
+            self._coordination,
             self._hours,
             division(count),
             sweep_seconds=timing.sweep_interval,
@@ -186,7 +188,7 @@ class Shards:
 
     async def _end(self) -> None:
         numbers = list(self._held)
-        self.standing_by = False
+        self.is_standby = False
         try:
             await self._stop(numbers)
         finally:
@@ -194,13 +196,13 @@ class Shards:
                 async with asyncio.timeout(self._timing.release_timeout):
                     for number in numbers:
                         await self._release(number)
-                    await self._shared.leave(GROUP)
+                    await self._coordination.leave(GROUP)
 
     async def _lease(self, number: int) -> bool:
-        return await self._shared.lease(_lease_of(number), self._timing.shard_lease)
+        return await self._coordination.lease(_lease_of(number), self._timing.shard_lease)
 
     async def _release(self, number: int) -> None:
-        await self._shared.release(_lease_of(number))
+        await self._coordination.release(_lease_of(number))
 
 
 def _lease_of(number: int) -> str:

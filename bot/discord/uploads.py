@@ -10,7 +10,7 @@ from bot.chat import File, Files, Json, Receipt, Undeliverable
 from bot.discord.api import DiscordApi, FileUpload
 from bot.discord.destination import Destination
 from bot.discord.errors import GivenUp
-from bot.discord.messages import NONCE, find_sent
+from bot.discord.messages import NONCE, find_messages
 from bot.discord.part_timeout import PartTimeout
 from bot.discord.texts import FILE_REFUSED
 from bot.platforms import uploads
@@ -35,7 +35,7 @@ class Uploads(uploads.Uploads):
         self._part_timeout = part_timeout
 
     @contextmanager
-    def _explained(self, file: File) -> Iterator[None]:
+    def _translate_errors(self, file: File) -> Iterator[None]:
         try:
             yield
         except GivenUp as error:  # not final: if the sentence fails, too, the file is tried again
@@ -47,8 +47,8 @@ class Uploads(uploads.Uploads):
         if not known.get("at"):
             return False
         bound = self._part_timeout.limit("history")
-        recent = await find_sent(self._api, self._destination, known["at"], bound)
-        return any(_attached_as(file) in message.files for message in recent)
+        recent = await find_messages(self._api, self._destination, known["at"], bound)
+        return any(_accepted_name(file) in message.files for message in recent)
 
     async def _upload(self, file: File, content: bytes) -> None:
         await self._note(file, at=time.time())
@@ -56,13 +56,13 @@ class Uploads(uploads.Uploads):
         async with self._part_timeout.limit(f"file {file.id}"):
             await self._api.attach(
                 self._destination.channel,
-                FileUpload(_attached_as(file), content, file.alt),
+                FileUpload(_accepted_name(file), content, file.alt),
                 nonce=nonce,
                 reply_to=self._destination.reply_to,
                 hold=self._receipt.hold,
             )
 
 
-def _attached_as(file: File) -> str:
+def _accepted_name(file: File) -> str:
     """Return the name with only characters that Discord does not replace."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", file.name)

@@ -57,8 +57,8 @@ def check_exposure(host: str, api_token: str | None) -> None:
         )
 
 
-def guard(api_token: str | None, mounted: Collection[str]) -> Middleware:
-    """Return a middleware that refuses unauthenticated requests; handlers of `mounted` paths check
+def guard(api_token: str | None, mounts: Collection[str]) -> Middleware:
+    """Return a middleware that refuses unauthenticated requests; handlers of `mounts` check
     signatures.
 
     A mounted path is reached from outside, perhaps by a proxy that looks like a local client: without a token
@@ -70,12 +70,12 @@ def guard(api_token: str | None, mounted: Collection[str]) -> Middleware:
         _refuse_foreign_target(request)
         resource = request.match_info.route.resource
         path = resource.canonical if resource else None  # as routed, so that no spelling evades the check
-        if path in mounted:
+        if path in mounts:
             pass
         elif api_token is None:
             _refuse_foreign(request)
-            if mounted and path not in PROBES:
-                raise Refusal(403, texts.only_available(sorted(mounted)))
+            if mounts and path not in PROBES:
+                raise Refusal(403, texts.only_available(sorted(mounts)))
         elif path not in PUBLIC:
             _require_token(request, api_token)
         return await handler(request)

@@ -33,12 +33,12 @@ from bot.chat import (
     ToolStep,
 )
 from bot.chat.texts import STOPPED
-from bot.commands.commands import Commands, typed
+from bot.commands.commands import Commands, recognise_command
 from bot.concurrency.tasks import cancel
 from bot.http import bodies, texts
 from bot.http.errors import Refusal, not_now
-from bot.http.files import SentFile, described, keep_sent
-from bot.http.replies import CALLER, Replies, Reply, at_hand, stored, told
+from bot.http.files import SentFile, store_files, to_json
+from bot.http.replies import CALLER, Replies, Reply, approval_text, at_hand, stored_parts
 from bot.http.timing import Timing
 
 logger = logging.getLogger(__name__)
@@ -85,9 +85,9 @@ class Conversation:
         """Handle `POST /chat`. A caller that disconnects does not stop its turn."""
         body = bodies.parse(_CHAT_REQUEST, await bodies.read(request, bodies.MAX_CHAT_BYTES))
         _require_content(body)
-        attachments = await keep_sent(self._files, body.files)
+        attachments = await store_files(self._files, body.files)
         message = to_message(body, _idempotency_key(request), attachments)
-        order = typed(message)
+        order = recognise_command(message)
         if isinstance(order, Stop):
             return await self._answer(request, message.thread, at_hand(Notice(await self._stop(order))))
         reply = self._replies.join(message.id)
@@ -101,7 +101,7 @@ class Conversation:
     ) -> web.StreamResponse:
         """Respond with the answer to a message in the inbox, or with `words` if it is unknown there."""
         reply = self._replies.join(message_id)
-        if not (reply.over or reply.begun or await self._lookup.is_known(message_id)):
+        if not (reply.over or reply.has_begun or await self._lookup.is_known(message_id)):
             reply = at_hand(Notice(words))
         async with self._background_lookup(thread, message_id, reply):
             return await self._answer(request, thread, reply)
@@ -128,23 +128,23 @@ class Conversation:
             await cancel(looking)
 
     async def _look_up(self, thread: ThreadId, message_id: str, reply: Reply) -> None:
-        while not (reply.over or reply.begun):  # a reply that has begun here also ends here
+        while not (reply.over or reply.has_begun):  # a reply that has begun here also ends here
             try:
-                found = await self._found(thread, message_id)
+                found = await self._stored_answer(thread, message_id)
             except StorageDown as error:
                 logger.info("answer look-up failed", extra={"error": str(error)})
             else:
-                if found and not reply.begun:
+                if found and not reply.has_begun:
                     for part in found:
                         reply.add(part)
                     reply.finish()
             await asyncio.sleep(self._timing.answer_poll)
 
-    async def _found(self, thread: ThreadId, message_id: str) -> Sequence[Part]:
+    async def _stored_answer(self, thread: ThreadId, message_id: str) -> Sequence[Part]:
         """Return the whole answer from the store, or nothing if there is none yet."""
         receipt = await self._lookup.receipt_of(message_id)
         if receipt and receipt.get("finished"):
-            return stored(receipt)
+            return stored_parts(receipt)
         if receipt is None and await self._lookup.is_taken_back(thread, message_id):
             return [TAKEN_BACK]
         return ()
@@ -274,7 +274,7 @@ def _answer(thread: ThreadId, reply: Reply) -> dict[str, Json]:
 
     A failure is final: a repeated request with the same key gets it again.
     """
-    files: Json = {"files": [described(file) for file in reply.files]} if reply.files else {}
+    files: Json = {"files": [to_json(file) for file in reply.files]} if reply.files else {}
     if failure := reply.failure:
         response = {"response": reply.markdown} if reply.markdown else {}
         raise Refusal(failure.status or 500, failure.text, details={**response, **files, "final": True})
@@ -290,12 +290,14 @@ def _part_event(part: Part) -> bytes:
                 return b""
             return _event("notice", {"text": part.text})
         case Approval():
-            return _event("approval", asdict(part) | {"text": told(part), "whole": told(part)})
+            return _event(
+                "approval", asdict(part) | {"text": approval_text(part), "whole": approval_text(part)}
+            )
         case ToolStep():
             fields = {"id": part.id, "name": part.name, "state": part.state}
             return _event("tool", fields | {"title": part.title, "output": part.output})
         case File():
-            return _event("file", described(part))
+            return _event("file", to_json(part))
         case _:
             assert_never(part)
 

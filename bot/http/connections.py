@@ -95,7 +95,7 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     @contextmanager
-    def answering(self) -> Iterator[None]:
+    def keep_place(self) -> Iterator[None]:
         """Keep the place while a request is answered."""
         self._cancel_timer()
         self._is_answering = True
@@ -215,7 +215,7 @@ async def keep_connection(request: web.Request, handler: Handler) -> web.StreamR
     """Keep the connection while its request is answered; close it if the body was not read completely."""
     connection = request.protocol
     assert isinstance(connection, Connection)
-    with connection.answering():
+    with connection.keep_place():
         response = await handler(request)
     if request.can_read_body and not response.prepared:
         response.force_close()

@@ -16,7 +16,7 @@ from bot.chat import (
     ThreadId,
     Undeliverable,
 )
-from bot.http.files import read_kept
+from bot.http.files import read_file
 from bot.http.replies import HttpThread, Replies
 
 
@@ -41,7 +41,7 @@ class DetachedHttp:
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
         """Return the stored content of an attachment. Raises `FileRefused`."""
-        return await read_kept(self._files, attachment)
+        return await read_file(self._files, attachment)
 
     async def audience(self, message: Message) -> Audience:
         """Return `members`: all callers share one token."""

@@ -22,7 +22,7 @@ _KEPT = "file:"
 _POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
 
 
-def described(file: File) -> dict[str, Json]:
+def to_json(file: File) -> dict[str, Json]:
     """Return a file as JSON with its URL."""
     return asdict(file) | {"url": f"/files/{file.id}"}
 
@@ -35,25 +35,25 @@ class SentFile(BaseModel):
     content_base64: str
 
 
-async def keep_sent(files: Files, sent: Sequence[SentFile]) -> tuple[Attachment, ...]:
+async def store_files(files: Files, uploads: Sequence[SentFile]) -> tuple[Attachment, ...]:
     """Store a caller's files until its turn runs. Raises `Refusal` (400, 413)."""
-    return tuple([await _keep_one(files, each) for each in sent])
+    return tuple([await _store_file(files, each) for each in uploads])
 
 
-async def _keep_one(files: Files, sent: SentFile) -> Attachment:
+async def _store_file(files: Files, upload: SentFile) -> Attachment:
     try:
-        content = base64.b64decode(sent.content_base64, validate=True)
+        content = base64.b64decode(upload.content_base64, validate=True)
     except ValueError as error:
-        raise Refusal(400, texts.not_base64(sent.name)) from error
+        raise Refusal(400, texts.not_base64(upload.name)) from error
     try:
-        file = await files.keep(sent.name, sent.media_type, content)
+        file = await files.keep(upload.name, upload.media_type, content)
     except FileTooLarge as error:
         raise Refusal(413, texts.not_kept(str(error))) from error
     return Attachment(name=file.name, media_type=file.media_type, size=file.size, url=_KEPT + file.id)
 
 
-async def read_kept(files: Files, attachment: Attachment) -> bytes:
-    """Return the content of a file that `keep_sent` stored. Raises `FileRefused`."""
+async def read_file(files: Files, attachment: Attachment) -> bytes:
+    """Return the content of a file that `store_files` stored. Raises `FileRefused`."""
     found = await files.find(attachment.url.removeprefix(_KEPT))
     if found is None:
         raise FileRefused(texts.FILE_EXPIRED)

@@ -22,17 +22,17 @@ class Probes:
     `/readyz` reuses a result for `max_age`.
     """
 
-    def __init__(self, commands: Commands, receiving: Callable[[], bool], max_age: float) -> None:
+    def __init__(self, commands: Commands, is_receiving: Callable[[], bool], max_age: float) -> None:
         self._commands = commands
-        self._receiving = receiving
+        self._is_receiving = is_receiving
         self._max_age = max_age
-        self._examined: Sequence[Health] = ()
-        self._examined_at = -math.inf
+        self._health: Sequence[Health] = ()
+        self._checked_at = -math.inf
         self._examination = asyncio.Lock()
 
     async def health(self, request: web.Request) -> web.Response:
         """Return each part's state and evidence; 503 with an error if one is down."""
-        parts = await self._commands.examine()
+        parts = await self._commands.check_health()
         states = {part.state for part in parts}
         body: dict[str, Json] = {"agent_status": _describe(parts)}
         if "down" in states:
@@ -46,20 +46,20 @@ class Probes:
 
     async def ready(self, request: web.Request) -> web.Response:
         """Return 200 if a message sent now would be accepted; 503 with the reasons otherwise."""
-        parts = await self._recently_examined()
+        parts = await self._recent_health()
         down = [part.name for part in parts if part.name in CRITICAL and part.state == "down"]
-        is_receiving = self._receiving()
+        is_receiving = self._is_receiving()
         if down or not is_receiving:
             raise not_now(texts.not_ready(down, is_receiving=is_receiving))
         return web.json_response({"status": "ready"})
 
-    async def _recently_examined(self) -> Sequence[Health]:
+    async def _recent_health(self) -> Sequence[Health]:
         """Examine the parts, unless the last result may be reused."""
         async with self._examination:
-            if time.monotonic() - self._examined_at >= self._max_age:
-                self._examined = await self._commands.examine()
-                self._examined_at = time.monotonic()
-        return self._examined
+            if time.monotonic() - self._checked_at >= self._max_age:
+                self._health = await self._commands.check_health()
+                self._checked_at = time.monotonic()
+        return self._health
 
 
 def _describe(parts: Sequence[Health]) -> dict[str, Json]:

@@ -27,7 +27,7 @@ class MemoryRoutes:
     async def forget(self, request: web.Request) -> web.Response:
         """Handle `DELETE /memory?confirm=everything`."""
         is_confirmed = request.query.get("confirm") == "everything"
-        words = await self._memory.forget(CALLER, confirmed=is_confirmed)
+        words = await self._memory.forget(CALLER, is_confirmed=is_confirmed)
         if not is_confirmed:
             raise Refusal(400, texts.NOT_CONFIRMED)
         return web.json_response({"status": "success", "message": words})

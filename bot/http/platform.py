@@ -112,7 +112,7 @@ async def connect(
     replies = Replies()
     conversation = Conversation(replies, lookup, files, commands, timing)
     probes = Probes(
-        commands, receiving=lambda: conversation.deliver is not None, max_age=timing.ready_max_age
+        commands, is_receiving=lambda: conversation.deliver is not None, max_age=timing.ready_max_age
     )
     app = web.Application(
         middlewares=[keep_connection, errors_as_json, guard(api_token, mounts)],
@@ -167,7 +167,7 @@ def _routes(
 
     async def usage(request: web.Request) -> web.Response:
         of_all = request.query.get("of") == "all"
-        words = await commands.spending(AUTHOR, of_all=of_all)
+        words = await commands.report_usage(AUTHOR, of_all=of_all)
         return web.json_response({"status": "success", "response": words})
 
     return [

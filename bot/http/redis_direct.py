@@ -6,7 +6,7 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
 from bot.chat import StorageDown
-from bot.commands.redis import OPERATIONS, Caller, Operation, Operations
+from bot.commands.redis import OPERATIONS, Operation, Operations, RedisCaller
 from bot.http import bodies, texts
 from bot.http.chat import AUTHOR
 from bot.http.errors import Refusal, not_now
@@ -14,11 +14,11 @@ from bot.http.errors import Refusal, not_now
 _SHAPES: dict[str, TypeAdapter[Operation]] = {each.name: TypeAdapter(each) for each in OPERATIONS}
 
 
-class _Named(BaseModel):
+class _OperationName(BaseModel):
     operation: Any
 
 
-_NAMED = TypeAdapter(_Named)
+_NAMED = TypeAdapter(_OperationName)
 
 
 async def run(request: web.Request, operations: Operations) -> web.Response:
@@ -28,7 +28,7 @@ async def run(request: web.Request, operations: Operations) -> web.Response:
     if not isinstance(name, str) or name not in _SHAPES:
         raise Refusal(400, texts.UNKNOWN_OPERATION, details={"operations": list(_SHAPES)})
     operation = bodies.parse(_SHAPES[name], body)
-    caller = Caller(AUTHOR, request.remote or "", is_operator=True)  # the guard let it in
+    caller = RedisCaller(AUTHOR, request.remote or "", is_operator=True)  # the guard let it in
     try:
         answer = await operations.run(operation, caller)
     except StorageDown as error:  # its text is for administrators, who are the only callers

@@ -49,7 +49,7 @@ class Reply:
         return self._over
 
     @property
-    def begun(self) -> bool:
+    def has_begun(self) -> bool:
         """Return True if there is at least one part."""
         return bool(self._parts)
 
@@ -148,7 +148,7 @@ class Replies:
     def abandon(self) -> None:
         """End every reply: the process is about to stop."""
         for reply in list(self._open.values()):
-            reply.finish(_stopping())
+            reply.finish(_shutdown_refusal())
         self._open.clear()
 
     def _remember(self, turn: Turn, answer: Sequence[Part]) -> None:
@@ -160,7 +160,7 @@ class Replies:
     def _begin(self, message_id: str) -> Reply:
         """Return an empty reply to write to; an unfinished one of an earlier attempt is closed."""
         reply = self.join(message_id)
-        if not reply.begun:
+        if not reply.has_begun:
             return reply
         if not reply.over:
             self._close({message_id: reply}, _starts_again())
@@ -190,7 +190,7 @@ def as_markdown(parts: Iterable[Part]) -> str:
     return "".join(_piece(part) for part in parts).strip("\n")
 
 
-def told(approval: Approval) -> str:
+def approval_text(approval: Approval) -> str:
     """Return the text of a request, with the users who can decide it or the one who did."""
 
     def name(author: str) -> str:
@@ -206,7 +206,7 @@ def _piece(part: Part) -> str:
         case Notice():
             return "" if part.status else f"\n\n{part.text}\n\n"
         case Approval():
-            return f"\n\n{told(part)}\n\n"
+            return f"\n\n{approval_text(part)}\n\n"
         case ToolStep() | File():
             return ""
         case _:
@@ -218,7 +218,7 @@ async def _pass_on(
 ) -> Sequence[Part]:
     """Pass the parts to all replies and store the answer; return it in its stored form."""
     if receipt.state.get("finished"):
-        answer = stored(receipt.state)
+        answer = stored_parts(receipt.state)
         for reply in replies:
             for part in answer:
                 reply.add(part)
@@ -236,10 +236,10 @@ async def _pass_on(
         **({"failure": asdict(failure)} if failure else {}),
         finished=True,
     )
-    return stored(receipt.state)
+    return stored_parts(receipt.state)
 
 
-def stored(state: Mapping[str, Json]) -> Sequence[Part]:
+def stored_parts(state: Mapping[str, Json]) -> Sequence[Part]:
     """Return the answer in a finished receipt, with its failure if there is one."""
     files = [File(**each) for each in state.get("files", ())]
     failure = [Notice(**state["failure"])] if "failure" in state else []
@@ -267,7 +267,7 @@ def at_hand(*answer: Part) -> Reply:
     return reply
 
 
-def _stopping() -> Refusal:
+def _shutdown_refusal() -> Refusal:
     return not_now(texts.SHUTTING_DOWN)
 
 
@@ -280,7 +280,7 @@ def _refusal(error: BaseException, turn: Turn) -> Refusal:
         case AnswerError(status=status):
             return Refusal(status, str(error))
         case asyncio.CancelledError():
-            return _stopping()
+            return _shutdown_refusal()
         case LeaseLost() | StorageDown() | PlatformError():  # the turn is retried
             return _starts_again()
         case _:

@@ -16,10 +16,10 @@ ALL = "all"
 _TEXT = 60
 
 
-async def listing(redis: Redis) -> str:
+async def list_messages(redis: Redis) -> str:
     """Return one line for each unanswered and each dead message."""
-    running = await queries.running(redis)
-    lines = _unanswered(await queries.waiting(redis), running)
+    running = await queries.leased_threads(redis)
+    lines = _unanswered_lines(await queries.unanswered_messages(redis), running)
     lines += [
         f"dead     {each.entry}  {each.thread}  {_age(each.at)} ago  {each.reason}  {_short(each.text)}"
         for each in await queries.dead(redis)
@@ -44,7 +44,7 @@ async def _entries(redis: Redis, entry: str) -> list[str]:
     return [each.entry for each in dead if entry in (ALL, each.entry)]
 
 
-def _unanswered(messages: Iterable[Message], running: Mapping[str, str]) -> list[str]:
+def _unanswered_lines(messages: Iterable[Message], running: Mapping[str, str]) -> list[str]:
     lines = []
     for message in messages:
         thread = str(message.thread)

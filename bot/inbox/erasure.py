@@ -10,11 +10,11 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from bot.chat import Json, StillBusy, ThreadId, Withdrawal, Writer
+from bot.chat import Author, Json, StillBusy, ThreadId, Withdrawal
 from bot.inbox import keys, scripts
 from bot.inbox.inbox import Inbox
 from bot.inbox.keys import ACTIVE, DEAD, LATER, LEFT, TAG
-from bot.inbox.queries import SEEN_SECONDS, waiting
+from bot.inbox.queries import SEEN_SECONDS, unanswered_messages
 
 _HOLD_SECONDS = 30
 
@@ -40,15 +40,19 @@ class Erasure:
         self._pause = redis.register_script(scripts.PAUSE)
         self._resume = redis.register_script(scripts.RESUME)
 
-    async def withdraw(self, writer: Writer) -> int:
+    async def withdraw(self, author: Author) -> int:
         """Withdraw the user's unanswered messages and return their number; others' turns go on."""
-        theirs = [each for each in await waiting(self._redis) if writer.wrote(each.author, str(each.thread))]
+        theirs = [
+            each
+            for each in await unanswered_messages(self._redis)
+            if author.wrote(each.author, str(each.thread))
+        ]
         for each in theirs:
             await self._inbox.put(Withdrawal(message_id=each.corrects or each.id))
         return len(theirs)
 
     @asynccontextmanager
-    async def held(self, thread: str, patience: float) -> AsyncIterator[None]:
+    async def pause(self, thread: str, patience: float) -> AsyncIterator[None]:
         """Pause a thread once it has no turn, for at most `hold_seconds`.
 
         Raises `StillBusy` if its turn has not ended after `patience` seconds.
@@ -90,11 +94,11 @@ class Erasure:
         members: Any = await self._redis.zrange(key, 0, -1)
         return list(members)
 
-    async def export(self, user: Sequence[Writer]) -> Mapping[str, Json]:
+    async def export(self, user: Sequence[Author]) -> Mapping[str, Json]:
         """Return nothing: what waits will be in a thread's memory, and receipts tell nothing else."""
         return {}
 
-    async def erase(self, user: Sequence[Writer]) -> None:
+    async def erase(self, user: Sequence[Author]) -> None:
         """Remove a user's receipts, dead letters and early messages, and the author from other entries.
 
         The message ids stay: else a redelivered message would be answered again.
@@ -102,10 +106,10 @@ class Erasure:
         for writer in user:
             await self._erase(writer)
 
-    async def _erase(self, writer: Writer) -> None:
+    async def _erase(self, user: Author) -> None:
         async for key in self._keys("seen:"):
-            author, thread, turn = await self._known(key, "author", "thread", "turn")
-            if not writer.wrote(author, thread) or await self._waits(thread, _id(key)):
+            author, thread, turn = await self._fields(key, "author", "thread", "turn")
+            if not user.wrote(author, thread) or await self._waits(thread, _id(key)):
                 continue
             await self._redis.delete(keys.turn(turn or _id(key)), keys.turn(_id(key)))
             async with self._redis.pipeline(transaction=True) as pipeline:
@@ -116,18 +120,18 @@ class Erasure:
         async for key in self._keys("early:"):
             early: Any = await self._redis.hgetall(key)
             thread = key.removeprefix(f"{TAG}:early:")
-            theirs = [id for id, each in early.items() if writer.wrote(json.loads(each)[1], thread)]
+            theirs = [id for id, each in early.items() if user.wrote(json.loads(each)[1], thread)]
             if theirs:
                 await self._redis.hdel(key, *theirs)
         dead: Any = await self._redis.xrange(DEAD)
         for entry, fields in dead:
-            if writer.wrote(_author(fields), keys.text(fields[b"thread"])):
+            if user.wrote(_author(fields), keys.text(fields[b"thread"])):
                 await self._redis.xdel(DEAD, entry)
 
     async def _waits(self, thread: str, id: str) -> bool:
         return bool(await self._redis.hexists(keys.messages(thread), id))
 
-    async def _known(self, key: str, *fields: str) -> list[str]:
+    async def _fields(self, key: str, *fields: str) -> list[str]:
         known: Any = await self._redis.hmget(key, list(fields))
         return [keys.text(each or b"") for each in known]
 

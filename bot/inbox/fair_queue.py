@@ -43,7 +43,7 @@ class FairQueue:
         return len(self._waiting) <= ROOM * self._limit // 2
 
     @property
-    def wanted(self) -> int:
+    def demand(self) -> int:
         """Return how many leases to take now; while no turn is free, one at a time until a newcomer waits."""
         return self.free or (0 if any(map(self._is_newcomer, self._waiting)) else 1)
 

@@ -59,7 +59,7 @@ class FencedRedis(Redis):
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(connection_pool=redis.connection_pool)
-        self._guarded = redis.register_script(scripts.GUARDED)
+        self._fenced = redis.register_script(scripts.FENCED)
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run one command. Raises `LeaseLost`."""
@@ -82,7 +82,7 @@ class FencedRedis(Redis):
         flat: list[Any] = [fence.consumer, fence.lease]
         for args, _ in commands:
             flat += [len(args), *args]
-        replies = await self._guarded(keys=[fence.ready], args=flat)
+        replies = await self._fenced(keys=[fence.ready], args=flat)
         if replies is None:
             raise LeaseLost(fence.lease)
         return [self._parse(reply, *each) for reply, each in zip(replies, commands, strict=True)]

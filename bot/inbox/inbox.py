@@ -32,7 +32,7 @@ from bot.chat import (
 from bot.inbox import keys, queries, scripts
 from bot.inbox.fence import FencingToken
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
-from bot.inbox.lease import Begun, Lease
+from bot.inbox.lease import Lease, TurnStart
 from bot.inbox.queries import SEEN_SECONDS, ensure_group
 from bot.inbox.replica import MOST, Replica
 from bot.inbox.stops import EARLY_SECONDS, Reason, Stops
@@ -64,7 +64,7 @@ class Inbox:
         self._name = name
         self._consumer = name
         self._follow_seconds = follow_days * _DAY
-        self._journal = Replica(redis, self._follow_seconds, most_replicated)
+        self._replica = Replica(redis, self._follow_seconds, most_replicated)
         self._under_way: set[str] = set()
         self._put = redis.register_script(scripts.PUT)
         self._correct = redis.register_script(scripts.CORRECT)
@@ -98,11 +98,11 @@ class Inbox:
                 return await self._put_stop(event)
 
     async def _put_message(self, message: Message) -> Outcome:
-        if self._journal.is_done(message.id):  # also when Redis has lost it
+        if self._replica.is_done(message.id):  # also when Redis has lost it
             return "duplicate"
         outcome = _outcome(await self._put(keys=_put_keys(message), args=self._put_args(message)))
         if outcome == "kept":
-            self._journal.taken(message)
+            self._replica.add(message)
         return outcome
 
     def _put_args(self, message: Message) -> list[str | int | float]:
@@ -138,7 +138,7 @@ class Inbox:
             )
         )
         if outcome in ("kept", "replaced", "corrected"):
-            self._journal.taken(again if outcome == "corrected" else message)
+            self._replica.add(again if outcome == "corrected" else message)
         return outcome
 
     async def _put_stop(self, stop: Stop) -> Outcome:
@@ -176,14 +176,14 @@ class Inbox:
         for consumer in await self._redis.xinfo_consumers(READY, GROUP):
             earlier = keys.text(consumer["name"])
             if earlier.rsplit(".", 1)[0] == self._name:
-                leases += await self._take_from(earlier)
+                leases += await self._lease_from(earlier)
         return leases
 
     async def stay(self) -> None:
         """Renew the start counter: it may expire only when no lease of an earlier start can remain."""
         await self._redis.expire(keys.starts(self._name), SEEN_SECONDS)
 
-    async def _take_from(self, earlier: str) -> list[Lease]:
+    async def _lease_from(self, earlier: str) -> list[Lease]:
         taken = await self._take_back(keys=[READY], args=[earlier, self._consumer])
         return _leases((entry, dict(zip(fields[::2], fields[1::2], strict=True))) for entry, fields in taken)
 
@@ -191,7 +191,7 @@ class Inbox:
         """Create the consumer group unless it exists; Redis may have come back empty."""
         await ensure_group(self._redis)
 
-    async def take(self, count: int, block_ms: int | None) -> list[Lease]:
+    async def lease(self, count: int, block_ms: int | None) -> list[Lease]:
         """Lease up to `count` threads with messages; wait up to `block_ms` milliseconds for one."""
         answer = await self._redis.xreadgroup(
             GROUP, self._consumer, {READY: ">"}, count=count, block=block_ms
@@ -216,7 +216,7 @@ class Inbox:
         """Return the fence that allows other writes only while `lease` is held."""
         return FencingToken(READY, self._consumer, lease.entry)
 
-    async def begin(self, lease: Lease) -> Begun | None:
+    async def begin(self, lease: Lease) -> TurnStart | None:
         """Start or resume the thread's next turn; return None if nothing waits. Raises `LeaseLost`.
 
         Unreadable messages move to `dead`, or they would block their thread.
@@ -240,14 +240,14 @@ class Inbox:
             return None
         ended = {"failures": failures, "crashes": crashes, "hangs": hangs}
         turn = Turn(id=turn_id, thread=messages[0].thread, messages=messages, attempt=attempt, **ended)
-        self._journal.begun(turn, state)
+        self._replica.begin(turn, state)
         self._under_way.add(turn.id)
         reason = cast("Reason", keys.text(stopped)) if stopped else None
-        return Begun(turn, state, bool(crashed), reason, keys.text(error))
+        return TurnStart(turn, state, bool(crashed), reason, keys.text(error))
 
     async def keep(self, lease: Lease, turn: Turn, receipt: Mapping[str, Json]) -> None:
         """Store the turn's receipt. Raises `LeaseLost`."""
-        self._journal.kept(turn, receipt)
+        self._replica.save_receipt(turn, receipt)
         kept = await self._keep(
             keys=[READY, keys.turn(turn.id)], args=[self._consumer, lease.entry, json.dumps(receipt)]
         )
@@ -259,12 +259,12 @@ class Inbox:
         `dead` is the reason for giving them up: they are kept as dead letters.
         """
         await self._end(lease, turn.id, dead)
-        self._journal.finished([message.id for message in turn.messages])
+        self._replica.finish([message.id for message in turn.messages])
 
     def leave(self, turn: Turn) -> None:
         """Mark a turn as no longer running in this process."""
         self._under_way.discard(turn.id)
-        self._journal.left(turn)
+        self._replica.leave(turn)
 
     @property
     def under_way(self) -> list[str]:
@@ -273,11 +273,11 @@ class Inbox:
 
     async def restore(self) -> int:
         """Restore what Redis has lost of this process's messages; return how many."""
-        return await self._journal.restore()
+        return await self._replica.restore()
 
     async def keep_whole(self, seconds: float) -> None:
         """Restore lost messages every few `seconds` until cancelled."""
-        await self._journal.keep_whole(seconds)
+        await self._replica.keep_whole(seconds)
 
     async def _end(self, lease: Lease, turn_id: str, dead: str) -> None:
         thread = lease.thread

@@ -20,15 +20,15 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class TurnStart:
     """Turn that may run now, with the receipt and the `error` of an earlier attempt.
 
-    The attempt before this one ended with the process if `crashed`. `stopped` is the reason why the users
-    want no answer any more.
+    The attempt before this one ended with the process if `has_crashed`. `stop_reason` is the reason why the
+    users want no answer any more.
     """
 
     turn: Turn
     receipt: dict[str, Json]
-    crashed: bool = False
-    stopped: Reason | None = None
+    has_crashed: bool = False
+    stop_reason: Reason | None = None
     error: str = ""

@@ -88,10 +88,10 @@ class Lookup:
         async with self._redis.pubsub(ignore_subscribe_messages=True) as listener:
             with storage_errors():
                 await listener.subscribe(keys.news(topic))
-            yield _heard(listener)
+            yield _listen(listener)
 
 
-async def _heard(listener: PubSub) -> AsyncIterator[Json]:
+async def _listen(listener: PubSub) -> AsyncIterator[Json]:
     while True:
         try:
             message = await listener.get_message(timeout=_LISTEN_SECONDS)

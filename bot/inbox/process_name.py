@@ -15,15 +15,15 @@ from bot.chat import CredentialsRejected
 
 
 @contextmanager
-def process_name(given: str, data_dir: Path) -> Iterator[str]:
+def process_name(name: str, data_dir: Path) -> Iterator[str]:
     """Yield BOT_NAME, or a name that is stable for this machine and data directory.
 
     A restarted process takes back unfinished work by its name, so running processes need different names:
     each locks the first free number in `data_dir`; the kernel releases the lock even after kill -9. Raises
     `CredentialsRejected` if `data_dir` is not writable.
     """
-    if given:
-        yield given
+    if name:
+        yield name
         return
     place = f"{socket.gethostname()}:{data_dir.resolve()}"
     digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:8]  # `/a/b` and `/a-b` are different

@@ -43,7 +43,7 @@ async def ensure_group(redis: Redis) -> None:
             raise
 
 
-async def waiting(redis: Redis) -> list[Message]:
+async def unanswered_messages(redis: Redis) -> list[Message]:
     """Return all unanswered messages, including running ones, thread by thread in order."""
     threads: Any = await redis.smembers(ACTIVE)
     found: list[Message] = []
@@ -55,14 +55,14 @@ async def waiting(redis: Redis) -> list[Message]:
     return found
 
 
-def _read(stored: bytes) -> Message | None:
+def _read(value: bytes) -> Message | None:
     try:
-        return Message.from_json(json.loads(stored))
+        return Message.from_json(json.loads(value))
     except (ValueError, LookupError, TypeError):  # its turn will give it up
         return None
 
 
-async def running(redis: Redis) -> dict[str, str]:
+async def leased_threads(redis: Redis) -> dict[str, str]:
     """Return the leased threads with the consumer that holds each."""
     await ensure_group(redis)
     held: dict[str, str] = {}

@@ -39,9 +39,9 @@ receipt, and restores it first."""
 class _Entry:
     message: Message
     receipt: Mapping[str, Json] = field(default_factory=dict)
-    begun: bool = False
-    under_way: bool = False
-    missed: int = 0
+    has_begun: bool = False
+    is_under_way: bool = False
+    misses: int = 0
 
 
 class Replica:
@@ -60,31 +60,31 @@ class Replica:
         self._done: OrderedDict[str, None] = OrderedDict()
         self._restore = redis.register_script(scripts.RESTORE)
 
-    def taken(self, message: Message) -> None:
+    def add(self, message: Message) -> None:
         """Record a waiting message, or its new text."""
         self._entry(message).message = message
         self._threads.pop(str(message.thread), None)
         self._put(self._threads, str(message.thread), (message.thread, time.time()))
 
-    def begun(self, turn: Turn, receipt: Mapping[str, Json]) -> None:
+    def begin(self, turn: Turn, receipt: Mapping[str, Json]) -> None:
         """Record that a turn runs in this process."""
         for message in turn.messages:
             entry = self._entry(message)
-            entry.begun = entry.under_way = True
-        self.kept(turn, receipt)
+            entry.has_begun = entry.is_under_way = True
+        self.save_receipt(turn, receipt)
 
-    def kept(self, turn: Turn, receipt: Mapping[str, Json]) -> None:
+    def save_receipt(self, turn: Turn, receipt: Mapping[str, Json]) -> None:
         """Record the receipt of a turn's reply."""
         if turn.id in self._entries:
             self._entries[turn.id].receipt = dict(receipt)
 
-    def left(self, turn: Turn) -> None:
+    def leave(self, turn: Turn) -> None:
         """Record that a turn no longer runs in this process."""
         for message in turn.messages:
             if message.id in self._entries:
-                self._entries[message.id].under_way = False
+                self._entries[message.id].is_under_way = False
 
-    def finished(self, messages: Sequence[str]) -> None:
+    def finish(self, messages: Sequence[str]) -> None:
         """Drop finished messages and remember their ids."""
         for message_id in messages:
             self._entries.pop(message_id, None)
@@ -107,7 +107,7 @@ class Replica:
         """Restore messages that Redis has lost; return how many. Errors of redis-py pass through."""
         if not self._threads and not self._entries:
             return 0
-        lost = await self._lost()
+        lost = await self._find_lost()
         restored = sum([await self._put_back(entry) for entry in lost])
         if await self._rejoin() or restored:
             log.warning("redis data lost, messages restored", extra={"messages": restored})
@@ -117,12 +117,12 @@ class Replica:
         self._put(self._entries, message.id, self._entries.get(message.id) or _Entry(message))
         return self._entries[message.id]
 
-    async def _lost(self) -> list[_Entry]:
+    async def _find_lost(self) -> list[_Entry]:
         """Return the messages that Redis has lost, in order, and drop those that it has finished.
 
         Threads with a turn that runs here are skipped: its messages must come first.
         """
-        busy = {entry.message.thread for entry in self._entries.values() if entry.under_way}
+        busy = {entry.message.thread for entry in self._entries.values() if entry.is_under_way}
         entries = [entry for entry in self._entries.values() if entry.message.thread not in busy]
         if not entries:
             return []
@@ -131,13 +131,13 @@ class Replica:
                 pipe.exists(keys.seen(entry.message.id))
                 pipe.hexists(keys.messages(str(entry.message.thread)), entry.message.id)
             answers = await pipe.execute()
-        ours = {entry.message.thread for entry in entries if entry.begun}
+        ours = {entry.message.thread for entry in entries if entry.has_begun}
         lost = []
         for entry, is_known, waits in zip(entries, answers[::2], answers[1::2], strict=True):
-            entry.missed = 0 if is_known else entry.missed + 1
+            entry.misses = 0 if is_known else entry.misses + 1
             if is_known and not waits:
-                self.finished([entry.message.id])
-            elif entry.missed and (entry.message.thread in ours or entry.missed >= PATIENCE):
+                self.finish([entry.message.id])
+            elif entry.misses and (entry.message.thread in ours or entry.misses >= PATIENCE):
                 lost.append(entry)
         return lost
 

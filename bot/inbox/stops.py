@@ -9,7 +9,7 @@ from bot.chat import Message, Outcome, Stop, StopPolicy, StopRefused
 from bot.chat.texts import NOT_THEIRS
 from bot.inbox import keys, scripts
 from bot.inbox.keys import TAG
-from bot.inbox.queries import waiting
+from bot.inbox.queries import unanswered_messages
 
 Reason = Literal["stop", "withdrawn"]
 """Reason why a turn is stopped: a user said so, or deleted the question."""
@@ -41,7 +41,7 @@ class Stops:
 
     async def withdraw(self, message_id: str) -> Outcome:
         """Take a deleted message out."""
-        return await self._take_out(message_id, "withdrawn")
+        return await self._withdraw_message(message_id, "withdrawn")
 
     async def stop(self, stop: Stop) -> int:
         """Stop the turns that `stop` names and return their number.
@@ -49,21 +49,23 @@ class Stops:
         Raises `StopRefused` if all of them belong to others, whom this user does not overrule.
         """
         outcomes = [await self._stop_thread(stop, str(stop.thread))] if stop.thread else []
-        if stop.message_id and not _stopped(outcomes):
+        if stop.message_id and not _count_stopped(outcomes):
             outcomes.append(await self._stop_message(stop))
-        if stop.channel and not _stopped(outcomes):
-            named = {str(each.thread) for each in await waiting(self._redis) if _is_named(each, stop)}
+        if stop.channel and not _count_stopped(outcomes):
+            named = {
+                str(each.thread) for each in await unanswered_messages(self._redis) if _is_named(each, stop)
+            }
             outcomes += [await self._stop_thread(stop, each, own=True) for each in sorted(named)]
-        if "refused" in outcomes and not _stopped(outcomes):
+        if "refused" in outcomes and not _count_stopped(outcomes):
             raise StopRefused(NOT_THEIRS)
-        return _stopped(outcomes)
+        return _count_stopped(outcomes)
 
     async def _stop_message(self, stop: Stop) -> Outcome:
         thread: Any = await self._redis.hget(keys.seen(stop.message_id), "thread")
         if thread is None:
             return "ignored"
         overrules = await self._overrules(stop, keys.text(thread))
-        return await self._take_out(stop.message_id, "stop", stop.by, overrules=overrules)
+        return await self._withdraw_message(stop.message_id, "stop", stop.by, overrules=overrules)
 
     async def _stop_thread(self, stop: Stop, thread: str, *, own: bool = False) -> Outcome:
         overrules = not own and await self._overrules(stop, thread)
@@ -79,7 +81,7 @@ class Stops:
             return False
         return await self._policy.can_stop(stop.by, thread)
 
-    async def _take_out(
+    async def _withdraw_message(
         self, message_id: str, reason: Reason, by: str = "", *, overrules: bool = False
     ) -> Outcome:
         whole_turn = reason == "stop"
@@ -90,7 +92,7 @@ class Stops:
         return cast("Outcome", keys.text(outcome))
 
 
-def _stopped(outcomes: Sequence[Outcome]) -> int:
+def _count_stopped(outcomes: Sequence[Outcome]) -> int:
     return sum(each in ("removed", "stopped") for each in outcomes)
 
 

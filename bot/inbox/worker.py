@@ -20,15 +20,15 @@ from bot.chat import (
     StorageDown,
     Turn,
     Undeliverable,
+    name_work,
     texts,
-    working_on,
 )
 from bot.concurrency.tasks import cancel
 from bot.inbox.fair_queue import FairQueue
 from bot.inbox.fence import use_fence
 from bot.inbox.hangs import MAX_HANGS
 from bot.inbox.inbox import Inbox
-from bot.inbox.lease import Begun, Lease
+from bot.inbox.lease import Lease, TurnStart
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +57,12 @@ _HELD_SHARE = 0.6
 
 
 @dataclass(slots=True)
-class _Running:
-    """Running turn. `renewed` is the last time when its lease was known to be held (monotonic seconds)."""
+class _RunningTurn:
+    """Running turn. `renewed_at` is the last time when its lease was known to be held (monotonic seconds)."""
 
     task: asyncio.Task[None]
     halt: Halt
-    renewed: float
+    renewed_at: float
     turn: str = ""
     is_released: bool = False
     """The lease is being released by this process: do not renew it, and do not treat it as lost."""
@@ -101,8 +101,8 @@ class _Worker:
         self._is_crowded = False
         self._lease_seconds = lease_seconds
         self._max_failures = max_failures
-        self._running: dict[Lease, _Running] = {}
-        self._draining = False
+        self._running: dict[Lease, _RunningTurn] = {}
+        self._is_draining = False
 
     async def serve(self, stop: asyncio.Event, grace: float, stops: AsyncIterator[Json]) -> None:
         loops = [
@@ -116,7 +116,7 @@ class _Worker:
             await cancel(loops[0])
             await self._drain(grace)
         finally:
-            self._draining = True
+            self._is_draining = True
             await cancel(*loops, waiter, *self._tasks())
         if not stop.is_set():
             raise RuntimeError("a loop of the inbox ended unexpectedly")  # they never return: a bug
@@ -125,7 +125,7 @@ class _Worker:
         return [each.task for each in self._running.values()]
 
     async def _drain(self, grace: float) -> None:
-        self._draining = True
+        self._is_draining = True
         self._queue.clear()
         await self._hand_over(list(self._running))  # leases that the cancelled reader had taken
         turns = self._tasks()
@@ -151,20 +151,20 @@ class _Worker:
                 if not entered:
                     await self._enqueue(await self._inbox.enter())
                     entered = True
-                wanted = self._queue.wanted
-                if not (wanted and await self._take(wanted)) and not self._queue.free:
+                wanted = self._queue.demand
+                if not (wanted and await self._lease(wanted)) and not self._queue.free:
                     timeout = _LOOK_SECONDS if wanted else None
                     await asyncio.wait(self._tasks(), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             except (RedisError, OSError) as error:
                 await self._recover(error)
 
-    async def _take(self, wanted: int) -> bool:
+    async def _lease(self, count: int) -> bool:
         """Lease waiting threads; return True if there were any.
 
         While no turn is free this does not block: a new thread may be for a process with a free turn.
         """
         block_ms = _CROWDED_BLOCK_MS if self._is_crowded else _BLOCK_MS
-        leases = await self._inbox.take(wanted, block_ms if self._queue.free else None)
+        leases = await self._inbox.lease(count, block_ms if self._queue.free else None)
         await self._enqueue(leases)
         if not leases and self._is_crowded and self._queue.is_short:
             self._is_crowded = await self._inbox.wake() > 0
@@ -211,7 +211,7 @@ class _Worker:
                 running.task.cancel()
         await self._inbox.stay()
         await self._inbox.wake()
-        wanted = 0 if self._draining else self._queue.wanted
+        wanted = 0 if self._is_draining else self._queue.demand
         if wanted > 0:
             await self._enqueue(await self._inbox.take_over(int(self._lease_seconds * 1000), wanted))
 
@@ -224,14 +224,14 @@ class _Worker:
         lost, stopped = await self._inbox.renew(turns)
         for lease in leases:
             if lease not in lost and lease in self._running:
-                self._running[lease].renewed = asked
+                self._running[lease].renewed_at = asked
         self._halt(stopped)
         return lost
 
     async def _check(self, lease: Lease) -> None:
         """Check the lease before a visible write. Raises `LeaseLost`."""
         running = self._running[lease]
-        is_fresh = time.monotonic() - running.renewed <= _HELD_SHARE * self._lease_seconds
+        is_fresh = time.monotonic() - running.renewed_at <= _HELD_SHARE * self._lease_seconds
         if not is_fresh and await self._renew([lease]):
             raise LeaseLost(lease.thread)
 
@@ -247,10 +247,10 @@ class _Worker:
             await self._inbox.defer(without_room)
 
     def _start(self) -> None:
-        while not self._draining and (lease := self._queue.next()):
+        while not self._is_draining and (lease := self._queue.next()):
             task = asyncio.create_task(self._run(lease), name=f"turn {lease.thread}")
             halt = asyncio.get_running_loop().create_future()
-            self._running[lease] = _Running(task, halt, time.monotonic())
+            self._running[lease] = _RunningTurn(task, halt, time.monotonic())
             task.add_done_callback(partial(self._on_end, lease))
 
     def _on_end(self, lease: Lease, _: asyncio.Task[None]) -> None:
@@ -261,9 +261,9 @@ class _Worker:
     async def _run(self, lease: Lease) -> None:
         """Run one turn under one lease; after an error here the lease expires and the turn is retried."""
         try:
-            begun = await self._inbox.begin(lease)
-            if begun:
-                await self._attempt(lease, begun)
+            start = await self._inbox.begin(lease)
+            if start:
+                await self._attempt(lease, start)
         except LeaseLost:
             log.warning("lease lost, turn abandoned", extra=self._names(lease))
         except (RedisError, OSError) as error:
@@ -273,29 +273,29 @@ class _Worker:
         """Return the ids of a running turn for the log; that of the turn is empty until it has begun."""
         return {"thread_id": lease.thread, "turn": self._running[lease].turn}
 
-    async def _attempt(self, lease: Lease, begun: Begun) -> None:
+    async def _attempt(self, lease: Lease, start: TurnStart) -> None:
         try:
-            with working_on(f"turn:{begun.turn.id}"), use_fence(self._inbox.fence(lease)):
-                await self._settle(lease, begun)
+            with name_work(f"turn:{start.turn.id}"), use_fence(self._inbox.fence(lease)):
+                await self._settle(lease, start)
         finally:
-            self._inbox.leave(begun.turn)
+            self._inbox.leave(start.turn)
 
-    async def _settle(self, lease: Lease, begun: Begun) -> None:
-        turn, running = begun.turn, self._running[lease]
+    async def _settle(self, lease: Lease, start: TurnStart) -> None:
+        turn, running = start.turn, self._running[lease]
         running.turn = turn.id
-        dead = _reason_to_give_up(begun, self._max_failures)
-        if begun.crashed and begun.turn.crashes > 2 and not dead:
+        dead = _reason_to_give_up(start, self._max_failures)
+        if start.has_crashed and start.turn.crashes > 2 and not dead:
             # a turn that kills the process may take other turns along: separate them in time
-            seconds = random.uniform(0, 2.0**begun.turn.crashes)  # noqa: S311 - not for secrets
+            seconds = random.uniform(0, 2.0**start.turn.crashes)  # noqa: S311 - not for secrets
             await self._postpone(lease, turn, seconds, "the process died", failed=False)
             return
-        if dead and _is_mute(begun, self._max_failures):
+        if dead and _is_mute(start, self._max_failures):
             await self._finish(lease, turn, dead)
             return
-        words = _final_text(begun, dead)
-        if (dead or begun.stopped) and not running.halt.done():
+        words = _final_text(start, dead)
+        if (dead or start.stop_reason) and not running.halt.done():
             running.halt.set_result(words)
-        known = {"ending": words, **begun.receipt} if dead else begun.receipt  # a halt alone ends no decision
+        known = {"ending": words, **start.receipt} if dead else start.receipt  # a halt alone ends no decision
         receipt = Receipt(
             turn,
             lambda state: self._inbox.keep(lease, turn, state),
@@ -311,7 +311,7 @@ class _Worker:
                 "reply undeliverable", extra={"thread_id": lease.thread, "turn": turn.id, "error": str(error)}
             )
             is_stopped = (
-                begun.stopped or running.halt.done()
+                start.stop_reason or running.halt.done()
             )  # nobody waits for it, and its channel may be gone
             dead = dead or ("" if is_stopped else f"the reply cannot be shown: {error}")
         except Exception as error:  # noqa: BLE001 - whatever failed, the turn is retried or kept as a dead letter
@@ -347,28 +347,28 @@ class _Worker:
         await self._inbox.postpone(lease, turn, seconds, error=error, failed=failed)
 
 
-def _reason_to_give_up(begun: Begun, max_failures: int) -> str:
+def _reason_to_give_up(start: TurnStart, max_failures: int) -> str:
     """Return the reason to give up the turn, for the operator; empty while another attempt makes sense."""
-    if begun.turn.hangs >= MAX_HANGS:
-        return f"the process hung {begun.turn.hangs} times during this turn"
-    if begun.turn.crashes >= max_failures:
-        return f"the process died {begun.turn.crashes} times during this turn"
-    if begun.turn.failures >= max_failures or begun.turn.attempt > MAX_ATTEMPTS:
-        return f"failed {begun.turn.attempt - 1} times, at last with {begun.error}"
+    if start.turn.hangs >= MAX_HANGS:
+        return f"the process hung {start.turn.hangs} times during this turn"
+    if start.turn.crashes >= max_failures:
+        return f"the process died {start.turn.crashes} times during this turn"
+    if start.turn.failures >= max_failures or start.turn.attempt > MAX_ATTEMPTS:
+        return f"failed {start.turn.attempt - 1} times, at last with {start.error}"
     return ""
 
 
-def _is_mute(begun: Begun, max_failures: int) -> bool:
+def _is_mute(start: TurnStart, max_failures: int) -> bool:
     """Return True if even reporting the given-up turn crashes the process."""
-    return begun.turn.hangs > MAX_HANGS or begun.turn.crashes >= max_failures + MUTE_AFTER
+    return start.turn.hangs > MAX_HANGS or start.turn.crashes >= max_failures + MUTE_AFTER
 
 
-def _final_text(begun: Begun, dead: str) -> str:
-    if begun.turn.hangs >= MAX_HANGS:
-        return texts.hung(begun.turn.reference)
+def _final_text(start: TurnStart, dead: str) -> str:
+    if start.turn.hangs >= MAX_HANGS:
+        return texts.hung(start.turn.reference)
     if dead:
-        return texts.given_up(begun.turn.reference)
-    return texts.QUESTION_DELETED if begun.stopped == "withdrawn" else texts.STOPPED
+        return texts.given_up(start.turn.reference)
+    return texts.QUESTION_DELETED if start.stop_reason == "withdrawn" else texts.STOPPED
 
 
 def _back_off(attempt: int, error: Exception) -> float:

@@ -1,11 +1,11 @@
 """Long-term memory across threads: facts and conversations, found only where they could be read anyway."""
 
-from bot.memory.accounts import Accounts, LinkRefused
+from bot.memory.accounts import AccountLinks, LinkRefused
 from bot.memory.embeddings import Embeddings, OfflineEmbeddings
 from bot.memory.index import ERRORS
-from bot.memory.memory import Found, LongTermMemory, Saved
+from bot.memory.memory import LongTermMemory, SavedFact, SearchResult
 from bot.memory.owners import Owners, digests
-from bot.memory.records import Record
+from bot.memory.records import MemoryRecord
 from bot.memory.visibility import (
     SCOPES,
     Account,
@@ -18,17 +18,17 @@ __all__ = [
     "ERRORS",
     "SCOPES",
     "Account",
-    "Accounts",
+    "AccountLinks",
     "Embeddings",
-    "Found",
     "LinkRefused",
     "LongTermMemory",
+    "MemoryRecord",
     "NotHere",
     "OfflineEmbeddings",
     "Owners",
-    "Record",
-    "Saved",
+    "SavedFact",
     "Scope",
+    "SearchResult",
     "account_of",
     "digests",
 ]

@@ -64,7 +64,7 @@ class LinkRefused(Exception):
     """Code that cannot link accounts; the text tells the user why, and what to do."""
 
 
-class Accounts:
+class AccountLinks:
     """Links between accounts. Errors of redis-py pass through."""
 
     def __init__(self, redis: Redis) -> None:

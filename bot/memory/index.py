@@ -23,7 +23,7 @@ from bot.memory.embeddings import Vector
 from bot.memory.records import (
     PREFIX,
     READ,
-    Record,
+    MemoryRecord,
     digest,
     read_back,
     readers_of,
@@ -61,7 +61,7 @@ class Store:
 
     async def keep(
         self,
-        record: Record,
+        record: MemoryRecord,
         readers: frozenset[str],
         thread: str,
         ttl_seconds: int,
@@ -118,7 +118,7 @@ class Store:
         found = await index.index.query(query)
         return [str(each["id"]) for each in found if 1 - float(each["vector_distance"]) >= least]
 
-    async def read(self, keys: Sequence[str]) -> list[Record]:
+    async def read(self, keys: Sequence[str]) -> list[MemoryRecord]:
         """Return the records with these keys, in their order, without expired ones."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             for key in keys:

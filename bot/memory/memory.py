@@ -14,15 +14,15 @@ from redisvl.query.filter import FilterExpression, Num, Tag
 from bot.chat import Audience, Message, Turn
 from bot.chat.text import one_line
 from bot.concurrency.tasks import cancel
-from bot.memory.accounts import Accounts
+from bot.memory.accounts import AccountLinks
 from bot.memory.embeddings import EmbeddingFailed, Embeddings, Vector
 from bot.memory.index import ERRORS, Store
 from bot.memory.owners import Owners
 from bot.memory.records import (
     MAX_FACT_CHARS,
     MAX_TEXT_CHARS,
-    Record,
-    Said,
+    MemoryRecord,
+    Utterance,
     digest,
 )
 from bot.memory.terms import indexed_terms, query_terms
@@ -30,9 +30,9 @@ from bot.memory.visibility import (
     Scope,
     account_of,
     fact_for,
-    found_by,
-    kept_for,
+    search_readers,
     thread_reader,
+    turn_readers,
 )
 
 log = logging.getLogger(__name__)
@@ -66,20 +66,20 @@ _RETRY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """Search result: records, the best first, or the newest of this thread if nothing matched."""
 
-    records: tuple[Record, ...]
+    records: tuple[MemoryRecord, ...]
     is_match: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class SavedFact:
     """Saved fact, and the fact that it replaced, if there was one."""
 
     text: str
     scope: Scope
-    replaced: Record | None
+    previous: MemoryRecord | None
 
 
 class LongTermMemory:
@@ -93,7 +93,7 @@ class LongTermMemory:
         self,
         redis: Redis,
         embeddings: Embeddings,
-        people: Accounts,
+        links: AccountLinks,
         audience: Callable[[Message], Awaitable[Audience]],
         *,
         fact_days: float,
@@ -102,7 +102,7 @@ class LongTermMemory:
         self.store = Store(redis)
         self.owners = Owners(redis, self.store, round(turn_days * _DAY_SECONDS))
         self._embeddings = embeddings
-        self._people = people
+        self._links = links
         self._audience = audience
         self._fact_seconds = round(fact_days * _DAY_SECONDS)
         self._turn_seconds = round(turn_days * _DAY_SECONDS)
@@ -116,19 +116,19 @@ class LongTermMemory:
 
     async def remember(self, turn: Turn, answer: str) -> None:
         """Store a finished turn; a repeated turn replaces its earlier record."""
-        record = Record(
+        record = MemoryRecord(
             kind="turn",
             id=digest(str(turn.thread), turn.id),
-            said=tuple(_said(message) for message in turn.messages),
+            said=tuple(_utterance(message) for message in turn.messages),
             at=turn.messages[0].sent_at,
             source=str(turn.thread),
             answer=answer[:MAX_TEXT_CHARS],
         )
-        readers = kept_for(turn, await self._audience_of(turn))
+        readers = turn_readers(turn, await self._audience_of(turn))
         await self.store.keep(record, readers, thread_reader(turn.thread), self._turn_seconds)
         self._kept.set()  # its vector is computed in the background: a service may be slow
 
-    async def save(self, turn: Turn, text: str, scope: Scope) -> Saved:
+    async def save(self, turn: Turn, text: str, scope: Scope) -> SavedFact:
         """Save a fact for the readers of `scope` in the turn's place. Raises `NotHere`.
 
         It replaces an earlier fact with the same meaning.
@@ -136,10 +136,10 @@ class LongTermMemory:
         text = one_line(text)[:MAX_FACT_CHARS]
         reader = fact_for(turn, scope, await self._audience_of(turn))
         said = {account_of(each).digest: each.author_name for each in turn.messages}
-        record = Record(
+        record = MemoryRecord(
             kind="fact",
             id=digest(reader, *(indexed_terms(text) or [text])),
-            said=tuple(Said(*who, "" if at else text) for at, who in enumerate(said.items())),
+            said=tuple(Utterance(*who, "" if at else text) for at, who in enumerate(said.items())),
             at=time.time(),
             source=str(turn.thread),
             scope=scope,
@@ -153,7 +153,7 @@ class LongTermMemory:
         await self.store.remove([each.key for each in replaced if each.key != record.key])
         await self._make_room(facts)
         self._kept.set()
-        return Saved(text, scope, replaced[0] if replaced else None)
+        return SavedFact(text, scope, replaced[0] if replaced else None)
 
     async def _audience_of(self, turn: Turn) -> Audience:
         """Return the audience of a turn; external users must not read the memory of the whole space."""
@@ -161,7 +161,9 @@ class LongTermMemory:
             return "outsiders"
         return await self._audience(turn.messages[0])
 
-    async def _same(self, facts: FilterExpression, record: Record, vector: Vector | None) -> list[Record]:
+    async def _same(
+        self, facts: FilterExpression, record: MemoryRecord, vector: Vector | None
+    ) -> list[MemoryRecord]:
         """Return the facts with the same meaning as `record`."""
         known = await self.store.read([record.key])
         if vector:
@@ -182,23 +184,23 @@ class LongTermMemory:
         since: float | None = None,
         until: float | None = None,
         limit: int = 5,
-    ) -> Found:
+    ) -> SearchResult:
         """Return at most `limit` records that match `query` and that the turn may read.
 
         `since` (inclusive) and `until` (exclusive) are in Unix seconds.
         """
         message = turn.messages[0]
-        accounts = await self._people.accounts(account_of(message))
-        readers = found_by(turn, accounts, await self._audience_of(turn))
+        accounts = await self._links.accounts(account_of(message))
+        readers = search_readers(turn, accounts, await self._audience_of(turn))
         within = _between(since, until)
         allowed = (Tag("readers") == sorted(readers)) & within
         ranked = await self._rank(allowed, query)
         if ranked or not query_terms(query):
             best = ranked[:limit] or await self.store.newest(allowed, limit)
-            return Found(tuple(await self.store.read(best)), is_match=bool(ranked))
+            return SearchResult(tuple(await self.store.read(best)), is_match=bool(ranked))
         here = (Tag("thread") == thread_reader(turn.thread)) & allowed
         newest = await self.store.newest(here, limit)
-        return Found(tuple(await self.store.read(newest)), is_match=False)
+        return SearchResult(tuple(await self.store.read(newest)), is_match=False)
 
     async def _rank(self, allowed: FilterExpression, query: str) -> list[str]:
         """Return keys, the best first, from the rankings by words and by meaning."""
@@ -219,7 +221,7 @@ class LongTermMemory:
             return [None] * len(texts)
 
     @contextlib.asynccontextmanager
-    async def embedding(self, gather_seconds: float = _GATHER_SECONDS) -> AsyncIterator[None]:
+    async def embed_in_background(self, gather_seconds: float = _GATHER_SECONDS) -> AsyncIterator[None]:
         """Embed records in the background while the context is open, see `keep_embedded`."""
         task = asyncio.create_task(self.keep_embedded(gather_seconds), name="recall embedding")
         try:
@@ -300,8 +302,8 @@ def _common_prefix(words: Sequence[str], others: Sequence[str]) -> int:
     return next((at for at, (one, other) in pairs if one != other), min(len(words), len(others)))
 
 
-def _said(message: Message) -> Said:
-    return Said(account_of(message).digest, message.author_name, message.text[:MAX_TEXT_CHARS])
+def _utterance(message: Message) -> Utterance:
+    return Utterance(account_of(message).digest, message.author_name, message.text[:MAX_TEXT_CHARS])
 
 
 def _between(since: float | None, until: float | None) -> FilterExpression:

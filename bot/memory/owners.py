@@ -10,9 +10,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from bot.chat import Json, Turn, Writer
+from bot.chat import Author, Json, Turn
 from bot.memory.index import Store
-from bot.memory.records import PREFIX, Record
+from bot.memory.records import PREFIX, MemoryRecord
 from bot.memory.visibility import Account, account_of
 
 _BATCH = 500
@@ -21,7 +21,7 @@ _AUTHORS = "recall:authors:"
 
 
 @dataclass(frozen=True, slots=True)
-class Thread:
+class ThreadNames:
     """Thread by its checkpoint name and its inbox name; `is_alone` means that it has only one author."""
 
     memory: str
@@ -55,7 +55,7 @@ class Owners:
             pipeline.expire(key, self._ttl_seconds)
             await pipeline.execute()
 
-    async def threads(self, authors: frozenset[str]) -> list[Thread]:
+    async def threads(self, authors: frozenset[str]) -> list[ThreadNames]:
         """Return the threads in which one of these authors wrote."""
         found = []
         async for key, known in self._hashes(_AUTHORS, "HGETALL"):
@@ -63,10 +63,10 @@ class Owners:
             mine = authors & writers.keys()
             if mine:
                 inbox = writers[next(iter(mine))]
-                found.append(Thread(key.removeprefix(_AUTHORS), inbox, writers.keys() <= authors))
+                found.append(ThreadNames(key.removeprefix(_AUTHORS), inbox, writers.keys() <= authors))
         return found
 
-    async def records(self, authors: frozenset[str]) -> list[Record]:
+    async def records(self, authors: frozenset[str]) -> list[MemoryRecord]:
         """Return the records of these authors, the newest first."""
         keys = []
         async for key, known in self._hashes(f"{PREFIX}:", "HGET", "authors"):
@@ -74,7 +74,7 @@ class Owners:
                 keys.append(key)
         return sorted(await self._store.read(keys), key=lambda each: -each.at)
 
-    async def export(self, user: Sequence[Writer]) -> Mapping[str, Json]:
+    async def export(self, user: Sequence[Author]) -> Mapping[str, Json]:
         """Return the facts that a user has saved, and their questions with the answers."""
         authors = digests(user)
         records = await self.records(authors)
@@ -83,7 +83,7 @@ class Owners:
             "conversations": [_conversation(each, authors) for each in records if each.kind == "turn"],
         }
 
-    async def erase(self, user: Sequence[Writer]) -> None:
+    async def erase(self, user: Sequence[Author]) -> None:
         """Remove a user's words and the answers to them, but not the questions of others in the same turn."""
         authors = digests(user)
         for record in await self.records(authors):
@@ -94,7 +94,7 @@ class Owners:
             else:
                 await self._store.remove([record.key])
 
-    async def forget_thread(self, thread: Thread, authors: frozenset[str]) -> None:
+    async def forget_thread(self, thread: ThreadNames, authors: frozenset[str]) -> None:
         """Remove these authors from the authors of a thread."""
         await self._redis.hdel(_AUTHORS + thread.memory, *authors)
 
@@ -112,9 +112,9 @@ class Owners:
                 yield _text(key), answer
 
 
-def digests(user: Sequence[Writer]) -> frozenset[str]:
+def digests(user: Sequence[Author]) -> frozenset[str]:
     """Return the digests of a user's accounts, as they are stored in records."""
-    return frozenset(Account.of(each.author, each.space).digest for each in user)
+    return frozenset(Account.of(each.id, each.space).digest for each in user)
 
 
 def date(at: float) -> str:
@@ -122,17 +122,17 @@ def date(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def own_texts(record: Record, authors: frozenset[str]) -> list[str]:
+def own_texts(record: MemoryRecord, authors: frozenset[str]) -> list[str]:
     """Return the texts of these authors in a record."""
     return [each.text for each in record.said if each.by in authors]
 
 
-def _fact(record: Record) -> dict[str, Json]:
+def _fact(record: MemoryRecord) -> dict[str, Json]:
     saved = {"text": record.question, "scope": record.scope}
     return {**saved, "saved_at": date(record.at), "source": record.source}
 
 
-def _conversation(record: Record, authors: frozenset[str]) -> dict[str, Json]:
+def _conversation(record: MemoryRecord, authors: frozenset[str]) -> dict[str, Json]:
     asked = {"asked_at": date(record.at), "source": record.source, "you_wrote": own_texts(record, authors)}
     return {**asked, "answer": record.answer}
 

@@ -11,21 +11,21 @@ from redis.exceptions import RedisError
 from redisvl.exceptions import RedisVLError
 
 from bot.chat import (
+    Author,
     Json,
     Message,
     PersonalDataSource,
     StillBusy,
     StorageDown,
-    Writer,
     harmless,
     platform_info,
 )
 from bot.chat.text import one_line
 from bot.commands.commands import Caller
 from bot.memory import texts
-from bot.memory.accounts import Accounts, LinkRefused
+from bot.memory.accounts import AccountLinks, LinkRefused
 from bot.memory.owners import Owners, date, digests, own_texts
-from bot.memory.records import Record
+from bot.memory.records import MemoryRecord
 from bot.memory.visibility import Account
 
 log = logging.getLogger(__name__)
@@ -38,19 +38,19 @@ _EXCERPT = 150
 class PersonalData:
     """Commands of `/agent-memory`; a `bot.commands.commands.PersonalMemory`. `is_on`: memory stores more."""
 
-    belongings: Owners
-    people: Accounts
+    owners: Owners
+    links: AccountLinks
     sources: Sequence[PersonalDataSource]
     """All stores of data about users, in the order of removal."""
     is_on: bool
 
     async def show(self, caller: Caller) -> str:
         """Return the numbers of facts and conversations, and the newest ones."""
-        with _storage():
-            accounts = await self.people.accounts(_account(caller))
-            authors = digests(_writers(accounts))
-            records = await self.belongings.records(authors)
-            threads = await self.belongings.threads(authors)
+        with _storage_errors():
+            accounts = await self.links.accounts(_account(caller))
+            authors = digests(_authors(accounts))
+            records = await self.owners.records(authors)
+            threads = await self.owners.threads(authors)
         facts = [each for each in records if each.kind == "fact"]
         turns = [each for each in records if each.kind == "turn"]
         lines = [texts.overview(len(facts), len(turns), len(threads))]
@@ -69,35 +69,35 @@ class PersonalData:
 
     async def summary(self, message: Message) -> str:
         """Return the number of records about a user, in a sentence that others can read."""
-        with _storage():
-            accounts = await self.people.accounts(Account.of(message.author, message.thread.space))
-            records = await self.belongings.records(digests(_writers(accounts)))
+        with _storage_errors():
+            accounts = await self.links.accounts(Account.of(message.author, message.thread.space))
+            records = await self.owners.records(digests(_authors(accounts)))
         return texts.summary(len(records))
 
     async def export(self, caller: Caller) -> bytes:
         """Return all of it, as a JSON document."""
-        with _storage():
-            accounts = await self.people.accounts(_account(caller))
+        with _storage_errors():
+            accounts = await self.links.accounts(_account(caller))
             document: dict[str, Json] = {
                 "exported_at": date(time.time()),
                 "accounts": [asdict(each) for each in sorted(accounts, key=str)],
             }
             for source in self.sources:
-                document |= await source.export(_writers(accounts))
+                document |= await source.export(_authors(accounts))
             document.setdefault("usage", {})  # without a model nothing is counted
         return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "replace")
 
-    async def forget(self, caller: Caller, *, confirmed: bool) -> str:
+    async def forget(self, caller: Caller, *, is_confirmed: bool) -> str:
         """Remove everything about a user; without a confirmation only describe it."""
-        if not confirmed:
+        if not is_confirmed:
             return texts.CONFIRM_FORGET
         account = _account(caller)
-        with _storage():
-            accounts = await self.people.accounts(account)
+        with _storage_errors():
+            accounts = await self.links.accounts(account)
             busy = await self._erase(accounts)
             if not busy:
                 for each in accounts:
-                    await self.people.forget(each)
+                    await self.links.forget(each)
         log.info("personal data erased", extra={"accounts": len(accounts), "busy_threads": busy})
         return texts.almost_forgotten(busy) if busy else texts.FORGOTTEN
 
@@ -106,7 +106,7 @@ class PersonalData:
         busy = 0
         for source in self.sources:
             try:
-                await source.erase(_writers(accounts))
+                await source.erase(_authors(accounts))
             except StillBusy as error:
                 log.info("personal data in use", extra={"source": source.name, "threads": error.threads})
                 busy += error.threads
@@ -115,24 +115,24 @@ class PersonalData:
     async def link(self, caller: Caller, code: str) -> str:
         """Create a code, or link this account with the account that has created `code`."""
         account = _account(caller)
-        with _storage():
+        with _storage_errors():
             if not code:
-                return texts.link_code(await self.people.offer(account))
+                return texts.link_code(await self.links.offer(account))
             try:
-                other = await self.people.link(account, code)
+                other = await self.links.link(account, code)
             except LinkRefused as refusal:
                 return str(refusal)
         return texts.linked(platform_info(other.platform).title, other.user)
 
     async def unlink(self, caller: Caller) -> str:
         """Remove the links of this account."""
-        with _storage():
-            others = await self.people.unlink(_account(caller))
+        with _storage_errors():
+            others = await self.links.unlink(_account(caller))
         return texts.UNLINKED if others else texts.NOT_LINKED
 
 
 @contextmanager
-def _storage() -> Iterator[None]:
+def _storage_errors() -> Iterator[None]:
     try:
         yield
     except (RedisError, RedisVLError, OSError) as error:
@@ -143,11 +143,11 @@ def _account(caller: Caller) -> Account:
     return Account.of(caller.author, caller.space)
 
 
-def _writers(accounts: frozenset[Account]) -> Sequence[Writer]:
-    return [Writer(each.author, each.space) for each in accounts]
+def _authors(accounts: frozenset[Account]) -> Sequence[Author]:
+    return [Author(each.author, each.space) for each in accounts]
 
 
-def _line(record: Record, authors: frozenset[str]) -> str:
+def _line(record: MemoryRecord, authors: frozenset[str]) -> str:
     own = [record.question] if record.kind == "fact" else own_texts(record, authors)
     short = harmless(one_line(" ".join(own), _EXCERPT))
     return f"- {date(record.at)}{f', {record.scope}' if record.scope else ''}: {short}"

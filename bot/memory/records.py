@@ -18,7 +18,7 @@ MAX_FACT_CHARS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Utterance:
     """Words of one user, with the digest of their account and their name at that time."""
 
     by: str
@@ -27,7 +27,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class MemoryRecord:
     """Stored fact or turn. `at` is in Unix seconds, `source` is the thread as text, `id` is unique by kind.
 
     A fact has its text in `said` (other authors of the turn have no text) and a `scope`; a turn has the
@@ -36,7 +36,7 @@ class Record:
 
     kind: Kind
     id: str
-    said: tuple[Said, ...]
+    said: tuple[Utterance, ...]
     at: float
     source: str
     answer: str = ""
@@ -81,13 +81,13 @@ READ = ("kind", "at", "body")
 """The fields that `read_back` needs, in its order."""
 
 
-def read_back(key: str, kind: bytes, at: bytes, body: bytes) -> Record:
+def read_back(key: str, kind: bytes, at: bytes, body: bytes) -> MemoryRecord:
     """Return the record from the fields of its hash."""
     said, answer, source, scope = json.loads(body)
-    return Record(
+    return MemoryRecord(
         kind="fact" if kind == b"fact" else "turn",
         id=key.rpartition(":")[2],
-        said=tuple(Said(*each) for each in said),
+        said=tuple(Utterance(*each) for each in said),
         at=float(at),
         source=source,
         answer=answer,

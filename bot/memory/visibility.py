@@ -57,7 +57,7 @@ def thread_reader(thread: ThreadId) -> str:
     return digest("thread", str(thread))
 
 
-def kept_for(turn: Turn, audience: Audience) -> frozenset[str]:
+def turn_readers(turn: Turn, audience: Audience) -> frozenset[str]:
     """Return the readers who may find a turn later."""
     thread = thread_reader(turn.thread)
     if turn.direct:
@@ -66,17 +66,17 @@ def kept_for(turn: Turn, audience: Audience) -> frozenset[str]:
     return frozenset({thread, _channel(turn), *everyone})
 
 
-def found_by(turn: Turn, accounts: frozenset[Account], audience: Audience) -> frozenset[str]:
+def search_readers(turn: Turn, accounts: frozenset[Account], audience: Audience) -> frozenset[str]:
     """Return the readers on whose behalf a turn may search; `accounts` are the linked accounts of its user.
 
     Everybody in a shared place reads the answer, so private records are not found there.
     """
     thread = thread_reader(turn.thread)
     if not turn.direct:
-        return frozenset({thread, _channel(turn), *_shared(turn, audience)})
+        return frozenset({thread, _channel(turn), *_space_readers(turn, audience)})
     own = {each.digest for each in accounts} if _is_one_person(turn) else set()
     is_in_space = not platform_info(turn.thread.platform).has_global_ids
-    shared = _shared(turn, audience) if is_in_space else set()
+    shared = _space_readers(turn, audience) if is_in_space else set()
     return frozenset({thread, *own, *shared})
 
 
@@ -115,7 +115,7 @@ def _channel(turn: Turn) -> str:
     return digest("channel", thread.platform, thread.space, channel)
 
 
-def _shared(turn: Turn, audience: Audience) -> set[str]:
+def _space_readers(turn: Turn, audience: Audience) -> set[str]:
     return set() if audience == "outsiders" else {_space(turn)}
 
 

@@ -37,7 +37,7 @@ class Services:
 
     commands: "Commands"
     operations: "Operations"
-    shared: Coordination
+    coordination: Coordination
     lookup: InboxLookup
     files: Files
     roles: Set[str]

@@ -54,14 +54,14 @@ class CatchUp:
 
     def __init__(
         self,
-        shared: Coordination,
+        coordination: Coordination,
         hours: float,
         division: Division | None = None,
         *,
         sweep_seconds: float = SWEEP_SECONDS,
         deaf_seconds: float = DEAF_SECONDS,
     ) -> None:
-        self._shared = shared
+        self._coordination = coordination
         self._reach = hours * _HOUR
         self._division = division
         self._sweep_seconds = sweep_seconds
@@ -81,7 +81,7 @@ class CatchUp:
         return self._connected.is_set()
 
     def mark_connected(self, source: str, read: Read) -> None:
-        """Mark `source` (as in `Coordination.heard_until`) as connected; `read` reads its history."""
+        """Mark `source` (as in `Coordination.get_cursor`) as connected; `read` reads its history."""
         self._source, self._read = source, read
         self._connected_at = time.time()
         self.mark_missed()
@@ -124,17 +124,17 @@ class CatchUp:
                 if not is_alone:
                     return  # another process reads it, and delivers the same
                 began = time.monotonic()
-                missed = await self._read_since_heard(now, deliver)
+                missed = await self._read_since_cursor(now, deliver)
             self._swept_at = began
             if is_sweep and missed > self._deaf_seconds:
                 log.warning(
                     "gateway receives no events", extra={"source": self._source, "oldest_s": round(missed)}
                 )
-                await self._shared.set_heard_until(self._deafness, time.time())
+                await self._coordination.set_cursor(self._deafness, time.time())
         if not self._missing:
             await self._note(now)
         # found here or by another process: it is not known whose connection failed, so all are opened again
-        found_at = await self._shared.heard_until(self._deafness)
+        found_at = await self._coordination.get_cursor(self._deafness)
         if found_at is not None and found_at > self._connected_at:
             self._is_deaf.set()
 
@@ -146,7 +146,7 @@ class CatchUp:
     async def _alone(self) -> AsyncIterator[bool]:
         """Yield whether this process may read the history; if so, no other one does until the body ends."""
         lease = f"{self._source}:history"
-        if not await self._shared.lease(lease, LEASE_SECONDS):
+        if not await self._coordination.lease(lease, LEASE_SECONDS):
             yield False
             return
         keeper = asyncio.create_task(self._keep(lease))
@@ -155,26 +155,26 @@ class CatchUp:
         finally:
             await cancel(keeper)
             with contextlib.suppress(StorageDown):  # then the lease expires
-                await self._shared.release(lease)
+                await self._coordination.release(lease)
 
     async def _keep(self, lease: str) -> None:
         while True:
             await asyncio.sleep(LEASE_SECONDS / 3)
             with contextlib.suppress(StorageDown):
-                await self._shared.lease(lease, LEASE_SECONDS)
+                await self._coordination.lease(lease, LEASE_SECONDS)
 
     async def _note(self, now: float) -> None:
-        await self._shared.set_heard_until(self._source, now)
+        await self._coordination.set_cursor(self._source, now)
         self._is_known = True
         if self._division:
-            until = await self._shared.heard_until(*self._division.parts)
+            until = await self._coordination.get_cursor(*self._division.parts)
             if until is not None:
-                await self._shared.set_heard_until(self._division.whole, until)
+                await self._coordination.set_cursor(self._division.whole, until)
 
-    async def _read_since_heard(self, now: float, deliver: Deliver) -> float:
+    async def _read_since_cursor(self, now: float, deliver: Deliver) -> float:
         missed_at, self._missing = self._missed_at, False
         try:
-            since = await self._unheard_since(missed_at)
+            since = await self._read_from(missed_at)
             if since is None:
                 return 0.0
             assert self._read is not None  # set by mark_connected
@@ -185,12 +185,12 @@ class CatchUp:
             self._missing, self._missed_at = True, missed_at
             raise
 
-    async def _unheard_since(self, missed_at: float) -> float | None:
+    async def _read_from(self, missed_at: float) -> float | None:
         """Return the time to read from (Unix seconds); None at the first start, when nothing was missed."""
         sources = [self._source, *([self._division.whole] if self._division else [])]
-        known = [await self._shared.heard_until(each) for each in sources]
-        heard_until = max((each for each in known if each is not None), default=None)
-        if heard_until is not None:
-            return heard_until - OVERLAP_SECONDS
+        known = [await self._coordination.get_cursor(each) for each in sources]
+        cursor = max((each for each in known if each is not None), default=None)
+        if cursor is not None:
+            return cursor - OVERLAP_SECONDS
         # a Redis that lost its data knows no duplicates: what was answered must not be read again
         return missed_at - UNDERWAY_SECONDS if self._is_known else None

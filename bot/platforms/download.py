@@ -84,20 +84,20 @@ async def download(
 async def _get(
     session: aiohttp.ClientSession, address: str, hosts: Hosts, most_bytes: int, headers: Mapping[str, str]
 ) -> bytes:
-    url = _checked(address, hosts)
+    url = _check(address, hosts)
     for _ in range(_REDIRECTS + 1):
         async with session.get(url, headers=headers, allow_redirects=False) as response:
             if response.status in (301, 302, 303, 307, 308):
-                url = _checked(response.headers.get("Location", ""), hosts, url)
+                url = _check(response.headers.get("Location", ""), hosts, url)
                 continue
             if response.status in _GONE:
                 raise FileRefused(texts.NO_ACCESS)
             response.raise_for_status()
-            return await _bounded(response, most_bytes)
+            return await _read_body(response, most_bytes)
     raise FileRefused(texts.TOO_MANY_REDIRECTS)
 
 
-def _checked(address: str, hosts: Hosts, base: URL | None = None) -> URL:
+def _check(address: str, hosts: Hosts, base: URL | None = None) -> URL:
     try:
         url = base.join(URL(address)) if base else URL(address)
         allowed = hosts.allow(url)
@@ -108,7 +108,7 @@ def _checked(address: str, hosts: Hosts, base: URL | None = None) -> URL:
     return url
 
 
-async def _bounded(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
+async def _read_body(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
     content = bytearray()
     async for piece in response.content.iter_chunked(1 << 16):
         content += piece

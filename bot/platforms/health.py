@@ -28,18 +28,18 @@ class TokenProbe(ABC):
 
     def __init__(self, max_age: float = FRESH_SECONDS) -> None:
         self._max_age = max_age
-        self._asking = asyncio.Lock()  # for simultaneous callers
-        self._known: Finding | None = None
-        self._known_at = 0.0
+        self._lock = asyncio.Lock()  # for simultaneous callers
+        self._finding: Finding | None = None
+        self._found_at = 0.0
 
     async def __call__(self) -> Finding:
         """Return the platform's answer, with its age in seconds as `last_probe_s`."""
-        async with self._asking:
-            if self._known is None or time.monotonic() - self._known_at > self._max_age:
-                self._known = await self._ask()
-                self._known_at = time.monotonic()
-            state, evidence = self._known
-            return state, {**evidence, "last_probe_s": round(time.monotonic() - self._known_at, 1)}
+        async with self._lock:
+            if self._finding is None or time.monotonic() - self._found_at > self._max_age:
+                self._finding = await self._ask()
+                self._found_at = time.monotonic()
+            state, evidence = self._finding
+            return state, {**evidence, "last_probe_s": round(time.monotonic() - self._found_at, 1)}
 
     @abstractmethod
     async def _ask(self) -> Finding:

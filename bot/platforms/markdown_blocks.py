@@ -54,7 +54,7 @@ class Fence:
             return None
         return line[min(indent, max(self.column, len(self.lead))) :]
 
-    def closed_by(self, content: str) -> bool:
+    def is_closed_by(self, content: str) -> bool:
         """Return whether `content`, from `inside`, is the line that closes the block."""
         text = content.rstrip(" ")
         mark = text.lstrip(" ")
@@ -108,8 +108,8 @@ class Blocks:
         if self.fence:
             content = self.fence.inside(line)
             if not line or content is not None:
-                return None if content and self.fence.closed_by(content) else self.fence
-        return self._opened(line)
+                return None if content and self.fence.is_closed_by(content) else self.fence
+        return self._parse_fence(line)
 
     def is_table(self, line: str) -> bool:
         """Return whether the beginning of a line seems to belong to a table."""
@@ -132,12 +132,12 @@ class Blocks:
         """Return whether the last line may be a table's header, or is a delimiter without rows yet."""
         return self._rows == 0 if self._table else "|" in self._previous
 
-    def table_head(self, following: str) -> str:
-        """Return the header to repeat if the next message begins with `following`; empty outside a table."""
-        goes_on = self._table and not _OTHER_BLOCK.match(following)
+    def table_head(self, next_text: str) -> str:
+        """Return the header to repeat if the next message begins with `next_text`; empty outside a table."""
+        goes_on = self._table and not _OTHER_BLOCK.match(next_text)
         return self._table if goes_on and len(self._table) <= _HEAD_LIMIT else ""
 
-    def _opened(self, line: str) -> Fence | None:
+    def _parse_fence(self, line: str) -> Fence | None:
         match = _OPENING.fullmatch(line)
         if not match or len(match[1]) > _LEAD_LIMIT or (match[2][0] == "`" and "`" in match[3]):
             return None

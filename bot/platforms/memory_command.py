@@ -25,7 +25,7 @@ async def run(memory: PersonalMemory, caller: Caller, verb: Verb, argument: str 
             case "show":
                 return await memory.show(caller)
             case "forget":
-                return await memory.forget(caller, confirmed=argument == CONFIRMATION)
+                return await memory.forget(caller, is_confirmed=argument == CONFIRMATION)
             case "link":
                 return await memory.link(caller, argument)
             case "unlink":

@@ -44,7 +44,7 @@ class ReadAhead:
             self._news.set()
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Return whether the answer has ended or failed, and all its parts were taken."""
         return self._task.done() and not self._arrived
 

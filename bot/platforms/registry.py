@@ -23,7 +23,7 @@ class Platforms(Sequence[Platform]):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._connected: list[Platform] = []
-        self.listening: list[Platform] = []
+        self.listeners: list[Platform] = []
         """Platforms from which this process receives events."""
         self.catch_up_seconds: dict[str, float] = {}
         """Seconds between two checks for missed messages, by the name of a platform."""
@@ -34,7 +34,7 @@ class Platforms(Sequence[Platform]):
         self.catch_up_seconds |= {each.info.name: each.catch_up_seconds for each in adapters}
         async with AsyncExitStack() as stack:
             self._connected += await open_platforms(stack, adapters, self._settings, services)
-            self.listening += [each for each in self._connected if each.name in self._settings.bot_roles]
+            self.listeners += [each for each in self._connected if each.name in self._settings.bot_roles]
             yield
 
     @overload

@@ -57,10 +57,10 @@ class Uploads(ABC):
 
     async def _show(self, file: File) -> str:
         """Show one file; return nothing, or a sentence if it cannot be shown."""
-        if problem := self._known(file).get("words"):
+        if problem := self._file_state(file).get("words"):
             return str(problem)
         try:
-            with self._explained(file):
+            with self._translate_errors(file):
                 if not await self._is_shown(file):
                     await self._upload(file, await self._content(file))
                     await self._note(file, shown=True)
@@ -80,17 +80,17 @@ class Uploads(ABC):
 
     async def _is_shown(self, file: File) -> bool:
         """Return whether the file is shown, as far as is known."""
-        known = self._known(file)
+        known = self._file_state(file)
         if not known.get("shown") and await self._was_sent(file, known):
             known = await self._note(file, shown=True)
         return bool(known.get("shown"))
 
-    def _known(self, file: File) -> dict[str, Json]:
+    def _file_state(self, file: File) -> dict[str, Json]:
         return dict(self._receipt.state.get("files", {}).get(file.id, {}))
 
     async def _note(self, file: File, **changes: Json) -> dict[str, Json]:
         files = self._receipt.state.get("files", {})
-        known = self._known(file) | changes
+        known = self._file_state(file) | changes
         await self._save(files={**files, file.id: known})
         return known
 
@@ -98,7 +98,7 @@ class Uploads(ABC):
         await self._receipt.save(**changes)
 
     @abstractmethod
-    def _explained(self, file: File) -> AbstractContextManager[None]:
+    def _translate_errors(self, file: File) -> AbstractContextManager[None]:
         """Raise `NotShown` for permanent errors of the platform."""
 
     @abstractmethod

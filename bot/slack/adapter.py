@@ -92,7 +92,7 @@ async def _open(settings: SlackSettings, services: Services, timing: Timing) -> 
         signing_secret=secret_value(settings.slack_signing_secret),
         api_url=settings.slack_api_url,
         commands=services.commands,
-        shared=services.shared,
+        coordination=services.coordination,
         lookup=services.lookup,
         files=services.files,
         catch_up_hours=services.catch_up_hours,

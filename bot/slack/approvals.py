@@ -19,7 +19,7 @@ from bot.slack.api import SlackApi
 from bot.slack.block_text import word
 from bot.slack.errors import Refused
 from bot.slack.markdown import mrkdwn
-from bot.slack.messages import Extra, Messages
+from bot.slack.messages import Extra, ReplyMessages
 from bot.slack.rate_limits import RateLimits
 from bot.slack.responses import follow_up
 from bot.slack.timing import Timing
@@ -30,12 +30,15 @@ log = logging.getLogger(__name__)
 
 def render_request(approval: Approval) -> Extra:
     """Return the message of a request: the action, its state, and the buttons while it waits."""
-    words = _written(approval, headline(approval, _placeholder, bold="*"))
+    words = _fill_names(approval, headline(approval, _placeholder, bold="*"))
     code = {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": approval.action}]}
     blocks: list[Json] = [
         {"type": "section", "text": {"type": "mrkdwn", "text": words, "verbatim": True}},
         {"type": "rich_text", "elements": [code]},
-        {"type": "context", "elements": [{"type": "mrkdwn", "text": _standing(approval), "verbatim": True}]},
+        {
+            "type": "context",
+            "elements": [{"type": "mrkdwn", "text": _status_text(approval), "verbatim": True}],
+        },
     ]
     if approval.state == "asked":
         buttons = [
@@ -51,8 +54,8 @@ def _button(approval: Approval, action: str, text: str, style: str) -> Json:
     return {"type": "button", "text": label, "action_id": action, "value": approval.id, "style": style}
 
 
-def _standing(approval: Approval) -> str:
-    return _written(approval, standing(approval, _placeholder, has_name(approval, "slack")))
+def _status_text(approval: Approval) -> str:
+    return _fill_names(approval, standing(approval, _placeholder, has_name(approval, "slack")))
 
 
 def _placeholder(author: str) -> str:
@@ -63,7 +66,7 @@ def _is_ours(author: str) -> bool:
     return author.startswith("slack:")
 
 
-def _written(approval: Approval, text: str) -> str:
+def _fill_names(approval: Approval, text: str) -> str:
     """Escape a text and fill in names; users on Slack are mentioned, which notifies them."""
     text = _plain(text)
     for author in {approval.by, *approval.askers, *approval.approvers}:
@@ -79,7 +82,7 @@ def _plain(text: str) -> str:
 class Approvals:
     """Approval requests of one answer, posted after its text."""
 
-    def __init__(self, messages: Messages, lookup: InboxLookup) -> None:
+    def __init__(self, messages: ReplyMessages, lookup: InboxLookup) -> None:
         self._messages = messages
         self._lookup = lookup
 
@@ -114,7 +117,7 @@ async def show_request(
         opened = {} if is_channel else await api.repeat("conversations.open", users=name)
         await receipt.save(channel=opened["channel"]["id"] if opened else name)
     team, channel = (await api.who()).team_id, receipt.state["channel"]
-    messages = Messages(api, limits, ThreadId("slack", team, channel), receipt, timing)
+    messages = ReplyMessages(api, limits, ThreadId("slack", team, channel), receipt, timing)
     messages.extras.append(render_request(approval))
     await messages.recover()
     await messages.finish()
@@ -126,7 +129,7 @@ async def settle_request(
 ) -> None:
     """Show the decision in a message of `show_request`. Raises `PlatformError`."""
     thread = ThreadId("slack", (await api.who()).team_id, receipt.state["channel"])
-    messages = Messages(api, limits, thread, receipt, timing)
+    messages = ReplyMessages(api, limits, thread, receipt, timing)
     await messages.change_extra(receipt.state["extras"][approval.id], render_request(approval))
 
 
@@ -142,7 +145,7 @@ class ApprovalButtons:
         self._timeout = timeout
         self._answers: set[asyncio.Task[None]] = set()
 
-    async def take(self, body: Mapping[str, Json], team: str) -> None:
+    async def handle(self, body: Mapping[str, Json], team: str) -> None:
         """Handle a `block_actions` payload, which Slack sends once. Other buttons do nothing."""
         for action in body.get("actions") or ():
             if action.get("action_id") in (APPROVE, REJECT) and action.get("value"):

@@ -20,7 +20,7 @@ class Audiences:
     def __init__(self, api: SlackApi, timing: Timing) -> None:
         self._api = api
         self._timing = timing
-        self._known: dict[str, tuple[float, Audience]] = {}
+        self._entries: dict[str, tuple[float, Audience]] = {}
 
     async def of(self, message: Message) -> Audience:
         """Return the audience of a message. Guests of the workspace count as members."""
@@ -33,10 +33,10 @@ class Audiences:
             case "channel":
                 return "everyone"
             case _:
-                return await self._asked(message.thread.channel)
+                return await self._fetch(message.thread.channel)
 
-    async def _asked(self, channel: str) -> Audience:
-        until, audience = self._known.get(channel, (0.0, "outsiders"))
+    async def _fetch(self, channel: str) -> Audience:
+        until, audience = self._entries.get(channel, (0.0, "outsiders"))
         if until > time.monotonic():
             return audience
         seconds = self._timing.audience_max_age
@@ -47,9 +47,9 @@ class Audiences:
         except (PlatformError, TimeoutError) as error:
             log.info("audience not determined", extra={"channel": channel, "error": repr(error)})
             seconds, audience = self._timing.unknown_audience_max_age, "outsiders"
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.pop(next(iter(self._known)))
-        self._known[channel] = (time.monotonic() + seconds, audience)
+        if len(self._entries) >= _MOST_KNOWN:
+            self._entries.pop(next(iter(self._entries)))
+        self._entries[channel] = (time.monotonic() + seconds, audience)
         return audience
 
 

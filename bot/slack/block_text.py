@@ -34,7 +34,7 @@ def plain_text(text: str, bot_user_id: str) -> str:
             pieces.append(text[end : mention.start()].rstrip(" \t"))
             end = mention.end()
     without_us = "".join([*pieces, text[end:]])
-    return well_formed(_decoded(_REFERENCE.sub(_readable, without_us)).strip())
+    return well_formed(_decode(_REFERENCE.sub(_readable, without_us)).strip())
 
 
 def mentions(text: str, user_id: str) -> bool:
@@ -42,7 +42,7 @@ def mentions(text: str, user_id: str) -> bool:
     return any(mention[1] == user_id for mention in _MENTION.finditer(text))
 
 
-def _decoded(text: str) -> str:
+def _decode(text: str) -> str:
     """Decode the three entities that Slack writes; a `&copy` was typed by the user."""
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
@@ -96,15 +96,15 @@ class BlockText:
             case kind if kind in _SILENT:
                 return ""
             case _:
-                texts = [self._said(block.get(name), depth) for name in _TEXTUAL]
+                texts = [self._text_of(block.get(name), depth) for name in _TEXTUAL]
                 return _lines(
                     [*texts, *(text for name in _NESTED for text in self._all(block.get(name), depth))]
                 )
 
     def _all(self, value: Json, depth: int) -> list[str]:
-        return [self._said(each, depth) for each in objects(value)]
+        return [self._text_of(each, depth) for each in objects(value)]
 
-    def _said(self, value: Json, depth: int) -> str:
+    def _text_of(self, value: Json, depth: int) -> str:
         """Return the text of a text object, a block or a cell."""
         return self._text(value) or (self._block(value, depth + 1) if isinstance(value, dict) else "")
 
@@ -122,7 +122,7 @@ class BlockText:
             case "mrkdwn":
                 return plain_text(value["text"], self.bot_user_id)
             case "plain_text":
-                return well_formed(_decoded(value["text"]))
+                return well_formed(_decode(value["text"]))
             case "raw_text" | "raw_number":
                 return well_formed(value["text"])
             case _:

@@ -31,15 +31,15 @@ def add_commands(
 ) -> None:
     """Register the slash commands with `app`; only the caller sees the answers."""
 
-    async def examined(user: str) -> str:
+    async def health_text(user: str) -> str:
         return await commands.health(f"slack:{user}", is_external=await is_external(user))
 
-    async def spent(user: str, *, of_all: bool) -> str:
+    async def usage_text(user: str, *, of_all: bool) -> str:
         is_outsider = of_all and await is_external(user)
-        return await commands.spending(f"slack:{user}", of_all=of_all, is_external=is_outsider)
+        return await commands.report_usage(f"slack:{user}", of_all=of_all, is_external=is_outsider)
 
     async def health(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        await answer(ack, session, body, examined(body["user_id"]), ack_timeout)
+        await answer(ack, session, body, health_text(body["user_id"]), ack_timeout)
 
     async def stop(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         request = Stop(by=f"slack:{body['user_id']}", channel=body["channel_id"])
@@ -47,7 +47,7 @@ def add_commands(
 
     async def usage(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         of_all = body.get("text", "").strip().lower() == "all"
-        await answer(ack, session, body, spent(body["user_id"], of_all=of_all), ack_timeout)
+        await answer(ack, session, body, usage_text(body["user_id"], of_all=of_all), ack_timeout)
 
     async def unknown(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         known = [HEALTH, STOP, USAGE]

@@ -52,11 +52,11 @@ class _Reader:
         quoted = [each for each in attachments if _is_message(each)]
         previews = [each for each in attachments if not _is_message(each) and _is_preview(each)]
         own = [each for each in attachments if not _is_message(each) and not _is_preview(each)]
-        text = _cut("\n\n".join(filter(None, [self._own(message), *map(self._attached, own)])), _MOST_CHARS)
+        text = _cut("\n\n".join(filter(None, [self._own(message), *map(self._attachment, own)])), _MOST_CHARS)
         holders = [message, *own, *quoted]
         return Content(
             text=text,
-            quotes=tuple(_bounded(map(self._quote, quoted), _MOST_CHARS - len(text))),
+            quotes=tuple(_limit(map(self._quote, quoted), _MOST_CHARS - len(text))),
             files=tuple(file for each in holders for file in _files(each.get("files"))),
             mentions_bot=self._is_mentioned([message.get("text"), message.get("blocks"), own]),
             is_named_by_others=self._is_mentioned([*quoted, *previews]),
@@ -68,7 +68,7 @@ class _Reader:
             return self._blocks.read(message.get("blocks")) or text
         return text or self._blocks.read(message.get("blocks"))
 
-    def _attached(self, attachment: Mapping[str, Json]) -> str:
+    def _attachment(self, attachment: Mapping[str, Json]) -> str:
         """Read an attachment from a bot, such as an alert, or a table that a user has pasted."""
         texts = [self._text(attachment, name) for name in ("pretext", "author_name", "title", "text")]
         texts += [self._field(each) for each in objects(attachment.get("fields"))]
@@ -98,9 +98,9 @@ class _Reader:
     def _text(self, holder: Mapping[str, Json], name: str) -> str:
         return plain_text(word(holder.get(name)), self._bot_user_id)
 
-    def _is_mentioned(self, said: Json) -> bool:
+    def _is_mentioned(self, content: Json) -> bool:
         """Return whether a text or a block mentions the bot; blocks may be nested to any depth."""
-        open_nodes = [said]
+        open_nodes = [content]
         while open_nodes:
             node = open_nodes.pop()
             if isinstance(node, str):
@@ -130,7 +130,7 @@ def _author(attachment: Mapping[str, Json]) -> str:
     return one_line(f"{author} ({place})" if place else author)[:_LABEL_CHARS]
 
 
-def _bounded(quotes: Iterable[Quote], most: int) -> Iterator[Quote]:
+def _limit(quotes: Iterable[Quote], most: int) -> Iterator[Quote]:
     """Yield quotes with at most `most` characters in total; cut the first that does not fit, and stop."""
     for quote in quotes:
         left, most = max(most, 0), most - len(quote.source) - len(quote.text)

@@ -19,7 +19,7 @@ async def fetch(api: SlackApi, attachment: Attachment, most_bytes: int) -> bytes
     """Download a file; the token is sent only to Slack's own hosts. Raises `FileRefused`."""
     url, media_type = attachment.url, attachment.media_type
     if url.startswith(FILE_ID):
-        file = await _described(api, url.removeprefix(FILE_ID))
+        file = await _file_info(api, url.removeprefix(FILE_ID))
         url, media_type = address_of(file), str(file.get("mimetype") or media_type)
         if not url or url.startswith(FILE_ID):
             raise FileRefused(texts.FILE_HIDDEN)
@@ -29,7 +29,7 @@ async def fetch(api: SlackApi, attachment: Attachment, most_bytes: int) -> bytes
     return content
 
 
-async def _described(api: SlackApi, id: str) -> Mapping[str, Json]:
+async def _file_info(api: SlackApi, id: str) -> Mapping[str, Json]:
     """Look up a file that an event only names, such as one from Slack Connect.
 
     https://docs.slack.dev/apis/slack-connect/#check_file_info

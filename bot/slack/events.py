@@ -99,7 +99,7 @@ def _event(
 ) -> Event | None:
     match event.get("type"), event.get("subtype"):
         case "message", "message_changed":
-            return _changed(body, event, bot_user_id)
+            return _correction(body, event, bot_user_id)
         case "message", "message_deleted":
             return _withdrawal(body, event["channel"], event["deleted_ts"])
         case "reaction_added", _:
@@ -113,7 +113,7 @@ def _event(
             return _message(body, event, bot_user_id, bots)
 
 
-def _changed(body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: str) -> Event | None:
+def _correction(body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: str) -> Event | None:
     now, before = event["message"], event.get("previous_message") or {}
     if now.get("subtype") == "tombstone":  # deleted, but it has replies
         return _withdrawal(body, event["channel"], now["ts"])

@@ -21,7 +21,7 @@ from bot.chat import (
     Message,
     RateLimited,
     Undeliverable,
-    working_on,
+    name_work,
 )
 from bot.slack.api import Identity, SlackApi, pages
 from bot.slack.block_text import word
@@ -41,13 +41,13 @@ class History:
         self,
         api: SlackApi,
         limits: RateLimits,
-        shared: Coordination,
+        coordination: Coordination,
         lookup: InboxLookup,
         bots: Set[str] = frozenset(),
     ) -> None:
         self._api = api
         self._limits = limits
-        self._shared = shared
+        self._coordination = coordination
         self._lookup = lookup
         self._bots = bots
 
@@ -70,7 +70,9 @@ class History:
         ):
             known = threads[conversation["id"]]
             try:
-                async for written in self._written(who, conversation, since, min(since, active_since), known):
+                async for written in self._new_messages(
+                    who, conversation, since, min(since, active_since), known
+                ):
                     for event in written:
                         missed = max(missed, await self._hand_over(event, deliver))
             except (Undeliverable, CredentialsRejected) as error:  # the others may still be read
@@ -79,7 +81,7 @@ class History:
                 )
         return missed
 
-    async def _written(
+    async def _new_messages(
         self,
         who: Identity,
         conversation: Mapping[str, Json],
@@ -97,17 +99,17 @@ class History:
         reach = {"channel": channel, "oldest": f"{active_since:.6f}"}
         history = self._pages(who, "conversations.history", "messages", **reach)
         roots = {each["ts"]: each async for each in history if moment(each.get("ts"))}
-        begin = max(since, _joined_at(roots.values(), who.user_id))
+        begin = max(since, _join_time(roots.values(), who.user_id))
         yield list(self._messages(roots.values(), begin, conversation, who))
         for root in sorted(roots.keys() | threads, key=float, reverse=True):
             newest = moment(roots[root].get("latest_reply")) if root in roots else float("inf")
             source = f"slack:{who.team_id}:{channel}:{root}"
-            if newest <= max(since, await self._shared.heard_until(source) or 0):
+            if newest <= max(since, await self._coordination.get_cursor(source) or 0):
                 continue
             replies = self._replies(who, root, {"channel": channel, "oldest": f"{since:.6f}"})
             found = [each async for each in replies if moment(each.get("ts"))]
             yield list(self._messages(found, begin, conversation, who))
-            await self._shared.set_heard_until(source, max((float(each["ts"]) for each in found), default=0))
+            await self._coordination.set_cursor(source, max((float(each["ts"]) for each in found), default=0))
 
     async def _replies(
         self, who: Identity, root: str, window: Mapping[str, str]
@@ -134,7 +136,7 @@ class History:
                 log.error("event given up, the process has hung on it", extra={"event_id": id})
                 continue
             try:
-                with working_on(f"event:{id}"):
+                with name_work(f"event:{id}"):
                     event = parse_past_event(
                         each, channel, kind, who.team_id, who.user_id, bots, is_shared=is_shared
                     )
@@ -169,7 +171,7 @@ def _message(event: Message | Correction) -> Message:
     return event.message if isinstance(event, Correction) else event
 
 
-def _joined_at(messages: Iterable[Mapping[str, Json]], bot_user_id: str) -> float:
+def _join_time(messages: Iterable[Mapping[str, Json]], bot_user_id: str) -> float:
     """Return when the bot joined the conversation, if that is known: earlier messages were not for it."""
     joins = (each for each in messages if each.get("subtype") in _JOINED and each.get("user") == bot_user_id)
     return max((float(each["ts"]) for each in joins), default=0.0)

@@ -73,17 +73,17 @@ def as_data(cells: str) -> str:
     """
     shown, at = [], 0
     for address in _ADDRESS.finditer(cells):
-        shown += [_escaped(cells[at : address.start()]), address[0]]
+        shown += [_escape(cells[at : address.start()]), address[0]]
         at = address.end()
-    return "".join([*shown, _escaped(cells[at:])])
+    return "".join([*shown, _escape(cells[at:])])
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return _CELL_MARKUP.sub(lambda markup: "".join(f"\\{each}" for each in markup[0]), text)
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class PageBreak:
     """End of a message: `close` ends its code block or table, `reopen` continues it in the next message."""
 
     close: str = ""
@@ -101,7 +101,7 @@ class Pager:
 
     def __init__(self) -> None:
         self.source: list[str] = []
-        self._held = ""
+        self._rest = ""
         self._size = 0
         self._blocks = Blocks()
         self._line = ""  # the part of the current line that is in this message
@@ -112,20 +112,20 @@ class Pager:
         self._is_row = False
         self._cut_soon = False
 
-    def feed(self, text: str) -> list[str | Cut]:
+    def feed(self, text: str) -> list[str | PageBreak]:
         """Add the next piece; return what can be shown now, in order."""
         self.source.append(text)
-        pieces = _PIECE.findall(self._held + text)
+        pieces = _PIECE.findall(self._rest + text)
         complete = not pieces or pieces[-1].isspace() or len(pieces[-1]) >= _WORD_LIMIT
-        self._held = "" if complete else pieces.pop()
+        self._rest = "" if complete else pieces.pop()
         return self._emit_all(pieces)
 
-    def flush(self) -> list[str | Cut]:
+    def flush(self) -> list[str | PageBreak]:
         """Return the last word, too: the answer ends, or something else is shown before it continues."""
-        word, self._held = self._held, ""
+        word, self._rest = self._rest, ""
         return self._emit_all([_break_off(word)] if word else [])
 
-    def paragraph(self, text: str) -> list[str | Cut]:
+    def paragraph(self, text: str) -> list[str | PageBreak]:
         """Add `text` as a separate paragraph, even inside a code block."""
         items = self.flush()
         lead = self._closing() + "\n\n" if self._size else ""
@@ -135,23 +135,23 @@ class Pager:
         """End this message at the next place that breaks no word and no line of code."""
         self._cut_soon = True
 
-    def cut(self, following: str = "") -> Cut:
-        """End this message here; `following` is the beginning of the next one, if it is known."""
+    def cut(self, next_text: str = "") -> PageBreak:
+        """End this message here; `next_text` is the beginning of the next one, if it is known."""
         fence = self._blocks.fence_after(self._line)
         if fence:
-            cut = Cut(self._closing(), neutralise(fence.opening))
+            cut = PageBreak(self._closing(), neutralise(fence.opening))
         elif self._line_begins:
-            cut = Cut("", neutralise(as_data(self._blocks.table_head(following))))
+            cut = PageBreak("", neutralise(as_data(self._blocks.table_head(next_text))))
         else:
-            cut = Cut("", self._blocks.quote(self._line))
+            cut = PageBreak("", self._blocks.quote(self._line))
         self._blocks.fence = fence
         self._line = "" if fence or self._line_begins else cut.reopen
         self._size = len(cut.reopen)
         self._cut_soon = False
         return cut
 
-    def _emit_all(self, pieces: list[str]) -> list[str | Cut]:
-        items: list[str | Cut] = []
+    def _emit_all(self, pieces: list[str]) -> list[str | PageBreak]:
+        items: list[str | PageBreak] = []
         for item in (item for piece in pieces for item in self._emit(piece)):
             if items and isinstance(item, str) and isinstance(items[-1], str):
                 items[-1] += item
@@ -159,7 +159,7 @@ class Pager:
                 items.append(item)
         return items
 
-    def _emit(self, piece: str) -> Iterator[str | Cut]:
+    def _emit(self, piece: str) -> Iterator[str | PageBreak]:
         if self._is_lead and piece.strip(_LEAD):
             self._is_lead, self._is_row = False, self._blocks.is_row(self._line + piece)
         shown = neutralise(as_data(piece) if self._is_row else piece)
@@ -227,7 +227,7 @@ class Sheet:
         return self.reopen + self.body + self.close
 
 
-def clipped(text: str, limit: int) -> str:
+def clip(text: str, limit: int) -> str:
     """Return `text` on one line, neutralised, in at most `limit` characters."""
     return shorten(neutralise(one_line(text[: 4 * limit])), limit)
 
@@ -236,7 +236,7 @@ def paginate(text: str) -> list[Sheet]:
     """Cut a complete answer into messages."""
     pager = Pager()
     sheets, reopen, body = list[Sheet](), "", ""
-    for item in [*pager.feed(text), *pager.flush(), Cut()]:
+    for item in [*pager.feed(text), *pager.flush(), PageBreak()]:
         if isinstance(item, str):
             body += item
             continue

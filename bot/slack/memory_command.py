@@ -30,13 +30,13 @@ def add_memory_command(app: AsyncApp, memory: PersonalMemory, api: SlackApi, tea
     async def answer(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         await ack()  # at once: it may take longer than the 3 s that Slack waits
         caller = Caller(f"slack:{body['user_id']}", team)
-        words = await _answered(memory, api, caller, word(body.get("text")))
+        words = await _run(memory, api, caller, word(body.get("text")))
         await follow_up(api.session, body["response_url"], mrkdwn(words))
 
     app.command(MEMORY)(answer)
 
 
-async def _answered(memory: PersonalMemory, api: SlackApi, caller: Caller, text: str) -> str:
+async def _run(memory: PersonalMemory, api: SlackApi, caller: Caller, text: str) -> str:
     match text.split():
         case []:
             return await run(memory, caller, "show")

@@ -56,7 +56,7 @@ class Extra:
     blocks: Sequence[Json]
 
 
-class Messages:
+class ReplyMessages:
     """Messages of one reply; `pages` are those that exist. All methods raise `PlatformError`."""
 
     def __init__(
@@ -86,7 +86,7 @@ class Messages:
         """
         opening = self._receipt.state.get("opening")
         if opening:
-            ts = await self._found(opening)
+            ts = await self._find_opened(opening)
             if ts and opening.get("extra"):
                 await self._receipt.save(extras=self._posted_extras | {opening["extra"]: ts})
             elif ts:
@@ -95,7 +95,7 @@ class Messages:
         if self.pages and self.pages[-1].open:
             await self.close(self.pages[-1])
 
-    async def _found(self, opening: Mapping[str, Json]) -> str | None:
+    async def _find_opened(self, opening: Mapping[str, Json]) -> str | None:
         """Return the message that was being sent, if it exists and the thread can be read."""
         try:
             async with self.writer.limit("conversations.replies", "opening"):
@@ -108,7 +108,7 @@ class Messages:
         wanted = {"turn": self._receipt.turn.id} | ({"extra": extra} if extra else {})
         known = {page.ts for page in self.pages}
         found = None
-        async for message in self._written_after(self._asked_at):
+        async for message in self._messages_after(self._question_ts):
             if message["ts"] in known or message.get("files") or not await self._is_own(message):
                 continue
             payload = (message.get("metadata") or {}).get("event_payload") or {}
@@ -117,7 +117,7 @@ class Messages:
         return found
 
     @property
-    def _asked_at(self) -> str:
+    def _question_ts(self) -> str:
         # a question from another platform has the time of another clock
         newest = self._receipt.turn.messages[-1]
         elsewhere = f"{newest.sent_at - _CLOCKS_SECONDS:.6f}"
@@ -128,7 +128,7 @@ class Messages:
         who = await self._api.who()
         return who.bot_id == message.get("bot_id") or who.user_id == message.get("user")
 
-    async def _written_after(self, ts: str) -> AsyncIterator[Mapping[str, Json]]:
+    async def _messages_after(self, ts: str) -> AsyncIterator[Mapping[str, Json]]:
         arguments = {"channel": self._thread.channel, "oldest": ts} | self._in_thread("ts")
         method = "conversations.replies" if self._thread.thread else "conversations.history"
         replies = pages(self._api.read, method, "messages", **arguments, include_all_metadata="true")
@@ -245,7 +245,7 @@ class Messages:
                 **NO_PREVIEWS,
             )
         except GivenUp:  # one of the requests that failed may have been carried out
-            if ts := await self._found({"stream": False} | more):
+            if ts := await self._find_opened({"stream": False} | more):
                 return ts
             raise
         return str(answer["ts"])
@@ -286,7 +286,7 @@ class Messages:
 
     async def has_file(self, slack_id: str) -> bool:
         """Return whether a message after the question shows the file."""
-        async for message in self._written_after(self._asked_at):
+        async for message in self._messages_after(self._question_ts):
             if any(each.get("id") == slack_id for each in message.get("files") or ()):
                 return True
         return False

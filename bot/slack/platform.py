@@ -33,7 +33,7 @@ from bot.chat import (
     Stop,
     Thread,
     ThreadId,
-    working_on,
+    name_work,
 )
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import first_failure
@@ -72,7 +72,7 @@ async def connect(
     signing_secret: str | None,
     api_url: str,
     commands: Commands,
-    shared: Coordination,
+    coordination: Coordination,
     lookup: InboxLookup,
     files: Files,
     catch_up_hours: float,
@@ -86,12 +86,12 @@ async def connect(
     """
     if not app_token and not signing_secret:
         raise ValueError("Slack needs an app token or a signing secret")
-    limits = RateLimits(shared)
+    limits = RateLimits(coordination)
     catch_up = CatchUp(
-        shared, catch_up_hours, sweep_seconds=timing.sweep_interval, deaf_seconds=timing.deaf_after
+        coordination, catch_up_hours, sweep_seconds=timing.sweep_interval, deaf_seconds=timing.deaf_after
     )
     async with open_api(bot_token, api_url, timing) as api, Status(api, limits, timing) as status:
-        history = History(api, limits, shared, lookup, bots)
+        history = History(api, limits, coordination, lookup, bots)
         yield Slack(
             api,
             app_token,
@@ -147,7 +147,7 @@ class Slack:
             commands, self._users, api.session, timing.button_timeout
         )
         self._probe = TokenProbe(api, timing)
-        self._telling: set[asyncio.Task[None]] = set()
+        self._notices: set[asyncio.Task[None]] = set()
         self._identity: Identity | None = None
         self._app: AsyncApp | None = None
         self._sockets: Sockets | None = None
@@ -213,8 +213,8 @@ class Slack:
     def refuse_stop(self, stop: Stop, words: str) -> None:
         """Tell a user privately why a stop was refused, in a task: Slack waits only 3 s for the event."""
         telling = asyncio.create_task(self._tell(stop, words))
-        self._telling.add(telling)
-        telling.add_done_callback(self._telling.discard)
+        self._notices.add(telling)
+        telling.add_done_callback(self._notices.discard)
 
     async def _tell(self, stop: Stop, words: str) -> None:
         channel, thread = place_of(stop)
@@ -227,7 +227,7 @@ class Slack:
 
     async def health(self) -> Health:
         """Return the state of both directions: events (sockets, the last event) and calls (a probe)."""
-        hears, sockets = await self._hearing()
+        hears, sockets = await self._connection_health()
         heard, probed = await self._probe()
         evidence = {"mode": "socket" if self._app_token else "http", **sockets, **probed}
         if self._last_event is None:
@@ -238,15 +238,15 @@ class Slack:
             evidence |= {"workspace": self._identity.team, "bot_user": self._identity.user_id}
         return Health(name=self.name, state=worst([hears, heard]), evidence=evidence)
 
-    async def _hearing(self) -> tuple[State, dict[str, Json]]:
+    async def _connection_health(self) -> tuple[State, dict[str, Json]]:
         if not self._app_token:
             return "ok" if self._app else "down", {}
-        connected = await self._connected()
+        connected = await self._count_sockets()
         state: State = "down" if not connected else "ok" if connected == SOCKETS else "degraded"
         return state, {"connected_sockets": connected}
 
-    async def _connected(self) -> int:
-        return await self._sockets.connected() if self._sockets else 0
+    async def _count_sockets(self) -> int:
+        return await self._sockets.count_connected() if self._sockets else 0
 
     async def _listen(self, app: AsyncApp, app_token: str, identity: Identity) -> None:
         await self._api.check_app_token(app_token)
@@ -282,13 +282,13 @@ class Slack:
             if "command" in body or body.get("type") == "url_verification" or is_form(body):
                 return await next()
             if body.get("type") == "block_actions":
-                await self._approval_buttons.take(body, identity.team_id)
+                await self._approval_buttons.handle(body, identity.team_id)
                 return BoltResponse(status=200)
             id = event_id(body.get("event"))
             if self._lookup.has_hung(id):
                 log.error("event given up, the process has hung on it", extra={"event_id": id})
                 return BoltResponse(status=200)
-            with working_on(f"event:{id}"):
+            with name_work(f"event:{id}"):
                 try:
                     event = parse_event(body, identity.user_id, self._bots - identity.names)
                 except Unreadable as error:  # acknowledged: otherwise Slack would repeat it
@@ -300,7 +300,7 @@ class Slack:
                     with self._catch_up.unless_delivered():
                         await deliver(event)  # raises: Bolt answers 500 or not at all, and Slack repeats
             if isinstance(event, Stop) and event.thread:
-                self._status.stopped(event.thread)
+                self._status.clear(event.thread)
             return BoltResponse(status=200)
 
         app = AsyncApp(

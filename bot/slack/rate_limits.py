@@ -38,13 +38,13 @@ _IN_EACH_CHANNEL = frozenset({"chat.postMessage"})
 class RateLimits:
     """Shares Slack's limits among all callers."""
 
-    def __init__(self, shared: Coordination) -> None:
-        self._shared = shared
+    def __init__(self, coordination: Coordination) -> None:
+        self._coordination = coordination
 
     async def delay(self, team: str, method: str, channel: str = "") -> float:
         """Return the seconds until Slack accepts one more call; 0 counts it as made."""
         name = f"slack:{team}:{method}" + (f":{channel}" if method in _IN_EACH_CHANNEL else "")
-        return await self._shared.delay(name, PER_MINUTE[method])
+        return await self._coordination.delay(name, PER_MINUTE[method])
 
     async def wait(self, team: str, method: str, channel: str = "", *, most: float = math.inf) -> None:
         """Wait until Slack accepts one more call, and count it as made.

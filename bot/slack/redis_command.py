@@ -12,7 +12,7 @@ from slack_sdk.models.blocks import InputBlock, PlainTextInputElement
 from slack_sdk.models.views import View
 
 from bot.chat import BotError, Json, PlatformError
-from bot.commands.redis import Caller, InvalidArgument, Operations, Set, parse_ttl, texts
+from bot.commands.redis import InvalidArgument, Operations, RedisCaller, Set, parse_ttl, texts
 from bot.slack import responses
 from bot.slack.api import SlackApi
 from bot.slack.commands import REDIS, IsExternal
@@ -42,12 +42,12 @@ def add_redis_command(
     The form shows errors itself, so that no input is lost.
     """
 
-    async def caller(user: str, team: str, channel: str) -> Caller:
-        return Caller(f"slack:{user}", f"slack:{team}:{channel}", is_external=await is_external(user))
+    async def caller(user: str, team: str, channel: str) -> RedisCaller:
+        return RedisCaller(f"slack:{user}", f"slack:{team}:{channel}", is_external=await is_external(user))
 
     async def answer(body: Mapping[str, Json]) -> str:
         author = await caller(body["user_id"], body["team_id"], body["channel_id"])
-        outcome = await operations.typed(body.get("text") or "", author)
+        outcome = await operations.answer_text(body.get("text") or "", author)
         return outcome if isinstance(outcome, str) else await _open_form(api, body, outcome)
 
     async def store(body: Mapping[str, Json]) -> tuple[str, str]:
@@ -110,7 +110,7 @@ def _input(
     return InputBlock(block_id=name, label=label, element=element, optional=optional)
 
 
-async def _store(operations: Operations, state: Mapping[str, Json], caller: Caller) -> tuple[str, str]:
+async def _store(operations: Operations, state: Mapping[str, Json], caller: RedisCaller) -> tuple[str, str]:
     """Store the value; return the answer, or an error after the input that shows it."""
     inputs = {block: next(iter(each.values())).get("value") or "" for block, each in state.items()}
     try:

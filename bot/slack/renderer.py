@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from bot.chat import File, Json, Notice, Part, Text, ToolStep
-from bot.slack.markdown import Cut, Pager, clipped
+from bot.slack.markdown import PageBreak, Pager, clip
 
 FIELD_LIMIT = 256
 """Characters in each text of a task card."""
@@ -11,7 +11,7 @@ FIELD_LIMIT = 256
 Card = dict[str, Json]
 """A `task_update` chunk: https://docs.slack.dev/reference/methods/chat.appendStream"""
 
-Item = str | Cut | Card
+Item = str | PageBreak | Card
 
 _STATUS = {"started": "in_progress", "finished": "complete", "failed": "error"}
 
@@ -25,7 +25,7 @@ class Renderer:
         self._items: list[Item] = []
         self._size = 0
         self._titles: dict[str, str] = {}
-        self._told: set[str] = set()
+        self._announced: set[str] = set()
 
     def add(self, part: Part) -> None:
         """Take the next part."""
@@ -50,17 +50,17 @@ class Renderer:
         return items
 
     @property
-    def rendered(self) -> str:
+    def text(self) -> str:
         """Return all text so far, as `paginate` takes it."""
         return "".join(self._pager.source)
 
     @property
-    def waiting(self) -> bool:
+    def has_items(self) -> bool:
         """Return whether there are items to take."""
         return bool(self._items)
 
     @property
-    def waiting_size(self) -> int:
+    def items_size(self) -> int:
         """Return the characters to take; a card counts as `FIELD_LIMIT`."""
         return self._size
 
@@ -68,7 +68,7 @@ class Renderer:
         """End the message at the next place that breaks no word and no line of code."""
         self._pager.cut_soon()
 
-    def cut(self) -> Cut:
+    def cut(self) -> PageBreak:
         """End the message after the items that were taken."""
         return self._pager.cut()
 
@@ -83,9 +83,9 @@ class Renderer:
 
     def _card(self, step: ToolStep) -> Card:
         # when a card is sent again, Slack replaces its title and status but appends to its output
-        self._titles[step.id] = title = clipped(step.title or step.name, FIELD_LIMIT)
+        self._titles[step.id] = title = clip(step.title or step.name, FIELD_LIMIT)
         card: Card = {"type": "task_update", "id": step.id, "title": title, "status": _STATUS[step.state]}
-        if step.output and step.id not in self._told:
-            self._told.add(step.id)
-            card["output"] = clipped(step.output, FIELD_LIMIT)
+        if step.output and step.id not in self._announced:
+            self._announced.add(step.id)
+            card["output"] = clip(step.output, FIELD_LIMIT)
         return card

@@ -9,7 +9,7 @@ from bot.platforms.read_ahead import ReadAhead
 from bot.slack.api import SlackApi
 from bot.slack.approvals import Approvals
 from bot.slack.errors import StoppedByUser
-from bot.slack.messages import Messages
+from bot.slack.messages import ReplyMessages
 from bot.slack.rate_limits import RateLimits
 from bot.slack.renderer import Renderer
 from bot.slack.status import Status
@@ -42,7 +42,7 @@ class SlackThread:
         if receipt.state.get("finished"):
             await self.status.end(self.id)  # only this may be missing
             return
-        messages = Messages(self.api, self.limits, self.id, receipt, self.timing)
+        messages = ReplyMessages(self.api, self.limits, self.id, receipt, self.timing)
         text = _without_approvals(parts, Approvals(messages, self.lookup))
         async with ReadAhead(text) as ahead, self.status.at_work(self.id, receipt):
             try:
@@ -54,7 +54,7 @@ class SlackThread:
             if ahead.failure:
                 raise ahead.failure
 
-    async def _show(self, ahead: ReadAhead, messages: Messages, receipt: Receipt) -> None:
+    async def _show(self, ahead: ReadAhead, messages: ReplyMessages, receipt: Receipt) -> None:
         renderer = Renderer()
         await messages.recover()
         uploads = Uploads(self.api, messages, receipt, self.files)
@@ -66,15 +66,15 @@ class SlackThread:
             and await Stream(messages, renderer, self.budget, uploads, self.timing).follow(ahead)
         ):
             return
-        while not ahead.ended:
+        while not ahead.has_ended:
             for part in await ahead.take(None):
                 renderer.add(part)
         if not ahead.failure:
             renderer.finish()
-            await messages.show(renderer.rendered if renderer.rendered.strip() else renderer.outline())
+            await messages.show(renderer.text if renderer.text.strip() else renderer.outline())
             if await uploads.show(renderer):
                 renderer.finish()
-                await messages.show(renderer.rendered)
+                await messages.show(renderer.text)
             await messages.finish()
 
 

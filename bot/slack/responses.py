@@ -29,7 +29,7 @@ async def answer(
 
     An empty answer is skipped.
     """
-    answering = asyncio.ensure_future(_answered(work))
+    answering = asyncio.ensure_future(_answer_of(work))
     await asyncio.wait([answering], timeout=ack_timeout)
     if answering.done():
         await ack(mrkdwn(answering.result()))
@@ -39,7 +39,7 @@ async def answer(
         await follow_up(session, body["response_url"], mrkdwn(answer))
 
 
-async def _answered(work: Awaitable[str]) -> str:
+async def _answer_of(work: Awaitable[str]) -> str:
     try:
         return await work
     except StorageDown as error:

@@ -47,12 +47,12 @@ class Sockets:
         self._handlers = handlers
         self._timing = timing
 
-    async def connected(self) -> int:
+    async def count_connected(self) -> int:
         """Return how many sockets are open and answer pings."""
         return sum([await handler.client.is_connected() for handler in self._handlers])
 
-    async def watch(self, missed: Callable[[], None]) -> None:
-        """Check the sockets until cancelled; call `missed` while none is open.
+    async def watch(self, on_loss: Callable[[], None]) -> None:
+        """Check the sockets until cancelled; call `on_loss` while none is open.
 
         Raises `Unreachable` when none was open for `Timing.down_after` seconds.
         """
@@ -60,10 +60,10 @@ class Sockets:
         alive_at = loop.time()
         while True:
             await asyncio.sleep(self._timing.socket_check_interval)
-            if await self.connected():
+            if await self.count_connected():
                 alive_at = loop.time()
             else:
-                missed()
+                on_loss()
                 if loop.time() - alive_at >= self._timing.down_after:
                     raise Unreachable(f"Slack: no socket for over {self._timing.down_after:g} s")
             await self._unstick()

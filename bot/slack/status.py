@@ -103,7 +103,7 @@ class Status:
         else:
             await self._end_session(thread)
 
-    def stopped(self, thread: ThreadId) -> None:
+    def clear(self, thread: ThreadId) -> None:
         """Clear the status after a user has pressed the stop button, whether or not a turn is running.
 
         Slack leaves that to the app: https://docs.slack.dev/reference/events/agent_session_stopped

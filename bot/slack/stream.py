@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from bot.chat import Json, LeaseLost, PlatformError, RateLimited, StorageDown
 from bot.platforms.read_ahead import ReadAhead
 from bot.slack.errors import Refused, StoppedByUser, StreamEnded
-from bot.slack.markdown import Cut
-from bot.slack.messages import Messages, Page
+from bot.slack.markdown import PageBreak
+from bot.slack.messages import Page, ReplyMessages
 from bot.slack.rate_limits import PER_MINUTE, RateLimits
 from bot.slack.renderer import Card, Renderer
 from bot.slack.timing import Timing
@@ -59,7 +59,7 @@ class Stream:
 
     def __init__(
         self,
-        messages: Messages,
+        messages: ReplyMessages,
         renderer: Renderer,
         budget: StreamBudget,
         uploads: Uploads,
@@ -99,7 +99,7 @@ class Stream:
         return True
 
     async def _follow(self, ahead: ReadAhead) -> None:
-        while not ahead.ended:
+        while not ahead.has_ended:
             for part in await ahead.take(self._patience()):
                 self._renderer.add(part)
             if self._patience() == 0:
@@ -113,10 +113,10 @@ class Stream:
 
     def _patience(self) -> float | None:
         """Return the seconds until the next flush; None if nothing waits to be shown."""
-        if not self._renderer.waiting:
+        if not self._renderer.has_items:
             return None
         interval = self._budget.interval()
-        if self._renderer.waiting_size < _FLUSH_SIZE:
+        if self._renderer.items_size < _FLUSH_SIZE:
             interval *= 2
         return max(0.0, self._flushed_at + interval - _now())
 
@@ -157,7 +157,7 @@ class Stream:
 
     async def _take(self) -> None:
         for item in self._renderer.take():
-            if isinstance(item, Cut):
+            if isinstance(item, PageBreak):
                 await self._end_page(item.close)
                 self._next_page(item)
             elif isinstance(item, str):
@@ -235,7 +235,7 @@ class Stream:
         if self._body.strip():
             await self._messages.update(page, self._reopen + self._body + close)
 
-    def _next_page(self, cut: Cut) -> None:
+    def _next_page(self, cut: PageBreak) -> None:
         self._page, self._reopen, self._body, self._shown = None, cut.reopen, "", 0
         self._chunks, self._running = [], {}
         self._add_text(cut.reopen)

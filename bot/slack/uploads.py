@@ -17,7 +17,7 @@ from bot.platforms.uploads import NotShown
 from bot.slack import texts
 from bot.slack.api import SlackApi
 from bot.slack.errors import GivenUp, MissingScope, Refused
-from bot.slack.messages import Messages
+from bot.slack.messages import ReplyMessages
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _ALT_CHARS = 1_000
 class Uploads(uploads.Uploads):
     """Shows each file once. `slack` in the receipt is Slack's id of a file that may have been sent."""
 
-    def __init__(self, api: SlackApi, messages: Messages, receipt: Receipt, files: Files) -> None:
+    def __init__(self, api: SlackApi, messages: ReplyMessages, receipt: Receipt, files: Files) -> None:
         super().__init__(receipt, files)
         self._api = api
         self._messages = messages
@@ -37,7 +37,7 @@ class Uploads(uploads.Uploads):
         await self._messages.save(**changes)
 
     @contextmanager
-    def _explained(self, file: File) -> Iterator[None]:
+    def _translate_errors(self, file: File) -> Iterator[None]:
         try:
             yield
         except Refused as error:

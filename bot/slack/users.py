@@ -29,7 +29,7 @@ class _Entry:
 
     person: Mapping[str, Json] = field(default_factory=dict)
     until: float = 0.0
-    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Users:
@@ -39,7 +39,7 @@ class Users:
         self._api = api
         self._limits = limits
         self._timing = timing
-        self._known: dict[str, _Entry] = {}
+        self._entries: dict[str, _Entry] = {}
         self._forbidden_until = 0.0
 
     def add_authors(self, deliver: Deliver) -> Deliver:
@@ -85,20 +85,20 @@ class Users:
         )
 
     async def _person(self, team: str, user: str) -> Mapping[str, Json]:
-        entry = self._known.get(user)
+        entry = self._entries.get(user)
         if entry is None:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.pop(next(iter(self._known)))
-            entry = self._known[user] = _Entry()
-        async with entry.asking:  # messages of one author keep their order
+            if len(self._entries) >= _MOST_KNOWN:
+                self._entries.pop(next(iter(self._entries)))
+            entry = self._entries[user] = _Entry()
+        async with entry.lock:  # messages of one author keep their order
             if entry.until <= time.monotonic():
-                person = await self._asked(team, user)
+                person = await self._fetch(team, user)
                 seconds = self._timing.author_max_age if person else self._timing.unknown_author_max_age
                 entry.person = person or entry.person  # a guest remains one while Slack does not answer
                 entry.until = time.monotonic() + seconds
             return entry.person
 
-    async def _asked(self, team: str, user: str) -> Mapping[str, Json]:
+    async def _fetch(self, team: str, user: str) -> Mapping[str, Json]:
         if self._forbidden_until > time.monotonic():
             return {}
         try:

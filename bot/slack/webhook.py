@@ -23,7 +23,7 @@ async def serve(app: AsyncApp, signing_secret: str, request: web.Request) -> web
     The server has already read the body, within its limits.
     """
     body = await request.read()
-    if not _signed(signing_secret, body, request.headers):
+    if not _is_signed(signing_secret, body, request.headers):
         return web.Response(status=401, text="Not signed by Slack")
     if not _is_object(body, request.content_type):
         return web.Response(status=400, text="Not a JSON object")
@@ -35,7 +35,7 @@ async def serve(app: AsyncApp, signing_secret: str, request: web.Request) -> web
     return await to_aiohttp_response(await app.async_dispatch(bolt_request))
 
 
-def _signed(secret: str, body: bytes, headers: Mapping[str, str]) -> bool:
+def _is_signed(secret: str, body: bytes, headers: Mapping[str, str]) -> bool:
     if not _TIMESTAMP.fullmatch(headers.get("X-Slack-Request-Timestamp", "")):
         return False
     try:

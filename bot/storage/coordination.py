@@ -14,7 +14,7 @@ from bot.storage.errors import storage_errors
 log = logging.getLogger(__name__)
 
 _TAG = "{bot}"
-_HEARD = f"{_TAG}:heard"
+_CURSORS = f"{_TAG}:heard"
 _MOST_SOURCES = 10_000
 
 # The times of the calls of the last 60 seconds, so that no such period has more than allowed. It uses the
@@ -157,14 +157,14 @@ class RedisCoordination:
             agreed = await self._agree(keys=keys, args=[self._name, wish, int(in_use)])
         return int(agreed) if agreed is not None else None
 
-    async def heard_until(self, *sources: str) -> float | None:
+    async def get_cursor(self, *sources: str) -> float | None:
         """Return the time until which all events of the sources were taken."""
         with storage_errors():
-            known: Any = await self._redis.zmscore(_HEARD, list(sources))
+            known: Any = await self._redis.zmscore(_CURSORS, list(sources))
         return None if None in known else float(min(known))
 
-    async def set_heard_until(self, source: str, until: float) -> None:
+    async def set_cursor(self, source: str, until: float) -> None:
         """Store the time until which all events of a source were taken."""
         with storage_errors():
-            await self._redis.zadd(_HEARD, {source: until}, gt=True)
-            await self._redis.zremrangebyrank(_HEARD, 0, -_MOST_SOURCES - 1)
+            await self._redis.zadd(_CURSORS, {source: until}, gt=True)
+            await self._redis.zremrangebyrank(_CURSORS, 0, -_MOST_SOURCES - 1)

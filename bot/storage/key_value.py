@@ -95,7 +95,7 @@ class KeyValueStore:
     """
 
     def __init__(self, redis: Redis, prefix: str) -> None:
-        if overlapped := reserved_keys.overlapped(prefix):
+        if overlapped := reserved_keys.find_overlap(prefix):
             raise ValueError(f"the prefix {prefix!r} would give access to keys of the bot: {overlapped}")
         self._redis = redis
         self._prefix = prefix.encode()
@@ -127,7 +127,7 @@ class KeyValueStore:
 
     async def search(self, part: str, limit: int, seconds: float) -> list[str]:
         """Return at most `limit` keys that contain `part` literally, found within `seconds`."""
-        glob = b"*" + _escaped(_pattern(part)) + b"*"
+        glob = b"*" + _escape_glob(_pattern(part)) + b"*"
         return [self._key(name) for name in await self._scan(glob, limit, seconds)]
 
     async def all(self, limit: int = 1_000, pattern: str = "*") -> Listing:
@@ -194,10 +194,10 @@ class KeyValueStore:
         with _storage_errors():
             while cursor != 0 and len(found) < limit and time.monotonic() < until:
                 cursor, batch = await self._redis.scan(
-                    max(cursor, 0), match=_escaped(self._prefix) + glob, count=_SCAN_COUNT
+                    max(cursor, 0), match=_escape_glob(self._prefix) + glob, count=_SCAN_COUNT
                 )
                 # checked again, because the server interprets the glob
-                found.update(name for name in map(_undecoded, batch) if name.startswith(self._prefix))
+                found.update(name for name in map(_require_bytes, batch) if name.startswith(self._prefix))
         return sorted(found)[:limit]
 
 
@@ -235,7 +235,7 @@ def _pattern(text: str) -> bytes:
     return _bytes(text, "pattern", MAX_KEY_BYTES)
 
 
-def _escaped(text: bytes) -> bytes:
+def _escape_glob(text: bytes) -> bytes:
     return _GLOB.sub(_ESCAPED, text)
 
 
@@ -259,10 +259,10 @@ def _check(value: Json, depth: int = 1) -> None:
         _check(inner, depth + 1)
 
 
-def _undecoded(data: bytes | str) -> bytes:
+def _require_bytes(data: bytes | str) -> bytes:
     assert isinstance(data, bytes), "the client must not decode responses"
     return data
 
 
 def _text(data: bytes | str) -> str:
-    return _undecoded(data).decode(errors="replace")  # another program may have stored other bytes
+    return _require_bytes(data).decode(errors="replace")  # another program may have stored other bytes

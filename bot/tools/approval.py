@@ -34,9 +34,9 @@ class GuardedTool(StructuredTool):
 
     async def preview_call(self, arguments: Mapping[str, Any]) -> Preview:
         """Return the preview of a call with these arguments. Raises `ToolFailure` and `ValidationError`."""
-        return await self.preview(**self._checked(arguments))
+        return await self.preview(**self._validate_arguments(arguments))
 
-    def _checked(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _validate_arguments(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         schema = self.args_schema
         if isinstance(schema, type) and issubclass(schema, BaseModel):
             model = schema.model_validate(arguments)

@@ -17,11 +17,11 @@ from bot.chat import File, Json
 _FILES = "files"
 
 
-def file_name(subject: str, content: bytes, ending: str) -> str:
+def file_name(subject: str, content: bytes, suffix: str) -> str:
     """Return a name that depends on the day and the content: `sales-2026-05-01-1a2b3c4d.png`."""
     slug = re.sub(r"[^a-z0-9]+", "-", subject.lower()).strip("-")[:40].strip("-") or "file"
     digest = hashlib.sha256(content).hexdigest()[:8]
-    return f"{slug}-{datetime.now(UTC):%Y-%m-%d}-{digest}.{ending}"
+    return f"{slug}-{datetime.now(UTC):%Y-%m-%d}-{digest}.{suffix}"
 
 
 def artifact_of(files: Iterable[File]) -> Json:

@@ -143,10 +143,10 @@ def harmless(text: str) -> str:
         return text
     if _STARTS_ODDLY.match(text):
         text = f"'{text}"
-    return _BEGINNING.sub(_quoted, text)
+    return _BEGINNING.sub(_quote, text)
 
 
-def _quoted(beginning: re.Match[str]) -> str:
+def _quote(beginning: re.Match[str]) -> str:
     if beginning["formula"] is None:
         return beginning[0]
     return f"{beginning[0][:-1]}'{beginning['formula']}"

@@ -11,17 +11,17 @@ from bot.chat import Turn
 from bot.chat.text import one_line
 from bot.memory import (
     ERRORS,
-    Found,
     LongTermMemory,
+    MemoryRecord,
     NotHere,
-    Record,
-    Saved,
+    SavedFact,
     Scope,
+    SearchResult,
 )
 from bot.memory.terms import query_terms
 from bot.tools.context import turn_of
 from bot.tools.errors import ToolFailure
-from bot.tools.quotation import quoted
+from bot.tools.quotation import quote
 
 _EXCERPT_CHARS = 600
 
@@ -61,16 +61,16 @@ class MemorySearchArguments(BaseModel):
     until: str | None = Field(None, description="The last day to search, as YYYY-MM-DD (UTC)")
 
 
-def memory_tools(recall: LongTermMemory) -> list[BaseTool]:
+def memory_tools(memory: LongTermMemory) -> list[BaseTool]:
     """Return the memory tools; their users come from the config (see `tool_config`), never from arguments."""
 
     async def memory_save(text: str, scope: Scope, config: RunnableConfig) -> str:
         turn = turn_of(config)
-        own = quoted(text, turn.messages)
+        own = quote(text, turn.messages)
         if own is None:
             raise ToolFailure(_NOT_SAID)
         try:
-            return confirmed(await recall.save(turn, own, scope))
+            return confirmation(await memory.save(turn, own, scope))
         except NotHere as error:
             raise ToolFailure(str(error)) from error
         except ERRORS as error:
@@ -83,10 +83,10 @@ def memory_tools(recall: LongTermMemory) -> list[BaseTool]:
     ) -> str:
         turn = turn_of(config)
         try:
-            found = await recall.search(turn, query, _day(since), _day(until, days=1))
+            found = await memory.search(turn, query, _day(since), _day(until, days=1))
         except ERRORS as error:
             raise ToolFailure("The memory cannot be searched at the moment.\nContinue without it.") from error
-        return described(found, query, turn)
+        return describe(found, query, turn)
 
     return [
         StructuredTool.from_function(
@@ -116,17 +116,17 @@ def _day(written: str | None, days: int = 0) -> float | None:
     return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
 
 
-def confirmed(saved: Saved) -> str:
+def confirmation(saved: SavedFact) -> str:
     """Return the confirmation of a saved fact for the model; users see its first line."""
     sentence = f"Saved for {_FOR[saved.scope]}: {saved.text}"
-    if saved.replaced is None:
+    if saved.previous is None:
         return sentence
-    if saved.replaced.question == saved.text:
-        return f"{sentence}\nIt has been known since {_date(saved.replaced)}."
-    return f"{sentence}\nIt replaces: {saved.replaced.question} ({_date(saved.replaced)})"
+    if saved.previous.question == saved.text:
+        return f"{sentence}\nIt has been known since {_date(saved.previous)}."
+    return f"{sentence}\nIt replaces: {saved.previous.question} ({_date(saved.previous)})"
 
 
-def described(found: Found, query: str, turn: Turn) -> str:
+def describe(found: SearchResult, query: str, turn: Turn) -> str:
     """Return the found records for the model: kind, date, source and an excerpt of each."""
     if not found.records:
         return "Nothing is remembered that the users of this conversation can read."
@@ -139,7 +139,7 @@ def described(found: Found, query: str, turn: Turn) -> str:
     return "\n\n".join([head, *(_entry(each, terms, turn) for each in found.records)])
 
 
-def _entry(record: Record, terms: Sequence[str], turn: Turn) -> str:
+def _entry(record: MemoryRecord, terms: Sequence[str], turn: Turn) -> str:
     source = "this conversation" if record.source == str(turn.thread) else record.source
     if record.kind == "fact":
         return f"[{_date(record)}, {_KINDS[record.scope]}, from {source}] {record.question}"
@@ -147,7 +147,7 @@ def _entry(record: Record, terms: Sequence[str], turn: Turn) -> str:
     return f"[{_date(record)}, from {source}] asked: {asked}\nanswered: {answered}"
 
 
-def _date(record: Record) -> str:
+def _date(record: MemoryRecord) -> str:
     return datetime.fromtimestamp(record.at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 

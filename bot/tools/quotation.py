@@ -65,7 +65,7 @@ class _Sentence:
     words: Sequence[str]
 
 
-def quoted(fact: str, messages: Sequence[Message]) -> str | None:
+def quote(fact: str, messages: Sequence[Message]) -> str | None:
     """Return the fact as it can be saved: unchanged, or in the users' own words.
 
     None if the users have not said it, or not in few enough words.

@@ -70,20 +70,21 @@ class CurrentTimeArguments(BaseModel):
 
 def toolset(
     database: Database,
-    recall: LongTermMemory | None,
+    long_term_memory: LongTermMemory | None,
     limits: QueryLimits | None = None,
     keep: Keep | None = None,
     writer: DatabaseWriter | None = None,
 ) -> list[BaseTool]:
     """Return the bot's own tools; those of plug-ins come from `bot.tools.plugins`.
 
-    `recall` (long-term memory), `keep` (a store of files) and `writer` (for approved changes) each add the
-    tools that need them. All are async and raise `ToolFailure` with words for the model. Those of memory take
-    from the turn what they may see, never from the model. Their metadata has the `title` that users see.
+    `long_term_memory` (long-term memory), `keep` (a store of files) and `writer` (for approved changes) each
+    add the tools that need them. All are async and raise `ToolFailure` with words for the model. Those of
+    memory take from the turn what they may see, never from the model. Their metadata has the `title` that
+    users see.
     """
     changing = [_sql_execute(writer)] if writer else []
     files = file_tools(database, keep) if keep else []
-    memory = memory_tools(recall) if recall else []
+    memory = memory_tools(long_term_memory) if long_term_memory else []
     return [*_sql_tools(database, limits or QueryLimits()), *files, *changing, *memory, _current_time()]
 
 

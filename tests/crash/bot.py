@@ -50,7 +50,7 @@ class Bot:
             self._process.close()
             self._process = None
 
-    async def ended(self, timeout: float = 30) -> int:
+    async def wait_for_end(self, timeout: float = 30) -> int:
         """Wait until this life has ended by itself; return the exit code."""
         await wait_until(lambda: not self.lives, "the end", timeout)
         assert self._process is not None
@@ -66,11 +66,11 @@ class Bot:
     @property
     def output(self) -> str:
         """Return the output of this life."""
-        return self._written().decode()
+        return self._output().decode()
 
     async def ready(self) -> None:
         """Wait until this life serves."""
-        await wait_until(lambda: bool(self.said("ready")) or not self.lives, "ready", timeout=30)
+        await wait_until(lambda: bool(self.log_lines("ready")) or not self.lives, "ready", timeout=30)
         assert self.lives, self._log.read_text()
 
     @property
@@ -81,20 +81,20 @@ class Bot:
     @property
     def url(self) -> str:
         """Return the HTTP address of this life."""
-        return str(self.said("listening")[-1]["page"])
+        return str(self.log_lines("listening")[-1]["page"])
 
     @property
     def log(self) -> list[dict[str, Any]]:
         """Return the log of all lives; a life may end in the middle of a line."""
         return _entries(self._log.read_bytes())
 
-    def said(self, event: str) -> list[dict[str, Any]]:
+    def log_lines(self, event: str) -> list[dict[str, Any]]:
         """Return the log lines of this life for one event."""
-        return [each for each in _entries(self._written()) if each["event"] == event]
+        return [each for each in _entries(self._output()) if each["event"] == event]
 
-    def _written(self) -> bytes:
+    def _output(self) -> bytes:
         return self._log.read_bytes()[self._begins_at :] if self._log.exists() else b""
 
 
-def _entries(written: bytes) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in re.findall(rb"^\{.*\}$", written, re.MULTILINE)]
+def _entries(output: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in re.findall(rb"^\{.*\}$", output, re.MULTILINE)]

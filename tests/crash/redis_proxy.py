@@ -98,7 +98,7 @@ class RedisProxy:
         script = self._scripts.get(words[1].decode()) if words[0] == b"EVALSHA" else None
         if script is None or words[7:8] == [b"EXPIRE"]:
             return contextlib.nullcontext()
-        return self.steps(self._write(words, command) if script == "GUARDED" else script)
+        return self.steps(self._write(words, command) if script == "FENCED" else script)
 
     def _write(self, words: Sequence[bytes], command: bytes) -> str:
         """Return the name of a run of the guarding script, by the first of its commands."""

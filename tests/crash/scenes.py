@@ -18,7 +18,7 @@ from tests.support.wait import wait_until
 TIMEOUT = 60.0
 
 
-class Named(Protocol):
+class NamedFile(Protocol):
     """File on any platform."""
 
     @property
@@ -54,10 +54,10 @@ class Scene(Protocol):
     async def ask_again(self, bot: Bot) -> None:
         """Repeat the question as a user without an answer does."""
 
-    def died(self) -> None:
+    def on_kill(self) -> None:
         """Record that the bot was killed."""
 
-    def shown(self) -> list[str]:
+    def visible_messages(self) -> list[str]:
         """Return the bot's messages; a text in a wrong place is marked as such."""
 
     async def faults(self, bot: Bot) -> list[str]:
@@ -92,8 +92,8 @@ class SlackScene:
         self.slack.observe(watch.over("slack", lambda method: method.startswith(reads)))
 
     async def listens(self, bot: Bot, redis: Redis) -> None:
-        await self.slack.connected(timeout=TIMEOUT)
-        await _heard(redis, f"slack:{TEAM}")
+        await self.slack.wait_for_connections(timeout=TIMEOUT)
+        await _wait_for_cursor(redis, f"slack:{TEAM}")
 
     async def ask(self, bot: Bot, text: str) -> None:
         mention = "" if self.root else f"{self.slack.mention} "
@@ -103,21 +103,21 @@ class SlackScene:
     async def ask_again(self, bot: Bot) -> None:
         pass  # Slack does
 
-    def died(self) -> None:
+    def on_kill(self) -> None:
         pass
 
-    def shown(self) -> list[str]:
+    def visible_messages(self) -> list[str]:
         slack = self.slack
         texts = []
         for each in (message for channel in slack.workspace.messages for message in slack.messages(channel)):
             if each.from_bot:
                 is_here = each.channel == GENERAL and each.thread_ts == self.root
-                shown = each.shown + _named(each.files)
+                shown = each.visible_text + _names(each.files)
                 texts.append(shown if is_here else f"in {each.channel} {each.thread_ts}: {shown}")
         return texts
 
     async def faults(self, bot: Bot) -> list[str]:
-        await self.slack.settled(TIMEOUT)
+        await self.slack.wait_until_settled(TIMEOUT)
         return self.slack.violations + self.slack.unfinished()
 
 
@@ -164,8 +164,8 @@ class DiscordScene:
         self.discord.observe(watch.over("discord", is_passing))
 
     async def listens(self, bot: Bot, redis: Redis) -> None:
-        await self.discord.connected(timeout=TIMEOUT)
-        await _heard(redis, "discord:0/1")
+        await self.discord.wait_for_connections(timeout=TIMEOUT)
+        await _wait_for_cursor(redis, "discord:0/1")
 
     async def ask(self, bot: Bot, text: str) -> None:
         discord = self.discord
@@ -178,17 +178,17 @@ class DiscordScene:
     async def ask_again(self, bot: Bot) -> None:
         pass  # the bot reads the history
 
-    def died(self) -> None:
+    def on_kill(self) -> None:
         self.discord.forget_nonces()
 
-    def shown(self) -> list[str]:
+    def visible_messages(self) -> list[str]:
         texts = []
         thread = self.question.thread if self.question else None
         for channel in self.discord.world.channels.values():
             for each in self.discord.messages(channel):
                 if each.author is self.discord.bot:
                     is_here = channel is thread
-                    shown = each.content + _named(each.attachments)
+                    shown = each.content + _names(each.attachments)
                     texts.append(shown if is_here else f"in {channel.name}: {shown}")
         return texts
 
@@ -199,12 +199,12 @@ class DiscordScene:
 class DiscordWithoutHistory(DiscordScene):
     """Discord without access to the history, and with quick restarts: only nonces show what was sent."""
 
-    def died(self) -> None:
+    def on_kill(self) -> None:
         if self.question and self.question.thread:
             self.question.thread.denied.add("read_message_history")
 
     async def ask_again(self, bot: Bot) -> None:
-        await self.discord.connected(timeout=TIMEOUT)  # what is said before is lost
+        await self.discord.wait_for_connections(timeout=TIMEOUT)  # what is said before is lost
 
 
 class HttpScene:
@@ -261,10 +261,10 @@ class HttpScene:
             given = answer["response"] + "".join(f"[{file['name']}]" for file in answer.get("files", ()))
         self._answers.setdefault(text, set()).add(given)
 
-    def died(self) -> None:
+    def on_kill(self) -> None:
         pass
 
-    def shown(self) -> list[str]:
+    def visible_messages(self) -> list[str]:
         return [" or ".join(sorted(each)) for each in self._answers.values()]
 
     async def faults(self, bot: Bot) -> list[str]:
@@ -273,11 +273,11 @@ class HttpScene:
         return []
 
 
-def _named(files: Iterable[Named]) -> str:
+def _names(files: Iterable[NamedFile]) -> str:
     return "".join(f"[{file.name}]" for file in files)
 
 
-async def _heard(redis: Redis, source: str) -> None:
+async def _wait_for_cursor(redis: Redis, source: str) -> None:
     async def is_heard() -> bool:
         return await redis.zscore("{bot}:heard", source) is not None
 

@@ -28,7 +28,7 @@ REFUSAL = "The model service refused this request. Please ask a shorter question
 MARKS = {PLAN: "plan", RESULT: "result", ANSWER: "answer"}
 """Results of the model and the tool, by their marks. Once in the thread memory, they are not made again."""
 
-_SCRIPTS = ("PUT", "TAKE_BACK", "BEGIN", "KEEP", "POSTPONE", "FINISH", "GUARDED")
+_SCRIPTS = ("PUT", "TAKE_BACK", "BEGIN", "KEEP", "POSTPONE", "FINISH", "FENCED")
 
 
 def held(what: str) -> str:
@@ -62,17 +62,17 @@ async def open_lane(directory: Path, database_url: str) -> AsyncIterator[Lane]:
         yield Lane(directory, redis, proxy, database_url)
 
 
-class Missed(Exception):
+class StepMissing(Exception):
     """Step that the turn did not take this time: the order of concurrent steps varies."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """Outcome of a trial; `asked` counts the model's requests by purpose."""
+    """Outcome of a trial; `requests` counts the model's requests by purpose."""
 
     lives: list[list[str]]
-    shown: list[str] = field(default_factory=list)
-    asked: Counter[str] = field(default_factory=Counter)
+    messages: list[str] = field(default_factory=list)
+    requests: Counter[str] = field(default_factory=Counter)
     tool_runs: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -85,7 +85,7 @@ async def trial(
     is_refused: bool = False,
     makes_file: bool = False,
 ) -> Outcome:
-    """Ask, end each life at its step in `ends`, let the last one answer, and ask again. Raises `Missed`.
+    """Ask, end each life at its step in `ends`, let the last one answer, and ask again. Raises `StepMissing`.
 
     `is_refused`: the model refuses every request for the answer. `makes_file`: the tool creates a file, which
     is part of the answer.
@@ -141,18 +141,18 @@ class _Trial:
         self._model = model
         self._bot = bot
         self.watch = Watch(self._die)
-        self._begun = self.watch.taken(scene.begins)
-        self._grown = self.watch.taken(scene.grows)
+        self._begun = self.watch.step_event(scene.begins)
+        self._grown = self.watch.step_event(scene.grows)
         model.respond = self._respond
         model.steps = self._telling
         lane.proxy.steps = self.watch.over("redis")
         scene.observe(self.watch)
-        self.watch.taken("").set()
+        self.watch.step_event("").set()
 
     def _die(self) -> None:
         self._bot.kill()
         self._lane.proxy.drop()
-        self._scene.died()
+        self._scene.on_kill()
 
     def _begin_life(self, end: str) -> None:
         self._lane.proxy.marks = {mark.encode(): name for mark, name in MARKS.items()}
@@ -160,7 +160,7 @@ class _Trial:
 
     def _respond(self, request: dict[str, Any]) -> Script | str:
         """Return a plan or an answer with the number of its request, so that no two are alike."""
-        asked = self._asked()
+        asked = self._count_requests()
         match _purpose(request):
             case "plan":
                 text = f"I look it up, {PLAN} {asked['plan']}."
@@ -180,7 +180,7 @@ class _Trial:
         if name == "half told":
             await self._begun.wait()
 
-    def _asked(self) -> Counter[str]:
+    def _count_requests(self) -> Counter[str]:
         return Counter(_purpose(each) for each in self._model.requests)
 
     async def run(self, ends: Sequence[str]) -> None:
@@ -189,17 +189,17 @@ class _Trial:
         self._begin_life([*ends, ""][0])
         await self._scene.ask(self._bot, FIRST)
         for end, following in pairwise([*ends, ""]):
-            await self._ended(end)
+            await self._wait_for_end(end)
             self._begun.set()
             self._grown.set()
             self._begin_life(following)
             self._bot.start()
             if await self._is_ready():
                 await self._scene.ask_again(self._bot)
-        await self._answered(1, self._last_words)
+        await self._wait_for_answer(1, self._last_words)
         self.watch.rest()
         await self._scene.ask(self._bot, SECOND)
-        await self._answered(2, RECOLLECTION)
+        await self._wait_for_answer(2, RECOLLECTION)
 
     async def _is_ready(self) -> bool:
         """Wait until this life serves; return False if its end came first, as on a busy machine."""
@@ -210,51 +210,54 @@ class _Trial:
                 raise
         return not self.watch.ended
 
-    async def _ended(self, end: str) -> None:
+    async def _wait_for_end(self, end: str) -> None:
         async def is_over() -> bool:
             return self.watch.ended or await self._is_answered(1, self._last_words)
 
         await wait_until(is_over, f"{end}, in {self.watch.lives}", TIMEOUT)
         if not self.watch.ended:
-            raise Missed(end)
+            raise StepMissing(end)
 
     @property
     def _last_words(self) -> str:
         return REFUSAL if self._is_refused else ANSWER
 
-    async def _answered(self, number: int, text: str) -> None:
+    async def _wait_for_answer(self, number: int, text: str) -> None:
         try:
             await wait_until(
                 lambda: self._is_answered(number, text), f"question {number} is answered", TIMEOUT
             )
         except AssertionError as error:
-            raise AssertionError(f"{error}: {self._scene.shown()}") from None
+            raise AssertionError(f"{error}: {self._scene.visible_messages()}") from None
 
     async def _is_answered(self, number: int, text: str) -> bool:
-        shown = self._scene.shown()
+        shown = self._scene.visible_messages()
         is_shown = any(text in each for each in shown[number - 1 :])
-        return is_shown and await admin.listing(self._lane.redis) == "The inbox is empty."
+        return is_shown and await admin.list_messages(self._lane.redis) == "The inbox is empty."
 
     async def outcome(self) -> Outcome:
-        outcome = Outcome(self.watch.lives, self._scene.shown(), self._asked())
+        outcome = Outcome(self.watch.lives, self._scene.visible_messages(), self._count_requests())
         outcome.tool_runs = sum(each["event"] == "tool ran" for each in self._bot.log)
         outcome.problems += await self._scene.faults(self._bot)
         outcome.problems += self._model.violations
         outcome.problems += [str(each) for each in self._bot.log if each["level"] in ("error", "critical")]
-        outcome.problems += self._memory_faults(outcome.asked)
+        outcome.problems += self._memory_faults(outcome.requests)
         health = await inbox_health(self._lane.redis)
         if any(health.evidence[each] for each in ("waiting", "running", "postponed", "dead")):
             outcome.problems.append(f"the inbox is not empty: {health.evidence}")
         return outcome
 
-    def _memory_faults(self, asked: Counter[str]) -> list[str]:
+    def _memory_faults(self, requests: Counter[str]) -> list[str]:
         """Return the faults in the thread memory behind the second answer."""
         told = [
             (each["role"], each["content"] if each["role"] != "tool" else RESULT in each["content"])
             for each in self._model.requests[-1]["messages"]
             if each["role"] not in ("system", "developer")
         ]
-        plan, answer = f"I look it up, {PLAN} {asked['plan']}.", f"There it is, {ANSWER} {asked['answer']}."
+        plan, answer = (
+            f"I look it up, {PLAN} {requests['plan']}.",
+            f"There it is, {ANSWER} {requests['answer']}.",
+        )
         due = [
             ("user", FIRST),
             ("assistant", plan),
@@ -278,22 +281,22 @@ def faults(outcome: Outcome, undisturbed: Outcome) -> list[str]:
     if outcome.problems:
         return outcome.problems
     problems = []
-    due = [_as_asked(text, outcome.asked) for text in undisturbed.shown]
-    if outcome.shown != due:
-        problems.append(f"shown: {outcome.shown}, due: {due}")
-    made = Counter(plan=outcome.asked["plan"], result=outcome.tool_runs, answer=outcome.asked["answer"])
+    due = [_with_counts(text, outcome.requests) for text in undisturbed.messages]
+    if outcome.messages != due:
+        problems.append(f"shown: {outcome.messages}, due: {due}")
+    made = Counter(plan=outcome.requests["plan"], result=outcome.tool_runs, answer=outcome.requests["answer"])
     for what, count in made.items():
         holding = [number for number, steps in enumerate(outcome.lives, 1) if held(what) in steps]
         # one in each life up to the first that has kept it; a write under way at the kill may have, too
         most = min(holding, default=len(outcome.lives))
         if not 1 <= count <= most:
             problems.append(f"the {what} was made {count} times, at most {most} are due")
-    if outcome.asked["recollection"] != 1:
-        problems.append(f"the second question was put {outcome.asked['recollection']} times")
+    if outcome.requests["recollection"] != 1:
+        problems.append(f"the second question was put {outcome.requests['recollection']} times")
     return problems
 
 
-def _as_asked(text: str, asked: Counter[str]) -> str:
-    return text.replace(f"{PLAN} 1", f"{PLAN} {asked['plan']}").replace(
-        f"{ANSWER} 1", f"{ANSWER} {asked['answer']}"
+def _with_counts(text: str, requests: Counter[str]) -> str:
+    return text.replace(f"{PLAN} 1", f"{PLAN} {requests['plan']}").replace(
+        f"{ANSWER} 1", f"{ANSWER} {requests['answer']}"
     )

@@ -35,7 +35,7 @@ class Watch:
         """Stop recording: later steps do not belong to the turn."""
         self._is_on = False
 
-    def taken(self, step: str) -> asyncio.Event:
+    def step_event(self, step: str) -> asyncio.Event:
         """Return an event that is set once the step was taken."""
         return self._is_taken[step]
 

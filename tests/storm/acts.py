@@ -49,7 +49,7 @@ class Order(_Act):
     """Change that needs an approval: made once if approved, never if not."""
 
     approve: bool
-    made: Callable[[str], Awaitable[int]]
+    executions: Callable[[str], Awaitable[int]]
 
     async def run(self) -> None:
         async def is_decided() -> bool:
@@ -58,7 +58,7 @@ class Order(_Act):
         await wait_until(is_decided, f"{self.token} is decided", PATIENCE)
 
     async def problem(self) -> str:
-        made = await self.made(self.token)
+        made = await self.executions(self.token)
         if made == int(self.approve) and self.answers == 1:
             return ""
         return f"approved: {self.approve}, made {made} times, answered {self.answers} times"
@@ -116,8 +116,10 @@ class Hang(_Act):
         pass
 
     async def problem(self) -> str:
-        told = len(_GIVEN_UP.findall(self.place.shown()))
-        return "" if told == 1 and self.answers <= 1 else f"given up {told} times: {self.place.shown()!r}"
+        told = len(_GIVEN_UP.findall(self.place.visible_text()))
+        return (
+            "" if told == 1 and self.answers <= 1 else f"given up {told} times: {self.place.visible_text()!r}"
+        )
 
 
 @dataclass
@@ -128,11 +130,11 @@ class Unreadable(_Act):
         pass
 
     async def problem(self) -> str:
-        return f"shown: {self.place.shown()!r}" if self.place.shown() else ""
+        return f"shown: {self.place.visible_text()!r}" if self.place.visible_text() else ""
 
 
 def _count(token: str, place: Place) -> int:
-    return len(re.findall(rf"\b{token}\b", place.shown()))
+    return len(re.findall(rf"\b{token}\b", place.visible_text()))
 
 
 class Begin(Protocol):
@@ -146,7 +148,7 @@ async def begin_act(
     chance: random.Random,
     begin: Begin,
     new_token: Callable[[], str],
-    made: Callable[[str], Awaitable[int]],
+    executions: Callable[[str], Awaitable[int]],
     *,
     orders: bool,
 ) -> Act:
@@ -157,7 +159,7 @@ async def begin_act(
     token, delay = new_token(), chance.uniform(0, 2.5)
     kind = chance.choice([*[Order] * 2 * orders, Edit, Edit, Deletion, Stop])
     if kind is Order:
-        return Order(token, await begin(f"order {token}"), chance.random() < 0.6, made)
+        return Order(token, await begin(f"order {token}"), chance.random() < 0.6, executions)
     if kind is Edit:
         return Edit(token, await begin(token), new_token(), delay)
     if kind is Deletion:

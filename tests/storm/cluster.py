@@ -29,7 +29,7 @@ class Node:
         while not self._closing:
             self._bot.start()
             try:
-                self.ends[await self._bot.ended(timeout=math.inf)] += 1
+                self.ends[await self._bot.wait_for_end(timeout=math.inf)] += 1
             finally:
                 self._bot.kill()
             await asyncio.sleep(_RESTART_SECONDS)  # as a process manager does
@@ -42,7 +42,7 @@ class Node:
     @property
     def serves(self) -> bool:
         """Return True if the program has reported that it is ready."""
-        return self._bot.lives and bool(self._bot.said("ready"))
+        return self._bot.lives and bool(self._bot.log_lines("ready"))
 
     def close(self) -> None:
         """End the program without a restart."""

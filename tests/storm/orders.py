@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from bot.storage.embedded import for_writing
+from bot.storage.embedded import writer_dsn
 from tests.servers.model import Script
 
 _MAKE = """
@@ -27,7 +27,7 @@ class Orders:
         statement = f"INSERT INTO storm_orders VALUES ({token.removeprefix('q')})"
         return Script(tool_calls=[("sql_execute", {"statement": statement})])
 
-    async def made(self, token: str) -> int:
+    async def executions(self, token: str) -> int:
         """Return the number of executions of an order."""
         query = "SELECT count(*) FROM storm_orders WHERE number = $1"
         return int(await self._owner.fetchval(query, int(token.removeprefix("q"))))
@@ -39,6 +39,6 @@ async def open_orders(database_url: str) -> AsyncIterator[Orders]:
     owner = await asyncpg.connect(database_url.replace("//bot_reader@", "//postgres@", 1))
     try:
         await owner.execute(_MAKE)
-        yield Orders(owner, for_writing(database_url))
+        yield Orders(owner, writer_dsn(database_url))
     finally:
         await owner.close()

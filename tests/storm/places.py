@@ -10,16 +10,16 @@ from tests.servers.slack.service import Slack
 
 
 class Place(Protocol):
-    """One conversation that began with a message; `asked` are the tokens."""
+    """One conversation that began with a message; `requests` are the tokens."""
 
     name: str
     root: str
-    asked: list[str]
+    requests: list[str]
 
     async def say(self, text: str) -> None:
         """Write in the place."""
 
-    def shown(self) -> str:
+    def visible_text(self) -> str:
         """Return the bot's messages as text."""
 
     def edit(self, text: str) -> None:
@@ -44,14 +44,14 @@ class SlackPlace:
         self._channel = channel
         self.root = root
         self.name = f"Slack {channel} {root}"
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
     async def say(self, text: str) -> None:
         await self._slack.say(self._user, self._channel, text, thread_ts=self.root)
 
-    def shown(self) -> str:
+    def visible_text(self) -> str:
         replies = self._slack.replies(self._channel, self.root)
-        return "\n".join(each.shown for each in replies if each.from_bot)
+        return "\n".join(each.visible_text for each in replies if each.from_bot)
 
     def edit(self, text: str) -> None:
         self._slack.edit(self._channel, self.root, f"{self._slack.mention} {text}")
@@ -67,7 +67,7 @@ class SlackPlace:
             if any(block["type"] == "actions" for block in each.blocks or ()):
                 button = "approve" if approve else "reject"
                 await self._slack.press(self._user, self._channel, each.ts, button)
-        return _is_settled(self.shown())
+        return _is_settled(self.visible_text())
 
 
 class DiscordPlace:
@@ -85,7 +85,7 @@ class DiscordPlace:
         self._decided: set[str] = set()
         self.root = str(dm.id if dm else root and root.id)
         self.name = f"Discord {self.root}"
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
     @property
     def _channel(self) -> Channel | None:
@@ -95,7 +95,7 @@ class DiscordPlace:
         if self._channel:
             await self._discord.say(self._discord.alice, self._channel, text)
 
-    def shown(self) -> str:
+    def visible_text(self) -> str:
         written: Sequence[DiscordMessage] = self._discord.messages(self._channel) if self._channel else ()
         return "\n".join(each.content for each in written if each.author is self._discord.bot)
 
@@ -111,7 +111,7 @@ class DiscordPlace:
         await self.say("!stop")
 
     async def decide(self, *, approve: bool) -> bool:
-        shown = self.shown()
+        shown = self.visible_text()
         for request in set(re.findall(r"`approve ([0-9a-f]{8})`", shown)) - self._decided:
             self._decided.add(request)  # what was written stays, so it is written once
             await self.say(f"{'approve' if approve else 'reject'} {request}")

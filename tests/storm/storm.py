@@ -49,7 +49,7 @@ class Question:
     @property
     def answers(self) -> int:
         """Return the number of the bot's messages that contain the token."""
-        return _TOKEN.findall(self.place.shown()).count(self.token)
+        return _TOKEN.findall(self.place.visible_text()).count(self.token)
 
 
 @dataclass
@@ -79,7 +79,7 @@ class Storm:
     async def greet(self) -> None:
         """Introduce the bot to the direct messages on Discord, which lists none, and to all its sources."""
         await self._ask_in(self._direct, self._new_token())
-        await wait_until(lambda: not self.unanswered(), "the first answer", timeout=30)
+        await wait_until(lambda: not self.unanswered_questions(), "the first answer", timeout=30)
         await wait_until(self._knows_its_sources, "what was said before is known", timeout=30)
 
     async def _knows_its_sources(self) -> bool:
@@ -106,7 +106,7 @@ class Storm:
             # the bot refuses more open requests of one user
             orders = sum(isinstance(act, Order) and not task.done() for act, task in self._acting)
             act = await begin_act(
-                self._random, self._begin, self._new_token, self.orders.made, orders=orders < MOST_OPEN
+                self._random, self._begin, self._new_token, self.orders.executions, orders=orders < MOST_OPEN
             )
             self._add(act)
 
@@ -135,13 +135,13 @@ class Storm:
             f"{type(act).__name__} {act.token} in {act.place.name}: {what}" for act, what in found if what
         ]
 
-    async def acted(self) -> None:
+    async def wait_for_acts(self) -> None:
         """Wait until all acts have ended."""
         await asyncio.gather(*(task for _, task in self._acting))
 
     async def is_settled(self) -> bool:
         """Return True if nothing runs any more and there are no problems."""
-        listing = await admin.listing(self.redis)
+        listing = await admin.list_messages(self.redis)
         is_idle = all(line.startswith(("dead", "The inbox is empty.")) for line in listing.splitlines())
         return is_idle and not await self.problems_of_acts()
 
@@ -168,7 +168,7 @@ class Storm:
         self._note(place, token)
 
     def _note(self, place: Place, token: str) -> None:
-        place.asked.append(token)
+        place.requests.append(token)
         self.questions.append(Question(token, place))
 
     async def _ask_slack(self, token: str) -> None:
@@ -190,7 +190,7 @@ class Storm:
     async def _ask_discord(self, token: str) -> None:
         discord, kind = self.discord, self._random.choice(["mention", "direct", "thread"])
         self.counts["discord messages"] += 1
-        opened = [each for each in self._discord_threads[-6:] if each.shown()]
+        opened = [each for each in self._discord_threads[-6:] if each.visible_text()]
         if kind == "thread" and opened:
             await self._ask_in(self._random.choice(opened), token)
         elif kind == "direct":
@@ -275,11 +275,11 @@ class Storm:
         )()
         self.counts["connections cut"] += 1
 
-    def unanswered(self) -> list[Question]:
+    def unanswered_questions(self) -> list[Question]:
         """Return the unanswered questions."""
         return [each for each in self.questions if each.answers == 0]
 
-    def repeated(self) -> list[Question]:
+    def repeated_questions(self) -> list[Question]:
         """Return the questions that were answered more than once."""
         return [each for each in self.questions if each.answers > 1]
 
@@ -289,20 +289,20 @@ class Storm:
         Overlapping turns would lose a message, and turns out of order would mix them up. So each token must
         be in the memory once, in the order of the answers.
         """
-        places = {each.place for each in self.questions if len(each.place.asked) <= MOST_REMEMBERED}
+        places = {each.place for each in self.questions if len(each.place.requests) <= MOST_REMEMBERED}
         chosen = sorted(places, key=lambda each: each.name)
         chosen = self._random.sample(chosen, min(_RECALLED, len(chosen)))
         self.counts["threads recalled"] = len(chosen)
         for place in chosen:
             await self._ask_in(place, self._new_token())
-        await wait_until(lambda: not self.unanswered(), "all recalled", timeout=_RECALL_SECONDS)
-        return [problem for place in chosen for problem in self._forgotten(place)]
+        await wait_until(lambda: not self.unanswered_questions(), "all recalled", timeout=_RECALL_SECONDS)
+        return [problem for place in chosen for problem in self._memory_faults(place)]
 
-    def _forgotten(self, place: Place) -> list[str]:
-        remembered = _asked(self._conversations[place.asked[-1]])
-        shown = _TOKEN.findall(place.shown())
-        if sorted(remembered) != sorted(place.asked):
-            return [f"memory: {place.name} was asked {place.asked} and remembers {remembered}"]
+    def _memory_faults(self, place: Place) -> list[str]:
+        remembered = _tokens_in(self._conversations[place.requests[-1]])
+        shown = _TOKEN.findall(place.visible_text())
+        if sorted(remembered) != sorted(place.requests):
+            return [f"memory: {place.name} was asked {place.requests} and remembers {remembered}"]
         if shown != remembered:
             return [f"order: {place.name} was asked {remembered} and answered {shown}"]
         return []
@@ -332,8 +332,8 @@ class Storm:
         ends: Counter[int] = sum((each.ends for each in self.nodes), Counter())
         facts |= {
             "deaths of a hang": ends[HUNG],
-            "lost": len(self.unanswered()),
-            "twice": len(self.repeated()),
+            "lost": len(self.unanswered_questions()),
+            "twice": len(self.repeated_questions()),
         }
         return "\n".join([f"seed {self.seed}", *(f"{name:>20} {count}" for name, count in facts.items())])
 
@@ -343,7 +343,7 @@ def kill_process(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def _asked(messages: list[Json]) -> list[str]:
+def _tokens_in(messages: list[Json]) -> list[str]:
     """Return the tokens in the user messages of a model request."""
     said = (message["content"] for message in messages if message["role"] == "user")
     return [token for text in said for token in _TOKEN.findall(text)]

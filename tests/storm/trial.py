@@ -53,26 +53,27 @@ async def trial(seed: int, seconds: float, count: int, directory: Path) -> tuple
         }
         nodes = await stack.enter_async_context(cluster(count, environ, directory))
         await wait_until(lambda: all(node.serves for node in nodes), "the cluster serves", timeout=60)
-        await slack.connected(timeout=30)
-        await discord.connected(2, timeout=30)
+        await slack.wait_for_connections(timeout=30)
+        await discord.wait_for_connections(2, timeout=30)
         storm = Storm(seed, slack, discord, model, nodes, redis, orders)
         await storm.greet()
         await storm.rage(seconds)
         problems: list[str] = []
         try:
-            await wait_until(lambda: not storm.unanswered(), "all answered", QUIET_SECONDS)
-            await storm.acted()
+            await wait_until(lambda: not storm.unanswered_questions(), "all answered", QUIET_SECONDS)
+            await storm.wait_for_acts()
             await wait_until(storm.is_settled, "all settled", QUIET_SECONDS)
             problems += await storm.recall()
             await wait_until(lambda: not storm.unfinished(), "all finished", FINISH_SECONDS)
         except AssertionError:
-            problems += [f"lost: {each.token} in {each.place.name}" for each in storm.unanswered()]
+            problems += [f"lost: {each.token} in {each.place.name}" for each in storm.unanswered_questions()]
             problems += [f"unfinished on Slack: {each}" for each in storm.unfinished()]
-            problems.append(f"in the inbox: {await admin.listing(redis)}")
+            problems.append(f"in the inbox: {await admin.list_messages(redis)}")
         problems += await storm.problems_of_acts()
         problems += [f"over Slack's limit: {each}" for each in slack.over_tier().items()]
         problems += [
-            f"twice: {each.token} in {each.place.name}: {each.place.shown()!r}" for each in storm.repeated()
+            f"twice: {each.token} in {each.place.name}: {each.place.visible_text()!r}"
+            for each in storm.repeated_questions()
         ]
         problems += [
             f"violation: {each}" for each in (*slack.violations, *discord.violations, *model.violations)

@@ -57,12 +57,12 @@ async def decisions(redis: Redis) -> list[Decision]:
     return [message.decision for message in messages if message.decision]
 
 
-def said(text: str, by: str = BOB, thread: ThreadId = THREAD) -> Message:
+def message_by(text: str, by: str = BOB, thread: ThreadId = THREAD) -> Message:
     """Return a message of somebody in a thread."""
     return replace(QUESTION, id=f"{by} {text}", author=by, text=text, thread=thread, author_name="Bob")
 
 
-async def answered(kept: Approvals, message: Message) -> str:
+async def answer_to(kept: Approvals, message: Message) -> str:
     """Return the answer to a decision in words."""
     order = parse_decision(message.text)
     assert order

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from bot.agent.spotlighting import unmarked
+from bot.agent.spotlighting import unmark
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import GENERAL, Slack
 from tests.support.wait import wait_until
@@ -28,12 +28,12 @@ def command_in(text: str, verb: str = "approve") -> str:
     return found[1]
 
 
-def told_of_tools(model: ModelServer) -> list[str]:
+def tool_results(model: ModelServer) -> list[str]:
     """The tool results that the model was shown last, without the marks of data."""
-    return [unmarked(each["content"]) for each in model.requests[-1]["messages"] if each["role"] == "tool"]
+    return [unmark(each["content"]) for each in model.requests[-1]["messages"] if each["role"] == "tool"]
 
 
-async def asked_message(slack: Slack, ts: str) -> Any:
+async def request_message(slack: Slack, ts: str) -> Any:
     """The message with the buttons in that thread, once it is there."""
     await wait_until(lambda: any(map(buttons_of, slack.bot_replies(GENERAL, ts))), "leave is asked")
     return next(each for each in slack.bot_replies(GENERAL, ts) if buttons_of(each))

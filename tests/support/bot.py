@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @asynccontextmanager
-async def running(
+async def run_bot(
     platforms: Sequence[Adapter[Any]] = platforms_with(),
     intervals: Intervals | None = None,
     /,
@@ -70,23 +70,23 @@ class Program:
         self.output: list[str] = []
         self._all_read = asyncio.Event()
 
-    async def read(self, written: asyncio.StreamReader) -> None:
+    async def read(self, stream: asyncio.StreamReader) -> None:
         """Read the program's output until it ends."""
-        async for line in written:
+        async for line in stream:
             text = line.decode().rstrip()
             self.output.append(text)
             if text.startswith("{"):
                 self.log.append(json.loads(text))
         self._all_read.set()
 
-    def said(self, event: str) -> list[dict[str, Any]]:
+    def log_lines(self, event: str) -> list[dict[str, Any]]:
         """Return the log lines of one event."""
         return [line for line in self.log if line["event"] == event]
 
     async def ready(self) -> None:
         """Wait until it serves."""
         await wait_until(
-            lambda: bool(self.said("ready")) or self.process.returncode is not None,
+            lambda: bool(self.log_lines("ready")) or self.process.returncode is not None,
             "program ready",
             timeout=40,
         )
@@ -95,16 +95,16 @@ class Program:
     @property
     def port(self) -> int:
         """Return its HTTP port."""
-        page = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/", self.said("listening")[0]["page"])
+        page = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/", self.log_lines("listening")[0]["page"])
         assert page
         return int(page[1])
 
     async def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; return the exit code."""
         self.process.send_signal(with_signal)
-        return await self.ended()
+        return await self.wait_for_end()
 
-    async def ended(self) -> int:
+    async def wait_for_end(self) -> int:
         """Wait until the program has ended by itself; return the exit code."""
         async with asyncio.timeout(40):
             await self._all_read.wait()
@@ -142,9 +142,9 @@ class Fork:
 _DEFAULTS = {"HTTP_PORT": "0", "LOG_FORMAT": "json", "SHUTDOWN_GRACE": "5", "LEASE_SECONDS": "2"}
 
 
-def _environ(given: Mapping[str, str]) -> dict[str, str]:
+def _environ(variables: Mapping[str, str]) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-    return {**kept, **_DEFAULTS, **given}
+    return {**kept, **_DEFAULTS, **variables}
 
 
 @asynccontextmanager
@@ -163,7 +163,7 @@ async def program(environ: Mapping[str, str], *arguments: str) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def forked_program(environ: Mapping[str, str]) -> AsyncIterator[Program]:
+async def fork_program(environ: Mapping[str, str]) -> AsyncIterator[Program]:
     """Start the same without seconds of imports, where the start itself is not what is tested."""
     reader, writer = FORKS.Pipe(duplex=False)
     process = FORKS.Process(target=_serve, args=(_environ(environ), writer), daemon=True)
@@ -185,11 +185,11 @@ def _serve(environ: Mapping[str, str], writer: Connection) -> None:
 
 
 @asynccontextmanager
-async def _read(started: Program, written: asyncio.StreamReader) -> AsyncIterator[Program]:
-    reader = asyncio.create_task(started.read(written))
-    process = started.process
+async def _read(program: Program, stream: asyncio.StreamReader) -> AsyncIterator[Program]:
+    reader = asyncio.create_task(program.read(stream))
+    process = program.process
     try:
-        yield started
+        yield program
     finally:
         if process.returncode is None:
             process.kill()

@@ -51,7 +51,7 @@ class Watcher:
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Do not wait the 5 s that discord.py leaves between two IDENTIFYs."""
 
-    def said(self) -> list[str]:
+    def texts(self) -> list[str]:
         """Return the texts of all messages."""
         return [message.content for message in self.seen]
 
@@ -135,4 +135,4 @@ def general(server: Discord, bot: discord.Client) -> discord.PartialMessageable:
 async def hears(server: Discord, bot: Bot | ShardedBot, text: str) -> None:
     """Say a text in the channel, and wait until the bot has it."""
     await server.say(server.alice, server.general, text)
-    await wait_until(lambda: text in bot.said(), f"the bot hears {text!r}")
+    await wait_until(lambda: text in bot.texts(), f"the bot hears {text!r}")

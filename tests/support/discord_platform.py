@@ -86,7 +86,7 @@ class Bot:
         await self.platform.thread(turn.thread).reply((answer or self.answer)(turn), receipt)
 
     @contextlib.asynccontextmanager
-    async def listening(self) -> AsyncIterator[None]:
+    async def listen(self) -> AsyncIterator[None]:
         """Receive until the context is left."""
         task = asyncio.create_task(self.platform.receive(self.deliver))
         try:
@@ -106,16 +106,16 @@ def a_platform(
     token: str,
     url: str,
     redis: Redis,
-    examine: Callable[[], Awaitable[Sequence[Health]]] = well,
+    check_health: Callable[[], Awaitable[Sequence[Health]]] = well,
     timing: Timing = QUICK,
 ) -> contextlib.AbstractAsyncContextManager[DiscordPlatform]:
     """Return the context of a platform that is connected to the server at `url`."""
-    commands = Commands(examine, nothing_to_stop, is_admin=lambda by: True)
+    commands = Commands(check_health, nothing_to_stop, is_admin=lambda by: True)
     return connect(
         token=token,
         api_url=url,
         commands=commands,
-        shared=RedisCoordination(redis, "one"),
+        coordination=RedisCoordination(redis, "one"),
         lookup=Lookup(redis),
         files=FileStore(redis),
         catch_up_hours=24,
@@ -128,11 +128,11 @@ def a_platform(
 async def bot_of(
     server: Discord,
     redis: Redis,
-    examine: Callable[[], Awaitable[Sequence[Health]]] = well,
+    check_health: Callable[[], Awaitable[Sequence[Health]]] = well,
     timing: Timing = QUICK,
 ) -> AsyncIterator[Bot]:
     """Yield a bot that does not listen yet."""
-    async with a_platform(server.token, server.url, redis, examine, timing) as platform:
+    async with a_platform(server.token, server.url, redis, check_health, timing) as platform:
         bot = Bot(platform)
         yield bot
         assert_no_late_typing(server, bot)
@@ -158,12 +158,12 @@ async def bot(server: Discord, redis: Redis, timing: Timing) -> AsyncIterator[Bo
 @pytest.fixture
 async def live(bot: Bot, server: Discord) -> AsyncIterator[Bot]:
     """Yield a bot that listens."""
-    async with bot.listening():
-        await server.connected()
+    async with bot.listen():
+        await server.wait_for_connections()
         yield bot
 
 
-def said(server: Discord, shown: Shown, text: str = "hello") -> Message:
+def message_of(server: Discord, shown: Shown, text: str = "hello") -> Message:
     """Return a person's message, as `events.parse` would give it."""
     channel = shown.channel
     kind = "dm" if channel.guild is None else "thread" if channel.is_thread else "channel"
@@ -189,7 +189,7 @@ def said(server: Discord, shown: Shown, text: str = "hello") -> Message:
 
 async def direct(server: Discord) -> Message:
     """Return a question in a direct message."""
-    return said(server, await server.say(server.alice, server.dm(server.alice), "hello"))
+    return message_of(server, await server.say(server.alice, server.dm(server.alice), "hello"))
 
 
 def texts(server: Discord, channel: Channel) -> list[str]:
@@ -198,7 +198,7 @@ def texts(server: Discord, channel: Channel) -> list[str]:
     return [each.content for each in mine]
 
 
-def fixed(*parts: Part | str) -> Answer:
+def fixed_answer(*parts: Part | str) -> Answer:
     """Return an answer of these parts."""
 
     async def answer(turn: Turn) -> AsyncIterator[Part]:
@@ -209,7 +209,7 @@ def fixed(*parts: Part | str) -> Answer:
 
 
 @dataclass
-class Held:
+class PausedAnswer:
     """Answer that goes on when the test lets it."""
 
     before: Sequence[Part]
@@ -240,10 +240,12 @@ def ends(text: str) -> Callable[[Sequence[Shown]], bool]:
     return lambda messages: messages[-1].content.endswith(text)
 
 
-async def begun(server: Discord, bot: Bot, question: Message) -> tuple[Channel, Held, asyncio.Task[None]]:
+async def begin_answer(
+    server: Discord, bot: Bot, question: Message
+) -> tuple[Channel, PausedAnswer, asyncio.Task[None]]:
     """Begin an answer, and return it when its first half is shown."""
     channel = server.world.channels[int(question.channel)]
-    held = Held([Text("First")], [Text(" and last")])
+    held = PausedAnswer([Text("First")], [Text(" and last")])
     reply = asyncio.create_task(bot.reply(question, answer=held))
     await server.answer(channel, ends("First"))
     return channel, held, reply

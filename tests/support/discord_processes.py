@@ -66,14 +66,14 @@ class Process:
     platform: DiscordPlatform
     link: Link
     inbox: Inbox
-    heard: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def deliver(self, event: Event) -> None:
         """Keep a message."""
         assert isinstance(event, Message)
         await self.inbox.put(event)
-        self.heard.append(event.text)
+        self.texts.append(event.text)
 
     def start(self) -> asyncio.Task[None]:
         """Begin to listen, and to catch up."""
@@ -129,7 +129,7 @@ async def launch(discord: Discord, redis: Redis) -> AsyncIterator[Launch]:
                 token=discord.token,
                 api_url=discord.url,
                 commands=Commands(well, nothing_to_stop),
-                shared=link,
+                coordination=link,
                 lookup=Lookup(redis),
                 files=FileStore(redis),
                 catch_up_hours=24,
@@ -151,7 +151,7 @@ def everything(count: int) -> list[tuple[int, int]]:
     return [(number, count) for number in range(count)]
 
 
-async def connected(discord: Discord, count: int) -> None:
+async def wait_for_connections(discord: Discord, count: int) -> None:
     """Wait until each of this count of shards is connected once."""
     await wait_until(lambda: discord.shards == everything(count), f"{count} shards", timeout=20)
 
@@ -172,7 +172,7 @@ async def mention(discord: Discord, channel: Channel, text: str) -> None:
     await discord.say(discord.alice, channel, f"{discord.mention} {text}")
 
 
-async def known(redis: Redis, count: int) -> None:
+async def wait_for_cursors(redis: Redis, count: int) -> None:
     """Wait until each shard has caught up once, so that from now on nothing may be missed."""
 
     async def are_known() -> bool:

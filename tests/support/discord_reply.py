@@ -15,7 +15,7 @@ from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Discord
 from tests.support.commands import no_health, nothing_to_stop
-from tests.support.files import Asked
+from tests.support.files import QuestionRun
 from tests.support.platforms import QUICK_DISCORD
 
 QUICK = replace(QUICK_DISCORD, request_backoff=0.01)
@@ -23,13 +23,13 @@ QUICK = replace(QUICK_DISCORD, request_backoff=0.01)
 
 
 @contextlib.asynccontextmanager
-async def asked(
+async def ask_question(
     discord: Discord,
     redis: Redis,
     kind: str = "channel",
     timing: Timing = QUICK,
     more: Mapping[str, Json] | None = None,
-) -> AsyncIterator[Asked]:
+) -> AsyncIterator[QuestionRun]:
     """Ask in a channel, a thread or a direct message while no bot listens; `more` is as in `Discord.say`."""
     channel = discord.world.dm(discord.alice) if kind == "dm" else discord.general
     if kind == "thread":
@@ -47,7 +47,7 @@ async def asked(
         token=discord.token,
         api_url=discord.url,
         commands=Commands(no_health, nothing_to_stop),
-        shared=RedisCoordination(redis, "one"),
+        coordination=RedisCoordination(redis, "one"),
         lookup=Lookup(redis),
         files=FileStore(redis),
         catch_up_hours=24,
@@ -55,10 +55,10 @@ async def asked(
         timing=timing,
     ) as platform:
         parent = str(channel.parent.id) if channel.parent else ""
-        yield Asked(platform, thread, str(channel.id), place, parent)
+        yield QuestionRun(platform, thread, str(channel.id), place, parent)
 
 
-def shown(discord: Discord) -> list[tuple[str, list[str]]]:
+def messages_of(discord: Discord) -> list[tuple[str, list[str]]]:
     """Return the bot's messages: texts, and names of files."""
     everything = [each for channel in discord.world.channels.values() for each in discord.messages(channel)]
     own = [each for each in everything if each.author is discord.bot]

@@ -69,10 +69,10 @@ class Ear:
         async def stop(stop: Stop) -> int:
             return 0
 
-        shared = RedisCoordination(Redis(), "one")  # nobody asks it anything
+        coordination = RedisCoordination(Redis(), "one")  # nobody asks it anything
         timing = Timing()
-        shard = Shard(0, 1, Connection(timing.down_after), CatchUp(shared, 24), asyncio.Event())
-        starts = IdentifyQueue(DiscordApi("token", timing), shared, timing)
+        shard = Shard(0, 1, Connection(timing.down_after), CatchUp(coordination, 24), asyncio.Event())
+        starts = IdentifyQueue(DiscordApi("token", timing), coordination, timing)
         lookup = Lookup(Redis())
         async with Listener(shard, deliver, Commands(well, stop), lookup, starts, bots, timing) as listener:
             state: Any = listener._connection
@@ -90,7 +90,7 @@ class Ear:
         """Feed a frame, and wait for its handlers."""
         frame = {"op": 0, "t": event, "s": 1, "d": payload}
         await self._socket.received_message(json.dumps(frame))
-        await self._listener.handling.finish(5)
+        await self._listener.handlers.finish(5)
 
 
 def _noting(interactions: list[Any]) -> Any:

@@ -13,7 +13,7 @@ PICTURE = base64.b64decode(
 
 
 @dataclass
-class Asked:
+class QuestionRun:
     """One question, answered as by the inbox: each attempt gets the receipt of the last one."""
 
     platform: Platform
@@ -54,6 +54,6 @@ class Asked:
         await self.platform.thread(self.thread).reply(all_parts(), receipt)
 
 
-def gone(name: str = "gone.png") -> File:
+def expired_file(name: str = "gone.png") -> File:
     """Return a file that has expired in the store."""
     return File(id="0" * 32, name=name, media_type="image/png", size=1)

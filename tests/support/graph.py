@@ -25,7 +25,7 @@ class Bench:
     model: Model
     tools: Sequence[BaseTool]
     queries: list[str] = field(default_factory=list)
-    shown: list[Part] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
 
     async def ask(self, messages: Sequence[AnyMessage] = (), **options: Any) -> dict[str, Any]:
         """Run one turn and return its state. Raises `AnswerError`."""
@@ -38,18 +38,18 @@ class Bench:
         )
         async for mode, value in stream:
             if mode == "custom":
-                self.shown.append(value)
+                self.parts.append(value)
             else:
                 left = value
         return left
 
     @property
     def text(self) -> str:
-        return "".join(part.text for part in self.shown if isinstance(part, Text))
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
 
     @property
     def notices(self) -> list[str]:
-        return [part.text for part in self.shown if isinstance(part, Notice)]
+        return [part.text for part in self.parts if isinstance(part, Notice)]
 
 
 @asynccontextmanager

@@ -35,7 +35,7 @@ async def echo(turn: Turn) -> AsyncIterator[Part]:
     yield Text(" | ".join(message.text for message in turn.messages))
 
 
-def failing(error: Exception, *before: Part) -> Answer:
+def failing_answer(error: Exception, *before: Part) -> Answer:
     """Return an answer that says `before`, then breaks off."""
 
     async def answer(turn: Turn) -> AsyncIterator[Part]:
@@ -163,10 +163,10 @@ class EmptyInbox:
 def healthy(*parts: Health) -> Commands:
     """Return commands whose health report has these parts."""
 
-    async def examine() -> Sequence[Health]:
+    async def check_health() -> Sequence[Health]:
         return parts or (Health(name="redis", state="ok", evidence={"ping_ms": 0.2}),)
 
-    return Commands(examine, nothing_to_stop)
+    return Commands(check_health, nothing_to_stop)
 
 
 def operations(store: KeyValueStore = NO_STORE) -> Operations:
@@ -175,7 +175,7 @@ def operations(store: KeyValueStore = NO_STORE) -> Operations:
 
 
 @asynccontextmanager
-async def listening(
+async def open_server(
     *,
     api_token: str | None = None,
     commands: Commands | None = None,
@@ -199,7 +199,7 @@ async def listening(
 
 
 @asynccontextmanager
-async def serving(
+async def serve_chat(
     answer: Answer = echo,
     *,
     commands: Commands | None = None,
@@ -210,7 +210,7 @@ async def serving(
     """Yield a server that takes messages and answers them with `answer`."""
     headers = {"Authorization": f"Bearer {api_token}"} if api_token else {}
     async with (
-        listening(commands=commands, store=store, api_token=api_token, timing=timing) as http,
+        open_server(commands=commands, store=store, api_token=api_token, timing=timing) as http,
         asyncio.TaskGroup() as tasks,
         aiohttp.ClientSession(
             f"http://127.0.0.1:{http.port}", headers=headers, connector=aiohttp.TCPConnector(limit=0)
@@ -231,7 +231,7 @@ async def is_taking(http: Http) -> bool:
 @pytest.fixture
 async def setup(redis: Redis) -> AsyncIterator[Setup]:
     """Yield a server that echoes."""
-    async with serving(store=KeyValueStore(redis, "kv:")) as it:
+    async with serve_chat(store=KeyValueStore(redis, "kv:")) as it:
         yield it
 
 

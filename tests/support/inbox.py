@@ -4,7 +4,7 @@ from redis.asyncio import Redis
 
 from bot.chat import Message, ThreadId
 from bot.inbox import Inbox
-from bot.inbox.lease import Begun, Lease
+from bot.inbox.lease import Lease, TurnStart
 
 
 def a_message(text: str, thread: str = "t1", *, addressed: bool = True) -> Message:
@@ -22,11 +22,11 @@ def an_inbox(redis: Redis, name: str = "one") -> Inbox:
     return Inbox(redis, name=name, follow_days=30)
 
 
-async def begin(inbox: Inbox) -> tuple[Lease, Begun]:
+async def begin(inbox: Inbox) -> tuple[Lease, TurnStart]:
     """Begin the next turn that is due."""
     await inbox.ensure_group()
     await inbox.wake()
-    (lease,) = await inbox.take(1, 1)
+    (lease,) = await inbox.lease(1, 1)
     begun = await inbox.begin(lease)
     assert begun
     return lease, begun

@@ -11,7 +11,7 @@ from redis.asyncio.client import Pipeline
 from bot.chat import Message
 from bot.inbox import keys
 from bot.inbox.keys import text
-from tests.support.inbox_model import LATE, LEASE_MS, NEVER, Dead, Known, Mailbox, Model, Task
+from tests.support.inbox_model import LATE, LEASE_MS, NEVER, Dead, Mailbox, MessageFacts, Model, Task
 
 Contents = dict[str, Any]
 
@@ -29,7 +29,7 @@ async def stored(redis: Redis, model: Model) -> Contents:
         contents[f"mailbox {thread}"] = _stored_mailbox(*islice(replies, 3))
         if mailbox.messages:
             contents[f"turn {thread}"] = _stored_turn(next(replies))
-    for id in model.known:
+    for id in model.facts:
         contents[f"message {id}"] = _stored_message(next(replies))
     return contents
 
@@ -41,7 +41,7 @@ def expected(model: Model) -> Contents:
         contents[f"mailbox {thread}"] = _expected_mailbox(mailbox)
         if mailbox.messages:
             contents[f"turn {thread}"] = _expected_turn(mailbox.task)
-    return contents | {f"message {id}": known for id, known in model.known.items()}
+    return contents | {f"message {id}": known for id, known in model.facts.items()}
 
 
 def _ask(pipe: Pipeline, model: Model) -> None:
@@ -56,7 +56,7 @@ def _ask(pipe: Pipeline, model: Model) -> None:
         pipe.get(keys.joined(thread))
         if mailbox.messages:
             pipe.hgetall(keys.turn(mailbox.messages[0].id))
-    for id in model.known:
+    for id in model.facts:
         pipe.hmget(keys.seen(id), "thread", "author", "edited", "corrects", "withdrawn")
 
 
@@ -134,9 +134,9 @@ def _expected_turn(task: Task | None) -> Contents:
     }
 
 
-def _stored_message(seen: Any) -> Known:
+def _stored_message(seen: Any) -> MessageFacts:
     thread, author, edited, corrects, withdrawn = seen
-    return Known(
+    return MessageFacts(
         thread=text(thread or b""),
         author=text(author or b""),
         edited=float(edited or NEVER),

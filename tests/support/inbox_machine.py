@@ -107,7 +107,7 @@ class Machine(RuleBasedStateMachine):
         self.door = Inbox(self.redis, name="door", follow_days=30, stop_policy=Admins())
 
     def holders(self) -> list[Worker]:
-        return [worker for worker in self.workers if self.model.held(worker.id)]
+        return [worker for worker in self.workers if self.model.leases_of(worker.id)]
 
     def live(self) -> list[Claim]:
         """The claims that are true."""

@@ -24,7 +24,7 @@ LATE = 1e9
 
 
 @dataclass(slots=True, kw_only=True)
-class Known:
+class MessageFacts:
     """Known facts about a message id; if its deletion came first, nothing else is known."""
 
     thread: str = ""
@@ -110,7 +110,7 @@ class Model:
 
     def __init__(self, overruler: str = "") -> None:
         self.overruler = overruler
-        self.known: dict[str, Known] = {}
+        self.facts: dict[str, MessageFacts] = {}
         self.mailboxes: dict[str, Mailbox] = defaultdict(Mailbox)
         self.ready: list[Entry] = []
         self.later: dict[str, float] = {}
@@ -136,7 +136,7 @@ class Model:
                 return self._stop(event)
 
     def _put(self, message: Message, edited: float) -> str:
-        if message.id in self.known:
+        if message.id in self.facts:
             return "duplicate"
         mailbox = self.mailboxes[str(message.thread)]
         if not message.addressed and not mailbox.joined:
@@ -148,14 +148,14 @@ class Model:
         if not mailbox.joined:
             mailbox.joined = True
             for each, at in sorted(mailbox.early.values(), key=lambda known: known[0].sent_at):
-                if each.sent_at > message.sent_at and each.id not in self.known:
+                if each.sent_at > message.sent_at and each.id not in self.facts:
                     self._accept(each, at)
             mailbox.early.clear()
         return "kept"
 
     def _accept(self, message: Message, edited: float) -> None:
         thread = str(message.thread)
-        self.known[message.id] = Known(
+        self.facts[message.id] = MessageFacts(
             thread=thread, author=message.author, edited=edited, corrects=message.corrects
         )
         self.mailboxes[thread].waiting.append(message)
@@ -164,7 +164,7 @@ class Model:
             self.ready.append(Entry(thread))
 
     def _correct(self, message: Message, edited: float) -> str:
-        known, mailbox = self.known.get(message.id), self.mailboxes[str(message.thread)]
+        known, mailbox = self.facts.get(message.id), self.mailboxes[str(message.thread)]
         if known is None:
             return self._put(message, edited)
         if known.withdrawn:
@@ -183,13 +183,13 @@ class Model:
 
     def _withdraw(self, id: str) -> str:
         """Withdraw a message and its corrections, as far as they are unanswered."""
-        known = self.known.setdefault(id, Known())
+        known = self.facts.setdefault(id, MessageFacts())
         known.withdrawn = True
         return self._take_out(id, known.thread, "withdrawn") if known.thread else "ignored"
 
     def _take_out(self, id: str, thread: str, reason: Reason, by: str = "") -> str:
         mailbox = self.mailboxes[thread]
-        is_theirs = reason == "withdrawn" or self._is_theirs(self.known[id].author, by)
+        is_theirs = reason == "withdrawn" or self._is_theirs(self.facts[id].author, by)
         found = [each for each in mailbox.waiting if id in (each.id, each.corrects)]
         for each in found if is_theirs else []:
             mailbox.remove(each)
@@ -212,7 +212,7 @@ class Model:
         return by in (author, self.overruler)
 
     def _is_withdrawn(self, message: Message) -> bool:
-        return self.known[message.corrects or message.id].withdrawn
+        return self.facts[message.corrects or message.id].withdrawn
 
     def _end(self, thread: str, task: Task, reason: Reason) -> None:
         task.stopped = task.stopped or reason
@@ -251,7 +251,7 @@ class Model:
         return "removed" if gone else "refused"
 
     def _stop_message(self, id: str, by: str) -> str:
-        known = self.known.get(id, Known())
+        known = self.facts.get(id, MessageFacts())
         return self._take_out(id, known.thread, "stop", by) if known.thread else "idle"
 
     def take(self, worker: str, count: int) -> list[Entry]:
@@ -271,13 +271,13 @@ class Model:
             entry.holder, entry.expired = worker, False
         return entries
 
-    def held(self, worker: str) -> list[Entry]:
+    def leases_of(self, worker: str) -> list[Entry]:
         """Return the leases of a worker."""
         return [entry for entry in self.ready if entry.holder == worker]
 
     def renew(self, worker: str) -> None:
         """Renew the worker's leases."""
-        for entry in self.held(worker):
+        for entry in self.leases_of(worker):
             entry.expired = False
 
     def begin(self, entry: Entry) -> Task | None:
@@ -296,7 +296,7 @@ class Model:
 
     def hang(self, worker: str, culprit: Entry) -> None:
         """Let the worker die of a hang, which counts for one of its turns and as no crash of the others."""
-        task = self.running(culprit)
+        task = self.task_of(culprit)
         task.hangs += 1
         for mailbox in self.mailboxes.values():
             if mailbox.task and mailbox.task is not task and mailbox.task.runner == worker:
@@ -304,11 +304,11 @@ class Model:
 
     def keep(self, entry: Entry, receipt: Mapping[str, Json]) -> None:
         """Store the receipt."""
-        self.running(entry).receipt = receipt
+        self.task_of(entry).receipt = receipt
 
     def finish(self, entry: Entry, dead: str) -> None:
         """Finish the turn, or give it up for the reason `dead`; requeue waiting messages."""
-        mailbox, messages = self.mailboxes[entry.thread], self.running(entry).messages
+        mailbox, messages = self.mailboxes[entry.thread], self.task_of(entry).messages
         if dead:
             self.dead += [Dead(entry.thread, message, dead) for message in messages]
         mailbox.task, mailbox.answered = None, messages[-1].corrects or messages[-1].id
@@ -318,13 +318,13 @@ class Model:
 
     def postpone(self, entry: Entry, due: float, *, error: str, failed: bool) -> None:
         """Retry the turn at `due`."""
-        task = self.running(entry)
+        task = self.task_of(entry)
         task.running, task.error = False, error
         task.failures += failed
         self.ready.remove(entry)
         self.later[entry.thread] = due
 
-    def running(self, entry: Entry) -> Task:
+    def task_of(self, entry: Entry) -> Task:
         """Return the running turn."""
         task = self.mailboxes[entry.thread].task
         assert task is not None
@@ -341,7 +341,7 @@ class Model:
 
     def hand_over(self, worker: str) -> int:
         """Release the worker's leases; its turns did not crash."""
-        mine = self.held(worker)
+        mine = self.leases_of(worker)
         for entry in mine:
             task = self.mailboxes[entry.thread].task
             if task and task.runner == worker:
@@ -354,4 +354,4 @@ class Model:
         """Replay a dead letter; its known edits still count."""
         self.dead.remove(dead)
         again = replace(dead.message, replays=dead.message.replays + 1)
-        self._accept(again, self.known[again.id].edited)
+        self._accept(again, self.facts[again.id].edited)

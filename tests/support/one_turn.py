@@ -34,7 +34,7 @@ TURN = Turn(id="turn-1", thread=THREAD, messages=(a_message(),))
 
 
 @dataclass
-class ShownThread:
+class RecordingThread:
     """Place that keeps what it was given; it stops early, or fails, after `limit` parts."""
 
     limit: int | None = None
@@ -98,7 +98,7 @@ async def allow(message: Message) -> Admit:
     return Admit()
 
 
-class Admitting:
+class FunctionAdmission:
     """Implementation of `bot.chat.Admission` with a function."""
 
     def __init__(self, check: Check) -> None:
@@ -121,12 +121,12 @@ class Conclusions:
     """Record of what the agent's memory is told."""
 
     def __init__(self, outcome: str = "") -> None:
-        self.told: list[str] = []
+        self.texts: list[str] = []
         self.outcome = outcome
 
     async def conclude(self, turn: Turn, answer: str) -> str:
         """Record the answer of a turn."""
-        self.told.append(answer)
+        self.texts.append(answer)
         return self.outcome
 
 
@@ -139,13 +139,13 @@ def some_turns(
 ) -> Turns:
     """Return turns with an agent and these collaborators."""
     agent = FunctionAgent(answer, (conclusions or Conclusions()).conclude)
-    return Turns(agent, find, Admitting(check), limit)
+    return Turns(agent, find, FunctionAdmission(check), limit)
 
 
-async def take(
+async def run_turn(
     answer: Answer,
     *,
-    thread: ShownThread | None = None,
+    thread: RecordingThread | None = None,
     store: Store | None = None,
     turn: Turn = TURN,
     check: Check = allow,
@@ -154,8 +154,8 @@ async def take(
     limit: float = 60,
 ) -> Sequence[Part]:
     """Take one turn, and return what was shown."""
-    shown = thread or ShownThread()
+    shown = thread or RecordingThread()
     find: Callable[[ThreadId], Thread] = {THREAD: shown}.__getitem__
     turns = some_turns(answer, find, check, conclusions, limit)
-    await turns.take(turn, (store or Store()).receipt(turn), halt or a_halt())
+    await turns.run(turn, (store or Store()).receipt(turn), halt or a_halt())
     return shown.parts

@@ -27,25 +27,25 @@ def stdio(kind: str = "stdio", **more: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def plugged(
+async def start_plugins(
     redis: Redis, servers: Mapping[str, Any], entry_points: str = "", **limits: Any
 ) -> AsyncIterator[Plugins]:
     """Open plug-ins with these `PluginLimits`, and wait until each has started or failed."""
     settings = plugin_settings(SecretStr(json.dumps(servers)), entry_points, has_approvers=True)
     assert not settings.problems
     async with open_plugins(settings, redis, limits=PluginLimits(**limits)) as plugins:
-        await plugins.tried()
+        await plugins.wait_for_start()
         yield plugins
 
 
-async def called(
-    plugins: Plugins, name: str, /, *, given: RunnableConfig | None = None, **arguments: Any
+async def call_tool(
+    plugins: Plugins, name: str, /, *, runnable_config: RunnableConfig | None = None, **arguments: Any
 ) -> str:
     """Return the result of a tool, or the text of its failure after `failed: `."""
     tool = next(each for each in plugins.toolbox if each.name == name)
     call = {"name": name, "args": arguments, "id": "call_1", "type": "tool_call"}
     try:
-        message = await tool.ainvoke(call, given)
+        message = await tool.ainvoke(call, runnable_config)
     except ToolFailure as error:
         return f"failed: {error}"
     return str(message.text)

@@ -20,7 +20,7 @@ def module_of(path: Path) -> str:
     return ".".join(names[:-1] if names[-1] == "__init__" and len(names) > 2 else names)
 
 
-def imported(source: str) -> Iterator[str]:
+def imports_of(source: str) -> Iterator[str]:
     """Yield the names that a module imports, wherever in the file: `from bot import a` gives `bot.a`."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

@@ -53,7 +53,7 @@ async def socket_mode(slack: Slack, app: AsyncApp, ping_interval: float = 10) ->
     before = len(slack.sockets)
     await handler.connect_async()  # type: ignore[no-untyped-call] # Bolt leaves it untyped
     try:
-        await slack.connected(before + 1)
+        await slack.wait_for_connections(before + 1)
         yield
     finally:
         await handler.close_async()  # type: ignore[no-untyped-call] # Bolt leaves it untyped

@@ -38,7 +38,7 @@ TIMING = Timing(ping_interval=0.2, socket_check_interval=0.1)
 
 
 @pytest.fixture
-def shared(redis: Redis) -> RedisCoordination:
+def coordination(redis: Redis) -> RedisCoordination:
     """Return the state that the processes of the bot share."""
     return RedisCoordination(redis, "one")
 
@@ -70,7 +70,7 @@ class Bot:
     group: asyncio.TaskGroup
     messages: list[Message] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    kept: dict[str, dict[str, Json]] = field(default_factory=dict)
+    receipts: dict[str, dict[str, Json]] = field(default_factory=dict)
     failures: int = 0
     doors_open: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -92,14 +92,14 @@ class Bot:
         """Answer as the inbox would: with the receipt that an earlier attempt left."""
 
         async def keep(state: Mapping[str, Json]) -> None:
-            self.kept[message.id] = dict(state)
+            self.receipts[message.id] = dict(state)
 
         turn = Turn(id=f"turn-{message.id}", thread=message.thread, messages=(message,), attempt=attempt)
-        receipt = Receipt(turn, keep, dict(self.kept.get(message.id, {})))
+        receipt = Receipt(turn, keep, dict(self.receipts.get(message.id, {})))
         parts = (answer or self.answer)(message)
         await self.platform.thread(message.thread).reply(parts, receipt)
 
-    async def received(self, count: int = 1) -> Message:
+    async def wait_for_messages(self, count: int = 1) -> Message:
         """Wait for messages, and return the last one."""
         await wait_until(lambda: len({each.id for each in self.messages}) >= count, f"{count} messages")
         return self.messages[-1]
@@ -122,7 +122,7 @@ async def _connected(
     redis: Redis,
     server: Slack,
     *,
-    examine: Any = healthy,
+    check_health: Any = healthy,
     usage: Any = None,
     timing: Timing = TIMING,
     **settings: str | None,
@@ -133,7 +133,9 @@ async def _connected(
         "signing_secret": None,
         "api_url": server.api_url,
     }
-    commands = Commands(examine, nothing_to_stop, usage=usage, is_admin=lambda by: by == f"slack:{ALICE}")
+    commands = Commands(
+        check_health, nothing_to_stop, usage=usage, is_admin=lambda by: by == f"slack:{ALICE}"
+    )
     arguments |= {"shared": RedisCoordination(redis, "one"), "lookup": Lookup(redis)}
     arguments |= {"files": FileStore(redis), "catch_up_hours": 24, "timing": timing}
     async with connect(**arguments | settings, commands=commands) as platform:
@@ -141,7 +143,7 @@ async def _connected(
 
 
 @pytest.fixture
-def connected(redis: Redis) -> Connect:
+def connect_platform(redis: Redis) -> Connect:
     """Return a function that yields a platform which is connected to a server."""
     return partial(_connected, redis)
 
@@ -152,13 +154,15 @@ async def _serving(
     server: Slack,
     answer: Answer = echo,
     *,
-    examine: Any = healthy,
+    check_health: Any = healthy,
     usage: Any = None,
     timing: Timing = TIMING,
     **settings: str | None,
 ) -> AsyncIterator[Bot]:
     async with (
-        _connected(redis, server, examine=examine, usage=usage, timing=timing, **settings) as platform,
+        _connected(
+            redis, server, check_health=check_health, usage=usage, timing=timing, **settings
+        ) as platform,
         asyncio.TaskGroup() as group,
     ):
         bot = Bot(platform, answer, group)
@@ -166,7 +170,7 @@ async def _serving(
         receiving = asyncio.create_task(platform.receive(bot.deliver))
         try:
             if platform.endpoint is None:
-                await server.connected(2)
+                await server.wait_for_connections(2)
                 # the client knows a moment later; asked like this, since health() would use up its probe
                 await wait_until(lambda: hears_on_both(platform), "the client knows of its sockets")
             yield bot
@@ -176,17 +180,17 @@ async def _serving(
 
 
 @pytest.fixture
-def serving(redis: Redis) -> Serve:
+def serve(redis: Redis) -> Serve:
     """Return a function that yields a bot which listens for as long as its context lasts."""
     return partial(_serving, redis)
 
 
 async def hears_on_both(platform: Any) -> bool:
     """Return whether both sockets are connected."""
-    return bool(await platform._connected() == 2)
+    return bool(await platform._count_sockets() == 2)
 
 
-def gated(*parts: Part | Callable[[], Any]) -> Answer:
+def gated_answer(*parts: Part | Callable[[], Any]) -> Answer:
     """Return an answer of `parts`; a callable among them is awaited in its place."""
 
     async def answer(message: Message) -> AsyncIterator[Part]:
@@ -201,12 +205,12 @@ def gated(*parts: Part | Callable[[], Any]) -> Answer:
 
 async def a_message(bot: Bot, server: Slack, channel: str = GENERAL, text: str = "hello") -> Message:
     """Return a message that the bot has taken but does not answer by itself."""
-    bot.answer = gated()
+    bot.answer = gated_answer()
     await server.say(ALICE, channel, f"{server.mention} {text}")
-    message = await bot.received()
-    await server.settled()
-    await wait_until(lambda: bool(bot.kept) and not server.unfinished(), "answered")
-    bot.kept.clear()
+    message = await bot.wait_for_messages()
+    await server.wait_until_settled()
+    await wait_until(lambda: bool(bot.receipts) and not server.unfinished(), "answered")
+    bot.receipts.clear()
     return message
 
 

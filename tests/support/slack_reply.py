@@ -14,14 +14,14 @@ from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.slack.service import ALICE, GENERAL, TEAM, Slack
 from tests.support.commands import no_health, nothing_to_stop
-from tests.support.files import Asked
+from tests.support.files import QuestionRun
 from tests.support.platforms import SLACK
 
 
 @contextlib.asynccontextmanager
-async def asked(
+async def ask_question(
     slack: Slack, redis: Redis, kind: str = "channel", timing: Timing = SLACK
-) -> AsyncIterator[Asked]:
+) -> AsyncIterator[QuestionRun]:
     """Ask in the channel while no bot listens, so that only the test answers."""
     ts = await slack.say(ALICE, GENERAL, "draw it")
     place = {"team": TEAM, "ts": ts, "user": ALICE, "channel_kind": kind}
@@ -31,16 +31,16 @@ async def asked(
         signing_secret=None,
         api_url=slack.api_url,
         commands=Commands(no_health, nothing_to_stop),
-        shared=RedisCoordination(redis, "one"),
+        coordination=RedisCoordination(redis, "one"),
         lookup=Lookup(redis),
         files=FileStore(redis),
         catch_up_hours=24,
         timing=timing,
     ) as platform:
-        yield Asked(platform, ThreadId("slack", TEAM, GENERAL, ts), GENERAL, place)
+        yield QuestionRun(platform, ThreadId("slack", TEAM, GENERAL, ts), GENERAL, place)
 
 
-def replies(slack: Slack, question: Asked) -> list[tuple[str, list[str]]]:
+def replies(slack: Slack, question: QuestionRun) -> list[tuple[str, list[str]]]:
     """Return the replies of the thread: texts, and names of files."""
     shown = slack.replies(GENERAL, question.thread.thread)
-    return [(each.shown, [file.name for file in each.files]) for each in shown]
+    return [(each.visible_text, [file.name for file in each.files]) for each in shown]

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from bot.access.budget import Budget
 from bot.access.spending import SpendingStore
-from bot.chat import BudgetSpent, Message, ThreadId, Tokens, Turn
+from bot.chat import BudgetExceeded, Message, ThreadId, Tokens, Turn
 from bot.config.amounts import Price, amount
 from bot.storage.client import open_redis
 from tests.support.wait import wait_until
@@ -22,15 +22,15 @@ DAY = "2026-03-04"
 def a_budget(
     redis: Redis,
     *,
-    known: Mapping[str, Price] | None = None,
+    prices: Mapping[str, Price] | None = None,
     clock: Callable[[], datetime] = lambda: NOON,
     **limits: Any,
 ) -> Budget:
     amounts = {f"BUDGET_{name.upper()}": amount(text) for name, text in limits.items()}
-    return Budget(SpendingStore(redis, hold_seconds=60), amounts, known or {}, clock)
+    return Budget(SpendingStore(redis, hold_seconds=60), amounts, prices or {}, clock)
 
 
-def asked_by(*authors: str, channel: str = "C1", space: str = "T1") -> Turn:
+def turn_of(*authors: str, channel: str = "C1", space: str = "T1") -> Turn:
     thread = ThreadId("slack", space, channel, "1.1")
     messages = tuple(
         Message(
@@ -65,10 +65,10 @@ async def spend_at_once(url: str) -> int:
 
         async def one(author: int) -> bool:
             try:
-                async with budget.measure(asked_by(f"U{author}"), "m", Tokens(TAKES)) as spending:
+                async with budget.measure(turn_of(f"U{author}"), "m", Tokens(TAKES)) as spending:
                     await asyncio.sleep(0.05)  # how long the model takes
-                    spending.used = Tokens(TAKES)
-            except BudgetSpent:
+                    spending.tokens = Tokens(TAKES)
+            except BudgetExceeded:
                 return False
             return True
 

@@ -26,7 +26,7 @@ async def orders(shelf: Shelf, readers: Database) -> AsyncIterator[DatabaseWrite
         yield orders
 
 
-async def proposed(orders: DatabaseWriter, statement: str, request: str = "7f3a9c21") -> Proposal:
+async def propose(orders: DatabaseWriter, statement: str, request: str = "7f3a9c21") -> Proposal:
     """Return the proposal that a person is shown."""
     preview = await orders.preview(statement)
     arguments: dict[str, Json] = {"statement": statement}

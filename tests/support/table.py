@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from bot.storage.embedded import for_writing
+from bot.storage.embedded import writer_dsn
 
 _MAKE = """
 DROP TABLE IF EXISTS {name};
@@ -50,7 +50,7 @@ async def a_shelf(database_url: str, name: str = "shelf") -> AsyncIterator[Shelf
     """Create the table in the sample database; `Shelf.dsn` is for the role that may change it."""
     owner = await asyncpg.connect(database_url.replace("//bot_reader@", "//postgres@", 1))
     try:
-        shelf = Shelf(owner, for_writing(database_url), name)
+        shelf = Shelf(owner, writer_dsn(database_url), name)
         await shelf.fill()
         yield shelf
         await owner.execute(f"DROP TABLE IF EXISTS {name}; DROP TABLE IF EXISTS agent_ledger")

@@ -97,7 +97,7 @@ def turn_with(*messages: Message) -> Turn:
     return Turn(id=messages[0].id, thread=messages[0].thread, messages=messages)
 
 
-async def as_told(message: Message) -> Audience:
+async def derive_audience(message: Message) -> Audience:
     """Return the audience of a message's place, as the platforms derive it."""
     place = message.place
     if place.get("shared") or place.get("user_team", place.get("team")) != place.get("team"):

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 
-from bot.chat import working_on
+from bot.chat import name_work
 from bot.concurrency.watchdog import Watchdog
 from tests.support.hangs import HANGS, compute
 
@@ -26,13 +26,13 @@ async def main(lease_seconds: float, last_seconds: float) -> None:
     loop.add_signal_handler(signal.SIGTERM, sys.exit, 0)
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    with Watchdog(lease_seconds, lambda: ["one", "two"], note, last_seconds).watching():
+    with Watchdog(lease_seconds, lambda: ["one", "two"], note, last_seconds).watch():
         async for line in lines:
             match line.decode().split():
                 case ["ping"]:
                     print("pong", flush=True)
                 case ["hang", how]:
-                    with working_on("turn:one"):
+                    with name_work("turn:one"):
                         await asyncio.create_task(_hang(how))
                 case ["load"]:
                     for _ in range(8):

@@ -11,10 +11,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 
-from bot.access.approvals.record import Record, askers_of
+from bot.access.approvals.record import RequestRecord, askers_of
 from bot.access.approvals.request_store import MOST_OPEN, RequestStore
 from bot.chat import (
     Approval,
+    Author,
     Decision,
     Health,
     Json,
@@ -22,13 +23,12 @@ from bot.chat import (
     Outcome,
     Proposal,
     StorageDown,
+    TextDecision,
     ThreadId,
     Turn,
-    TypedDecision,
     Verdict,
-    Writer,
-    decided,
     well_formed,
+    with_decision,
 )
 from bot.commands import approval_texts
 from bot.commands.decisions import DecisionAnswer, unknown_request
@@ -57,7 +57,7 @@ class Approvals:
     """Function that returns the authors that are the same person as an author in a space; None: no accounts
     are linked."""
     is_current: Callable[[Mapping[str, float]], Awaitable[bool]] | None = None
-    """Function that returns whether the messages of a request are unchanged, see `Record.questions`."""
+    """Function that returns whether the messages of `RequestRecord.questions` are unchanged."""
 
     async def ask(self, turn: Turn, proposal: Proposal) -> Approval | None:
         """Request an approval, see `bot.chat.Requests`."""
@@ -77,7 +77,7 @@ class Approvals:
             names={**(before.approval.names if before else {}), **_names(turn)},
         )
         questions = before.questions if before else _questions(turn)
-        record = Record.of(turn, approval, proposal, sorted(people), questions)
+        record = RequestRecord.of(turn, approval, proposal, sorted(people), questions)
         outcome = await self.requests.add(record)
         if outcome == "refused":
             log.info("approval request refused", extra={"request": approval.id, "open": MOST_OPEN})
@@ -89,7 +89,7 @@ class Approvals:
             await self._take_back_if_outdated(kept)
         return kept.approval
 
-    async def _take_back_if_outdated(self, record: Record) -> None:
+    async def _take_back_if_outdated(self, record: RequestRecord) -> None:
         """Reject a request whose question has changed since: `withdraw` may have run too early for it."""
         if self.is_current is None:
             return
@@ -123,9 +123,9 @@ class Approvals:
         if record is None:
             return unknown_request(id)
         reason, name = well_formed(reason), well_formed(name)
-        return await self._decided(record, by, approve=approve, reason=reason, name=name)
+        return await self._decide(record, by, approve=approve, reason=reason, name=name)
 
-    async def decide_in_words(self, order: TypedDecision, message: Message) -> str:
+    async def decide_in_words(self, order: TextDecision, message: Message) -> str:
         """Take a typed decision, see `Decisions`."""
         record = await self.requests.read(order.request)
         if record is None:
@@ -136,14 +136,14 @@ class Approvals:
             is_above = record.is_shown_in(message.thread)
             if not record.is_seen_by(message):
                 word = await self._word(order.request, message)
-                confirmed = order.confirmed(word)
+                confirmed = order.strip_confirmation(word)
                 if confirmed is None:
                     return approval_texts.read_back(record.approval, order, word, is_above=is_above)
                 order = confirmed
             if not order.is_certain:
                 return approval_texts.read_back(record.approval, order, word, is_above=is_above)
         reason, name = order.reason, message.author_name
-        return (await self._decided(record, by, approve=order.approve, reason=reason, name=name)).words
+        return (await self._decide(record, by, approve=order.approve, reason=reason, name=name)).words
 
     async def _word(self, id: str, message: Message) -> str:
         """Return the word that confirms a decision of this user in this place."""
@@ -152,8 +152,8 @@ class Approvals:
         place = replace(thread, thread="") if message.direct else thread
         return await self.requests.confirmation(id, message.author, place)
 
-    async def _decided(
-        self, record: Record, by: str, *, approve: bool, reason: str, name: str
+    async def _decide(
+        self, record: RequestRecord, by: str, *, approve: bool, reason: str, name: str
     ) -> DecisionAnswer:
         if record.approval.state != "asked":
             if by not in self.approvers and by not in record.askers:
@@ -166,7 +166,7 @@ class Approvals:
         verdict: Verdict = "approved" if approve else "rejected"
         return await self._settle(record, record.decision(verdict, by, reason, name))
 
-    async def _refusal(self, record: Record, by: str, approve: bool) -> str | None:
+    async def _refusal(self, record: RequestRecord, by: str, approve: bool) -> str | None:
         """Return why this user cannot take this decision, or None."""
         if not approve and by in record.askers:
             return None
@@ -179,7 +179,7 @@ class Approvals:
             return approval_texts.refusal(record.approval)
         return None
 
-    async def _settle(self, record: Record, decision: Decision) -> DecisionAnswer:
+    async def _settle(self, record: RequestRecord, decision: Decision) -> DecisionAnswer:
         with storage_errors():
             outcome = await self.put(decision)
         if outcome != "kept":  # another decision came first
@@ -190,7 +190,7 @@ class Approvals:
             "request decided",
             extra={"request": decision.request, "verdict": decision.verdict, "by": decision.by},
         )
-        approval = decided(record.approval, decision)
+        approval = with_decision(record.approval, decision)
         await self.note(approval)
         return DecisionAnswer(approval_texts.taken(approval), record.thread)
 
@@ -225,18 +225,18 @@ class Approvals:
 
         An edit may be reported again at any time, and must not reject the request of its own answer.
         """
-        for record in await self.requests.waiting():
+        for record in await self.requests.undecided():
             if record.questions.get(message_id, math.inf) < before:
                 await self._settle(record, record.decision("rejected", record.askers[0], reason))
 
-    async def export(self, user: Sequence[Writer]) -> Mapping[str, Json]:
+    async def export(self, user: Sequence[Author]) -> Mapping[str, Json]:
         """Return the requests that a user has made."""
-        records = await self.requests.asked_by({each.author for each in user})
+        records = await self.requests.by_authors({each.id for each in user})
         return {"requests": [asdict(each.approval) for each in records]}
 
-    async def erase(self, user: Sequence[Writer]) -> None:
+    async def erase(self, user: Sequence[Author]) -> None:
         """Remove the requests that a user has made, alone or with others."""
-        for record in await self.requests.asked_by({each.author for each in user}):
+        for record in await self.requests.by_authors({each.id for each in user}):
             await self.requests.remove(record)
 
     async def health(self) -> Health:

@@ -45,10 +45,10 @@ class Copies:
         is_seen = _is_seen(approval, receipt.turn)
         reached: list[str] = []
         if self.channel and (receipt.turn.direct or not is_seen):
-            reached = [self.channel] if await self._shown(approval, self.channel, receipt) else []
+            reached = [self.channel] if await self._show(approval, self.channel, receipt) else []
         is_in_channel = bool(reached)
         for approver in [] if is_seen or is_in_channel else _away(approval, receipt.turn):
-            if len(reached) < MOST_NAMES and await self._shown(approval, approver, receipt):
+            if len(reached) < MOST_NAMES and await self._show(approval, approver, receipt):
                 reached.append(approver)
         copies = receipt.state.get("copies", {})
         threads = [copies[_key(approval, each)].get("thread") for each in reached]
@@ -59,7 +59,7 @@ class Copies:
             return approval_texts.shown_directly(reached)
         return None if is_seen else approval_texts.shown_to_nobody(approval.id)
 
-    async def _shown(self, approval: Approval, to: str, receipt: Receipt) -> bool:
+    async def _show(self, approval: Approval, to: str, receipt: Receipt) -> bool:
         """Show one copy; return whether it is shown."""
         own = _own_receipt(receipt, _key(approval, to))
         if own.state.get("shown"):

@@ -20,5 +20,5 @@ class Moderators:
             return True
         if author not in self.approvers:
             return False
-        waiting = await self.requests.waiting()
+        waiting = await self.requests.undecided()
         return any(str(each.thread) == thread and author in each.approval.approvers for each in waiting)

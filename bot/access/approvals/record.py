@@ -9,7 +9,7 @@ from bot.chat import Approval, Decision, Message, Proposal, ThreadId, Turn, Verd
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RequestRecord:
     """Approval request with its requesters and the places that show it.
 
     `people` are the accounts of all requesters, including linked ones. `questions` maps the original ids of
@@ -37,7 +37,7 @@ class Record:
         proposal: Proposal,
         people: Sequence[str],
         questions: Mapping[str, float],
-    ) -> "Record":
+    ) -> "RequestRecord":
         """Return the record of a request that a turn makes."""
         question = turn.messages[-1]
         return cls(
@@ -94,7 +94,7 @@ class Record:
         return json.dumps({name: value for name, value in asdict(self).items() if name != "shown"})
 
     @classmethod
-    def from_json(cls, request: bytes, verdict: bytes | None, shown: bytes | None) -> "Record":
+    def from_json(cls, request: bytes, verdict: bytes | None, shown: bytes | None) -> "RequestRecord":
         """Parse a stored record. Raises `KeyError`, `TypeError` or `ValueError` for a wrong field."""
         stored = with_channel(json.loads(request))
         return cls(

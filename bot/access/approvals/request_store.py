@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
 
-from bot.access.approvals.record import Record
+from bot.access.approvals.record import RequestRecord
 from bot.chat import Approval, ThreadId
 from bot.storage.errors import storage_errors
 
@@ -50,7 +50,7 @@ class RequestStore:
 
     redis: Redis
 
-    async def add(self, record: Record) -> Literal["new", "known", "refused"]:
+    async def add(self, record: RequestRecord) -> Literal["new", "known", "refused"]:
         """Store a request, unless it is known or a requester has `MOST_OPEN` open ones."""
         now, expires_at = time.time(), record.approval.expires_at
         ttl = round(expires_at - now) + _KEPT_SECONDS
@@ -61,7 +61,7 @@ class RequestStore:
             )
         return cast('Literal["new", "known", "refused"]', outcome.decode())
 
-    async def read(self, id: str) -> Record | None:
+    async def read(self, id: str) -> RequestRecord | None:
         """Return a request, or None if it does not exist or cannot be read.
 
         A request of another version must not prevent the decision, withdrawal or removal of others.
@@ -69,12 +69,12 @@ class RequestStore:
         with storage_errors():
             fields: Any = await self.redis.hmget(_key(id), ["request", "decided", "shown"])
         try:
-            return Record.from_json(*fields) if fields[0] else None
+            return RequestRecord.from_json(*fields) if fields[0] else None
         except (KeyError, TypeError, ValueError):
             log.exception("approval request unreadable", extra={"request": id})
             return None
 
-    async def waiting(self) -> Sequence[Record]:
+    async def undecided(self) -> Sequence[RequestRecord]:
         """Return the undecided requests."""
         with storage_errors():
             open_ids: Any = await self.redis.zrange(_OPEN, 0, -1)
@@ -94,7 +94,7 @@ class RequestStore:
             next_due: Any = await self.redis.zrange(_OPEN, 0, 0, withscores=True)
         return waiting, next_due[0][1] if next_due else None
 
-    async def asked_by(self, authors: Set[str]) -> Sequence[Record]:
+    async def by_authors(self, authors: Set[str]) -> Sequence[RequestRecord]:
         """Return the requests of these users, alone or with others."""
         with storage_errors():
             keys = [key async for key in self.redis.scan_iter(match=_key("*"))]
@@ -123,7 +123,7 @@ class RequestStore:
                 _, word, _ = await step.execute()
         return str(word.decode())
 
-    async def note_decision(self, record: Record, approval: Approval) -> None:
+    async def note_decision(self, record: RequestRecord, approval: Approval) -> None:
         """Store the decision of a request, which is closed by it."""
         fields = {name: getattr(approval, name) for name in ("state", "by", "reason", "names")}
         with storage_errors():
@@ -137,7 +137,7 @@ class RequestStore:
         with storage_errors():
             await self.redis.zrem(_OPEN, id)
 
-    async def remove(self, record: Record) -> None:
+    async def remove(self, record: RequestRecord) -> None:
         """Remove a request, so that nobody can decide it any more."""
         with storage_errors():
             async with self.redis.pipeline(transaction=True) as step:
@@ -146,7 +146,7 @@ class RequestStore:
                 await step.execute()
 
 
-def _close(step: Any, record: Record) -> None:
+def _close(step: Any, record: RequestRecord) -> None:
     for key in (_OPEN, *map(_open_of, record.people)):
         step.zrem(key, record.approval.id)
 

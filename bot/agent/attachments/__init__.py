@@ -1,5 +1,5 @@
 """Attachments of messages, converted for the model: text, CSV, Markdown, code, PDF and pictures."""
 
-from bot.agent.attachments.reader import AttachmentLimits, Reader
+from bot.agent.attachments.reader import AttachmentLimits, AttachmentReader
 
-__all__ = ["AttachmentLimits", "Reader"]
+__all__ = ["AttachmentLimits", "AttachmentReader"]

@@ -33,22 +33,22 @@ def kind_of(content: bytes) -> Kind:
         return "picture"
     if _is_pdf(content):
         return "pdf"
-    if decoded(content) is not None:
+    if decode(content) is not None:
         return "text"
     if _looks_like_text(content):
         return "unknown text"
     return "picture" if content.startswith(_LETTERS) else "other"
 
 
-def decoded(content: bytes) -> str | None:
+def decode(content: bytes) -> str | None:
     """Return the text of a file in UTF-8 or in the encoding of its byte order mark, else None.
 
     Line ends become those of Unix.
     """
     for mark, encoding in _BOMS:
         if content.startswith(mark):
-            return _decoded(content, encoding)
-    return _decoded(content, "utf-8") if _looks_like_text(content) else None
+            return _decode(content, encoding)
+    return _decode(content, "utf-8") if _looks_like_text(content) else None
 
 
 def unix_lines(text: str) -> str:
@@ -64,7 +64,7 @@ def _is_pdf(content: bytes) -> bool:
     return header.start() == 0 or b"%%EOF" in content[-_PDF_BEGINS:] or not _looks_like_text(content)
 
 
-def _decoded(content: bytes, encoding: str) -> str | None:
+def _decode(content: bytes, encoding: str) -> str | None:
     try:
         return unix_lines(content.decode(encoding))
     except UnicodeDecodeError:

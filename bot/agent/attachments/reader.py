@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from bot.agent.attachments import texts
-from bot.agent.attachments.file_types import decoded, kind_of, unix_lines
+from bot.agent.attachments.file_types import decode, kind_of, unix_lines
 from bot.agent.attachments.sandbox import Sandbox
-from bot.chat import Attachment, Enclosed, File, FileRefused, Files, FileSource, Message
+from bot.chat import Attachment, AttachmentContent, File, FileRefused, Files, FileSource, Message
 from bot.chat.text import one_line
 from bot.chat.texts import file_too_large
 
@@ -35,7 +35,7 @@ class AttachmentLimits:
     chars: int = 20_000
 
 
-class Reader:
+class AttachmentReader:
     """Reader of attachments; pictures are stored in `files` if the model supports vision."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Reader:
         self._sees_pictures = sees_pictures
         self._sandbox = sandbox or Sandbox()
 
-    async def read(self, message: Message) -> Enclosed:
+    async def read(self, message: Message) -> AttachmentContent:
         """Return the content of a message's attachments; a file that cannot be read becomes a sentence."""
         contents: list[str] = []
         pictures: list[File] = []
@@ -72,7 +72,9 @@ class Reader:
         if left := message.attachments[self._limits.count :]:
             names = ", ".join(plain_name(each.name) for each in left)
             problems.append(texts.too_many(self._limits.count, names))
-        return Enclosed(text="\n\n".join(contents), pictures=tuple(pictures), problems=tuple(problems))
+        return AttachmentContent(
+            text="\n\n".join(contents), pictures=tuple(pictures), problems=tuple(problems)
+        )
 
     async def _open(self, message: Message, attachment: Attachment, name: str) -> tuple[str, File | None]:
         if attachment.size > self._limits.size:
@@ -92,7 +94,7 @@ class Reader:
         return await reader(content, name)
 
     async def _text(self, content: bytes, name: str) -> tuple[str, File | None]:
-        text = decoded(content) or ""
+        text = decode(content) or ""
         return self._as_data(name, f"{len(content):,} bytes", text, f" of {len(text):,}"), None
 
     async def _unknown_text(self, content: bytes, name: str) -> tuple[str, File | None]:

@@ -91,10 +91,10 @@ async def _exchange(child: Process, content: bytes, most: int) -> bytes:
     return bytes(output)
 
 
-def _answer(told: bytes, fields: Mapping[str, type]) -> Mapping[str, Json]:
+def _answer(output: bytes, fields: Mapping[str, type]) -> Mapping[str, Json]:
     """Return an answer with these fields or a `problem`. Raises `FileRefused` for any other."""
     try:
-        answer: Json = json.loads(told)
+        answer: Json = json.loads(output)
     except (ValueError, RecursionError):
         answer = None
     if isinstance(answer, dict) and _PROBLEM.fullmatch(str(answer.get("problem") or "")):

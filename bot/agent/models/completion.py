@@ -15,7 +15,7 @@ from bot.agent import texts
 from bot.agent.models import errors
 from bot.agent.models.arguments import storable
 from bot.agent.models.errors import CallFailed
-from bot.agent.models.reasoning import Thinking
+from bot.agent.models.reasoning import ReasoningParser
 from bot.agent.models.sse import Event
 from bot.agent.models.tool_calls import CallPieces, Calls
 from bot.chat import Notice, Part, Text, Tokens, well_formed
@@ -69,9 +69,9 @@ class Completion:
         self._reasoning: dict[str, list[Any]] = {}
         self._reasoning_size = 0
         self._lengths: dict[str, int] = {}
-        self._thinking = Thinking()
-        self._read: int | None = None
-        self._written: int | None = None
+        self._reasoning_parser = ReasoningParser()
+        self._input_tokens: int | None = None
+        self._output_tokens: int | None = None
         self._choice: object = None
         self._half = ""
         self._end = ""
@@ -81,11 +81,11 @@ class Completion:
 
     def hold(self) -> None:
         """Show nothing before the reasoning has ended: the model's template opens it."""
-        self._thinking = Thinking(held=True)
+        self._reasoning_parser = ReasoningParser(hold=True)
 
     def trust(self) -> None:
         """Treat all text as the answer: this model writes no reasoning."""
-        self._thinking.turn_off()
+        self._reasoning_parser.turn_off()
 
     @property
     def is_ended(self) -> bool:
@@ -105,9 +105,9 @@ class Completion:
     @property
     def is_opened_by_template(self) -> bool:
         """Return True if the answer closed a reasoning block that it had not opened."""
-        return self._thinking.is_opened_by_template
+        return self._reasoning_parser.is_opened_by_template
 
-    def take(self, event: Event) -> Sequence[Part]:
+    def feed(self, event: Event) -> Sequence[Part]:
         """Return the visible parts of an event. Raises `CallFailed` if it reports an error."""
         if event.is_done:
             self.is_done = True
@@ -122,16 +122,16 @@ class Completion:
                     errors.BROKEN, f"a chunk of {len(event.data)} characters cannot be read"
                 ) from None
             return ()  # some say `ping`
-        return self.take_chunk(chunk, is_error=event.name == "error")
+        return self.feed_chunk(chunk, is_error=event.name == "error")
 
-    def take_chunk(self, chunk: object, *, is_error: bool = False) -> Sequence[Part]:
+    def feed_chunk(self, chunk: object, *, is_error: bool = False) -> Sequence[Part]:
         """Return the visible parts of a chunk, or of a whole answer in its place. Raises `CallFailed`."""
         try:
-            return self._take_chunk(chunk, is_error)
+            return self._feed_chunk(chunk, is_error)
         except RecursionError:
             raise CallFailed(errors.BROKEN, "a chunk is nested too deeply") from None
 
-    def _take_chunk(self, chunk: object, is_error: bool) -> Sequence[Part]:
+    def _feed_chunk(self, chunk: object, is_error: bool) -> Sequence[Part]:
         if is_error and not (isinstance(chunk, dict) and chunk.get("choices")):
             raise errors.of_error(chunk.get("error") or chunk if isinstance(chunk, dict) else chunk)
         if not isinstance(chunk, dict):
@@ -139,7 +139,7 @@ class Completion:
         if error := chunk.get("error"):
             raise errors.of_error(error)
         self._count(chunk.get("usage"))
-        choice = self._chosen(chunk.get("choices"))
+        choice = self._choice_of(chunk.get("choices"))
         if choice is None:
             self._is_ended = self._is_ended or bool(chunk.get("usage") and self._is_any)
             if "choices" not in chunk and (chunk.get("object") == "error" or _is_error(chunk)):
@@ -147,7 +147,7 @@ class Completion:
             return ()
         if error := choice.get("error"):
             raise errors.of_error(error)
-        shown = self._take_delta(self._delta(choice))
+        shown = self._feed_delta(self._delta(choice))
         self._note_end(choice.get("finish_reason"))
         return shown
 
@@ -155,7 +155,7 @@ class Completion:
         """Return the parts that become visible at the end of the stream, since they are not reasoning."""
         self._is_ended = self._is_ended or bool(self._end and not is_broken)
         half, self._half = self._half, ""
-        shown = self._say(self._thinking.feed(half) + self._thinking.finish())
+        shown = self._say(self._reasoning_parser.feed(half) + self._reasoning_parser.finish())
         if self._refusal:
             words = "".join(self._refusal)
             shown = [*shown, *self._say(f"\n\n{words}" if self.text.strip() else words)]
@@ -186,14 +186,14 @@ class Completion:
             self.text, tool_calls=calls.calls, id=f"answer_{uuid.uuid4().hex}", additional_kwargs=more
         )
 
-    def used(self, estimated: Tokens) -> Tokens | None:
+    def usage(self, estimated: Tokens) -> Tokens | None:
         """Return the tokens that the service reports, else an estimate; None if no answer began."""
-        if not self._is_any and self._read is None:
+        if not self._is_any and self._input_tokens is None:
             return None
         written = self._size + self._calls.size + self._reasoning_size
         return Tokens(
-            estimated.input if self._read is None else self._read,
-            -(-written // _CHARS_PER_TOKEN) if self._written is None else self._written,
+            estimated.input if self._input_tokens is None else self._input_tokens,
+            -(-written // _CHARS_PER_TOKEN) if self._output_tokens is None else self._output_tokens,
         )
 
     def _delta(self, choice: dict[str, Any]) -> dict[str, Any]:
@@ -205,13 +205,13 @@ class Completion:
             return message
         return {"content": text} if isinstance(text, str) else {}
 
-    def _take_delta(self, delta: dict[str, Any]) -> Sequence[Part]:
+    def _feed_delta(self, delta: dict[str, Any]) -> Sequence[Part]:
         said: list[str] = []
         content = delta.get("content")
         if isinstance(content, str):
             said.append(content)
         elif isinstance(content, list):  # Mistral and others send parts
-            self._take_parts(content, said)
+            self._feed_parts(content, said)
         refusal = delta.get("refusal")
         if isinstance(refusal, str):
             self._refuse(refusal)
@@ -220,9 +220,9 @@ class Completion:
                 self._reason(name, value)
         self._reason("reasoning_details", delta.get("reasoning_details"))
         for piece in _as_list(delta.get("tool_calls")):
-            self._calls.take(piece)
+            self._calls.feed(piece)
         if function := delta.get("function_call"):
-            self._calls.take({"function": function})
+            self._calls.feed({"function": function})
         if self._calls.is_too_long or self._is_reasoning_endless:
             self._end, self.is_done = "length", True
         text = self._half + "".join(said)
@@ -237,15 +237,15 @@ class Completion:
         # half of a surrogate pair; the other half comes with the next chunk
         self._half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
         text = text.removesuffix(self._half) if self._half else text
-        released = self._thinking.turn_off() if self._reasoning else ""
-        return self._say(released + self._thinking.feed(text))
+        released = self._reasoning_parser.turn_off() if self._reasoning else ""
+        return self._say(released + self._reasoning_parser.feed(text))
 
-    def _take_parts(self, parts: list[Any], said: list[str]) -> None:
+    def _feed_parts(self, parts: list[Any], texts: list[str]) -> None:
         for part in parts:
             if isinstance(part, str):
-                said.append(part)
+                texts.append(part)
             elif isinstance(part, dict) and part.get("type") in (None, "text", "output_text"):
-                said.append(str(part.get("text") or ""))
+                texts.append(str(part.get("text") or ""))
             elif isinstance(part, dict) and part.get("type") == "refusal":
                 self._refuse(str(part.get("refusal") or ""))
             elif isinstance(part, dict):
@@ -269,8 +269,8 @@ class Completion:
 
     def _say(self, text: str) -> Sequence[Part]:
         shown: list[Part] = []
-        if self._thinking.is_retracted:
-            self._thinking.is_retracted = False
+        if self._reasoning_parser.is_retracted:
+            self._reasoning_parser.is_retracted = False
             if self.text.strip():
                 shown.append(Notice(texts.THOUGHT_ALOUD))
             self._texts.clear()
@@ -284,7 +284,7 @@ class Completion:
             shown.append(Text(text))
         return shown
 
-    def _chosen(self, choices: object) -> dict[str, Any] | None:
+    def _choice_of(self, choices: object) -> dict[str, Any] | None:
         """Return the choice that holds the answer: the first index that was seen."""
         for choice in _as_list(choices):
             if not isinstance(choice, dict):
@@ -304,15 +304,17 @@ class Completion:
     def _count(self, usage: object) -> None:
         """Record the tokens that a service reports: in each chunk, as fractions, or not at all."""
         if isinstance(usage, dict):
-            self._read = _tokens(usage, "prompt_tokens", "input_tokens", known=self._read)
-            self._written = _tokens(usage, "completion_tokens", "output_tokens", known=self._written)
+            self._input_tokens = _tokens(usage, "prompt_tokens", "input_tokens", known=self._input_tokens)
+            self._output_tokens = _tokens(
+                usage, "completion_tokens", "output_tokens", known=self._output_tokens
+            )
 
     def _cause_of_silence(self) -> errors.Cause:
         if self._end == "filter":
             return errors.WITHHELD
         if self._end == "length":
             return errors.ALL_THINKING
-        return errors.NO_WORDS if self._reasoning or self._thinking.any else errors.BROKEN
+        return errors.NO_WORDS if self._reasoning or self._reasoning_parser.any else errors.BROKEN
 
     def _wire(self, calls: Calls) -> dict[str, Any]:
         """Return the fields that the service wants back: of the message and, by id, of the calls."""

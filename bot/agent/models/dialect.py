@@ -64,7 +64,7 @@ class Dialect:
         return None if name is None else self._add(Lesson("without", name))
 
     def _add(self, lesson: Lesson) -> Lesson | None:
-        known = self._known(lesson)
+        known = self._lessons(lesson)
         if lesson.name in known:
             return None
         known.add(lesson.name)
@@ -74,12 +74,12 @@ class Dialect:
     def forget(self, lessons: Iterable[Lesson]) -> None:
         """Forget lessons that did not help: services quote requests, so users could teach nonsense."""
         for lesson in lessons:
-            self._known(lesson).discard(lesson.name)
+            self._lessons(lesson).discard(lesson.name)
 
-    def _known(self, lesson: Lesson) -> set[str]:
+    def _lessons(self, lesson: Lesson) -> set[str]:
         return self._wants if lesson.kind == "wants" else self._without
 
-    def spoken(self, payload: dict[str, Any]) -> dict[str, Any]:
+    def translate(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Return the request in the form that the service accepts."""
         if not (self._without or self._wants):
             return payload

@@ -127,7 +127,7 @@ class CallFailed(Exception):
             return self.cause.sentence
         return texts.with_wait(self.cause.sentence, self.wait)
 
-    def naming(self, setting: str) -> "CallFailed":
+    def with_setting(self, setting: str) -> "CallFailed":
         """Return this failure with `setting` as the name of the model's setting."""
         sentence = texts.with_setting(self.cause.sentence, setting)
         return CallFailed(replace(self.cause, sentence=sentence), str(self), wait=self.wait)

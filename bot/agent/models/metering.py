@@ -7,33 +7,33 @@ from langchain_core.messages import AnyMessage
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.tools import BaseTool
 
-from bot.chat import Meter, Notice, Part, Spending, Tokens, Turn
+from bot.chat import CallUsage, Meter, Notice, Part, Tokens, Turn
 
 OUTPUT_ESTIMATE = 1_000
 """Estimated tokens of an answer before the call; few chat answers are longer."""
 
-Metered = Callable[[str, Tokens], AbstractAsyncContextManager[Spending]]
+CallMeter = Callable[[str, Tokens], AbstractAsyncContextManager[CallUsage]]
 """A `bot.chat.Meter` for one turn: wraps a call by the model's name and its estimate."""
 
 
-def metered(meter: Meter | None, turn: Turn, emit: Callable[[Part], None]) -> Metered:
+def call_meter(meter: Meter | None, turn: Turn, emit: Callable[[Part], None]) -> CallMeter:
     """Return the meter for the calls of `turn`; its warnings are emitted after each call.
 
     Without a meter the calls cost nothing.
     """
 
     @asynccontextmanager
-    async def measure(model: str, estimate: Tokens) -> AsyncIterator[Spending]:
+    async def measure(model: str, estimate: Tokens) -> AsyncIterator[CallUsage]:
         if meter is None:
-            yield Spending()
+            yield CallUsage()
             return
-        spending: Spending | None = None
+        usage: CallUsage | None = None
         try:
-            async with meter.measure(turn, model, estimate) as spending:
-                yield spending
+            async with meter.measure(turn, model, estimate) as usage:
+                yield usage
         finally:
-            if spending is not None:
-                for words in spending.warnings:
+            if usage is not None:
+                for words in usage.warnings:
                     emit(Notice(words))
 
     return measure

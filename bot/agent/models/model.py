@@ -22,7 +22,7 @@ from bot.agent import history, texts
 from bot.agent.models import errors, metering
 from bot.agent.models.completion import Completion, Manner
 from bot.agent.models.errors import CallFailed
-from bot.agent.models.metering import Metered
+from bot.agent.models.metering import CallMeter
 from bot.agent.models.offline import OfflineService
 from bot.chat import AnswerError, Health, Notice, Part
 
@@ -44,7 +44,7 @@ class Service(Protocol):
 
     name: str
 
-    def tools_size(self, *, is_limited: bool = False) -> int:
+    def tools_size(self, *, is_restricted: bool = False) -> int:
         """Return the estimated tokens that the tool descriptions take in each request."""
 
     def stream(
@@ -53,11 +53,11 @@ class Service(Protocol):
         manner: Manner,
         completion: Completion,
         *,
-        is_limited: bool = False,
+        is_restricted: bool = False,
     ) -> AsyncGenerator[Sequence[Part]]:
         """Fill `completion` and yield its visible parts, or nothing, whenever data arrives.
 
-        `is_limited` offers only `bot.tools.OPEN_TOOLS`. Raises `CallFailed`.
+        `is_restricted` offers only `bot.tools.OPEN_TOOLS`. Raises `CallFailed`.
         """
 
 
@@ -99,30 +99,30 @@ class Model:
         self,
         messages: list[AnyMessage],
         emit: Emit,
-        metered: Metered,
+        meter: CallMeter,
         manner: Manner = "act",
         *,
-        is_limited: bool = False,
+        is_restricted: bool = False,
     ) -> AIMessage:
         """Return the complete answer; its text is also emitted as it comes.
 
-        `is_limited` offers only `bot.tools.OPEN_TOOLS`. Raises `AnswerError`, and the errors of `metered` for
-        a call that may not be made.
+        `is_restricted` offers only `bot.tools.OPEN_TOOLS`. Raises `AnswerError`, and the errors of `meter`
+        for a call that may not be made.
         """
         failure = CallFailed(errors.TROUBLE, "there is no model")
-        shown = _Shown(emit)
+        forward = _Forwarder(emit)
         for service in self._services:
             asked, tried, waited = messages, 0, 0.0
             while True:
-                if shown.any:
+                if forward.any:
                     emit(Notice(texts.BROKEN_OFF))
-                shown = _Shown(emit)
+                forward = _Forwarder(emit)
                 try:
-                    return await self._call(service, asked, shown, metered, manner, is_limited)
+                    return await self._call(service, asked, forward, meter, manner, is_restricted)
                 except CallFailed as error:
                     failure = error
                 tried += 1
-                if failure.cause.is_too_long and asked is messages and (shorter := history.shortened(asked)):
+                if failure.cause.is_too_long and asked is messages and (shorter := history.shorten(asked)):
                     asked = shorter
                     continue
                 pause = self._next_pause(failure, tried, has_other=service is not self._services[-1])
@@ -132,32 +132,32 @@ class Model:
                 await asyncio.sleep(pause)
         raise AnswerError(failure.sentence, status=failure.cause.status)
 
-    def _next_pause(self, failure: CallFailed, tried: int, *, has_other: bool) -> float:
+    def _next_pause(self, failure: CallFailed, attempts: int, *, has_other: bool) -> float:
         """Return the seconds before the next try; infinite if the fallback should be tried instead."""
         if failure.wait is None:
-            return self._pause * 2.0 ** (tried - 1) * random.uniform(0.75, 1)  # noqa: S311 - not a secret
+            return self._pause * 2.0 ** (attempts - 1) * random.uniform(0.75, 1)  # noqa: S311 - not a secret
         return float("inf") if has_other and failure.wait > _WORTH_WAITING else failure.wait
 
     async def _call(
         self,
         service: Service,
         messages: list[AnyMessage],
-        shown: "_Shown",
-        metered: Metered,
+        forward: "_Forwarder",
+        meter: CallMeter,
         manner: Manner,
-        is_limited: bool,
+        is_restricted: bool,
     ) -> AIMessage:
         began = time.monotonic()
         completion = Completion()
         try:
-            size = 0 if manner == "plain" else service.tools_size(is_limited=is_limited)
+            size = 0 if manner == "plain" else service.tools_size(is_restricted=is_restricted)
             estimate = metering.estimate(messages, size)
-            async with metered(service.name, estimate) as spending:
+            async with meter(service.name, estimate) as usage:
                 try:
-                    stream = service.stream(messages, manner, completion, is_limited=is_limited)
-                    await self._collect(stream, completion, shown)
+                    stream = service.stream(messages, manner, completion, is_restricted=is_restricted)
+                    await self._collect(stream, completion, forward)
                 finally:
-                    spending.used = completion.used(estimate)
+                    usage.tokens = completion.usage(estimate)
             answer = completion.message(service.name, manner)
         except CallFailed as error:
             if error.cause.is_trouble:
@@ -170,7 +170,7 @@ class Model:
         return answer
 
     async def _collect(
-        self, stream: AsyncGenerator[Sequence[Part]], completion: Completion, shown: "_Shown"
+        self, stream: AsyncGenerator[Sequence[Part]], completion: Completion, forward: "_Forwarder"
     ) -> None:
         try:
             # one timer that is rescheduled; a timer per piece would cost a task each
@@ -183,11 +183,11 @@ class Model:
                     if self._timeout is not None:
                         latest = moved + _MOST_KEPT_ALIVE * self._timeout
                         limit.reschedule(min(now() + self._timeout, latest))
-                    shown(parts)
+                    forward(parts)
         except TimeoutError:
             if not completion.is_ended:  # else the answer is complete, and only its connection is still open
                 raise CallFailed(errors.SLOW, f"no answer came in {self._timeout} seconds") from None
-            shown(completion.finish())
+            forward(completion.finish())
 
     async def health(self) -> Health:
         """Report the last hundred calls, without a call of its own, since a call costs money."""
@@ -204,7 +204,7 @@ class Model:
         return Health(name="model", state="degraded" if failing else "ok", evidence=evidence)
 
 
-class _Shown:
+class _Forwarder:
     """Forwards parts and remembers whether there were any."""
 
     def __init__(self, emit: Emit) -> None:

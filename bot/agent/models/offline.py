@@ -17,7 +17,7 @@ from langchain_core.tools import BaseTool
 from bot.agent import parts, prompts
 from bot.agent.models import texts
 from bot.agent.models.completion import Completion, Manner
-from bot.agent.spotlighting import SIGN, unmarked
+from bot.agent.spotlighting import SIGN, unmark
 from bot.chat import Json, Part
 from bot.chat.text import one_line
 from bot.tools import OPEN_TOOLS
@@ -40,7 +40,7 @@ class OfflineService:
     def __init__(self, tools: Sequence[BaseTool]) -> None:
         self._tools = tools
 
-    def tools_size(self, *, is_limited: bool = False) -> int:
+    def tools_size(self, *, is_restricted: bool = False) -> int:
         """Return 0: nobody pays for these tokens."""
         return 0
 
@@ -50,14 +50,14 @@ class OfflineService:
         manner: Manner,
         completion: Completion,
         *,
-        is_limited: bool = False,
+        is_restricted: bool = False,
     ) -> AsyncGenerator[Sequence[Part]]:
         """Answer word by word, as `bot.agent.models.model.Service` describes."""
         completion.trust()
-        tools = [each for each in self._tools if not is_limited or each.name in OPEN_TOOLS]
+        tools = [each for each in self._tools if not is_restricted or each.name in OPEN_TOOLS]
         names = [tool.name for tool in tools] if manner == "act" else []
         for chunk in _chunks(_respond(messages, names)):
-            yield completion.take_chunk(chunk)
+            yield completion.feed_chunk(chunk)
         yield completion.finish()
 
 
@@ -97,7 +97,7 @@ def _tool_call(text: str) -> ToolCall | None:
 
 
 def _report(result: ToolMessage) -> str:
-    text = parts.readable(result, unmarked(result.text))
+    text = parts.readable(result, unmark(result.text))
     return texts.offline_failure(text) if result.status == "error" else text
 
 

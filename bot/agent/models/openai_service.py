@@ -93,20 +93,20 @@ class OpenAIService:
         self._holds = bool(_OPENS_THINKING.search(name.lower()))
         self._has_opened = False
 
-    def tools_size(self, *, is_limited: bool = False) -> int:
+    def tools_size(self, *, is_restricted: bool = False) -> int:
         """Return the estimated tokens that the tool descriptions take in each request."""
-        return self._offer(is_limited).size
+        return self._offer(is_restricted).size
 
-    def _offer(self, is_limited: bool) -> "_Offer":
+    def _offer(self, is_restricted: bool) -> "_Offer":
         """Return the description of the current tools, rebuilt only when they change, since that is slow."""
         tools = tuple(self._tools)
         if self._bound is None or [*map(id, tools)] != [*map(id, self._bound)]:
             self._bound, self._offers = tools, {}
-        if is_limited not in self._offers:
-            offered = [each for each in tools if not is_limited or each.name in OPEN_TOOLS]
+        if is_restricted not in self._offers:
+            offered = [each for each in tools if not is_restricted or each.name in OPEN_TOOLS]
             specs = [convert_to_openai_tool(tool) for tool in offered]
-            self._offers[is_limited] = _Offer(specs, metering.tools_size(offered))
-        return self._offers[is_limited]
+            self._offers[is_restricted] = _Offer(specs, metering.tools_size(offered))
+        return self._offers[is_restricted]
 
     async def stream(
         self,
@@ -114,17 +114,19 @@ class OpenAIService:
         manner: Manner,
         completion: Completion,
         *,
-        is_limited: bool = False,
+        is_restricted: bool = False,
     ) -> AsyncGenerator[Sequence[Part]]:
         """Send the request and yield the answer, as `bot.agent.models.model.Service` describes."""
         if self._holds or self._has_opened:
             completion.hold()
-        payload = self._payload(messages, manner, is_limited)
+        payload = self._payload(messages, manner, is_restricted)
         is_broken = False
         lessons: list[Lesson] = []
         try:
             while True:
-                body = json.dumps(self._dialect.spoken(payload), ensure_ascii=False).encode(errors="replace")
+                body = json.dumps(self._dialect.translate(payload), ensure_ascii=False).encode(
+                    errors="replace"
+                )
                 async with self._session.post(
                     self._url, data=body, headers=self._headers, allow_redirects=False
                 ) as response:
@@ -153,9 +155,9 @@ class OpenAIService:
             self._has_opened = completion.is_opened_by_template
             self._holds = False
 
-    def _payload(self, messages: Sequence[AnyMessage], manner: Manner, is_limited: bool) -> dict[str, Any]:
+    def _payload(self, messages: Sequence[AnyMessage], manner: Manner, is_restricted: bool) -> dict[str, Any]:
         options: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
-        specs = [] if manner == "plain" else self._offer(is_limited).specs
+        specs = [] if manner == "plain" else self._offer(is_restricted).specs
         if specs:
             options["tools"] = specs
         if manner == "conclude" and specs:
@@ -165,14 +167,14 @@ class OpenAIService:
             self._complete(message, sent)
         return payload
 
-    def _complete(self, message: AnyMessage, sent: dict[str, Any]) -> None:
+    def _complete(self, message: AnyMessage, wire_message: dict[str, Any]) -> None:
         """Set call ids that every service accepts, and the fields that this service wants back."""
-        if "tool_call_id" in sent:
-            sent["tool_call_id"] = wire_id(sent["tool_call_id"])
-        wire = message.additional_kwargs.get(WIRE) if isinstance(message, AIMessage) else None
-        kept: dict[str, Any] = wire if wire and wire.get("model") == self.name else {}
-        sent |= kept.get("message", {})
-        for call in sent.get("tool_calls") or ():
+        if "tool_call_id" in wire_message:
+            wire_message["tool_call_id"] = wire_id(wire_message["tool_call_id"])
+        fields = message.additional_kwargs.get(WIRE) if isinstance(message, AIMessage) else None
+        kept: dict[str, Any] = fields if fields and fields.get("model") == self.name else {}
+        wire_message |= kept.get("message", {})
+        for call in wire_message.get("tool_calls") or ():
             extras = dict(kept.get("calls", {}).get(call["id"], {}))
             call["function"] |= extras.pop("function", {})
             call |= extras
@@ -186,7 +188,7 @@ class OpenAIService:
                 break
         headers = {name.lower(): value for name, value in response.headers.items()}
         failure = errors.of_status(response.status, headers, body.decode(errors="replace"))
-        return failure.naming(self._setting)
+        return failure.with_setting(self._setting)
 
 
 async def _read(response: aiohttp.ClientResponse, completion: Completion) -> AsyncGenerator[Sequence[Part]]:
@@ -196,14 +198,14 @@ async def _read(response: aiohttp.ClientResponse, completion: Completion) -> Asy
         async for chunk in response.content.iter_any():
             yield ()
             for event in reader.feed(chunk):
-                if parts := completion.take(event):
+                if parts := completion.feed(event):
                     yield parts
                 if completion.is_done:
                     return
     except TooLong as error:
         raise CallFailed(errors.BROKEN, str(error)) from None
     for event in reader.finish():
-        yield completion.take(event)
+        yield completion.feed(event)
     if reader.stray and not completion.is_ended:
         yield _whole(reader.stray, completion)
 
@@ -224,7 +226,7 @@ def _whole(body: str, completion: Completion) -> Sequence[Part]:
         raise CallFailed(errors.BROKEN, f"{len(body)} characters of {what} in place of an answer") from None
     if isinstance(value, list) and value:
         value = value[0]
-    return completion.take_chunk(value)
+    return completion.feed_chunk(value)
 
 
 def wire_id(id: str) -> str:

@@ -17,21 +17,21 @@ _CLOSING = re.compile("|".join(map(re.escape, _CLOSE)), re.IGNORECASE)
 _SIGN = re.compile(r"[<\[`]")
 
 
-class Thinking:
+class ReasoningParser:
     """Incremental splitter of an answer into visible text and reasoning; a tag in code is text.
 
     `held`: show nothing before the reasoning has ended, for a model whose template opens the tag.
     """
 
-    def __init__(self, *, held: bool = False) -> None:
-        self._held: list[str] | None = [] if held else None
+    def __init__(self, *, hold: bool = False) -> None:
+        self._held: list[str] | None = [] if hold else None
         self._rest = ""
         self._code = ""
         self._has_said = False
         self._has_given = False
-        self._thought: list[str] | None = None
+        self._reasoning: list[str] | None = None
         """Current reasoning, if it may turn out to be text."""
-        self._is_thinking = False
+        self._is_reasoning = False
         self.any = False
         """True once any reasoning was found."""
         self.is_retracted = False
@@ -44,7 +44,7 @@ class Thinking:
         """Return the visible part of `text` and of the text held back before it."""
         if self.is_off:
             return text
-        is_plain = not (self._rest or self._code or self._is_thinking or self._held is not None)
+        is_plain = not (self._rest or self._code or self._is_reasoning or self._held is not None)
         if is_plain and (self._has_said or not self.any) and not _SIGN.search(text):
             self._has_said = self._has_said or not text.isspace()
             self._has_given = self._has_given or bool(text)
@@ -66,56 +66,56 @@ class Thinking:
         """Return the visible text at the end of the answer: reasoning without an end tag may be text."""
         said = self._split(self._rest)
         self._rest = ""
-        if self._thought is not None:
-            said += "".join(self._thought)
-            self._thought = None
+        if self._reasoning is not None:
+            said += "".join(self._reasoning)
+            self._reasoning = None
         held, self._held = self._held, None
         return "".join(held or ()) + said
 
     def _split(self, text: str) -> str:
-        said: list[str] = []
+        texts: list[str] = []
         at = 0
         while at < len(text):
-            token = (_CLOSING if self._is_thinking else _TOKEN).search(text, at)
+            token = (_CLOSING if self._is_reasoning else _TOKEN).search(text, at)
             end = token.start() if token else len(text)
-            self._put(text[at:end], said)
+            self._put(text[at:end], texts)
             if token is None:
                 break
             at = token.end()
-            self._meet(token[0], said)
-        return "".join(said)
+            self._meet(token[0], texts)
+        return "".join(texts)
 
-    def _put(self, text: str, said: list[str]) -> None:
-        if self._is_thinking:
-            if self._thought is not None:
-                self._thought.append(text)
+    def _put(self, text: str, texts: list[str]) -> None:
+        if self._is_reasoning:
+            if self._reasoning is not None:
+                self._reasoning.append(text)
             return
         if not self._has_said:
             text = text.lstrip() if self.any else text
             self._has_said = bool(text) and not text.isspace()
-        (said if self._held is None else self._held).append(text)
+        (texts if self._held is None else self._held).append(text)
 
-    def _meet(self, found: str, said: list[str]) -> None:
-        tag = found.lower()
-        if self._is_thinking:
-            if self._thought is None:
+    def _meet(self, mark: str, texts: list[str]) -> None:
+        tag = mark.lower()
+        if self._is_reasoning:
+            if self._reasoning is None:
                 self._held = None
-            self._is_thinking, self._thought, self.any = False, None, True
-        elif found[0] == "`":
-            self._code = self._toggle(found)
-            self._put(found, said)
-        elif found == "\n":
+            self._is_reasoning, self._reasoning, self.any = False, None, True
+        elif mark[0] == "`":
+            self._code = self._toggle(mark)
+            self._put(mark, texts)
+        elif mark == "\n":
             self._code = self._code if len(self._code) >= 3 else ""
-            self._put(found, said)
+            self._put(mark, texts)
         elif self._code:
-            self._put(found, said)
+            self._put(mark, texts)
         elif tag in _OPEN:
             # in the middle of an answer it is reasoning only if an end tag follows
-            self._thought = [found] if self._has_said else None
-            self._is_thinking = True
-            self.any = self.any or self._thought is None
+            self._reasoning = [mark] if self._has_said else None
+            self._is_reasoning = True
+            self.any = self.any or self._reasoning is None
         else:
-            self._retract(said)
+            self._retract(texts)
 
     def _toggle(self, run: str) -> str:
         if not self._code:
@@ -124,13 +124,13 @@ class Thinking:
             "" if run == self._code or (len(self._code) >= 3 and len(run) >= len(self._code)) else self._code
         )
 
-    def _retract(self, said: list[str]) -> None:
+    def _retract(self, texts: list[str]) -> None:
         """Treat all text before an end tag as reasoning: the template had opened it."""
         self.is_retracted = self.is_retracted or self._has_given
         self._has_given = False
         self.any = self.is_opened_by_template = True
         self._held, self._has_said = None, False
-        said.clear()
+        texts.clear()
 
 
 def _pending_length(text: str) -> int:

@@ -59,12 +59,12 @@ class EventReader:
         if lines and not lines[-1].endswith(b"\n"):
             self._keep(lines.pop())
         for line in lines:
-            yield from self._take(line.rstrip(b"\r\n"))
+            yield from self._feed(line.rstrip(b"\r\n"))
 
     def finish(self) -> Iterator[Event]:
         """Yield the last events at the end of the stream, even if no line end closes them."""
         if rest := b"".join(self._line).rstrip(b"\r\n"):
-            yield from self._take(rest)
+            yield from self._feed(rest)
         yield from self._dispatch()
 
     def _keep(self, chunk: bytes) -> None:
@@ -73,7 +73,7 @@ class EventReader:
         if self._line_size > LONGEST_EVENT:
             raise TooLong("a line of the stream is too long")
 
-    def _take(self, line: bytes) -> Iterator[Event]:
+    def _feed(self, line: bytes) -> Iterator[Event]:
         if self._is_first:
             self._is_first, line = False, line.removeprefix(_BOM)
         if not line:

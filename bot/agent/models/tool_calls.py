@@ -83,7 +83,7 @@ class CallPieces:
         """Return True if the arguments of the newest call exceed `LONGEST` characters."""
         return bool(self._calls) and self._calls[-1].size > LONGEST
 
-    def take(self, piece: object) -> None:
+    def feed(self, piece: object) -> None:
         """Add one piece; anything that is not a piece of a call is ignored."""
         if not isinstance(piece, dict):
             return

@@ -4,15 +4,15 @@ from bot.commands.redis import texts
 from bot.commands.redis.arguments import parse_ttl
 from bot.commands.redis.operations import OPERATIONS, Operation, Set
 from bot.commands.redis.parser import build
-from bot.commands.redis.runner import Caller, Operations
+from bot.commands.redis.runner import Operations, RedisCaller
 from bot.storage.key_value import InvalidArgument
 
 __all__ = [
     "OPERATIONS",
-    "Caller",
     "InvalidArgument",
     "Operation",
     "Operations",
+    "RedisCaller",
     "Set",
     "build",
     "parse_ttl",

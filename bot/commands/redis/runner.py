@@ -29,13 +29,13 @@ class NotAllowed(BotError):
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class RedisCaller:
     """Caller: an author, as `platform:id`, and the place.
 
     `is_external` marks a guest or an external user, `is_operator` an authenticated caller over HTTP.
     """
 
-    user: str
+    author: str
     where: str
     is_external: bool = False
     is_operator: bool = False
@@ -48,7 +48,7 @@ class Operations:
         self._store = store
         self._is_admin = is_admin
 
-    async def run(self, operation: Operation, caller: Caller) -> Answer:
+    async def run(self, operation: Operation, caller: RedisCaller) -> Answer:
         """Run an operation. Raises `NotAllowed`, `InvalidArgument` and `bot.chat.StorageDown`."""
         if sentence := self.refusal(operation, caller):
             raise NotAllowed(sentence)
@@ -67,14 +67,14 @@ class Operations:
             _audit(operation, caller, outcome, reason)
         return result
 
-    async def answer(self, operation: Operation, caller: Caller) -> str:
+    async def answer(self, operation: Operation, caller: RedisCaller) -> str:
         """Run an operation and return its answer as Markdown, or the sentence of an error."""
         try:
             return (await self.run(operation, caller)).text
         except BotError as error:
             return str(error)
 
-    async def typed(self, text: str, caller: Caller) -> str | Set:
+    async def answer_text(self, text: str, caller: RedisCaller) -> str | Set:
         """Return the answer to a typed line, or a draft that a form completes."""
         try:
             operation = parse(text)
@@ -82,11 +82,11 @@ class Operations:
             return self.refusal(None, caller) or f"{error}\n{HELP}"
         return operation if self.is_draft(operation, caller) else await self.answer(operation, caller)
 
-    def is_draft(self, operation: Operation, caller: Caller) -> TypeGuard[Set]:
+    def is_draft(self, operation: Operation, caller: RedisCaller) -> TypeGuard[Set]:
         """Return whether a form has to ask for the value, and the caller is allowed to store it."""
         return isinstance(operation, Set) and operation.value == "" and self._is_allowed(caller)
 
-    def refusal(self, operation: Operation | None, caller: Caller) -> str | None:
+    def refusal(self, operation: Operation | None, caller: RedisCaller) -> str | None:
         """Return a sentence for a caller who is not allowed to do this, else None.
 
         The operation is None if the input was not one.
@@ -94,9 +94,9 @@ class Operations:
         if self._is_allowed(caller):
             return None
         _audit(operation, caller, "refused", {})
-        return (texts.NOT_FOR_EXTERNAL if caller.is_external else texts.NOT_ADMIN).format(user=caller.user)
+        return (texts.NOT_FOR_EXTERNAL if caller.is_external else texts.NOT_ADMIN).format(user=caller.author)
 
-    async def suggest(self, part: str, caller: Caller) -> Sequence[str]:
+    async def suggest(self, part: str, caller: RedisCaller) -> Sequence[str]:
         """Return keys that contain `part`, those that begin with it first; none without permission."""
         if not self._is_allowed(caller):
             return []
@@ -108,12 +108,14 @@ class Operations:
         plain = [key for key in found if key.isprintable() and key == key.strip() and "\ufffd" not in key]
         return sorted(plain, key=lambda key: (not key.startswith(part), key))[:_MAX_SUGGESTED]
 
-    def _is_allowed(self, caller: Caller) -> bool:
-        return caller.is_operator or (self._is_admin(caller.user) and not caller.is_external)
+    def _is_allowed(self, caller: RedisCaller) -> bool:
+        return caller.is_operator or (self._is_admin(caller.author) and not caller.is_external)
 
 
-def _audit(operation: Operation | None, caller: Caller, outcome: Outcome, reason: dict[str, Json]) -> None:
-    about = {"by": caller.user, "platform": caller.user.partition(":")[0], "where": caller.where}
+def _audit(
+    operation: Operation | None, caller: RedisCaller, outcome: Outcome, reason: dict[str, Json]
+) -> None:
+    about = {"by": caller.author, "platform": caller.author.partition(":")[0], "where": caller.where}
     name = operation.name if operation else "unknown"
     log.info(AUDIT, extra={**about, "operation": name, **_subject(operation), "outcome": outcome, **reason})
 

@@ -31,23 +31,23 @@ class Fence:
         """Return the line that ends the block."""
         return self.quote + self.mark
 
-    def closed_by(self, line: str) -> bool:
+    def is_closed_by(self, line: str) -> bool:
         """Return whether `line` ends the block: the same character, at least as often, and nothing else."""
         bare = line.lstrip(" \t>").rstrip(" \t\r")
         return len(bare) >= len(self.mark) and not bare.strip(self.mark[0])
 
-    def left_by(self, line: str) -> bool:
+    def is_left_by(self, line: str) -> bool:
         """Return whether `line` ends the quote around the block, and so the block itself."""
         return bool(self.quote) and not line.lstrip(" \t").startswith(">")
 
 
-def opened_by(line: str) -> Fence | None:
+def parse_fence(line: str) -> Fence | None:
     """Return the block that `line` begins, also in a list item or a quote."""
     match = _OPENING.fullmatch(line.rstrip("\r"))
     return Fence(match["mark"], match["info"].strip(), "> " * match["lead"].count(">")) if match else None
 
 
-def left_open(text: str) -> Fence | None:
+def open_fence(text: str) -> Fence | None:
     """Return the block that is still open at the end of `text`."""
     fence: Fence | None = None
     for line in text.split("\n"):
@@ -57,6 +57,6 @@ def left_open(text: str) -> Fence | None:
 
 def after(line: str, fence: Fence | None) -> Fence | None:
     """Return the block that is open after `line`, given the one that was open before it."""
-    if fence is None or fence.left_by(line):
-        return opened_by(line)
-    return None if fence.closed_by(line) else fence
+    if fence is None or fence.is_left_by(line):
+        return parse_fence(line)
+    return None if fence.is_closed_by(line) else fence

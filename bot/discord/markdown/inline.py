@@ -104,12 +104,12 @@ def prose(line: str) -> str:
     shown, at = [], 0
     line_break = "\n" + quote_of(line)
     for start, end in code_spans(line)[0]:
-        shown += [_shown(line[at:start], line_break), line[start:end]]
+        shown += [_replace_special(line[at:start], line_break), line[start:end]]
         at = end
-    return "".join([*shown, _shown(line[at:], line_break)])
+    return "".join([*shown, _replace_special(line[at:], line_break)])
 
 
-def _shown(text: str, line_break: str) -> str:
+def _replace_special(text: str, line_break: str) -> str:
     return _SPECIAL.sub(lambda each: r"\|" * len(each["bars"]) if each["bars"] else line_break, text)
 
 

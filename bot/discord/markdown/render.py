@@ -7,7 +7,7 @@ three levels of headings (https://support.discord.com/hc/en-us/articles/21029861
 import re
 
 from bot.discord.markdown import tables
-from bot.discord.markdown.fences import Fence, opened_by
+from bot.discord.markdown.fences import Fence, parse_fence
 from bot.discord.markdown.inline import (
     code_spans,
     prose,
@@ -33,11 +33,11 @@ _SEGMENT, _LONGEST_WORD = 1_000, 2_000
 """A longer line is rewritten in segments that end at a blank, so that its cost does not grow with it."""
 
 
-def render(text: str, *, finished: bool) -> str:
-    """Convert `text` for Discord; `finished` means that it is complete. Uses `Rendering`."""
+def render(text: str, *, is_finished: bool) -> str:
+    """Convert `text` for Discord; `is_finished` means that it is complete. Uses `Rendering`."""
     rendering = Rendering()
     rendering.feed(text)
-    return rendering.finish() if finished else rendering.take()
+    return rendering.finish() if is_finished else rendering.take()
 
 
 class Rendering:
@@ -72,7 +72,7 @@ class Rendering:
         certain = self._certain()
         self._done.append(certain[self._ahead :])
         self._ahead = max(self._ahead, len(certain))
-        return self._taken()
+        return self._take_done()
 
     def finish(self) -> str:
         """End the text; return the rest."""
@@ -82,9 +82,9 @@ class Rendering:
         self._end_table("" if last else "\n")
         if self._fence:
             self._done.append(("\n" if last else "") + self._fence.quote + "```")
-        return self._taken()
+        return self._take_done()
 
-    def _taken(self) -> str:
+    def _take_done(self) -> str:
         taken, self._done = "".join(self._done), []
         return taken
 
@@ -110,7 +110,7 @@ class Rendering:
             self._parts, self._length = [line[end:]], len(line) - end
 
     def _end_segment(self, text: str) -> None:
-        if self._fence and not self._is_segment and self._fence.left_by(text):
+        if self._fence and not self._is_segment and self._fence.is_left_by(text):
             self._leave_fence()
         if not self._fence:
             self._end_table("\n")
@@ -128,7 +128,7 @@ class Rendering:
         self._after_blank = not line.strip(" \t\r>") and not is_segment
 
     def _take_line(self, line: str, end: str) -> None:
-        if self._fence and self._fence.left_by(line):
+        if self._fence and self._fence.is_left_by(line):
             self._leave_fence()
         if self._fence:
             self._put(self._rewritten_code(self._fence, line) + end)
@@ -171,14 +171,14 @@ class Rendering:
     def _end_table(self, end: str) -> None:
         rows, self._rows = self._rows, []
         if len(rows) > 1:
-            table = tables.aligned([row.removeprefix(self._quote) for row in rows])
+            table = tables.align([row.removeprefix(self._quote) for row in rows])
             lines = ["```", *map(_harmless, table), "```"]
             self._put("\n".join(self._quote + line for line in lines) + end)
         elif rows:
             self._put(self._rewritten(rows[0]) + end)
 
     def _rewritten(self, line: str) -> str:
-        self._fence = opened_by(line)
+        self._fence = parse_fence(line)
         if self._fence:
             language = self._fence.info.split(" ")[0]
             return line[: line.index(self._fence.mark)] + "```" + language
@@ -187,7 +187,7 @@ class Rendering:
         return prose(f"**{title}**" if title.strip() else line)
 
     def _rewritten_code(self, fence: Fence, line: str) -> str:
-        if not fence.closed_by(line):
+        if not fence.is_closed_by(line):
             return _harmless(line)
         self._fence = None
         return line[: line.index(fence.mark)] + "```"
@@ -198,7 +198,7 @@ class Rendering:
         if self._fence:
             if self._is_segment:
                 return _harmless(line.rstrip("`"))
-            is_open = self._fence.left_by(line) or _UNDECIDED_IN_CODE.fullmatch(line)
+            is_open = self._fence.is_left_by(line) or _UNDECIDED_IN_CODE.fullmatch(line)
             return "" if is_open else _harmless(line.rstrip("`"))
         if self._is_segment:
             return prose_so_far(line)

@@ -65,7 +65,7 @@ class Splitter:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._made: list[str] = []
+        self._pieces: list[str] = []
         self._text = ""  # the rest of the text, and `_CONTEXT` characters before it
         self._at = 0
         self._blank_to = 0  # only blanks up to there
@@ -86,18 +86,18 @@ class Splitter:
         """Return all pieces; the last one may still grow, and ends with `tentative` if that fits."""
         if tentative:
             grown = copy(self)
-            grown._made = list(self._made)
+            grown._pieces = list(self._pieces)
             grown.feed(tentative)
-            if len(grown._made) == len(self._made):
+            if len(grown._pieces) == len(self._pieces):
                 return grown.pieces()
-        return [*self._made, self._last] if self._last else list(self._made)
+        return [*self._pieces, self._last] if self._last else list(self._pieces)
 
     def _next(self) -> str | None:
         """Make one final piece and return None, or return the rest, which may be empty."""
         if not self._skip():
             return ""
         text, at, opened = self._text, self._at, self._open
-        above = _ABOVE_INDENTATION if not opened.fence and _indented(text, at) else ""
+        above = _ABOVE_INDENTATION if not opened.fence and _is_nested_item(text, at) else ""
         head = above or opened.reopening
         room = self._limit - len(head)
         window = text[at : at + room + 1]
@@ -108,7 +108,7 @@ class Splitter:
         if len(head) + len(piece) > self._limit:  # the end of the bold text does not fit
             end, piece, self._open = _cut(window[:-2], room - 2, opened, within)
         self._at += end
-        self._made.append(head + piece)
+        self._pieces.append(head + piece)
         return None
 
     def _skip(self) -> bool:
@@ -117,9 +117,9 @@ class Splitter:
         if fence and not _within_line(text, at):
             end = text.find("\n", at)
             line = text[at : end if end >= 0 else len(text)]
-            if fence.left_by(line) and line.strip():
+            if fence.is_left_by(line) and line.strip():
                 self._open, fence = _Open(), None
-            elif fence.closed_by(line):  # the previous piece has closed the block
+            elif fence.is_closed_by(line):  # the previous piece has closed the block
                 self._at, self._open, fence = at + len(line), _Open(), None
         ink = _INK.search(text, max(self._at, self._blank_to))
         if not ink:
@@ -131,11 +131,11 @@ class Splitter:
             self._open = _Open()  # a quote and bold text continue only within their line
         begin = text.rfind("\n", max(self._at - _CONTEXT, 0), ink.start()) + 1
         is_line = begin > 0 and not text[begin : ink.start()].strip()
-        self._at = begin if is_line and _indented(text, begin) else ink.start()
+        self._at = begin if is_line and _is_nested_item(text, begin) else ink.start()
         return True
 
 
-def _indented(text: str, at: int) -> bool:
+def _is_nested_item(text: str, at: int) -> bool:
     """Return whether an item of a nested list begins at `at`."""
     return at > 0 and _LIST_LINE.match(text, at) is not None
 
@@ -144,9 +144,9 @@ def _within_line(text: str, at: int) -> bool:
     return at > 0 and text[at - 1] != "\n"
 
 
-def _cut(window: str, room: int, opened: _Open, within_line: bool) -> tuple[int, str, _Open]:
+def _cut(window: str, room: int, markup: _Open, within_line: bool) -> tuple[int, str, _Open]:
     """Return the characters taken from `window`, the piece, and the markup open at the cut."""
-    fence = opened.fence
+    fence = markup.fence
     closed: list[tuple[int, int]] = []
     start = -1  # of the open block; one that an earlier piece began starts before this window
     for begin, end, line in _lines(window):
@@ -162,21 +162,21 @@ def _cut(window: str, room: int, opened: _Open, within_line: bool) -> tuple[int,
     if fence is None or start > 0:
         end = start if fence else _cut_prose(window, room, closed)
         piece = window[:end].rstrip()
-        passed = _passed(piece, window, end, opened)
+        passed = _markup_at(piece, window, end, markup)
         return end, piece + "**" * passed.is_bold, passed
     end = _cut_code(window, room - len(f"\n{fence.closing}"), start == 0)
     code = window[:end]
     return end, code + ("" if code.endswith("\n") else "\n") + fence.closing, _Open(fence)
 
 
-def _passed(piece: str, window: str, end: int, opened: _Open) -> _Open:
+def _markup_at(piece: str, window: str, end: int, markup: _Open) -> _Open:
     """Return the quote and the bold text that a cut goes through."""
     if "\n" in window[len(piece) : end]:
         return _Open()
     line = piece[piece.rfind("\n") + 1 :]
     if len(line) < len(piece):
-        opened = _Open()
-    return _Open(None, opened.quote or quote_of(line), _is_bold_behind(line, opened.is_bold))
+        markup = _Open()
+    return _Open(None, markup.quote or quote_of(line), _is_bold_behind(line, markup.is_bold))
 
 
 def _is_bold_behind(line: str, is_bold: bool) -> bool:
@@ -232,7 +232,7 @@ def _candidates(window: str, room: int, blocks: list[tuple[int, int]]) -> Iterat
     for pattern in _BREAKS:
         matches = pattern.finditer(window)
         ends = [min(m.end(), room) for m in matches if m.start() + len(m.group().rstrip()) <= room]
-        yield [end for end in ends if not (is_block[end] or _joined(window, end))] + edges
+        yield [end for end in ends if not (is_block[end] or _is_one_character(window, end))] + edges
 
 
 def _inside(ranges: Iterable[tuple[int, int]], size: int) -> bytearray:
@@ -246,10 +246,10 @@ def _inside(ranges: Iterable[tuple[int, int]], size: int) -> bytearray:
 
 def _between_characters(window: str, at: int, first: int) -> int:
     """Return the last place up to `at` that is between two characters, as a reader sees them."""
-    return next((end for end in range(at, first, -1) if not _joined(window, end)), at)
+    return next((end for end in range(at, first, -1) if not _is_one_character(window, end)), at)
 
 
-def _joined(text: str, at: int) -> bool:
+def _is_one_character(text: str, at: int) -> bool:
     """Return whether the text around `at` is one character to a reader (emoji, accents)."""
     before, after = text[at - 1], text[at]
     return (

@@ -35,11 +35,11 @@ def cells(row: str) -> list[str]:
     return [cell.replace("\\|", "|").strip() for cell in _CELL_END.split(inner)]
 
 
-def aligned(rows: Sequence[str]) -> list[str]:
+def align(rows: Sequence[str]) -> list[str]:
     """Return the lines of a table, whose second row is the delimiter; too wide a table is unchanged."""
     header, *body = [cells(row) for row in (rows[0], *rows[2:])]
     table = [[_BREAK.split(cell) for cell in row] for row in (header, *body)]
-    widths = _fitting(_widths(table))
+    widths = _fit(_widths(table))
     if widths is None:
         return list(rows)
     rights = [cell.endswith(":") and not cell.startswith(":") for cell in cells(rows[1])[: len(widths)]]
@@ -58,7 +58,7 @@ def _widths(table: Sequence[Sequence[Cell]]) -> list[int]:
     return widths
 
 
-def _fitting(widths: Sequence[int]) -> list[int] | None:
+def _fit(widths: Sequence[int]) -> list[int] | None:
     """Return the widths, with the widest reduced so that a line fits; None if that is not possible."""
     room = _WIDTH - 2 * (len(widths) - 1)
     for most in range(_WIDEST_COLUMN, _NARROWEST_COLUMN - 1, -4):
@@ -69,7 +69,7 @@ def _fitting(widths: Sequence[int]) -> list[int] | None:
 
 def _lines(row: Sequence[Cell], widths: Sequence[int], rights: Sequence[bool]) -> list[str]:
     columns = [
-        [part for line in cell for part in _wrapped(line, width)]
+        [part for line in cell for part in _wrap(line, width)]
         for cell, width in zip(row, widths, strict=False)
     ]
     height = max(map(len, columns))
@@ -85,7 +85,7 @@ def _line(texts: Sequence[str], widths: Sequence[int], rights: Sequence[bool]) -
     return "  ".join(padded).rstrip()
 
 
-def _wrapped(text: str, most: int) -> list[str]:
+def _wrap(text: str, most: int) -> list[str]:
     """Return `text` in lines of at most `most` columns, cut after blanks if there are any."""
     lines: list[str] = []
     start = blank = used = 0

@@ -214,7 +214,7 @@ return handed
 
 # KEYS ready | ARGV consumer lease (count argument...)... -> nil fenced | {reply...}
 # Runs other writes behind the fence; the reply of a failed one is its error, as in a pipeline.
-GUARDED = (
+FENCED = (
     HELD
     + """
 if not held(KEYS[1], ARGV[1], ARGV[2]) then return nil end

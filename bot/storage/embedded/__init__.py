@@ -15,8 +15,8 @@ Life cycle of each server, in its own folder of DATA_DIR:
 The locks need a local file system. POSIX only.
 """
 
-from bot.storage.embedded.postgres import embedded_postgres, for_writing
+from bot.storage.embedded.postgres import embedded_postgres, writer_dsn
 from bot.storage.embedded.redis import embedded_redis
 from bot.storage.embedded.server import EmbeddedError
 
-__all__ = ["EmbeddedError", "embedded_postgres", "embedded_redis", "for_writing"]
+__all__ = ["EmbeddedError", "embedded_postgres", "embedded_redis", "writer_dsn"]

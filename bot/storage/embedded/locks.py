@@ -12,11 +12,11 @@ LOOK_EVERY = 0.01
 
 
 @asynccontextmanager
-async def locked(path: Path, mode: int) -> AsyncIterator[int]:
+async def hold_lock(path: Path, mode: int) -> AsyncIterator[int]:
     """Wait for and hold a lock on `path` (LOCK_SH or LOCK_EX); yield its descriptor, for child processes."""
     descriptor = _open(path)
     try:
-        await until(lambda: _taken(descriptor, mode))
+        await until(lambda: _try_lock(descriptor, mode))
         yield descriptor
     finally:
         os.close(descriptor)
@@ -28,7 +28,7 @@ def is_free(path: Path, mode: int = fcntl.LOCK_SH) -> bool:
         return True
     descriptor = _open(path)
     try:
-        return _taken(descriptor, mode)
+        return _try_lock(descriptor, mode)
     finally:
         os.close(descriptor)
 
@@ -45,7 +45,7 @@ def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
 
 
-def _taken(descriptor: int, mode: int) -> bool:
+def _try_lock(descriptor: int, mode: int) -> bool:
     try:
         fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
     except BlockingIOError:

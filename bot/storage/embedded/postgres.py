@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import asyncpg
 
-from bot.storage.embedded.locks import locked
+from bot.storage.embedded.locks import hold_lock
 from bot.storage.embedded.sample_data import sample_rows
 from bot.storage.embedded.server import (
     EmbeddedError,
@@ -22,7 +22,7 @@ from bot.storage.embedded.server import (
     make_directory,
     package_directory,
     run,
-    running,
+    run_server,
     socket_directory,
 )
 
@@ -72,7 +72,7 @@ async def embedded_postgres(data_dir: Path, builds: Iterable[Path] | None = None
     directory = make_directory(data_dir, "postgres", "DATABASE_URL")
     cluster, setup = directory / "cluster", directory / "setup.lock"
     run_as = _run_as(cluster)
-    async with locked(setup, fcntl.LOCK_EX) as lock:
+    async with hold_lock(setup, fcntl.LOCK_EX) as lock:
         if not cluster.exists():
             await _make_cluster(cluster, binaries, run_as, lock)
     sockets = socket_directory(directory, SOCKET)
@@ -86,13 +86,13 @@ async def embedded_postgres(data_dir: Path, builds: Iterable[Path] | None = None
         run_as=run_as,
         stale=(cluster / "postmaster.pid", sockets / f"{SOCKET}.lock"),
     )
-    async with running(server):
-        async with locked(setup, fcntl.LOCK_EX):
+    async with run_server(server):
+        async with hold_lock(setup, fcntl.LOCK_EX):
             await _ensure_sample(sockets)
         yield _dsn(READER, DATABASE, sockets)
 
 
-def for_writing(dsn: str) -> str:
+def writer_dsn(dsn: str) -> str:
     """Return the DSN of `embedded_postgres` for a role that may change the sample data."""
     return dsn.replace(f"//{READER}@", f"//{WRITER}@", 1)
 

@@ -19,7 +19,7 @@ from bot.storage.embedded.server import (
     Server,
     make_directory,
     package_directory,
-    running,
+    run_server,
     socket_directory,
 )
 
@@ -79,7 +79,7 @@ async def embedded_redis(data_dir: Path, builds: Iterable[RedisBuild] | None = N
         stop_signal=signal.SIGTERM,
         answers=lambda: _answers(url),
     )
-    async with running(server):
+    async with run_server(server):
         yield url
 
 

@@ -20,8 +20,8 @@ from typing import BinaryIO
 from bot.chat import BotError
 from bot.storage.embedded.locks import (
     LOOK_EVERY,
+    hold_lock,
     is_free,
-    locked,
     until,
 )
 
@@ -80,13 +80,13 @@ class Server:
 
 
 @asynccontextmanager
-async def running(server: Server) -> AsyncIterator[None]:
+async def run_server(server: Server) -> AsyncIterator[None]:
     """Start or join the server and watch it; the last user waits until it has stopped.
 
     Raises `EmbeddedError` if it does not start.
     """
     try:
-        async with locked(server.users, fcntl.LOCK_SH):
+        async with hold_lock(server.users, fcntl.LOCK_SH):
             await _start(server)
             logger.info("embedded server ready", extra={"server": server.name, "log": str(server.log)})
             watch = asyncio.create_task(_watch(server), name=f"watch embedded {server.name}")
@@ -96,7 +96,7 @@ async def running(server: Server) -> AsyncIterator[None]:
                 watch.cancel()
                 await asyncio.wait({watch})
     finally:
-        await _left(server)
+        await _wait_for_stop(server)
 
 
 async def _start(server: Server) -> None:
@@ -110,8 +110,8 @@ async def _start(server: Server) -> None:
                         return
                     await asyncio.sleep(LOOK_EVERY)
     except TimeoutError as error:
-        raise _not_started(server, f"does not answer within {START_SECONDS} s") from error
-    raise _not_started(server, "ends at once")
+        raise _start_error(server, f"does not answer within {START_SECONDS} s") from error
+    raise _start_error(server, "ends at once")
 
 
 async def _launch(server: Server) -> None:
@@ -162,7 +162,7 @@ async def _watch(server: Server) -> None:
             logger.exception("embedded server restart failed", extra={"server": server.name})
 
 
-async def _left(server: Server) -> None:
+async def _wait_for_stop(server: Server) -> None:
     """Wait until the server has stopped, unless others use it."""
     try:
         async with asyncio.timeout(STOP_SECONDS):
@@ -182,7 +182,7 @@ def _open_log(server: Server) -> BinaryIO:
     return server.log.open("ab")
 
 
-def _not_started(server: Server, what: str) -> EmbeddedError:
+def _start_error(server: Server, what: str) -> EmbeddedError:
     last_lines = server.log.read_text(errors="replace")[-1500:]
     return EmbeddedError(
         f"The embedded {server.name} {what}. Set {server.variable} to a server of your own, or move "

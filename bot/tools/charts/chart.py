@@ -53,14 +53,14 @@ async def draw(database: Database, keep: Keep, query: str, kind: Kind, x: str, y
             "ORDER BY random() LIMIT 2000."
         )
     plot = arrange(result, kind, x, y, one_line(title), is_ordered=bool(_ORDER.search(query)))
-    png, numbered = await asyncio.get_running_loop().run_in_executor(_painter, _rendered, plot)
+    png, numbered = await asyncio.get_running_loop().run_in_executor(_painter, _render, plot)
     about = _about(plot)
     alt = ". ".join([each for each in (plot.title, about) if each])
     file = await keep(file_name(plot.title or kind, png, "png"), "image/png", png, alt)
     return Chart(file, _words(plot, about, numbered))
 
 
-def _rendered(plot: Plot) -> tuple[bytes, dict[str, str]]:
+def _render(plot: Plot) -> tuple[bytes, dict[str, str]]:
     from bot.tools.charts.image import render  # importing matplotlib takes over a second: only on demand
 
     try:
@@ -68,7 +68,7 @@ def _rendered(plot: Plot) -> tuple[bytes, dict[str, str]]:
     except (ArithmeticError, ValueError) as error:  # matplotlib computes margins around extreme values
         log.warning("chart drawing failed", exc_info=True)
         raise ToolFailure(_UNDRAWABLE) from error
-    return drawing.png, drawing.numbered
+    return drawing.png, drawing.names_by_number
 
 
 def _about(plot: Plot) -> str:

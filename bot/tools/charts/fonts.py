@@ -40,26 +40,26 @@ def _drawable() -> frozenset[int]:
     return frozenset(code for path in found for code in font_manager.get_font(path).get_charmap())
 
 
-class Writing:
-    """Texts of one picture; `numbered` maps a number in the picture to the name that it replaces."""
+class PlotTexts:
+    """Texts of one picture; `names_by_number` maps a number in the picture to the name that it replaces."""
 
     def __init__(self) -> None:
-        self.numbered: dict[str, str] = {}
+        self.names_by_number: dict[str, str] = {}
         self._numbers: dict[str, str] = {}  # the same, by name
 
     def title(self, text: str) -> str:
         """Return the drawable part of a text, or an empty string if it has no letters or digits."""
-        drawn = _kept(text)
+        drawn = _drawable_part(text)
         return drawn if re.search(r"\w", drawn) else ""
 
     def name(self, text: str) -> str:
         """Return a name without emoji, or a number for a name that cannot be drawn."""
-        drawn = _kept(text)
+        drawn = _drawable_part(text)
         lost = sum(character.isalnum() for character in text) - sum(each.isalnum() for each in drawn)
         if lost == 0 and (drawn or not text):
             return drawn
         number = self._numbers.setdefault(text, f"#{len(self._numbers) + 1}")
-        self.numbered[number] = text
+        self.names_by_number[number] = text
         return number
 
     def names(self, texts: Iterable[str]) -> list[str]:
@@ -67,6 +67,6 @@ class Writing:
         return [self.name(text) for text in texts]
 
 
-def _kept(text: str) -> str:
+def _drawable_part(text: str) -> str:
     kept = (character for character in text if ord(character) in _drawable() and character.isprintable())
     return one_line("".join(kept))

@@ -58,13 +58,13 @@ class Drawing:
     """Picture, and the names that appear in it as numbers."""
 
     png: bytes
-    numbered: dict[str, str]
+    names_by_number: dict[str, str]
 
 
 def render(plot: Plot) -> Drawing:
     """Draw a plot."""
-    writing = fonts.Writing()
-    plot = _written(plot, writing)
+    writing = fonts.PlotTexts()
+    plot = _with_drawable_texts(plot, writing)
     is_flat = plot.scale == "name" and plot.kind in ("bar", "stacked") and _wants_room(plot)
     height = max(HEIGHT, 250 + 46 * len(plot.xs)) if is_flat else HEIGHT
     figure = Figure(figsize=(WIDTH / _DPI, height / _DPI), dpi=_DPI, facecolor=CARD, layout="constrained")
@@ -75,20 +75,20 @@ def render(plot: Plot) -> Drawing:
     _finish(figure, axes, plot, is_flat=is_flat)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", facecolor=CARD, metadata={"Software": None})
-    return Drawing(picture.getvalue(), writing.numbered)
+    return Drawing(picture.getvalue(), writing.names_by_number)
 
 
-def _written(plot: Plot, writing: fonts.Writing) -> Plot:
+def _with_drawable_texts(plot: Plot, texts: fonts.PlotTexts) -> Plot:
     """Replace the texts of a plot by their drawable parts."""
     xs = plot.xs
     if plot.scale == "name":
-        xs = tuple(labels.clipped(name) for name in writing.names(cast("Sequence[str]", plot.xs)))
+        xs = tuple(labels.clip(name) for name in texts.names(cast("Sequence[str]", plot.xs)))
     return replace(
         plot,
-        title=writing.title(plot.title),
-        x=writing.title(plot.x),
+        title=texts.title(plot.title),
+        x=texts.title(plot.x),
         xs=xs,
-        series=tuple(Series(labels.clipped(writing.name(each.name)), each.values) for each in plot.series),
+        series=tuple(Series(labels.clip(texts.name(each.name)), each.values) for each in plot.series),
     )
 
 
@@ -298,7 +298,7 @@ def _head(figure: Figure, plot: Plot) -> None:
     """Write the title and the remarks, and place the axes below them."""
     inches = figure.get_figheight()
     top = 1 - _MARGIN / inches
-    lines = [(line, _TITLE, INK, "bold") for line in _wrapped(plot.title)]
+    lines = [(line, _TITLE, INK, "bold") for line in _wrap(plot.title)]
     lines += [(remark, _SMALL, SOFT, "normal") for remark in plot.remarks]
     for text, size, colour, weight in lines:
         line = figure.text(
@@ -335,7 +335,7 @@ def _name_axes(axes: Axes, plot: Plot, *, is_flat: bool) -> None:
         (axes.set_xlabel if is_flat else axes.set_ylabel)(plot.series[0].name, fontsize=_TEXT)
 
 
-def _wrapped(title: str) -> list[str]:
+def _wrap(title: str) -> list[str]:
     """Split a title into at most two lines of the picture's width."""
     return textwrap.wrap(title, _TITLE_CHARS, max_lines=2, placeholder="…")
 

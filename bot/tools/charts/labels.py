@@ -46,7 +46,7 @@ def with_unit(text: str, unit: str) -> str:
 
 def short(number: float, unit: str = "") -> str:
     """Format a number in few characters: 1,234, 12.3k, 4.57M."""
-    return with_unit(_scaled(number), unit)
+    return with_unit(_scale(number), unit)
 
 
 def exact(number: float, unit: str = "") -> str:
@@ -56,7 +56,7 @@ def exact(number: float, unit: str = "") -> str:
     return with_unit(_minus(text), unit)
 
 
-def _scaled(number: float) -> str:
+def _scale(number: float) -> str:
     size = abs(number)
     if size >= 1e16 or 0 < size < 1e-4:
         return _minus(f"{number:.3g}")
@@ -86,7 +86,7 @@ def year(number: float, _: object = None) -> str:
 def date_labels(moments: Sequence[datetime]) -> list[str]:
     """Format moments with the precision that the finest of them needs."""
     form = _form(moments)
-    return [_dated(moment, form) for moment in moments]
+    return [_format_date(moment, form) for moment in moments]
 
 
 def _form(moments: Sequence[datetime]) -> str:
@@ -101,7 +101,7 @@ def _form(moments: Sequence[datetime]) -> str:
     return "%-d %b %Y" if several_years or len(moments) < 2 else "%-d %b"
 
 
-def _dated(moment: datetime, form: str) -> str:
+def _format_date(moment: datetime, form: str) -> str:
     return moment.strftime(form.replace("%-d", str(moment.day)))
 
 
@@ -112,7 +112,7 @@ def span(first: datetime, last: datetime) -> str:
     return " to ".join(dict.fromkeys([first.strftime(form), last.strftime(form)]))
 
 
-def clipped(name: str, longest: int = LONGEST_NAME) -> str:
+def clip(name: str, longest: int = LONGEST_NAME) -> str:
     """Shorten a name in its middle, because names with the same beginning often differ at their ends."""
     if len(name) <= longest:
         return name

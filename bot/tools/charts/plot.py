@@ -121,7 +121,7 @@ def _table(result: Result, x_at: int, y_at: Sequence[int]) -> _Table:
     }
     if not places:
         raise ToolFailure(f"All values of {result.columns[x_at].name} are NULL, so there is nothing to draw.")
-    by = _naming_column(result, {x_at, *y_at}) if len(y_at) == 1 else None
+    by = _name_column(result, {x_at, *y_at}) if len(y_at) == 1 else None
     whose = values.names(result, by) if by is not None else [""] * len(xs)
     cells: dict[str, list[float | None]] = {}
     taken: set[tuple[str, int]] = set()
@@ -146,7 +146,7 @@ def _along(result: Result, at: int) -> tuple[Scale, list[datetime | float | str 
     return "name", list(values.names(result, at))
 
 
-def _naming_column(result: Result, used: set[int]) -> int | None:
+def _name_column(result: Result, used: set[int]) -> int | None:
     others = [at for at in range(len(result.columns)) if at not in used and values.is_name(result, at)]
     return others[0] if len(others) == 1 else None
 
@@ -186,10 +186,10 @@ def _total(numbers: Sequence[float | None]) -> float:
 def _in_order(plot: Plot) -> Plot:
     """Sort a plot by x."""
     order = sorted(range(len(plot.xs)), key=lambda place: cast("float", plot.xs[place]))
-    return _chosen(plot, order)
+    return _reorder(plot, order)
 
 
-def _chosen(plot: Plot, order: Sequence[int]) -> Plot:
+def _reorder(plot: Plot, order: Sequence[int]) -> Plot:
     return replace(
         plot,
         xs=tuple(plot.xs[place] for place in order),
@@ -218,7 +218,7 @@ def _bars(plot: Plot, *, is_ordered: bool) -> Plot:
         rest = labels.short(sum(size[place] for place in largest[MOST_BARS:]), plot.unit)
         remark = f"The {MOST_BARS} largest of {len(size)}; the others have {rest} together"
         plot = replace(plot, remarks=(*plot.remarks, remark))
-    return _chosen(plot, order)
+    return _reorder(plot, order)
 
 
 def _histogram(result: Result, x: str, y: str, title: str) -> Plot:
@@ -254,7 +254,7 @@ def _scatter(result: Result, x_at: int, y_at: Sequence[int], title: str) -> Plot
     if scale == "name":
         raise ToolFailure("A scatter plot needs numbers or dates for x.\nFor names use the kind bar.")
     columns = {labels.heading(result.columns[at].name): values.numbers(result, at) for at in y_at}
-    by = _naming_column(result, {x_at, *y_at}) if len(y_at) == 1 else None
+    by = _name_column(result, {x_at, *y_at}) if len(y_at) == 1 else None
     if by is not None:
         whose = values.names(result, by)
         [column] = columns.values()
@@ -275,7 +275,7 @@ def _scatter(result: Result, x_at: int, y_at: Sequence[int], title: str) -> Plot
         are_years=_are_years([each for each in xs if each is not None]) if scale == "number" else False,
     )
     kept = [place for place, x in enumerate(xs) if x is not None]
-    plot = _largest_series(_chosen(plot, kept))
+    plot = _largest_series(_reorder(plot, kept))
     if not plot.count:
         raise ToolFailure("All values of x or y are NULL, so there is nothing to draw.")
     return plot

@@ -36,11 +36,11 @@ class Plugins:
         self._plugins = plugins
         self._limits = limits
 
-    async def tried(self) -> None:
+    async def wait_for_start(self) -> None:
         """Wait until each plug-in has started or failed, for at most `start_seconds`."""
         try:
             async with asyncio.timeout(self._limits.start_seconds):
-                await asyncio.gather(*(each.tried.wait() for each in self._plugins))
+                await asyncio.gather(*(each.first_start.wait() for each in self._plugins))
         except TimeoutError:
             log.info("plug-ins still starting")
 

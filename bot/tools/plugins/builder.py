@@ -69,7 +69,7 @@ class Workshop:
     refusal: Callable[[], str]
     tally: Tally = field(default_factory=Tally)
 
-    def made(self, offers: Sequence[Offer]) -> tuple[list[BaseTool], dict[str, str]]:
+    def build(self, offers: Sequence[Offer]) -> tuple[list[BaseTool], dict[str, str]]:
         """Return the tools, and by name the reasons why others were left out, except forbidden ones."""
         tools: dict[str, BaseTool] = {}
         left_out: dict[str, str] = {}
@@ -93,10 +93,10 @@ class Workshop:
                 name=name,
                 description=description,
                 args_schema=schema,
-                work=call.approved,
+                work=call.run_approved,
                 preview=call.preview,
             )
-        return ForeignTool(name=name, description=description, args_schema=schema, work=call.made)
+        return ForeignTool(name=name, description=description, args_schema=schema, work=call.run)
 
 
 def _require_room(name: str, tools: Collection[str]) -> None:
@@ -112,7 +112,7 @@ class _Call:
     name: str
     offer: Offer
 
-    async def made(self, arguments: Arguments, config: RunnableConfig) -> str:
+    async def run(self, arguments: Arguments, config: RunnableConfig) -> str:
         """Return the bounded result. Raises only `ToolFailure`, whatever the plug-in does."""
         try:
             result = await self._result(arguments, config)
@@ -126,11 +126,11 @@ class _Call:
         plugin, seconds = self.shop.plugin, self.shop.policy.timeout
         try:
             async with asyncio.timeout(seconds):
-                return bounded(await self.offer.call(arguments, config), MOST_RESULT_CHARS)
+                return limit_text(await self.offer.call(arguments, config), MOST_RESULT_CHARS)
         except ToolException as error:
-            raise ToolFailure(bounded(str(error), MOST_RESULT_CHARS)) from error
+            raise ToolFailure(limit_text(str(error), MOST_RESULT_CHARS)) from error
         except ValidationError as error:
-            raise ToolFailure(bounded(f"{_INVALID}\n{error}", MOST_RESULT_CHARS)) from error
+            raise ToolFailure(limit_text(f"{_INVALID}\n{error}", MOST_RESULT_CHARS)) from error
         except ConnectionLost as error:
             raise ToolFailure(_LOST.format(plugin=plugin)) from error
         except PluginError as error:
@@ -144,12 +144,12 @@ class _Call:
             log.warning("plug-in failed", exc_info=True, extra={"plugin": plugin, "tool": self.name})
             raise ToolFailure(_FAILED) from error
 
-    async def approved(self, arguments: Arguments, config: RunnableConfig) -> str:
+    async def run_approved(self, arguments: Arguments, config: RunnableConfig) -> str:
         """Run an approved call at most once and return its result. Raises `ToolFailure`."""
         request = proposal_of(config).id
         # with a digest, because short request ids may repeat within a week
         digest = hashlib.sha256(f"{self.name} {_readable(arguments)}".encode("utf-8", "replace")).hexdigest()
-        return await self.shop.once(f"{request}:{digest[:16]}", lambda: self.made(arguments, config))
+        return await self.shop.once(f"{request}:{digest[:16]}", lambda: self.run(arguments, config))
 
     async def preview(self, arguments: Arguments) -> Preview:
         """Return the complete preview for the approver. Raises `ToolFailure` if it cannot be shown."""
@@ -187,7 +187,7 @@ class _Call:
     async def _own_preview(self, preview: Awaitable[Preview]) -> Preview:
         try:
             async with asyncio.timeout(self.shop.policy.timeout):
-                return _checked(await preview)
+                return _check(await preview)
         except (ToolException, ValidationError):
             raise  # texts for the model
         except (Exception, SystemExit, asyncio.CancelledError) as error:  # as for a call
@@ -199,7 +199,7 @@ class _Call:
             raise ToolFailure(_FAILED) from error
 
 
-def _checked(preview: object) -> Preview:
+def _check(preview: object) -> Preview:
     if not isinstance(preview, Preview):
         raise TypeError(f"a preview that is {type(preview).__name__}")
     return preview
@@ -232,7 +232,7 @@ _LONG = (
 )
 
 
-def bounded(text: str, limit: int) -> str:
+def limit_text(text: str, limit: int) -> str:
     """Return the first `limit` characters of a result, storable, with a note to the model if it was cut."""
     storable = well_formed(text[:limit].replace("\0", " "))
     if len(text) <= limit:

@@ -22,7 +22,7 @@ def in_thread(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
-    future.add_done_callback(_seen)
+    future.add_done_callback(_retrieve_error)
     context = contextvars.copy_context()
 
     def run() -> None:
@@ -52,6 +52,6 @@ def _settle(future: asyncio.Future[T], result: T, error: Exception | None) -> No
         future.set_result(result)
 
 
-def _seen(future: asyncio.Future[T]) -> None:
+def _retrieve_error(future: asyncio.Future[T]) -> None:
     if not future.cancelled():
         future.exception()  # else asyncio reports errors of abandoned futures

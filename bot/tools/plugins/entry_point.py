@@ -43,7 +43,7 @@ class EntryPointSource:
 
     async def run(self, offer: Callable[[Sequence[Offer]], None]) -> None:
         """Load the entry point, offer its tools, and keep its context open until cancelled."""
-        made = await self._made()
+        made = await self._load_once()
         if isinstance(made, AbstractAsyncContextManager):
             async with made as tools:
                 offer(self._offers(tools))
@@ -51,7 +51,7 @@ class EntryPointSource:
         offer(self._offers(made))
         await asyncio.Event().wait()
 
-    async def _made(self) -> Any:
+    async def _load_once(self) -> Any:
         """Return the result of the entry point; a hanging import is awaited again, not repeated."""
         if self._loading is None or self._loading.done():
             self._loading = in_thread(f"load {self._name}", partial(_load, self._name))
@@ -78,7 +78,7 @@ class EntryPointSource:
         call = {"name": tool.name, "args": dict(arguments), "id": "call", "type": "tool_call"}
         # the turn and the approved request, without internals of the agent
         given = RunnableConfig(configurable=_without_internals(config))
-        run = self._in_thread if _is_synchronous(tool) else _awaited
+        run = self._in_thread if _is_synchronous(tool) else _invoke
         result = await run(tool, call, given)
         if not isinstance(result, ToolMessage):
             raise ToolFailure(f"{tool.name} returned {type(result).__name__}, which is not text.")
@@ -91,10 +91,10 @@ class EntryPointSource:
             raise ToolFailure(f"{self._name} is busy with {MOST_THREADS} other calls; try again later.")
         self._threads += 1
         running = in_thread(f"call {tool.name}", partial(tool.invoke, call, config))
-        running.add_done_callback(self._ended)
+        running.add_done_callback(self._on_end)
         return await asyncio.shield(running)
 
-    def _ended(self, _: asyncio.Future[Any]) -> None:
+    def _on_end(self, _: asyncio.Future[Any]) -> None:
         self._threads -= 1
 
 
@@ -113,7 +113,7 @@ def _load(name: str) -> Any:
 _Run = Callable[[BaseTool, dict[str, Json], RunnableConfig], Awaitable[Any]]
 
 
-async def _awaited(tool: BaseTool, call: dict[str, Json], config: RunnableConfig) -> Any:
+async def _invoke(tool: BaseTool, call: dict[str, Json], config: RunnableConfig) -> Any:
     return await tool.ainvoke(call, config)
 
 

@@ -37,7 +37,7 @@ class Once:
         """Run `call` once and return its result, or the recorded one. Raises `ToolFailure`, as `call` may."""
         earlier = await self._begin(request)
         if earlier is not None:
-            return _told(earlier)
+            return _outcome(earlier)
         try:
             result = await call()
         except ToolFailure as error:
@@ -64,14 +64,14 @@ class Once:
             log.warning("plug-in outcome not stored", extra={"request": request, "error": repr(error)})
 
 
-def _text(noted: bytes | str | None) -> str:
-    return noted.decode() if isinstance(noted, bytes) else noted or ""
+def _text(note: bytes | str | None) -> str:
+    return note.decode() if isinstance(note, bytes) else note or ""
 
 
-def _told(noted: str) -> str:
-    if noted.startswith(_DONE):
-        return noted.removeprefix(_DONE)
-    raise ToolFailure(noted.removeprefix(_FAILED) if noted.startswith(_FAILED) else _UNKNOWN)
+def _outcome(note: str) -> str:
+    if note.startswith(_DONE):
+        return note.removeprefix(_DONE)
+    raise ToolFailure(note.removeprefix(_FAILED) if note.startswith(_FAILED) else _UNKNOWN)
 
 
 def _key(request: str) -> str:

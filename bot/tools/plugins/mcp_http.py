@@ -25,19 +25,19 @@ def bounded_client(
         headers={"Accept-Encoding": "identity", **(headers or {})},
         timeout=timeout,
         auth=auth,
-        event_hooks={"response": [partial(_bound, most_bytes)]},
+        event_hooks={"response": [partial(_limit_body, most_bytes)]},
     )
 
 
-async def _bound(most_bytes: int, response: httpx.Response) -> None:
+async def _limit_body(most_bytes: int, response: httpx.Response) -> None:
     """Limit the body before any of it is read."""
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise httpx.DecodingError("the answer is compressed, which was not asked for")
     is_stream = response.headers.get("Content-Type", "").lower().startswith("text/event-stream")
-    response.stream = _Bounded(response.stream, most_bytes, is_stream=is_stream)
+    response.stream = _LimitedStream(response.stream, most_bytes, is_stream=is_stream)
 
 
-class _Bounded(httpx.AsyncByteStream):
+class _LimitedStream(httpx.AsyncByteStream):
     """Response stream of at most `most_bytes` bytes, or as many for each event."""
 
     def __init__(self, source: Any, most_bytes: int, *, is_stream: bool) -> None:

@@ -43,7 +43,7 @@ class McpSource:
         """Connect, and offer the tools until cancelled; a restarted server is reconnected at once."""
         client = _client()
         try:
-            while await self._served(client, offer):
+            while await self._serve(client, offer):
                 log.info("plug-in reconnected", extra={"plugin": self._name})
         except (PluginError, asyncio.CancelledError):
             raise
@@ -54,10 +54,10 @@ class McpSource:
             self._renewed.set()  # release waiting calls: no other session will come
         raise PluginError("it forgets each session at once")
 
-    async def _served(self, client: Any, offer: Callable[[Sequence[Offer]], None]) -> bool:
+    async def _serve(self, client: Any, offer: Callable[[Sequence[Offer]], None]) -> bool:
         """Serve one session until the server forgets it; return True if it offered tools."""
         is_up = False
-        async with client.connected(self._name, self._server, self._limits) as session:
+        async with client.open_session(self._name, self._server, self._limits) as session:
             with suppress(SessionGone):  # outside it would arrive as an exception group
                 offers = await session.tools()
                 self._session = session

@@ -88,7 +88,7 @@ class Session:
         """Start to use an initialised client."""
         self._client = client
 
-    async def heard(self, message: object) -> None:
+    async def handle_message(self, message: object) -> None:
         """Handle a notification of the server (`message_handler` of the client's session)."""
         if isinstance(message, types.ServerNotification) and isinstance(
             message.root, types.ToolListChangedNotification
@@ -196,7 +196,7 @@ def _is_gone(error: McpError) -> bool:
 
 
 @asynccontextmanager
-async def connected(plugin: str, server: McpServer, limits: PluginLimits) -> AsyncIterator[Session]:
+async def open_session(plugin: str, server: McpServer, limits: PluginLimits) -> AsyncIterator[Session]:
     """Open a session that is ready for calls. Raises any error of the client."""
     session = Session(limits.answer_seconds)
     try:
@@ -213,7 +213,7 @@ async def _client(
     plugin: str, server: McpServer, session: Session, most_bytes: int
 ) -> AsyncIterator[ClientSession]:
     own: dict[str, Any] = {
-        "message_handler": session.heard,
+        "message_handler": session.handle_message,
         "client_info": types.Implementation(name="bot", version=__version__),
     }
     if server.url:
@@ -240,7 +240,7 @@ async def _client(
     async with (
         stderr_to_log(plugin) as sink,
         stdio_client(child, sink) as (read, write),
-        _watched(read, session.ended) as watched,
+        _watch(read, session.ended) as watched,
         ClientSession(watched, write, **own) as client,
     ):
         sink.close()
@@ -248,7 +248,7 @@ async def _client(
 
 
 @asynccontextmanager
-async def _watched(read: _Incoming, ended: asyncio.Event) -> AsyncIterator[_Incoming]:
+async def _watch(read: _Incoming, ended: asyncio.Event) -> AsyncIterator[_Incoming]:
     """Yield a copy of the stream, which sets `ended` at its end."""
     send, receive = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     copying = asyncio.create_task(_copy(read, send, ended))

@@ -33,7 +33,7 @@ class Plugin:
         limits: PluginLimits,
     ) -> None:
         self.name = name
-        self.tried = asyncio.Event()
+        self.first_start = asyncio.Event()
         """Set once the plug-in has started or failed to."""
         self._source = source
         self._toolbox = toolbox
@@ -64,7 +64,7 @@ class Plugin:
                 told = {"plugin": self.name, "reason": reason, "error": repr(error)[:_MOST_ERROR_CHARS]}
                 log.warning("plug-in down", extra=told)
             self._reason = reason
-            self.tried.set()
+            self.first_start.set()
             await asyncio.sleep(delay)
             delay = min(2 * delay, self._limits.longest_delay)
 
@@ -87,7 +87,7 @@ class Plugin:
 
     def _take(self, offers: Sequence[Offer], limit: asyncio.Timeout | None) -> None:
         """Put the offered tools into the toolbox and mark the plug-in as up."""
-        tools, self._left_out = self._shop.made(offers)
+        tools, self._left_out = self._shop.build(offers)
         if limit:
             limit.reschedule(None)
         known = {each.name: each for each in offers if self._shop.policy.allows(each.name)}
@@ -96,7 +96,7 @@ class Plugin:
         self._tell_changes(known)
         self._offers, self._tools = known, len(tools)
         self._reason = ""
-        self.tried.set()
+        self.first_start.set()
 
     def _tell_changes(self, known: dict[str, Offer]) -> None:
         """Log changed tools: a tool that changes after its review is a known attack."""

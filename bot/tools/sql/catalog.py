@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from bot.tools.sql.deny_list import LEDGER
-from bot.tools.sql.errors import translated
+from bot.tools.sql.errors import translate_errors
 from bot.tools.sql.pool import Connection
 
 SECONDS = 10
@@ -98,7 +98,7 @@ class Catalog:
 
 async def read_catalog(connection: Connection) -> Catalog:
     """Return the tables that the role may read. Raises `ToolFailure`."""
-    with translated("", SECONDS):
+    with translate_errors("", SECONDS):
         records = await connection.fetch(f"{_RELATIONS} {_ORDER} {_MOST_RELATIONS}")
         names = await connection.fetch(_NAMES)
     # hundreds of wide tables take a second
@@ -109,7 +109,7 @@ async def read_catalog(connection: Connection) -> Catalog:
 
 async def read_relation(connection: Connection, name: str) -> Relation | None:
     """Return the relation that `name` means in SQL, or None if it is not readable. Raises `ToolFailure`."""
-    with translated("", SECONDS):
+    with translate_errors("", SECONDS):
         try:
             record = await connection.fetchrow(f"{_RELATIONS} AND c.oid = to_regclass($1)", name)
         except _NO_SUCH_NAME:
@@ -136,7 +136,7 @@ async def read_values(connection: Connection, relation: Relation) -> Mapping[str
     names = [column.name for column in relation.columns if column.is_text][:_MOST_SAMPLED_COLUMNS]
     if not names:
         return {}
-    with translated("", SAMPLE_SECONDS):
+    with translate_errors("", SAMPLE_SECONDS):
         record = await connection.fetchrow(_sample(relation.name, names))
     found = zip(names, record.values() if record else (), strict=True)
     return {name: values for name, values in found if 0 < len(values) <= _MOST_VALUES}

@@ -83,7 +83,7 @@ def check(text: str) -> Change:
     _require(len(text) <= MAX_STATEMENT_CHARS, f"Write at most {MAX_STATEMENT_CHARS:,} characters.")
     _require_visible(text)
     tree: Any = guard.parse_one(text).tree
-    statement = Statement(_shown(tree), tree)
+    statement = Statement(_display(tree), tree)
     match tree:
         case ast.InsertStmt():
             clause = tree.onConflictClause
@@ -104,16 +104,16 @@ def check(text: str) -> Change:
     target = Name(tree.relation.relname, tree.relation.schemaname or "")
     mentions = guard.inspect(tree, _WRITING, _WRITING_ONLY)
     change = Change(Statement(statement.text, tree, mentions), target)
-    is_given = not target.schema and target.name in mentions.given
+    is_given = not target.schema and target.name in mentions.with_queries
     _require(not is_given, f"WITH gives the name {target.name} to something other than the table.")
     own = target.name == LEDGER or target.schema in ("pg_catalog", "information_schema")
     _require(not own and not is_known_catalog(target.name), f"{change.table} cannot be changed.")
     return change
 
 
-def _shown(tree: ast.Node) -> str:
+def _display(tree: ast.Node) -> str:
     """Return the statement for the approver: on one line, or on several if it is long."""
-    line = printed(tree)
+    line = print_tree(tree)
     _require_visible(line)
     _require(not _GAP.search(line), "A text in it contains many blanks or empty lines, which hide the rest.")
     numbers = [line[each.start : each.end + 1] for each in scan(line) if each.name == "FCONST"]
@@ -154,7 +154,7 @@ def _require_visible(text: str) -> None:
     _require("```" not in text, "The statement contains ```, which would end the code block that shows it.")
 
 
-def printed(tree: ast.Node) -> str:
+def print_tree(tree: ast.Node) -> str:
     """Return SQL that parses to the same tree. Raises `ToolFailure` if the printer cannot write it."""
     return _faithful(RawStream(), tree)
 
@@ -213,70 +213,70 @@ def reading_part(change: Change, schema: str) -> str:
     tree = change.tree
     match tree:
         case ast.InsertStmt():
-            return printed(_inserted(tree))
+            return print_tree(_inserted_rows(tree))
         case ast.UpdateStmt():
             values = [value for target in tree.targetList or () for value in _values(target)]
             select = _select(tree, schema, tree.fromClause)
             if values:
-                row = _parsed("SELECT ROW(1)")
+                row = _parse("SELECT ROW(1)")
                 row.targetList[0].val.args = tuple(values)
                 select.targetList = row.targetList
-            return printed(select)
+            return print_tree(select)
         case _:
-            return printed(_select(tree, schema, tree.usingClause))
+            return print_tree(_select(tree, schema, tree.usingClause))
 
 
 def matching_rows(change: Change, schema: str) -> str:
     """Return a SELECT with exactly one row for each row of the target that a change with joins matches."""
     tree = change.tree
     others = tree.fromClause if isinstance(tree, ast.UpdateStmt) else tree.usingClause
-    select: Any = _parsed("SELECT 1 FROM t WHERE EXISTS (SELECT 1 FROM u WHERE true)")
-    select.fromClause = (_qualified(tree.relation, schema),)
+    select: Any = _parse("SELECT 1 FROM t WHERE EXISTS (SELECT 1 FROM u WHERE true)")
+    select.fromClause = (_qualify(tree.relation, schema),)
     select.whereClause.subselect.fromClause = others
     select.whereClause.subselect.whereClause = tree.whereClause
     select.withClause = tree.withClause
-    return printed(select)
+    return print_tree(select)
 
 
-def _parsed(text: str) -> Any:
+def _parse(text: str) -> Any:
     [raw] = parse_sql(text)
     return raw.stmt
 
 
 def _select(tree: Any, schema: str, others: Sequence[ast.Node] | None) -> Any:
-    select = _parsed("SELECT 1 FROM t WHERE true")
-    select.fromClause = (_qualified(tree.relation, schema), *(others or ()))
+    select = _parse("SELECT 1 FROM t WHERE true")
+    select.fromClause = (_qualify(tree.relation, schema), *(others or ()))
     select.whereClause = tree.whereClause
     select.withClause = tree.withClause
     return select
 
 
-def _qualified(relation: Any, schema: str) -> Any:
+def _qualify(relation: Any, schema: str) -> Any:
     """Return the relation under its full name, which WITH cannot redefine."""
-    qualified = _parsed("SELECT 1 FROM s.t").fromClause[0]
+    qualified = _parse("SELECT 1 FROM s.t").fromClause[0]
     qualified.schemaname, qualified.relname = schema, relation.relname
     qualified.inh, qualified.alias = relation.inh, relation.alias
     return qualified
 
 
-def _inserted(tree: Any) -> Any:
+def _inserted_rows(tree: Any) -> Any:
     """Return a SELECT of the rows that an INSERT adds, with NULL for each DEFAULT."""
     if tree.selectStmt is None:
-        return _parsed("SELECT 1")
+        return _parse("SELECT 1")
     select = tree.selectStmt
     if select.valuesLists:
         select = _without_defaults(select)
     if tree.withClause is None:
         return select
-    around = _parsed("SELECT * FROM (SELECT 1) AS added")
+    around = _parse("SELECT * FROM (SELECT 1) AS added")
     around.fromClause[0].subquery = select
     around.withClause = tree.withClause
     return around
 
 
 def _without_defaults(values: Any) -> Any:
-    null = _parsed("SELECT NULL").targetList[0].val
-    again = _parsed("VALUES (1)")
+    null = _parse("SELECT NULL").targetList[0].val
+    again = _parse("VALUES (1)")
     again.valuesLists = tuple(
         tuple(null if isinstance(each, ast.SetToDefault) else each for each in row)
         for row in values.valuesLists
@@ -298,7 +298,7 @@ def _values(target: Any) -> list[ast.Node]:
     if isinstance(source, ast.RowExpr):
         return [*places, *_unless_default(source.args or ())]
     # (a, b) = (SELECT …): the whole row as one value
-    whole = _parsed("SELECT (SELECT CAST(q.* AS text) FROM (SELECT 1) AS q)").targetList[0].val
+    whole = _parse("SELECT (SELECT CAST(q.* AS text) FROM (SELECT 1) AS q)").targetList[0].val
     whole.subselect.fromClause[0].subquery = source.subselect
     return [*places, whole]
 

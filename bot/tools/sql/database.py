@@ -22,7 +22,7 @@ from bot.tools.sql import rows as sql_rows
 from bot.tools.sql.bounds import MOST_BYTES
 from bot.tools.sql.catalog import Catalog, Relation
 from bot.tools.sql.change import Change
-from bot.tools.sql.errors import discreet, translated
+from bot.tools.sql.errors import discreet, translate_errors
 from bot.tools.sql.format import (
     MAX_CELL_CHARS,
     Column,
@@ -35,7 +35,7 @@ from bot.tools.sql.pool import (
     Connection,
     Pool,
     open_pool,
-    reading,
+    read_transaction,
 )
 from bot.tools.sql.rehearsal import REHEARSAL_SECONDS, Rehearsal, rehearse
 from bot.tools.sql.resolution import require_harmless
@@ -92,8 +92,8 @@ class Database:
         """Return the first rows of an unchecked query."""
         # a long query takes a third of a second
         statement = await asyncio.to_thread(guard.check, query)
-        async with self.__admitted(statement, limits.seconds) as connection:
-            return await _fetched(connection, statement, limits)
+        async with self.__admit(statement, limits.seconds) as connection:
+            return await _fetch(connection, statement, limits)
 
     @asynccontextmanager
     async def rows(
@@ -104,33 +104,33 @@ class Database:
         The whole body may take `seconds`.
         """
         statement = await asyncio.to_thread(guard.check, query)
-        async with self.__admitted(statement, seconds) as connection:
+        async with self.__admit(statement, seconds) as connection:
             yield await sql_rows.batches(connection, statement, seconds)
 
     async def rehearse(self, change: Change) -> Rehearsal:
         """Return the effect of a change as far as the reading role may see it; nothing is changed."""
-        async with self.__admitted(change.statement, REHEARSAL_SECONDS, is_change=True) as connection:
+        async with self.__admit(change.statement, REHEARSAL_SECONDS, is_change=True) as connection:
             with discreet(change.statement.text, REHEARSAL_SECONDS):
                 return await rehearse(connection, change)
 
     async def catalog(self) -> Catalog:
         """Return the readable relations."""
-        async with reading(self.__pool, sql_catalog.SECONDS) as connection:
+        async with read_transaction(self.__pool, sql_catalog.SECONDS) as connection:
             return await sql_catalog.read_catalog(connection)
 
     async def relation(self, name: str) -> Relation | None:
         """Return the relation that `name` means in SQL, or None if it is not readable."""
-        async with reading(self.__pool, sql_catalog.SECONDS) as connection:
+        async with read_transaction(self.__pool, sql_catalog.SECONDS) as connection:
             return await sql_catalog.read_relation(connection, name)
 
     async def values(self, relation: Relation) -> Mapping[str, Sequence[str]]:
         """Return the values of each text column that has only a few in the first rows."""
-        async with reading(self.__pool, sql_catalog.SAMPLE_SECONDS) as connection:
+        async with read_transaction(self.__pool, sql_catalog.SAMPLE_SECONDS) as connection:
             return await sql_catalog.read_values(connection, relation)
 
     async def require_admission(self) -> None:
         """Raise `ToolFailure` if the tools may not read, also before answers from a cache."""
-        async with reading(self.__pool, _LOOK_SECONDS):
+        async with read_transaction(self.__pool, _LOOK_SECONDS):
             pass
 
     async def health(self) -> Health:
@@ -138,24 +138,24 @@ class Database:
         return await self.__role.report(self.__pool)
 
     @asynccontextmanager
-    async def __admitted(
+    async def __admit(
         self, statement: Statement, seconds: float, *, is_change: bool = False
     ) -> AsyncIterator[Connection]:
         """Yield a read-only transaction after checking all names of the statement."""
-        async with reading(self.__pool, seconds) as connection:
-            with translated("", seconds):
+        async with read_transaction(self.__pool, seconds) as connection:
+            with translate_errors("", seconds):
                 await require_harmless(connection, statement, is_change=is_change)
             yield connection
 
 
-async def _fetched(connection: Connection, statement: Statement, limits: QueryLimits) -> Result:
-    with translated(statement.text, limits.seconds):
+async def _fetch(connection: Connection, statement: Statement, limits: QueryLimits) -> Result:
+    with translate_errors(statement.text, limits.seconds):
         prepared = await connection.prepare(statement.text)
     columns = _columns(prepared)
     shown = columns[: limits.columns]
-    with translated("", limits.seconds):
+    with translate_errors("", limits.seconds):
         if statement.is_select and columns:
-            bounded = _bounded(statement.text, shown, len(columns), limits.rows + 1)
+            bounded = _limit(statement.text, shown, len(columns), limits.rows + 1)
             prepared = await connection.prepare(bounded)
         rows, is_complete = await _first_rows(prepared, shown, limits)
     return Result(shown, tuple(rows), is_complete, hidden_columns=len(columns) - len(shown))
@@ -169,7 +169,7 @@ def _type_name(type: asyncpg.Type) -> str:
     return type.name if type.schema == "pg_catalog" else f"{type.schema}.{type.name}"
 
 
-def _bounded(select: str, shown: Sequence[Column], columns: int, rows: int) -> str:
+def _limit(select: str, shown: Sequence[Column], columns: int, rows: int) -> str:
     """Wrap a query so that the server sends no more rows and no longer values than are shown."""
     names = [f"c{number}" for number in range(columns)]
     values = [

@@ -57,7 +57,7 @@ class UnknownName(ToolFailure):
 
 
 @contextmanager
-def translated(query: str, seconds: float) -> Iterator[None]:
+def translate_errors(query: str, seconds: float) -> Iterator[None]:
     """Raise `ToolFailure` for asyncpg's errors; `seconds` is the time limit of the query."""
     try:
         yield
@@ -69,7 +69,7 @@ def translated(query: str, seconds: float) -> Iterator[None]:
         raise ToolFailure("A column has a type that cannot be read.\nCast the column to text.") from error
     except asyncpg.PostgresError as error:
         kind = UnknownName if isinstance(error, _UNKNOWN_NAME) else ToolFailure
-        raise kind(_described(error, query, seconds)) from error
+        raise kind(_describe(error, query, seconds)) from error
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def discreet(query: str, seconds: float) -> Iterator[None]:
     For changes; the position of an error in the text of `query` is shown.
     """
     try:
-        with translated(query, seconds):
+        with translate_errors(query, seconds):
             yield
     except DatabaseDown:
         raise
@@ -127,17 +127,17 @@ _REASONS = {
 """Reasons by SQLSTATE, or by its class (first two characters): errcodes-appendix of PostgreSQL's manual."""
 
 
-def _described(error: asyncpg.PostgresError, query: str, seconds: float) -> str:
+def _describe(error: asyncpg.PostgresError, query: str, seconds: float) -> str:
     advice = _ADVICE.get(type(error))
     lines = [
-        f"ERROR: {_shortened(str(error.message))} (SQLSTATE {error.sqlstate})",
+        f"ERROR: {_shorten(str(error.message))} (SQLSTATE {error.sqlstate})",
         point_at(query, int(error.position) - 1) if error.position else "",
-        f"DETAIL: {_shortened(error.detail)}" if error.detail else "",
-        f"HINT: {_shortened(error.hint)}" if error.hint else "",
+        f"DETAIL: {_shorten(error.detail)}" if error.detail else "",
+        f"HINT: {_shorten(error.hint)}" if error.hint else "",
         advice.format(seconds=seconds) if advice else "",
     ]
     return "\n".join(line for line in lines if line)
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= _MAX_MESSAGE_CHARS else text[:_MAX_MESSAGE_CHARS] + "…"

@@ -27,8 +27,8 @@ from bot.tools.sql.mentions import (
     Mentions,
     Name,
     Source,
-    given_by,
     operators_of,
+    query_source,
     source_of,
     strings,
 )
@@ -117,7 +117,7 @@ class _Inspector(Visitor):
         self._calls: set[Name] = set()
         self._attributes: set[Name] = set()
         self._relations: set[Name] = set()
-        self._given: defaultdict[str, list[Source]] = defaultdict(list)
+        self._with_queries: defaultdict[str, list[Source]] = defaultdict(list)
         self._operators: set[str] = set()
         self._types: set[Name] = set()
         self._sources: defaultdict[str, list[Source]] = defaultdict(list)
@@ -132,7 +132,7 @@ class _Inspector(Visitor):
             frozenset(self._operators),
             frozenset(self._types),
             dict(self._sources),
-            dict(self._given),
+            dict(self._with_queries),
         )
 
     def visit(self, _: Ancestor, node: ast.Node) -> None:
@@ -167,7 +167,7 @@ class _Inspector(Visitor):
             case ast.RangeVar(relname=str(relation), schemaname=schema):
                 self._relations.add(Name(relation, schema or "", _relation_refusal(relation)))
             case ast.CommonTableExpr(ctename=str(name)):
-                self._given[name].append(given_by(node))
+                self._with_queries[name].append(query_source(node))
             case ast.TypeName(names=path):
                 *_, schema, name = ["", *strings(path)]
                 self._types.add(Name(name, schema))

@@ -23,9 +23,9 @@ class Name:
     refusal: str = ""
 
     @property
-    def quoted(self) -> str:
+    def sql(self) -> str:
         """Return the name as SQL."""
-        return ".".join(quoted(each) for each in (self.schema, self.name) if each)
+        return ".".join(quote(each) for each in (self.schema, self.name) if each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Mentions:
     """All names in a statement.
 
     `calls` are functions; `attributes` are `t.f` and `(x).f` (`schema` is the part before the dot), which
-    call the function `f` if there is no such column; `given` are WITH queries and `sources` FROM items, by
-    name.
+    call the function `f` if there is no such column; `with_queries` are WITH queries and `sources` FROM
+    items, by name.
     """
 
     calls: frozenset[Name] = frozenset()
@@ -51,10 +51,10 @@ class Mentions:
     operators: frozenset[str] = frozenset()
     types: frozenset[Name] = frozenset()
     sources: Mapping[str, Sequence[Source]] = field(default_factory=dict)
-    given: Mapping[str, Sequence[Source]] = field(default_factory=dict)
+    with_queries: Mapping[str, Sequence[Source]] = field(default_factory=dict)
 
 
-def quoted(name: str) -> str:
+def quote(name: str) -> str:
     """Return the identifier in double quotes."""
     return '"' + name.replace('"', '""') + '"'
 
@@ -74,12 +74,12 @@ def source_of(item: ast.Node) -> tuple[str, Source] | None:
             columns = strings(alias.colnames)
             return alias.aliasname or "", Source(frozenset(columns)) if columns else Source(relation=name)
         case ast.RangeSubselect(alias=ast.Alias() as alias, subquery=query):
-            return alias.aliasname or "", Source(_renamed(alias.colnames, query))
+            return alias.aliasname or "", Source(_column_names(alias.colnames, query))
         case ast.RangeFunction(alias=ast.Alias() as alias, coldeflist=definitions):
             defined = [each.colname or "" for each in definitions or ()]
             return alias.aliasname or "", Source(frozenset([*strings(alias.colnames), *defined]))
         case ast.RangeFunction(functions=functions):
-            return _called(functions), Source()
+            return _default_alias(functions), Source()
         case ast.JoinExpr(alias=ast.Alias() as alias) | ast.JsonTable(alias=ast.Alias() as alias):
             return alias.aliasname or "", Source(frozenset(strings(alias.colnames)))
         case ast.JoinExpr(join_using_alias=ast.Alias() as alias):
@@ -90,7 +90,7 @@ def source_of(item: ast.Node) -> tuple[str, Source] | None:
             return None
 
 
-def _called(functions: Any) -> str:  # pglast ships no types
+def _default_alias(functions: Any) -> str:  # pglast ships no types
     """Return PostgreSQL's name for functions in FROM without an alias."""
     match functions:
         case [[ast.FuncCall(funcname=path), *_], *_]:
@@ -115,17 +115,17 @@ def operators_of(node: ast.Node) -> frozenset[str]:
 _BETWEEN = frozenset(each for each in A_Expr_Kind if "BETWEEN" in each.name)
 
 
-def given_by(query: ast.CommonTableExpr) -> Source:
+def query_source(query: ast.CommonTableExpr) -> Source:
     """Return the source of a WITH query."""
-    return Source(_renamed(query.aliascolnames, query.ctequery))
+    return Source(_column_names(query.aliascolnames, query.ctequery))
 
 
-def _renamed(names: Sequence[ast.Node] | None, query: ast.Node | None) -> frozenset[str]:
+def _column_names(names: Sequence[ast.Node] | None, query: ast.Node | None) -> frozenset[str]:
     """Return the column names of an alias list, or else those of the query."""
-    return frozenset(strings(names)) if names else _named(query)
+    return frozenset(strings(names)) if names else _result_columns(query)
 
 
-def _named(query: ast.Node | None) -> frozenset[str]:
+def _result_columns(query: ast.Node | None) -> frozenset[str]:
     """Return columns that are certainly in the query's result; those of a star are not known."""
     while isinstance(query, ast.SelectStmt) and query.larg is not None:  # UNION: its first part names them
         query = query.larg

@@ -18,7 +18,7 @@ from bot.tools.sql.errors import (
     CONNECTION_ERRORS,
     DatabaseBusy,
     DatabaseDown,
-    translated,
+    translate_errors,
 )
 
 log = logging.getLogger(__name__)
@@ -118,10 +118,10 @@ async def open_pool(
 
 
 @asynccontextmanager
-async def reading(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
+async def read_transaction(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
     """Yield a `transaction` for a tool: with an admitted role, and within the user's share."""
     async with pool.share(asker()), transaction(pool, seconds) as connection:
-        with translated("", seconds):
+        with translate_errors("", seconds):
             await pool.admit(connection)
         yield connection
 
@@ -133,10 +133,10 @@ async def transaction(pool: Pool, seconds: float, patience: float | None = None)
     Waits up to `patience` seconds for a connection; the body may take `seconds`. Cancelling the task also
     cancels the query on the server (asyncpg).
     """
-    async with acquired(pool, seconds, patience) as connection:
+    async with acquire(pool, seconds, patience) as connection:
         answer = answer_of(connection)
         try:
-            with translated("", seconds):
+            with translate_errors("", seconds):
                 await connection.execute(_begin(seconds))
             yield connection
         except DatabaseDown as error:
@@ -146,9 +146,9 @@ async def transaction(pool: Pool, seconds: float, patience: float | None = None)
 
 
 @asynccontextmanager
-async def acquired(pool: Pool, seconds: float, patience: float | None = None) -> AsyncIterator[Connection]:
+async def acquire(pool: Pool, seconds: float, patience: float | None = None) -> AsyncIterator[Connection]:
     """Yield a connection; a transaction that the body leaves open is rolled back. Raises `ToolFailure`."""
-    with translated("", seconds):
+    with translate_errors("", seconds):
         try:
             connection = await pool.connections.acquire(timeout=patience or pool.acquire_seconds)
         except TimeoutError as error:

@@ -49,9 +49,9 @@ async def rehearse(connection: Connection, change: Change) -> Rehearsal:
     schema = await _schema_of_target(connection, change)
     reading = reading_part(change, schema)
     await _require_small_plan(connection, reading)
-    rows, chars = await _counted(connection, reading)
+    rows, chars = await _count(connection, reading)
     if change.joins:
-        rows, _ = await _counted(connection, matching_rows(change, schema))
+        rows, _ = await _count(connection, matching_rows(change, schema))
     _require(rows <= MOST_ROWS, f"It would change more than {MOST_ROWS:,} rows, which is too many at once.")
     _require(
         chars <= _MOST_CHARS,
@@ -72,13 +72,13 @@ async def rehearse(connection: Connection, change: Change) -> Rehearsal:
 async def _require_readable(connection: Connection, change: Change) -> None:
     """Raise `ToolFailure` with the name of a table that is not readable."""
     mentions = change.statement.mentions
-    names = [each.quoted for each in mentions.relations if each.schema or each.name not in mentions.given]
+    names = [each.sql for each in mentions.relations if each.schema or each.name not in mentions.with_queries]
     closed = await connection.fetchval(_CLOSED, names)
     _require(closed is None, f"{closed} cannot be read, so no statement can name it.")
 
 
 async def _schema_of_target(connection: Connection, change: Change) -> str:
-    schema: str | None = await connection.fetchval(_SCHEMA, change.target.quoted)
+    schema: str | None = await connection.fetchval(_SCHEMA, change.target.sql)
     _require(schema is not None, f"There is no table {change.table}.")
     is_system = str(schema) == "information_schema" or str(schema).startswith("pg_")
     _require(not is_system, f"{change.table} cannot be changed.")
@@ -95,7 +95,7 @@ async def _require_small_plan(connection: Connection, reading: str) -> None:
     )
 
 
-async def _counted(connection: Connection, reading: str) -> tuple[int, int]:
+async def _count(connection: Connection, reading: str) -> tuple[int, int]:
     """Return the number of rows, and the number of characters of their computed values."""
     record = await connection.fetchrow(
         "SELECT count(*), coalesce(sum(length(CAST(counted.* AS text))), 0)::bigint"  # noqa: S608 - printed by us
@@ -109,8 +109,8 @@ async def _reason_against_trying(connection: Connection, change: Change, rows: i
     """Return why a trial could reveal hidden data, or an empty string if it could not."""
     if rows > _MOST_TRIED_ROWS:
         return texts.many_rows(_MOST_TRIED_ROWS)
-    named = [each.quoted for each in change.statement.mentions.relations]
-    record = await connection.fetchrow(_DEPENDS, change.target.quoted, named)
+    named = [each.sql for each in change.statement.mentions.relations]
+    record = await connection.fetchrow(_DEPENDS, change.target.sql, named)
     assert record is not None
     for name, reason in texts.UNTRIED.items():
         if record[name]:
@@ -188,13 +188,13 @@ class Allowance:
     def __init__(self, most: int, seconds: float = 3600) -> None:
         self._most = most
         self._seconds = seconds
-        self._made: dict[str, deque[float]] = {}
+        self._times: dict[str, deque[float]] = {}
 
-    def take(self, person: str, now: float) -> None:
+    def use(self, person: str, now: float) -> None:
         """Count a rehearsal at the time `now`. Raises `ToolFailure` beyond the limit."""
-        for each in [who for who, made in self._made.items() if made[-1] <= now - self._seconds]:
-            del self._made[each]
-        made = self._made.setdefault(person, deque())
+        for each in [who for who, made in self._times.items() if made[-1] <= now - self._seconds]:
+            del self._times[each]
+        made = self._times.setdefault(person, deque())
         while made and made[0] <= now - self._seconds:
             made.popleft()
         _require(

@@ -103,19 +103,19 @@ async def require_harmless(connection: Connection, statement: Statement, *, is_c
     mentions = statement.mentions
     await _require_own_relations(connection, mentions)
     functions = await _functions(connection, mentions)
-    for call in sorted(mentions.calls, key=lambda each: each.quoted):
+    for call in sorted(mentions.calls, key=lambda each: each.sql):
         found = [each for each in functions if _may_be(call, each)]
         if call.refusal and (not found or any(each.is_foreign for each in found)):
             raise ToolFailure(call.refusal)
         _require_no_effects(found, is_change=is_change)
-    for attribute in sorted(mentions.attributes, key=lambda each: each.quoted):
+    for attribute in sorted(mentions.attributes, key=lambda each: each.sql):
         found = [each for each in functions if _may_be_attribute(attribute, each)]
         if found and not await _is_column(connection, attribute, mentions):
             if attribute.refusal and any(each.is_foreign for each in found):
                 raise ToolFailure(attribute.refusal)
             _require_no_effects(found, is_change=is_change)
     if is_change:
-        types = sorted(each.quoted for each in mentions.types)
+        types = sorted(each.sql for each in mentions.types)
         hiding = await connection.fetchval(_HIDING, sorted(mentions.operators), types)
         if hiding is not None:
             raise ToolFailure(f"The {hiding} is not allowed here: nobody could see what it changes.")
@@ -155,7 +155,7 @@ async def calls_own_code(connection: Connection, mentions: Mentions) -> bool:
         return True
     return bool(
         await connection.fetchval(
-            _OWN_CODE, sorted(mentions.operators), sorted(each.quoted for each in mentions.types)
+            _OWN_CODE, sorted(mentions.operators), sorted(each.sql for each in mentions.types)
         )
     )
 
@@ -205,9 +205,9 @@ async def _require_own_relations(connection: Connection, mentions: Mentions) -> 
     doubtful = [each for each in mentions.relations if each.refusal]
     if not doubtful:
         return
-    records = await connection.fetch(_RELATIONS, [each.quoted for each in doubtful])
+    records = await connection.fetch(_RELATIONS, [each.sql for each in doubtful])
     for name, record in zip(doubtful, records, strict=True):
-        is_given = record["is_foreign"] is None and not name.schema and name.name in mentions.given
+        is_given = record["is_foreign"] is None and not name.schema and name.name in mentions.with_queries
         if record["is_foreign"] is not False and not is_given:
             raise ToolFailure(name.refusal)
 
@@ -225,7 +225,7 @@ async def _has_column(connection: Connection, source: Source, column: str, menti
     relation = source.relation
     if relation is None:
         return column in source.columns
-    queries = () if relation.schema else mentions.given.get(relation.name, ())
-    found: bool | None = await connection.fetchval(_COLUMN, relation.quoted, column)
+    queries = () if relation.schema else mentions.with_queries.get(relation.name, ())
+    found: bool | None = await connection.fetchval(_COLUMN, relation.sql, column)
     is_in_queries = all(column in each.columns for each in queries)
     return is_in_queries and (bool(queries) if found is None else found)

@@ -9,7 +9,7 @@ import asyncpg
 
 from bot.chat import Health
 from bot.tools.errors import ToolFailure
-from bot.tools.sql.errors import DatabaseBusy, translated
+from bot.tools.sql.errors import DatabaseBusy, translate_errors
 from bot.tools.sql.pool import Connection, Pool, transaction
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ class RoleCheck:
         began = time.monotonic()
         try:
             async with transaction(pool, _SECONDS, self._patience) as connection:
-                with translated("", _SECONDS):
+                with translate_errors("", _SECONDS):
                     ping_ms = await _ping(connection)
                     role = await _examine(connection)
         except DatabaseBusy:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import TypeAlias
 
-from bot.tools.sql.errors import translated
+from bot.tools.sql.errors import translate_errors
 from bot.tools.sql.format import Column
 from bot.tools.sql.guard import Statement
 from bot.tools.sql.pool import Connection
@@ -23,12 +23,12 @@ async def batches(
     connection: Connection, statement: Statement, seconds: float
 ) -> tuple[tuple[Column, ...], AsyncGenerator[Batch]]:
     """Return the columns, and a generator of row batches. Raises `ToolFailure`."""
-    with translated(statement.text, seconds):
+    with translate_errors(statement.text, seconds):
         prepared = await connection.prepare(statement.text)
     columns = tuple(Column(each.name, each.type.name) for each in prepared.get_attributes())
 
     async def read() -> AsyncGenerator[Batch]:
-        with translated("", seconds):
+        with translate_errors("", seconds):
             rows = prepared
             if statement.is_select and columns:
                 rows = await connection.prepare(_as_text(statement.text, len(columns)))

@@ -37,7 +37,7 @@ class Schema:
 
     async def names(self) -> str:
         """Return a sentence with the names of the tables. Raises `ToolFailure`."""
-        return _listed((await self._all()).names)
+        return _list((await self._all()).names)
 
     async def describe(self, table: str | None = None) -> str:
         """Return one table in detail, or all in short. Raises `ToolFailure`, also for an unknown table."""
@@ -50,7 +50,7 @@ class Schema:
             meant = await asyncio.to_thread(_find, table, catalog.names)
             relation = await self._database.relation(meant)
         if relation is None:
-            raise ToolFailure(f"There is no table {table!r} any more. {_listed(catalog.names)}")
+            raise ToolFailure(f"There is no table {table!r} any more. {_list(catalog.names)}")
         return _details(relation, await self._sample_values(relation))
 
     async def _all(self) -> Catalog:
@@ -82,14 +82,14 @@ def _find(table: str, names: Sequence[str]) -> str:
             return each
     near = get_close_matches(name, list(by_name)[-_MOST_COMPARED:], n=3, cutoff=0.5)
     meant = f" Did you mean {' or '.join(by_name[each] for each in near)}?" if near else ""
-    raise ToolFailure(f"There is no table {table!r}.{meant} {_listed(names)}")
+    raise ToolFailure(f"There is no table {table!r}.{meant} {_list(names)}")
 
 
 def _plain(name: str) -> str:
     return name.replace('"', "").strip().lower()
 
 
-def _listed(names: Sequence[str]) -> str:
+def _list(names: Sequence[str]) -> str:
     if not names:
         return "There are no readable tables."
     rest = len(names) - _MOST_NAMES
@@ -99,7 +99,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _overview(catalog: Catalog) -> str:
     if not catalog.names:
-        return _listed(catalog.names)
+        return _list(catalog.names)
     total = len(catalog.names)
     listed = len(catalog.relations)
     text = "\n".join(map(_summary, catalog.relations))
@@ -134,18 +134,18 @@ def _summary(relation: Relation) -> str:
 
 
 def _details(relation: Relation, values: Mapping[str, Sequence[str]]) -> str:
-    columns = [_described(column, values.get(column.name, ())) for column in relation.columns]
-    return _bounded("\n".join([_title(relation), *columns, *relation.constraints]))
+    columns = [_describe(column, values.get(column.name, ())) for column in relation.columns]
+    return _limit("\n".join([_title(relation), *columns, *relation.constraints]))
 
 
-def _bounded(text: str) -> str:
+def _limit(text: str) -> str:
     """Return as many whole lines as may be shown."""
     if len(text) <= _MOST_CHARS:
         return text
     return text[:_MOST_CHARS].rpartition("\n")[0] + "\n… and more; information_schema has the rest"
 
 
-def _described(column: Column, values: Sequence[str]) -> str:
+def _describe(column: Column, values: Sequence[str]) -> str:
     required = " NOT NULL" if column.required else ""
     seen = f" (values such as {', '.join(map(repr, values))})" if values else ""
     return f"- {column.name} {column.type}{required}{_comment(column.comment)}{seen}"

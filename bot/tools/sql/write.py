@@ -24,9 +24,9 @@ from bot.tools.sql import texts
 from bot.tools.sql.change import Change, check
 from bot.tools.sql.database import Database
 from bot.tools.sql.deny_list import LEDGER
-from bot.tools.sql.errors import DatabaseDown, discreet, translated
-from bot.tools.sql.mentions import quoted
-from bot.tools.sql.pool import Connection, Pool, acquired, open_pool
+from bot.tools.sql.errors import DatabaseDown, discreet, translate_errors
+from bot.tools.sql.mentions import quote
+from bot.tools.sql.pool import Connection, Pool, acquire, open_pool
 from bot.tools.sql.rehearsal import REHEARSAL_SECONDS, Allowance, Rehearsal
 from bot.tools.sql.resolution import require_harmless
 
@@ -133,10 +133,10 @@ class DatabaseWriter:
         transaction that is rolled back.
         """
         change = await asyncio.to_thread(check, statement)
-        self._allowance.take(asker(), time.monotonic())
+        self._allowance.use(asker(), time.monotonic())
         rehearsal = await self._readers.rehearse(change)
         await self._ensure_ledger()
-        rows = await self._tried(change, rehearsal)
+        rows = await self._try(change, rehearsal)
         effect = _effect(change, rows, rehearsal)
         facts = {
             _ROWS: rows,
@@ -146,18 +146,16 @@ class DatabaseWriter:
         }
         return Preview(texts.TITLE, change.statement.text, effect, "sql", facts)
 
-    async def _tried(self, change: Change, rehearsal: Rehearsal) -> int:
+    async def _try(self, change: Change, rehearsal: Rehearsal) -> int:
         text = change.statement.text
-        async with _writing(self.__pool, REHEARSAL_SECONDS) as connection:
+        async with _write_transaction(self.__pool, REHEARSAL_SECONDS) as connection:
             with discreet(text, REHEARSAL_SECONDS):
                 may_enter = await connection.fetchval(_MAY_ENTER, LEDGER)
                 _require(bool(may_enter), _NO_LEDGER)
                 await _understand_alike(connection, rehearsal.path, rehearsal.settings)
                 await require_harmless(connection, change.statement, is_change=True)
                 await connection.prepare(text)
-                may_change = await connection.fetchval(
-                    _MAY_CHANGE, change.target.quoted, change.statement.kind
-                )
+                may_change = await connection.fetchval(_MAY_CHANGE, change.target.sql, change.statement.kind)
                 _require(
                     bool(may_change), f"The role that makes changes is not allowed to change {change.table}."
                 )
@@ -170,13 +168,13 @@ class DatabaseWriter:
     async def _ensure_ledger(self, *, again: bool = False) -> None:
         if self._has_ledger and not again:
             return
-        async with _writing(self.__pool) as connection:
-            with translated("", _SECONDS):
+        async with _write_transaction(self.__pool) as connection:
+            with translate_errors("", _SECONDS):
                 powers = await connection.fetchval(_POWERS)
         _require(not (self._refuses_powers and powers), _TOO_POWERFUL)
         try:
-            async with _writing(self.__pool) as connection:
-                with translated("", _SECONDS):
+            async with _write_transaction(self.__pool) as connection:
+                with translate_errors("", _SECONDS):
                     if await connection.fetchval("SELECT to_regclass($1)", LEDGER) is None:
                         await connection.execute(LEDGER_TABLE)
                         await connection.execute("COMMIT")
@@ -202,7 +200,7 @@ class DatabaseWriter:
             asked_by=asked_by,
             approved_by=approved_by,
         )
-        running = asyncio.ensure_future(self._repeated(approved))
+        running = asyncio.ensure_future(self._repeat(approved))
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -226,8 +224,8 @@ class DatabaseWriter:
     async def outcome(self, proposal: Proposal) -> str:
         """Return a sentence on whether an approved statement has run, according to the ledger."""
         try:
-            async with _writing(self.__pool, REHEARSAL_SECONDS) as connection:
-                with translated("", REHEARSAL_SECONDS):
+            async with _write_transaction(self.__pool, REHEARSAL_SECONDS) as connection:
+                with translate_errors("", REHEARSAL_SECONDS):
                     entry = await connection.fetchrow(_CARRIED_OUT, proposal.id)
         except ToolFailure:
             return texts.outcome_unknown(LEDGER, proposal.id)
@@ -235,7 +233,7 @@ class DatabaseWriter:
             return texts.NOT_CARRIED_OUT
         return texts.carried_out(entry["rows"])
 
-    async def _repeated(self, approved: ApprovedStatement) -> str:
+    async def _repeat(self, approved: ApprovedStatement) -> str:
         repeated = AsyncRetrying(
             retry=retry_if_exception_type(DatabaseDown),
             stop=stop_after_attempt(self._tries),
@@ -249,11 +247,11 @@ class DatabaseWriter:
         return outcome
 
     async def _once(self, approved: ApprovedStatement) -> str:
-        async with _writing(self.__pool) as connection:
+        async with _write_transaction(self.__pool) as connection:
             if not await _claim(connection, approved):
                 await _require_ours(connection, approved)
                 log.info("change already executed", extra={"request": approved.request})
-                return _done(approved.rows)
+                return _done_text(approved.rows)
             statement = approved.change.statement
             with discreet(statement.text, _SECONDS):
                 await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_MILLISECONDS}")
@@ -267,7 +265,7 @@ class DatabaseWriter:
             with discreet("", _SECONDS):
                 await connection.execute("COMMIT")
         log.info("change executed", extra={"request": approved.request, "rows": rows})
-        return _done(rows)
+        return _done_text(rows)
 
 
 def _effect(change: Change, rows: int, rehearsal: Rehearsal) -> str:
@@ -280,15 +278,15 @@ def _effect(change: Change, rows: int, rehearsal: Rehearsal) -> str:
             return texts.would_change(rows, change.table, rehearsal.untried)
 
 
-def _done(rows: int) -> str:
+def _done_text(rows: int) -> str:
     return f"A person approved this, and it was done: {count(rows, 'row')}."
 
 
 @asynccontextmanager
-async def _writing(pool: Pool, seconds: int = _SECONDS) -> AsyncIterator[Connection]:
+async def _write_transaction(pool: Pool, seconds: int = _SECONDS) -> AsyncIterator[Connection]:
     """Yield a connection in a transaction that is rolled back unless the body commits it."""
-    async with acquired(pool, seconds) as connection:
-        with translated("", seconds):
+    async with acquire(pool, seconds) as connection:
+        with translate_errors("", seconds):
             await connection.execute(_BEGIN.format(seconds=seconds))
             if seconds == REHEARSAL_SECONDS:
                 await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_MILLISECONDS}")
@@ -301,7 +299,7 @@ async def _understand_alike(
     """Apply the search path and settings of the reading role. Raises `ToolFailure`."""
     for name, value in settings.items():
         await connection.execute("SELECT set_config($1, $2, true)", name, value)
-    await connection.execute("SELECT set_config('search_path', $1, true)", ", ".join(map(quoted, path)))
+    await connection.execute("SELECT set_config('search_path', $1, true)", ", ".join(map(quote, path)))
     found = await connection.fetchval("SELECT current_schemas(false)::text[]")
     hidden = sorted(set(path) - set(found))
     _require(
@@ -324,7 +322,7 @@ async def _claim(connection: Connection, approved: ApprovedStatement) -> bool:
         approved.approved_by,
     )
     try:
-        with translated("", _SECONDS):
+        with translate_errors("", _SECONDS):
             return await connection.fetchval(_CLAIM, *entry) is not None
     except ToolFailure as error:
         if isinstance(error.__cause__, asyncpg.QueryCanceledError):
@@ -334,7 +332,7 @@ async def _claim(connection: Connection, approved: ApprovedStatement) -> bool:
 
 async def _require_ours(connection: Connection, approved: ApprovedStatement) -> None:
     """Raise `ToolFailure` if the ledger's entry belongs to another statement with the same short id."""
-    with translated("", _SECONDS):
+    with translate_errors("", _SECONDS):
         entry = await connection.fetchrow(_CARRIED_OUT, approved.request)
     ours = (approved.change.statement.text, approved.asked_by)
     if entry is None or (entry["statement"], entry["asked_by"]) != ours:

@@ -25,7 +25,7 @@ def read_draft(body: Json, files: Sequence[File], allowed_flags: MessageFlag = S
         embeds=rules.embeds(body),
         components=rules.components(body),
         flags=MessageFlag(body.get("flags") or 0) & allowed_flags,
-        mentions=Mentions.allowed_by(rules.allowed_mentions(body)),
+        mentions=Mentions.from_rules(rules.allowed_mentions(body)),
     )
     if not (draft.content.strip() or draft.embeds or draft.components or draft.files):
         rules.empty_message()
@@ -62,5 +62,5 @@ def apply_edit(world: World, message: Message, body: Json, files: Sequence[File]
         files=files,
         keep_attachments=keep,
         flags=flags,
-        mentions=Mentions.allowed_by(rules.allowed_mentions(body)),
+        mentions=Mentions.from_rules(rules.allowed_mentions(body)),
     )

@@ -98,7 +98,7 @@ class Interaction:
         return self.original is not None and self.original.ephemeral
 
     @property
-    def shown(self) -> bool:
+    def is_visible(self) -> bool:
         """Return True if the user sees the outcome, not only that the bot is thinking."""
         if self.answered in (Callback.MESSAGE, Callback.DEFERRED_MESSAGE):
             return bool(self.messages) or (self.original is not None and self.original.deleted_at is not None)

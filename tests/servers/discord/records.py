@@ -247,7 +247,7 @@ class Mentions:
     only: frozenset[int] = frozenset()
 
     @classmethod
-    def allowed_by(cls, rules: Json) -> "Mentions":
+    def from_rules(cls, rules: Json) -> "Mentions":
         """Read `allowed_mentions`; without it the bot pings users, and nobody `@everyone` (no permission)."""
         if rules is None:
             return cls()

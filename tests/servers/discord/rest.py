@@ -167,12 +167,12 @@ class Rest:
         if not channel.permits("read_message_history"):
             return Reply([])
         page = _page(list(channel.messages.values()), request.query, int(limit))
-        return Reply([self._shown(message) for message in page])
+        return Reply([self._message_json(message) for message in page])
 
     async def message(self, request: Request) -> Reply:
         message = self._message(request)
         need(message.channel, "read_message_history")
-        return Reply(self._shown(message))
+        return Reply(self._message_json(message))
 
     async def send(self, request: Request) -> Reply:
         channel, body = self._channel(request), request.body or {}
@@ -182,9 +182,9 @@ class Rest:
         if draft.nonce is not None and body.get("enforce_nonce"):
             earlier = self._world.earlier_with_nonce(bot, draft.nonce)
             if earlier:
-                return Reply(self._shown(earlier))
+                return Reply(self._message_json(earlier))
         reference = self._reference(channel, body.get("message_reference"))
-        return Reply(self._shown(self._world.post(channel, bot, draft, reference=reference)))
+        return Reply(self._message_json(self._world.post(channel, bot, draft, reference=reference)))
 
     def _may_send(self, channel: Channel, body: Json, with_files: bool) -> None:
         need(channel, _send_permission(channel))
@@ -226,7 +226,7 @@ class Rest:
             raise Refusal(403, 50005, "Cannot edit a message authored by another user", blame=True)
         if message.channel.archived:
             raise Refusal(400, 50083, "Thread is archived")
-        return Reply(self._shown(apply_edit(self._world, message, body, request.files)))
+        return Reply(self._message_json(apply_edit(self._world, message, body, request.files)))
 
     async def delete(self, request: Request) -> Reply:
         message = self._message(request)
@@ -320,7 +320,7 @@ class Rest:
             raise unknown("Message", 10008)
         return message
 
-    def _shown(self, message: Message) -> Json:
+    def _message_json(self, message: Message) -> Json:
         data = payloads.message(message)
         mine = message.author is self._world.bot or self._world.bot in message.mentions
         if self.hides_content and message.channel.guild and not mine:

@@ -78,7 +78,7 @@ class Discord(DiscordServer):
     What people do: `say`, `edit`, `remove`, `start_thread`, `archive`, `command`, `click`, `submit`,
     `autocomplete`.
     What happened: `messages`, `answer`, `thread_of`, `typing`, `edit_times`, `calls`, `count`, `sessions`,
-    `shards`, `connected`, `violations`, `refusals`, `rate_limited`.
+    `shards`, `wait_for_connections`, `violations`, `refusals`, `rate_limited`.
     Trouble: `tell`, `fail`, `limit`, `drop_gateway`, `close_gateway`, `reconnect_gateway`,
     `invalidate_sessions`, `deafen_gateway`, `refuse_gateway`, `stop_acks`, `allow_intents`, `forget_nonces`,
     `starts`.
@@ -262,7 +262,7 @@ class Discord(DiscordServer):
             if told:
                 self.api.note(f"{interaction.name} was not answered within {deadline} s", blame=True)
             raise InteractionFailed(f"{interaction.name}: the application did not respond") from None
-        await wait_until(lambda: interaction.shown, f"{interaction.name} is answered", timeout)
+        await wait_until(lambda: interaction.is_visible, f"{interaction.name} is answered", timeout)
         return interaction
 
     # --- what happened
@@ -332,7 +332,7 @@ class Discord(DiscordServer):
         """Return the connected shards with their shard counts, sorted."""
         return sorted(each.shard for each in self.sessions if each.connected)
 
-    async def connected(self, sessions: int = 1, *, timeout: float = 30) -> None:
+    async def wait_for_connections(self, sessions: int = 1, *, timeout: float = 30) -> None:
         """Wait until `sessions` sessions are connected and receive events."""
         await wait_until(
             lambda: sum(each.connected for each in self.sessions) >= sessions,

@@ -55,7 +55,7 @@ def files_complete_upload_external(workspace: Workspace, args: Args) -> dict[str
     comment = args.get("initial_comment", "")
     require(len(comment) <= MAX_TEXT, "msg_too_long", "initial_comment")
     listed = [args["channel_id"]] if "channel_id" in args else args.get("channels", "").split(",")
-    channels = [workspace.joined(id) for id in listed if id]
+    channels = [workspace.require_channel(id) for id in listed if id]
     for channel in channels:
         workspace.check_thread(channel.id, args.get("thread_ts"))
     for channel in channels:

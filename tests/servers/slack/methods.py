@@ -113,7 +113,7 @@ def chat_post_message(workspace: Workspace, args: Args) -> dict[str, Json]:
     "chat.postEphemeral", required="channel user", optional=f"{CONTENT} {LOOKS} thread_ts", per_minute=100
 )
 def chat_post_ephemeral(workspace: Workspace, args: Args) -> dict[str, Json]:
-    channel = workspace.joined(args["channel"])
+    channel = workspace.require_channel(args["channel"])
     check_content(args)
     require(args["user"] in channel.members, "user_not_in_channel", args["user"])
     workspace.check_thread(channel.id, args.get("thread_ts"))
@@ -129,13 +129,13 @@ def chat_post_ephemeral(workspace: Workspace, args: Args) -> dict[str, Json]:
     per_minute=50,
 )
 def chat_update(workspace: Workspace, args: Args) -> dict[str, Json]:
-    channel = workspace.joined(args["channel"])
+    channel = workspace.require_channel(args["channel"])
     message = workspace.own(channel.id, args["ts"], "cant_update_message")
     require(message.streaming_state != "in_progress", "streaming_state_conflict", message.ts)
     check_content(args)
     length = len(args.get("text", ""))
     require(length <= MAX_UPDATED_TEXT, "msg_too_long", f"text over {MAX_UPDATED_TEXT}: {length}")
-    before = message.shown
+    before = message.visible_text
     message.text = args.get("markdown_text") or args.get("text", "")
     message.blocks = args.get("blocks", [])
     if "metadata" in args:
@@ -149,7 +149,7 @@ def chat_update(workspace: Workspace, args: Args) -> dict[str, Json]:
 
 @method("chat.delete", required="channel ts", optional="as_user", per_minute=50)
 def chat_delete(workspace: Workspace, args: Args) -> dict[str, Json]:
-    channel = workspace.joined(args["channel"])
+    channel = workspace.require_channel(args["channel"])
     message = workspace.own(channel.id, args["ts"], "cant_delete_message")
     require(message.streaming_state != "in_progress", "cant_delete_message", "it is being streamed")
     workspace.delete(message)
@@ -157,7 +157,7 @@ def chat_delete(workspace: Workspace, args: Args) -> dict[str, Json]:
 
 
 def _reaction(workspace: Workspace, args: Args) -> tuple[Message, tuple[str, str]]:
-    channel = workspace.joined(args["channel"])
+    channel = workspace.require_channel(args["channel"])
     message = workspace.find(channel.id, args["timestamp"])
     if message is None:
         raise Refused("message_not_found", f"{channel.id} {args['timestamp']}")

@@ -60,7 +60,7 @@ def _messages(workspace: Workspace, messages: Sequence[Message], args: Args) -> 
 
 @method("conversations.history", required="channel", optional=SPAN, per_minute=50, reads=True)
 def conversations_history(workspace: Workspace, args: Args) -> dict[str, Json]:
-    channel = workspace.joined(args["channel"])
+    channel = workspace.require_channel(args["channel"])
     visible = [
         each
         for each in workspace.messages[channel.id]
@@ -72,7 +72,7 @@ def conversations_history(workspace: Workspace, args: Args) -> dict[str, Json]:
 
 @method("conversations.replies", required="channel ts", optional=SPAN, per_minute=50, reads=True)
 def conversations_replies(workspace: Workspace, args: Args) -> dict[str, Json]:
-    channel = workspace.joined(args["channel"])
+    channel = workspace.require_channel(args["channel"])
     named = workspace.find(channel.id, args["ts"])
     if named is None:
         raise Refused("thread_not_found", f"{channel.id} {args['ts']}")
@@ -118,7 +118,7 @@ def conversations_info(workspace: Workspace, args: Args) -> dict[str, Json]:
 @method("conversations.open", optional="channel users return_im prevent_creation", per_minute=50)
 def conversations_open(workspace: Workspace, args: Args) -> dict[str, Json]:
     if "channel" in args:
-        return {"channel": {"id": workspace.joined(args["channel"]).id}}
+        return {"channel": {"id": workspace.require_channel(args["channel"]).id}}
     listed = args.get("users", "")
     users = listed.split(",") if isinstance(listed, str) else listed
     require(users and users[0], "users_list_not_supplied")

@@ -180,7 +180,7 @@ class ResponseUrls:
             self._workspace.show_to(url.user, url.channel, text, blocks, body.get("thread_ts"))
 
     def _replace(self, message: Message, text: str, blocks: list[Json]) -> None:
-        before = message.shown
+        before = message.visible_text
         message.text, message.blocks, message.edited = text, blocks, True
         message.record("update")
         self._workspace.on_change("changed", message, before)

@@ -92,7 +92,7 @@ def check_blocks(blocks: Json, *, most: int = MAX_BLOCKS) -> None:
     require(len(tables) <= 1, "invalid_blocks", "only_one_table_allowed")
     markdown = sum(len(block["text"]) for block in blocks if block["type"] == "markdown")
     require(markdown <= MAX_MARKDOWN, "msg_too_long", f"markdown blocks over {MAX_MARKDOWN}")
-    size = len(shown(blocks))
+    size = len(visible_text(blocks))
     require(size <= MAX_BLOCK_CHARACTERS, "msg_blocks_too_long", f"{size} characters in blocks")
 
 
@@ -242,7 +242,7 @@ def _check_task(chunk: dict[str, Json], texts: Mapping[str, str]) -> None:
         require(well_formed, "invalid_chunks", f"task source {source!r}")
 
 
-def shown(blocks: Json) -> str:
+def visible_text(blocks: Json) -> str:
     """Return the visible text of `blocks`, a line for each piece, without buttons."""
     return "\n".join(_texts(blocks))
 

@@ -224,6 +224,6 @@ class SlackServer:
         """Return every payload so far, with its attempts."""
         return self.courier.deliveries
 
-    async def settled(self, timeout: float = 30) -> None:
+    async def wait_until_settled(self, timeout: float = 30) -> None:
         """Wait until every payload is acknowledged or given up."""
         await wait_until(lambda: not self.courier.open(), "every delivery has ended", timeout)

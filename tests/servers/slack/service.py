@@ -25,7 +25,7 @@ from tests.servers.slack.server import PROXY_VARIABLES, SlackServer
 from tests.servers.slack.socket_mode import DisconnectReason, Socket
 from tests.servers.slack.views import (
     Modal,
-    filled_in,
+    fill_in,
     take_answer,
     view_submission,
 )
@@ -92,12 +92,11 @@ class Slack(SlackServer):
     People `ALICE`, `BOB` and `CAROL` and the channel `GENERAL` (all of them and the bot in it)
     exist from the start; people and direct channels also come into being when they are first named.
 
-    For the app: `url`, `api_url`, `bot_token`, `app_token`, `signing_secret`, `environ`, `bot_user`.
-    Set `request_url` to deliver over HTTP instead of Socket Mode.
-    What people do: `say`, `edit`, `remove`, `command`, `press`, `submit`, `open_home`, `stop`, `send_event`,
-    `send_message`, `describe`.
-    What happened: `answer`, `replies`, `messages`, `ephemerals`, `modals`, `status`, `statuses`, `calls`,
-    `count`, `deliveries`, `settled`, `sockets`, `connected`, `over_tier`, `violations`, `unfinished`.
+    For the app: `url`, `api_url`, `bot_token`, `app_token`, `signing_secret`, `environ`, `bot_user`. Set
+    `request_url` to deliver over HTTP instead of Socket Mode. What people do: `say`, `edit`, `remove`,
+    `command`, `press`, `submit`, `open_home`, `stop`, `send_event`, `send_message`, `describe`. What
+    happened: `answer`, `replies`, `messages`, `ephemerals`, `modals`, `status`, `statuses`, `calls`, `count`,
+    `deliveries`, `settled`, `sockets`, `wait_for_connections`, `over_tier`, `violations`, `unfinished`.
     Trouble: `fail`, `slow`, `disable`, `outage`, `revoke`, `remove_bot`, `end_stream`, `stream_lifetime`,
     `disconnect`, `drop_sockets`, `deafen_sockets`, `tolerate`, `grant`, `enforce_tiers`; the arguments
     `ack_timeout` and `redelivery_delays` shorten Slack's own times for redelivery (seconds).
@@ -137,7 +136,7 @@ class Slack(SlackServer):
     def edit(self, channel: str, ts: str, text: str) -> None:
         """Change a message as its author."""
         message = self.message(channel, ts)
-        before, message.text, message.edited = message.shown, text, True
+        before, message.text, message.edited = message.visible_text, text, True
         message.edited_ts = self.workspace.new_ts()
         message.record("update")
         self._announce("changed", message, before)
@@ -182,7 +181,7 @@ class Slack(SlackServer):
         """
         if not modal.is_open:
             raise LookupError("the form is closed")
-        payload = view_submission(self.workspace, modal, filled_in(modal, typed))
+        payload = view_submission(self.workspace, modal, fill_in(modal, typed))
         delivery = self._deliver("interactive", payload)
         await delivery.ended.wait()
         try:
@@ -298,7 +297,7 @@ class Slack(SlackServer):
     def transcript(self, channel: str, thread_ts: str) -> str:
         """Return a thread as text, for the messages of failing tests."""
         lines = [
-            f"{each.ts} {each.user} {each.streaming_state or 'posted'}: {each.shown!r}"
+            f"{each.ts} {each.user} {each.streaming_state or 'posted'}: {each.visible_text!r}"
             for each in self.messages(channel)
             if each.root == thread_ts
         ]
@@ -367,7 +366,7 @@ class Slack(SlackServer):
         """Return the open Socket Mode connections."""
         return self.socket_mode.sockets
 
-    async def connected(self, sockets: int = 1, timeout: float = 30) -> None:
+    async def wait_for_connections(self, sockets: int = 1, timeout: float = 30) -> None:
         """Wait until the app has at least `sockets` connections that Slack has not asked it to leave."""
         await wait_until(
             lambda: sum(not each.retiring for each in self.sockets) >= sockets,
@@ -479,7 +478,7 @@ class Slack(SlackServer):
 
 
 def _joined(messages: Sequence[Message]) -> str:
-    return "\n".join(each.shown for each in messages if each.shown)
+    return "\n".join(each.visible_text for each in messages if each.visible_text)
 
 
 def _find_action(blocks: Sequence[Json], action_id: str) -> tuple[dict[str, Json], dict[str, Json]]:

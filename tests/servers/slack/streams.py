@@ -37,7 +37,7 @@ Json = Any
     per_minute=20,
 )
 def chat_start_stream(workspace: Workspace, args: Args) -> dict[str, Json]:
-    channel = workspace.joined(args["channel"])
+    channel = workspace.require_channel(args["channel"])
     require(channel.kind != "mpim", "channel_type_not_supported", channel.kind)
     _check_recipient(workspace, channel, args)
     mode = args.get("task_display_mode", "timeline")
@@ -90,7 +90,7 @@ def chat_stop_stream(workspace: Workspace, args: Args) -> dict[str, Json]:
     check_metadata(args.get("metadata"))
     session_status = args.get("session_status")
     require(session_status in (None, *SESSION_STATUSES), "invalid_status", str(session_status))
-    before = message.shown
+    before = message.visible_text
     _add(message, args)
     message.blocks += args.get("blocks", [])
     message.metadata = args.get("metadata") or None
@@ -104,7 +104,7 @@ def chat_stop_stream(workspace: Workspace, args: Args) -> dict[str, Json]:
 
 
 def _streaming(workspace: Workspace, args: Args) -> Message:
-    channel = workspace.joined(args["channel"])
+    channel = workspace.require_channel(args["channel"])
     message = workspace.own(channel.id, args["ts"], "message_not_owned_by_app")
     started = message.history[0].at
     if message.streaming_state == "in_progress" and time.monotonic() - started > workspace.stream_lifetime:

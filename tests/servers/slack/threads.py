@@ -12,7 +12,7 @@ SESSION_STATUSES = ("active", "processing", "suspended", "closed")
 
 
 def _place(workspace: Workspace, args: Args) -> tuple[str, str | None]:
-    channel = workspace.joined(args["channel_id"])
+    channel = workspace.require_channel(args["channel_id"])
     thread_ts: str | None = args.get("thread_ts")
     workspace.check_thread(channel.id, thread_ts, "invalid_thread_ts")
     return channel.id, thread_ts

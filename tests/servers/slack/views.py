@@ -99,7 +99,7 @@ def _check_input(block: dict[str, Json]) -> None:
     require(len(element.get("initial_value", "")) <= most, "invalid_arguments", "initial_value too long")
 
 
-def filled_in(modal: Modal, typed: Mapping[str, str]) -> dict[str, Json]:
+def fill_in(modal: Modal, typed: Mapping[str, str]) -> dict[str, Json]:
     """Return the inputs' values by block and action: the typed ones, else the initial ones.
 
     Raises `LookupError` for values that the client would not accept.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tests.servers.slack.rules import Refused, require, shown
+from tests.servers.slack.rules import Refused, require, visible_text
 
 Json = Any
 
@@ -118,13 +118,13 @@ class Message:
         return self.thread_ts or self.ts
 
     @property
-    def shown(self) -> str:
+    def visible_text(self) -> str:
         """Return the visible text: blocks replace a posted message's text and follow a stream's."""
         if self.deleted:
             return ""
         if self.blocks and (self.streaming_state is None or self.edited):
-            return shown(self.blocks)
-        return "\n".join(part for part in (self.text, shown(self.blocks)) if part)
+            return visible_text(self.blocks)
+        return "\n".join(part for part in (self.text, visible_text(self.blocks)) if part)
 
     @property
     def first_text_at(self) -> float | None:
@@ -139,7 +139,7 @@ class Message:
     def record(
         self, action: Literal["post", "update", "start", "append", "stop", "expire", "delete"]
     ) -> None:
-        self.history.append(Step(time.monotonic(), action, self.shown))
+        self.history.append(Step(time.monotonic(), action, self.visible_text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +154,8 @@ class Ephemeral:
     at: float
 
     @property
-    def shown(self) -> str:
-        return shown(self.blocks) if self.blocks else self.text
+    def visible_text(self) -> str:
+        return visible_text(self.blocks) if self.blocks else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +234,7 @@ class Workspace:
             raise Refused("channel_not_found", str(id))
         return channel
 
-    def joined(self, id: Json) -> Channel:
+    def require_channel(self, id: Json) -> Channel:
         """Return a channel that the bot may read and write. Raises `Refused`."""
         channel = self.channel(id)
         if BOT_USER not in channel.members:
@@ -248,8 +248,8 @@ class Workspace:
         return channel
 
     def writable(self, id: Json) -> Channel:
-        """Return a channel as `joined` does; a user's id names the direct channel with that user."""
-        return self.im(id) if id in self.users else self.joined(id)
+        """Return a channel as `require_channel` does; a user's id names the direct channel with that user."""
+        return self.im(id) if id in self.users else self.require_channel(id)
 
     def find(self, channel: str, ts: str) -> Message | None:
         return next((each for each in self.messages[channel] if each.ts == ts and not each.deleted), None)
@@ -293,7 +293,7 @@ class Workspace:
         return message
 
     def delete(self, message: Message) -> None:
-        before = message.shown
+        before = message.visible_text
         message.deleted = True
         message.record("delete")
         self.on_change("deleted", message, before)

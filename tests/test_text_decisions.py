@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.chat import MOST_REASON, TypedDecision, parse_decision
+from bot.chat import MOST_REASON, TextDecision, parse_decision
 
 ID = "7f3a9c21"
 WRAPPERS = ["`", "**", "*", "_", '"', "“", "”", "'", "«", "»", "```", ""]
@@ -159,17 +159,17 @@ def test_the_confirming_word_comes_first_and_alone() -> None:
     """Behind it the same rules hold."""
     order = parse_decision(f"`approve {ID} 4711`.")
     assert order
-    confirmed = order.confirmed("4711")
+    confirmed = order.strip_confirmation("4711")
     assert confirmed
     assert confirmed.reason == ""
     for text in ("4712", "47110", "x 4711", ""):
         other = parse_decision(f"approve {ID} {text}")
         assert other
-        assert other.confirmed("4711") is None
+        assert other.strip_confirmation("4711") is None
     doubtful = parse_decision(f"approve {ID} 4711 ?")
     assert doubtful
-    assert doubtful.confirmed("4711") == TypedDecision(approve=True, request=ID, rest=" ?")
-    assert order.confirmed("") is None
+    assert doubtful.strip_confirmation("4711") == TextDecision(approve=True, request=ID, rest=" ?")
+    assert order.strip_confirmation("") is None
 
 
 wrapped = st.sampled_from(WRAPPERS)

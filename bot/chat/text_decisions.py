@@ -55,7 +55,7 @@ _BLANK_FOLLOWS = re.compile(rf"[{re.escape(_MARKS)}]{{0,{MOST_BETWEEN}}}[{re.esc
 
 
 @dataclass(frozen=True, slots=True)
-class TypedDecision:
+class TextDecision:
     """Typed decision; `rest` is the text after the id of the request."""
 
     approve: bool
@@ -95,7 +95,7 @@ class TypedDecision:
             return None
         return None if _is_doubtful(reason) else _cut(reason)
 
-    def confirmed(self, word: str) -> "TypedDecision | None":
+    def strip_confirmation(self, word: str) -> "TextDecision | None":
         """Return the decision without its confirmation word, or None if that word does not come first."""
         rest = self.rest.lstrip(AROUND)
         follows = rest[len(word) : len(word) + 1]
@@ -104,13 +104,13 @@ class TypedDecision:
         return replace(self, rest=rest[len(word) :])
 
 
-def parse_decision(text: str) -> TypedDecision | None:
+def parse_decision(text: str) -> TextDecision | None:
     """Return the decision at the beginning of a message, or None."""
     found = _COMMAND.match(text.lstrip(AROUND + ">:,"))
     if found is None or not _BLANK_FOLLOWS.match(found.string, found.end("verb")):
         return None
     approve = found["verb"].lower() == "approve"
-    return TypedDecision(approve=approve, request=found["id"].lower(), rest=found.string[found.end() :])
+    return TextDecision(approve=approve, request=found["id"].lower(), rest=found.string[found.end() :])
 
 
 def _is_doubtful(reason: str) -> bool:
