@@ -260,7 +260,7 @@ def test_the_same_thing_has_the_same_name_on_both_platforms(module: str, platfor
 
 SHOWN_TO_USERS = {
     "AnswerError",
-    "BudgetSpent",
+    "BudgetExceeded",
     "DecisionAnswer",
     "FileRefused",
     "LinkRefused",

@@ -136,7 +136,7 @@ async def _connected(
     commands = Commands(
         check_health, nothing_to_stop, usage=usage, is_admin=lambda by: by == f"slack:{ALICE}"
     )
-    arguments |= {"shared": RedisCoordination(redis, "one"), "lookup": Lookup(redis)}
+    arguments |= {"coordination": RedisCoordination(redis, "one"), "lookup": Lookup(redis)}
     arguments |= {"files": FileStore(redis), "catch_up_hours": 24, "timing": timing}
     async with connect(**arguments | settings, commands=commands) as platform:
         yield platform
