@@ -59,8 +59,9 @@ async def conditions(rounds: Sequence[Round], absent: Mapping[str, str]) -> str:
         versions.append(await peer_versions())
     machine = f"{os.cpu_count()} cores ({platform.machine()}, {platform.system()})"
     text = (
-        f"Measured on {datetime.now(UTC):%Y-%m-%d} in {len(rounds)} rounds on {machine} "
-        f"with {', '.join(versions)}. Between the loads, the machine was busy to {busy:.0f} % at most."
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} on {machine} "
+        f"with {', '.join(versions)}; rounds: {len(rounds)}. Between the loads, the machine was busy to "
+        f"{busy:.0f} % at most."
     )
     return textwrap.fill(text, width=120)
 
@@ -78,9 +79,8 @@ async def main(rounds: int) -> None:
     """Hold the contest, print the table, and write both files."""
     async with asyncio.timeout(rounds * ROUND_SECONDS):
         held, absent = await hold(rounds, PLAN)
-    found = table(held, absent)
-    parts = [await conditions(held, absent), found]
-    print(found)
+    parts = [await conditions(held, absent), table(held, absent)]
+    print(*parts, sep="\n\n")
     if "peer" in absent:
         PICTURE.unlink(missing_ok=True)
     else:
