@@ -42,6 +42,7 @@ RSS_START = Figure("RSS at rest", "MiB")
 RSS_AFTER = Figure("RSS after 300 turns", "MiB", ratio_goal=1.2)
 LAG = Figure("p99 lag of the event loop", "ms", own_goal=20)
 START = Figure("start to connected", "s")
+UNANSWERED = Figure("messages without an answer", own_goal=0)
 SCALE_RATE = Figure("two processes to one, turns per second", own_goal=1.8, is_more_better=True)
 SCALE_CPU = Figure("two processes to one, by their CPU", own_goal=1.8, is_more_better=True)
 """Rate that they would have with cores of their own: the servers and Redis need cores, too."""
@@ -50,7 +51,7 @@ MACHINE = Figure("use of the whole machine at rest", "%")
 
 FIGURES = (
     *(CPU_NEW, CPU_FIVE, RATE, FIRST_NEW, FIRST_KNOWN, REDIS_NEW, REDIS_FIVE, COMMANDS_NEW, COMMANDS_FIVE),
-    *(SLACK_CALLS, RSS_START, RSS_AFTER, LAG, START, SCALE_RATE, SCALE_CPU),
+    *(SLACK_CALLS, RSS_START, RSS_AFTER, LAG, START, UNANSWERED, SCALE_RATE, SCALE_CPU),
 )
 
 Measured = Mapping[Figure, float]

@@ -37,7 +37,7 @@ class Plan:
 PLAN = Plan(
     warm_up=Load(threads=40, at_once=40),
     new=Load(threads=260, at_once=40),
-    five=Load(threads=40, turns=5, at_once=40),
+    five=Load(threads=40, turns=5, at_once=40, pause=0.2),
     idle=Load(threads=12, turns=2, pause=0.2, tail=0),
     pair_warm_up=Load(threads=40, at_once=40, sockets=2),
     pair=Load(threads=200, at_once=40, sockets=2),
@@ -156,7 +156,7 @@ async def play_alone(stage: Stage, plan: Plan) -> dict[Figure, float]:
     found[figures.RSS_AFTER] = stage.rss()
     if (lag := stage.lag(new)) is not None:
         found[figures.LAG] = lag
-    _, took_five = await stage.play(plan.five)
+    five, took_five = await stage.play(plan.five)
     idle, _ = await stage.play(plan.idle)
     turns, turns_of_five = plan.new.total, plan.five.total
     in_new, in_five = took.without(rest), took_five.without(rest)
@@ -171,6 +171,7 @@ async def play_alone(stage: Stage, plan: Plan) -> dict[Figure, float]:
         figures.COMMANDS_NEW: in_new.commands / turns,
         figures.COMMANDS_FIVE: in_five.commands / turns_of_five,
         figures.SLACK_CALLS: new.slack_calls / turns,
+        figures.UNANSWERED: new.unanswered + five.unanswered,
     }
 
 
