@@ -1,13 +1,36 @@
 """Bot without Slack's limit of 20 new streams a minute, which a measurement of many turns would exceed.
 
 Beyond that limit the bot posts complete answers, which is cheaper, and not the subject of the measurement.
+With `LAG_FILE` it records the lag of its event loop.
 """
 
+import os
 import sys
+from collections.abc import Sequence
+from typing import Any
 
+from benchmarks.lag import VARIABLE, record_lag
+from bot.config import Settings
 from bot.main import main
+from bot.platforms.adapter import Adapter
 from bot.slack.rate_limits import PER_MINUTE
+
+
+def add_recorder() -> None:
+    """Let the bot run beside a recorder."""
+    from bot import composition
+
+    serve = composition.serve
+
+    async def serve_recorded(settings: Settings, adapters: Sequence[Adapter[Any]]) -> None:
+        async with record_lag():
+            await serve(settings, adapters)
+
+    composition.serve = serve_recorded
+
 
 if __name__ == "__main__":
     PER_MINUTE.update(dict.fromkeys(PER_MINUTE, 1_000_000))
+    if VARIABLE in os.environ:
+        add_recorder()
     sys.exit(main([]))
