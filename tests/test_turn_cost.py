@@ -35,7 +35,7 @@ TURNS = ("slack, new", "slack, known", "slack, one tool", "discord, known", "htt
 LIMITS = {
     # slack: new, known, one tool | discord: known | http: new, known
     "trips": (39, 44, 71, 39, 31, 36),  # round trips to Redis
-    "commands": (195, 200, 322, 173, 159, 164),  # with those that scripts run
+    "commands": (176, 181, 284, 154, 140, 145),  # with those that scripts run
     "searches": (3, 4, 7, 4, 3, 4),  # FT.SEARCH
     "bytes sent": (25_900, 30_200, 63_500, 26_000, 20_400, 24_400),
     "bytes received": (4_500, 8_600, 14_800, 8_000, 4_000, 7_900),
@@ -51,7 +51,7 @@ LIMITS = {
 PER_TOKEN = {"function calls": 640.0, "objects": 21.0, "texts": 2.0, "thread-safe wake-ups": 1.0}
 """Most that each further token of an answer may take, if it arrives by itself."""
 
-LONGEST = {"commands": 221, "bytes sent": 85_500, "bytes received": 41_000}
+LONGEST = {"commands": 183, "bytes sent": 85_500, "bytes received": 41_000}
 """Most that any turn of a long thread may take: the one that summarises takes the most."""
 
 GROWTH = 1.1
