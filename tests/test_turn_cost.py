@@ -141,6 +141,12 @@ async def turns_ended() -> None:
         await asyncio.wait(turns)
 
 
+@pytest.fixture
+def settings(storage: dict[str, Any]) -> dict[str, Any]:
+    """Settings with a lease that no turn outlives: a renewal before a visible write depends on the time."""
+    return {**storage, "lease_seconds": 60}
+
+
 @pytest.fixture(autouse=True)
 def steady(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lift Slack's limits; appends, which depend on the time, are too rare to be seen."""
@@ -176,10 +182,10 @@ def coroutines(body: Sequence[ast.stmt], prefix: str = "") -> Iterator[str]:
 
 
 async def test_a_turn_on_slack(
-    storage: dict[str, Any], model: ModelServer, slack: Slack, meter: Meter, redis: Redis
+    settings: dict[str, Any], model: ModelServer, slack: Slack, meter: Meter, redis: Redis
 ) -> None:
     """And each key that it leaves has an expiry time."""
-    async with running(**storage, **of_model(model), **of_slack(slack)):
+    async with running(**settings, **of_model(model), **of_slack(slack)):
         await slack.connected()
         await ask(slack)  # loads scripts, looks up names
         await meter.take(slack.calls)
@@ -203,11 +209,11 @@ async def ask(slack: Slack, root: str | None = None) -> str:
 
 
 async def test_a_turn_on_discord(
-    storage: dict[str, Any], model: ModelServer, discord: Discord, meter: Meter
+    settings: dict[str, Any], model: ModelServer, discord: Discord, meter: Meter
 ) -> None:
     """The answer is one word: how often a longer one is edited depends on the time."""
     model.respond = lambda _: "Yes."
-    async with running(**storage, **of_model(model), **of_discord(discord)):
+    async with running(**settings, **of_model(model), **of_discord(discord)):
         await discord.connected()
         question = await discord.say(discord.alice, discord.general, f"{discord.mention} hello")
         thread = await discord.thread_of(question)
@@ -219,10 +225,10 @@ async def test_a_turn_on_discord(
 
 
 async def test_turns_over_http_in_a_thread_that_grows_long(
-    storage: dict[str, Any], model: ModelServer, meter: Meter
+    settings: dict[str, Any], model: ModelServer, meter: Meter
 ) -> None:
     """A turn of a long thread takes no more than it took twenty turns before."""
-    async with running(**storage, **of_model(model)) as bot, aiohttp.ClientSession() as session:
+    async with running(**settings, **of_model(model)) as bot, aiohttp.ClientSession() as session:
         caller = Caller(bot, session)
         await caller.ask("what now?", "another")
         await caller.ask("what now?", "another")
@@ -242,11 +248,11 @@ async def test_turns_over_http_in_a_thread_that_grows_long(
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="other versions of Python call otherwise")
-async def test_function_calls_of_a_turn_and_of_a_token(storage: dict[str, Any], redis: Redis) -> None:
+async def test_function_calls_of_a_turn_and_of_a_token(settings: dict[str, Any]) -> None:
     """Only the bot is counted: the servers have a thread of their own."""
     async with apart() as servers:
         model, slack = await servers.enter(model_server()), await servers.enter(Slack())
-        async with running(**storage, **of_model(model), **of_slack(slack)):
+        async with running(**settings, **of_model(model), **of_slack(slack)):
             await servers.run(slack.connected())
             model.respond = lambda _: Script(text=ANSWER, pace=PACE)
             root, _ = await counted(servers, ask(slack))
