@@ -360,7 +360,7 @@ def test_a_line_that_is_not_written_is_not_formatted(configured: Configure) -> N
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="other versions of Python call otherwise")
 def test_a_line_takes_a_limited_number_of_calls(configured: Configure) -> None:
-    """What occurs in many lines, such as names and ids, is searched for secrets once."""
+    """Values that occur in many lines, such as names and ids, are searched for secrets once."""
     configured(secrets=("first-secret", "second-secret", "third-secret"))
     turn = {"thread_id": "slack:t1:c1:1796007398.941021", "turn": "slack:T1:C1:1796007398.941021"}
     with structlog.contextvars.bound_contextvars(**turn, platform="slack"):

@@ -184,7 +184,7 @@ def coroutines(body: Sequence[ast.stmt], prefix: str = "") -> Iterator[str]:
 async def test_a_turn_on_slack(
     settings: dict[str, Any], model: ModelServer, slack: Slack, meter: Meter, redis: Redis
 ) -> None:
-    """And each key that it leaves has an expiry time."""
+    """Each key that it leaves has an expiry time, except a few."""
     async with running(**settings, **of_model(model), **of_slack(slack)):
         await slack.connected()
         await ask(slack)  # loads scripts, looks up names

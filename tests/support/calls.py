@@ -16,7 +16,7 @@ _ROOT = Path(__file__).parents[2]
 class Calls:
     """Calls of Python functions, and of built-in functions by the Python code that calls them.
 
-    A coroutine or generator counts as called each time it continues. What the background does is left out.
+    A coroutine or generator counts as called each time it continues. The background is left out.
     """
 
     def __init__(self) -> None:
