@@ -93,7 +93,7 @@ class Users:
 
     async def play(self, load: Load) -> Outcome:
         """Ask everything. Raises `AssertionError` if the bot broke a rule of Slack or of the model."""
-        await self._slack.connected(load.sockets, timeout=60)
+        await self._slack.wait_for_connections(load.sockets, timeout=60)
         outcome = Outcome(began=time.monotonic())
         threads = iter(range(load.threads))
         async with asyncio.TaskGroup() as users:
@@ -139,7 +139,7 @@ class Users:
 
     def _watch(self, change: Change, message: Message, before: str) -> None:
         self._announce(change, message, before)
-        is_whole = message.streaming_state != "in_progress" and message.shown.strip() == ANSWER
+        is_whole = message.streaming_state != "in_progress" and message.visible_text.strip() == ANSWER
         if message.from_bot and is_whole:
             waiting = self._waiting.get((message.channel, message.thread_ts))
             if waiting and not waiting.done():

@@ -329,6 +329,20 @@ async def test_an_answer_that_breaks_off_costs_what_came_of_it(redis: Redis, mod
     assert (await SpendingStore(redis, 60).usage_of(DAY, "total")).calls == 2
 
 
+async def test_usage_is_read_with_one_command_and_written_with_one(redis: Redis) -> None:
+    """However many accounts there are; budgets take ten commands more, for the hold."""
+    limits: Any = dict.fromkeys(("user", "channel", "space", "total"), "9000 tokens")
+    for budget, most in ((a_budget(redis), 2), (a_budget(redis, **limits), 12)):
+        await call(budget, turn_of("U1", "U2"), 5)
+        await redis.config_resetstat()
+        await call(budget, turn_of("U1", "U2"), 5)
+        counted: Any = await redis.info("commandstats")
+        others = ("evalsha", "config|resetstat", "info")
+        ran = {name.removeprefix("cmdstat_"): each["calls"] for name, each in counted.items()}
+        own = {name: count for name, count in ran.items() if name not in others}
+        assert sum(own.values()) <= most, own
+
+
 async def test_a_call_takes_one_round_trip_before_it_and_one_after(redis: Redis) -> None:
     """However many budgets there are."""
     limits: Any = dict.fromkeys(("user", "channel", "space", "total"), "9000 tokens")

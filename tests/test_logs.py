@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from bot.config.logs import configure_logging
 from bot.main import PLATFORMS
+from tests.support.calls import count_calls
 
 Style = Literal["console", "json"]
 STYLES: tuple[Style, ...] = ("console", "json")
@@ -340,3 +341,31 @@ def test_a_password_that_holds_an_at_sign_is_hidden_whole(configured: Configure)
     written = configured()
     log.warning("said", extra={"text": "postgres://ann:p@ss@host/base and b@c"})
     assert written.event["text"] == "postgres://***@host/base and b@c"
+
+
+class Unformatted:
+    """Value that must not be turned into text."""
+
+    def __repr__(self) -> str:
+        raise AssertionError("formatted, but not written")
+
+
+def test_a_line_that_is_not_written_is_not_formatted(configured: Configure) -> None:
+    written = configured()
+    with count_calls() as calls:
+        log.debug("details of %s", Unformatted(), extra={"field": Unformatted()})
+    assert not written.text
+    assert calls.total < 15, calls.by_module()
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="other versions of Python call otherwise")
+def test_a_line_takes_a_limited_number_of_calls(configured: Configure) -> None:
+    """Values that occur in many lines, such as names and ids, are searched for secrets once."""
+    configured(secrets=("first-secret", "second-secret", "third-secret"))
+    turn = {"thread_id": "slack:t1:c1:1796007398.941021", "turn": "slack:T1:C1:1796007398.941021"}
+    with structlog.contextvars.bound_contextvars(**turn, platform="slack"):
+        log.info("turn started", extra={"attempt": 1})
+        log.info("turn finished", extra={"attempt": 1})
+        with count_calls() as calls:
+            log.info("turn finished", extra={"seconds": 1.5})
+    assert calls.total <= 175, calls.by_module()

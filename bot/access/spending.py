@@ -20,21 +20,51 @@ _TTL_SECONDS = KEPT_DAYS * 24 * 3600
 WARNED_AT = 0.8
 """Share of a cap at which its users are warned."""
 
-# A hold is {id, accounts, tokens, cost}; the sums over all holds stand beside them.
+# A hold is {id, accounts, tokens, cost}; the sums over all holds stand beside them. Each hash is read with
+# one command and written with one; it gets its expiry time with a new field, so that a new hash has it, too.
 _COMMON = """
-local function add_hold(hold, sign)
+local function fields_of(accounts, names)
+  local fields = {}
+  for _, account in ipairs(accounts) do
+    for _, name in ipairs(names) do fields[#fields + 1] = account .. '|' .. name end
+  end
+  return fields
+end
+local function read(key, fields)
+  local numbers, has_new = {}, false
+  if #fields == 0 then return numbers, has_new end
+  for at, value in ipairs(redis.call('HMGET', key, unpack(fields))) do
+    numbers[fields[at]] = tonumber(value or 0)
+    has_new = has_new or not value
+  end
+  return numbers, has_new
+end
+local function write(key, numbers)
+  local flat = {}
+  for field, number in pairs(numbers) do
+    flat[#flat + 1], flat[#flat + 2] = field, number
+  end
+  if #flat > 0 then redis.call('HSET', key, unpack(flat)) end
+end
+local function read_held(hold) return read(KEYS[2], fields_of(hold.accounts, {'tokens', 'cost'})) end
+local function write_held(held, hold, sign)
   for _, account in ipairs(hold.accounts) do
-    redis.call('HINCRBY', KEYS[2], account .. '|tokens', sign * hold.tokens)
-    redis.call('HINCRBY', KEYS[2], account .. '|cost', sign * hold.cost)
+    for _, unit in ipairs({'tokens', 'cost'}) do
+      local field = account .. '|' .. unit
+      held[field] = held[field] + sign * hold[unit]
+    end
+  end
+  write(KEYS[2], held)
+end
+local function release(hold)
+  if redis.call('ZREM', KEYS[3], hold) == 1 then
+    hold = cjson.decode(hold)
+    write_held(read_held(hold), hold, -1)
   end
 end
-local function spent(account, unit)
-  local fields = unit == 'cost' and {'cost'} or {'input', 'output'}
-  local sum = 0
-  for _, field in ipairs(fields) do
-    sum = sum + tonumber(redis.call('HGET', KEYS[1], account .. '|' .. field) or 0)
-  end
-  return sum
+local function spent(numbers, account, unit)
+  if unit == 'cost' then return numbers[account .. '|cost'] end
+  return numbers[account .. '|input'] + numbers[account .. '|output']
 end
 """
 
@@ -44,44 +74,48 @@ _HOLD = (
     _COMMON
     + """
 local now = tonumber(redis.call('TIME')[1])
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do
-  add_hold(cjson.decode(gone), -1)
-  redis.call('ZREM', KEYS[3], gone)
-end
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do release(gone) end
+local hold = cjson.decode(ARGV[1])
+local held, has_new = read_held(hold)
+local numbers = read(KEYS[1], fields_of(hold.accounts, {'input', 'output', 'cost'}))
 for at = 4, #ARGV, 3 do
   local account, unit, most = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
-  local used = spent(account, unit)
-  local held = tonumber(redis.call('HGET', KEYS[2], account .. '|' .. unit) or 0)
-  if used + held >= most then return {(at - 1) / 3, used} end
+  local used = spent(numbers, account, unit)
+  if used + held[account .. '|' .. unit] >= most then return {(at - 1) / 3, used} end
 end
-add_hold(cjson.decode(ARGV[1]), 1)
+write_held(held, hold, 1)
 redis.call('ZADD', KEYS[3], now + ARGV[2], ARGV[1])
-redis.call('EXPIRE', KEYS[2], ARGV[3])
+if has_new then redis.call('EXPIRE', KEYS[2], ARGV[3]) end
 redis.call('EXPIRE', KEYS[3], ARGV[3])
 return {0, 0}
 """
 )
 
 # KEYS spent, held, holds | ARGV hold or '', ttl, warned at, input, output, cost, number of accounts, the
-# accounts, then for each cap: account, unit, most
+# accounts, then for each cap of one of them: account, unit, most
 #   -> for each cap of which now, and not before, so much is spent: its place, from 1; what was spent of it
 _SETTLE = (
     _COMMON
     + """
-if ARGV[1] ~= '' and redis.call('ZREM', KEYS[3], ARGV[1]) == 1 then add_hold(cjson.decode(ARGV[1]), -1) end
+if ARGV[1] ~= '' then release(ARGV[1]) end
 local first = 8 + ARGV[7]
+local accounts = {}
+for at = 8, first - 1 do accounts[#accounts + 1] = ARGV[at] end
+local names = {'input', 'output', 'cost', 'calls'}
+local numbers, has_new = read(KEYS[1], fields_of(accounts, names))
 local before = {}
-for at = first, #ARGV, 3 do before[at] = spent(ARGV[at], ARGV[at + 1]) end
-for at = 8, first - 1 do
-  redis.call('HINCRBY', KEYS[1], ARGV[at] .. '|input', ARGV[4])
-  redis.call('HINCRBY', KEYS[1], ARGV[at] .. '|output', ARGV[5])
-  redis.call('HINCRBY', KEYS[1], ARGV[at] .. '|cost', ARGV[6])
-  redis.call('HINCRBY', KEYS[1], ARGV[at] .. '|calls', 1)
+for at = first, #ARGV, 3 do before[at] = spent(numbers, ARGV[at], ARGV[at + 1]) end
+for _, account in ipairs(accounts) do
+  for place, name in ipairs(names) do
+    local field = account .. '|' .. name
+    numbers[field] = numbers[field] + (name == 'calls' and 1 or tonumber(ARGV[3 + place]))
+  end
 end
-redis.call('EXPIRE', KEYS[1], ARGV[2])
+write(KEYS[1], numbers)
+if has_new then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
 local told = {}
 for at = first, #ARGV, 3 do
-  local mark, after = ARGV[at + 2] * ARGV[3], spent(ARGV[at], ARGV[at + 1])
+  local mark, after = ARGV[at + 2] * ARGV[3], spent(numbers, ARGV[at], ARGV[at + 1])
   if before[at] < mark and after >= mark then
     told[#told + 1] = (at - first) / 3 + 1
     told[#told + 1] = after
@@ -92,12 +126,7 @@ return told
 )
 
 # KEYS spent, held, holds | ARGV hold
-_GIVE_BACK = (
-    _COMMON
-    + """
-if redis.call('ZREM', KEYS[3], ARGV[1]) == 1 then add_hold(cjson.decode(ARGV[1]), -1) end
-"""
-)
+_GIVE_BACK = _COMMON + "release(ARGV[1])"
 
 
 Unit = Literal["tokens", "cost"]
@@ -165,7 +194,7 @@ class SpendingStore:
     async def settle(
         self, day: str, hold: str, accounts: Sequence[str], usage: Usage, caps: Sequence[Cap]
     ) -> list[tuple[int, int]]:
-        """Release a hold (if not empty) and count what was spent.
+        """Release a hold (if not empty) and count what was spent; `caps` are of some of the accounts.
 
         Returns the index and the spent amount of each cap that has just reached WARNED_AT.
         """

@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 import structlog
@@ -17,6 +18,10 @@ _REDACTION = re.compile(
     r"|(?<=://)[^\s/'\"]+(?=@)"  # user:password@ in addresses
 )
 _HIDDEN = "***"
+_MOST_KNOWN = 1_000
+_LONGEST_KNOWN = 200
+"""Characters of the longest value whose redaction is kept: events, names and ids occur in many lines."""
+
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Characters that move a terminal's cursor, end a line for some readers, or change the text direction."""
 
@@ -37,7 +42,6 @@ def configure_logging(
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
@@ -45,6 +49,7 @@ def configure_logging(
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
             _Redactor(secrets, patterns),
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
             *_renderers(style),
         ],
     )
@@ -93,18 +98,21 @@ class _Redactor:
         self._patterns = (*patterns, _REDACTION)
         spellings = {spelling for secret in secrets if len(secret) > 3 for spelling in _spellings(secret)}
         self._secrets = sorted(spellings, key=len, reverse=True)
+        self._known = lru_cache(_MOST_KNOWN)(self._without_secrets)
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         return {key: self._redact(value) for key, value in event.items()}
 
     def _redact(self, value: object) -> object:
+        if isinstance(value, str):
+            return self._known(value) if len(value) <= _LONGEST_KNOWN else self._without_secrets(value)
         if value is None or isinstance(value, bool | int | float):
             return value
         if isinstance(value, Mapping):
             return {self._without_secrets(str(key)): self._redact(each) for key, each in value.items()}
         if isinstance(value, list | tuple | set | frozenset):
             return [self._redact(each) for each in value]
-        return self._without_secrets(value if isinstance(value, str) else repr(value))
+        return self._without_secrets(repr(value))
 
     def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:

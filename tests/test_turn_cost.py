@@ -1,0 +1,290 @@
+"""Cost of a turn in counts that no other process can change: what grows is found here, not by a clock.
+
+The limits are the figures of today. Lower them with each improvement (`pytest -rP` shows the figures); a
+failure lists all that was spent, by its origin.
+"""
+
+import ast
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from langgraph.pregel._loop import PregelLoop
+from redis.asyncio import Redis
+
+from bot.chat import Text
+from bot.slack.rate_limits import PER_MINUTE
+from tests.servers.discord.service import Discord
+from tests.servers.model import ModelServer, Script, model_server
+from tests.servers.slack.service import ALICE, GENERAL, Slack
+from tests.support.apart import Apart, apart
+from tests.support.bot import ROOT, run_bot
+from tests.support.calls import Calls, count_calls
+from tests.support.http_caller import Caller
+from tests.support.redis_trips import BACKGROUND, RedisTrips, Trip, redis_trips
+from tests.support.settings import of_discord, of_model, of_slack
+
+TURNS = ("slack, new", "slack, known", "slack, one tool", "discord, known", "http, new", "http, known")
+"""Turns that are measured, each in a new or a known thread."""
+
+LIMITS = {
+    # slack: new, known, one tool | discord: known | http: new, known
+    "trips": (39, 44, 71, 39, 31, 36),  # round trips to Redis
+    "commands": (176, 181, 284, 154, 140, 145),  # with those that scripts run
+    "searches": (3, 4, 7, 4, 3, 4),  # FT.SEARCH
+    "bytes sent": (25_900, 30_200, 63_500, 26_000, 20_400, 24_400),
+    "bytes received": (4_500, 8_600, 14_800, 8_000, 4_000, 7_900),
+    "checkpoints": (3, 3, 6, 3, 3, 3),  # documents that the saver writes
+    "task writes": (5, 5, 13, 5, 5, 5),
+    "supersteps": (2, 2, 5, 2, 2, 2),
+    "api calls": (4, 4, 4, 2, 0, 0),  # to the platform
+    "model requests": (1, 1, 2, 1, 1, 1),
+    "function calls": (75_000, 83_000),
+}
+"""Most that each of `TURNS` may take."""
+
+PER_TOKEN = {"function calls": 640.0, "objects": 21.0, "texts": 2.0, "thread-safe wake-ups": 1.0}
+"""Most that each further token of an answer may take, if it arrives by itself."""
+
+LONGEST = {"commands": 183, "bytes sent": 85_500, "bytes received": 41_000}
+"""Most that any turn of a long thread may take: the one that summarises takes the most."""
+
+GROWTH = 1.1
+"""Most that twenty turns of a long thread may take, in proportion to the twenty before them."""
+
+LASTING = {"{bot}:heard", "{bot}:ready", "{bot}:threads:slack"}
+"""Keys that may stay for ever."""
+
+ANSWER = " ".join(f"word{number:03}" for number in range(40))
+LONG_ANSWER = " ".join(f"word{number:03}" for number in range(440))
+PACE = 0.001
+"""Seconds between two tokens, which are then read one by one; a slow machine reads several, which is less."""
+
+TRIES = 3
+"""Turns of which the cheapest counts: another one may open connections, or meet the background."""
+
+Cost = Mapping[str, int]
+
+
+class Meter:
+    """Costs of the turns of a bot in this process."""
+
+    def __init__(self, trips: RedisTrips, model: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._trips = trips
+        self._model = model
+        self._before: Counter[str] = Counter()
+        self._supersteps = 0
+        tick = PregelLoop.tick
+
+        def counted(loop: PregelLoop) -> bool:
+            goes_on = tick(loop)
+            self._supersteps += goes_on
+            return goes_on
+
+        monkeypatch.setattr(PregelLoop, "tick", counted)
+
+    async def take(self, api_calls: Sequence[Any] = ()) -> tuple[Cost, Sequence[Trip]]:
+        """Return the cost of the turn that ends now; `api_calls` are all requests that the platform got."""
+        await turns_ended()
+        trips = await self._trips.take()
+        commands = [each for trip in trips for each in trip.all_commands]
+        total = Counter(
+            {
+                "supersteps": self._supersteps,
+                "api calls": len(api_calls),
+                "model requests": len(self._model.requests),
+            }
+        )
+        cost = {
+            "trips": len(trips),
+            "commands": len(commands),
+            "searches": sum(name == b"FT.SEARCH" for name, *_ in commands),
+            "bytes sent": sum(trip.sent for trip in trips),
+            "bytes received": sum(trip.received for trip in trips),
+            "checkpoints": _writes(commands, b"checkpoint:"),
+            "task writes": _writes(commands, b"checkpoint_write:"),
+            **{name: count - self._before[name] for name, count in total.items()},
+        }
+        self._before = total
+        return cost, trips
+
+    async def check(self, turn: str, api_calls: Sequence[Any] = ()) -> None:
+        """Compare the cost of the turn that ends now with its limits."""
+        cost, trips = await self.take(api_calls)
+        check(turn, cost, [f"{count} x {trip}" for trip, count in Counter(map(str, trips)).items()])
+        twice = [str(trip) for trip in trips if trip.names.count("XPENDING") > 1]
+        assert not twice, f"{turn}: the lease is checked more than once by {twice}"
+        assert cost["bytes received"], "no reply of Redis was seen"
+
+
+def _writes(commands: Sequence[tuple[bytes, ...]], prefix: bytes) -> int:
+    return sum(each[0] in (b"SET", b"JSON.SET", b"HSET") and each[1].startswith(prefix) for each in commands)
+
+
+def check(turn: str, cost: Cost, spent: Sequence[str]) -> None:
+    """Compare a cost with the limits; the failure lists what was spent."""
+    print(turn, dict(cost))
+    limits = {name: limits[TURNS.index(turn)] for name, limits in LIMITS.items() if name in cost}
+    over = [f"{name}: {count} > {limits[name]}" for name, count in cost.items() if count > limits[name]]
+    assert not over, "\n".join([turn, *over, *spent])
+
+
+async def turns_ended() -> None:
+    """Wait for the worker, which ends a turn after its answer is shown."""
+    turns = [each for each in asyncio.all_tasks() if each.get_name().startswith("turn ")]
+    if turns:
+        await asyncio.wait(turns)
+
+
+@pytest.fixture
+def settings(storage: dict[str, Any]) -> dict[str, Any]:
+    """Settings with a lease that no turn outlives: a renewal before a visible write depends on the time."""
+    return {**storage, "lease_seconds": 60}
+
+
+@pytest.fixture(autouse=True)
+def steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lift Slack's limits; appends, which depend on the time, are too rare to be seen."""
+    for method in PER_MINUTE:
+        monkeypatch.setitem(PER_MINUTE, method, 1_000_000)
+    monkeypatch.setitem(PER_MINUTE, "chat.appendStream", 1)
+
+
+@pytest_asyncio.fixture
+async def meter(
+    redis: Redis, redis_url: str, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Meter]:
+    """Yield a meter for the bot under test, on an empty Redis."""
+    model.respond = lambda _: ANSWER
+    async with redis_trips(redis_url, monkeypatch) as trips:
+        yield Meter(trips, model, monkeypatch)
+
+
+def test_the_background_is_known_by_its_names() -> None:
+    """Otherwise its commands would count as those of a turn that is under way."""
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "bot").rglob("*.py")]
+    defined = {name for tree in trees for name in coroutines(tree.body)}
+    assert defined >= BACKGROUND
+
+
+def coroutines(body: Sequence[ast.stmt], prefix: str = "") -> Iterator[str]:
+    """Yield the qualified names of the coroutine functions of a module or class."""
+    for each in body:
+        if isinstance(each, ast.AsyncFunctionDef):
+            yield prefix + each.name
+        elif isinstance(each, ast.ClassDef):
+            yield from coroutines(each.body, f"{prefix}{each.name}.")
+
+
+async def test_a_turn_on_slack(
+    settings: dict[str, Any], model: ModelServer, slack: Slack, meter: Meter, redis: Redis
+) -> None:
+    """Each key that it leaves has an expiry time, except a few."""
+    async with run_bot(**settings, **of_model(model), **of_slack(slack)):
+        await slack.wait_for_connections()
+        await ask(slack)  # loads scripts, looks up names
+        await meter.take(slack.calls)
+        root = await ask(slack)
+        await meter.check("slack, new", slack.calls)
+        await ask(slack, root)
+        await meter.check("slack, known", slack.calls)
+        model.script(Script(tool_calls=[("current_time", {})]))
+        await ask(slack, root)
+        await meter.check("slack, one tool", slack.calls)
+        lasting = {str(key, "ascii") async for key in redis.scan_iter() if await redis.ttl(key) == -1}
+    assert lasting <= LASTING
+
+
+async def ask(slack: Slack, root: str | None = None) -> str:
+    """Ask and wait for the answer; return the thread."""
+    ts = await slack.say(ALICE, GENERAL, f"{slack.mention} what now?", thread_ts=root)
+    await slack.answer(GENERAL, root or ts)
+    await slack.wait_until_settled()
+    return root or ts
+
+
+async def test_a_turn_on_discord(
+    settings: dict[str, Any], model: ModelServer, discord: Discord, meter: Meter
+) -> None:
+    """The answer is one word: how often a longer one is edited depends on the time."""
+    model.respond = lambda _: "Yes."
+    async with run_bot(**settings, **of_model(model), **of_discord(discord)):
+        await discord.wait_for_connections()
+        question = await discord.say(discord.alice, discord.general, f"{discord.mention} hello")
+        thread = await discord.thread_of(question)
+        await discord.answer(thread, bool)
+        await meter.take(discord.calls)
+        question = await discord.say(discord.alice, thread, "what now?")
+        await discord.answer(thread, bool, after=question)
+        await meter.check("discord, known", discord.calls)
+
+
+async def test_turns_over_http_in_a_thread_that_grows_long(
+    settings: dict[str, Any], model: ModelServer, meter: Meter
+) -> None:
+    """A turn of a long thread takes no more than it took twenty turns before."""
+    async with run_bot(**settings, **of_model(model)) as bot, aiohttp.ClientSession() as session:
+        caller = Caller(bot, session)
+        await caller.ask("what now?", "another")
+        await caller.ask("what now?", "another")
+        await meter.take()
+        for turn in ("http, new", "http, known"):
+            await caller.ask("what now?")
+            await meter.check(turn)
+        costs = []
+        for _ in range(2, 60):
+            await caller.ask("what now?")
+            costs.append((await meter.take())[0])
+    for name, most in LONGEST.items():
+        spent = [cost[name] for cost in costs]
+        print(name, max(spent))
+        assert max(spent) <= most, f"{name} by turn: {spent}"
+        assert sum(spent[-20:]) <= GROWTH * sum(spent[-40:-20]), f"{name} by turn: {spent}"
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="other versions of Python call otherwise")
+async def test_function_calls_of_a_turn_and_of_a_token(settings: dict[str, Any]) -> None:
+    """Only the bot is counted: the servers have a thread of their own."""
+    async with apart() as servers:
+        model, slack = await servers.enter(model_server()), await servers.enter(Slack())
+        async with run_bot(**settings, **of_model(model), **of_slack(slack)):
+            await servers.run(slack.wait_for_connections())
+            model.respond = lambda _: Script(text=ANSWER, pace=PACE)
+            root, _ = await counted(servers, ask(slack))
+            new = [(await counted(servers, ask(slack)))[1] for _ in range(TRIES)]
+            known = [(await counted(servers, ask(slack, root)))[1] for _ in range(TRIES)]
+            model.respond = lambda _: Script(text=LONG_ANSWER, pace=PACE)
+            long = [(await counted(servers, ask(slack)))[1] for _ in range(TRIES)]
+    for turn, tries in (("slack, new", new), ("slack, known", known)):
+        least = min(tries, key=COUNTS["function calls"])
+        check(turn, {"function calls": least.total}, least.by_module())
+    tokens = len(LONG_ANSWER.split()) - len(ANSWER.split())
+    per_token = {
+        name: (min(map(count, long)) - min(map(count, new))) / tokens for name, count in COUNTS.items()
+    }
+    print("each token", per_token)
+    over = [
+        f"{name}: {count} > {PER_TOKEN[name]}" for name, count in per_token.items() if count > PER_TOKEN[name]
+    ]
+    assert not over, "\n".join(["each token", *over, *long[0].by_module()])
+
+
+COUNTS: Mapping[str, Callable[[Calls], int]] = {
+    "function calls": lambda calls: calls.total,
+    "objects": lambda calls: calls.objects,
+    "texts": lambda calls: calls.of[Text.__init__.__code__],
+    "thread-safe wake-ups": lambda calls: calls.of[asyncio.BaseEventLoop.call_soon_threadsafe.__code__],
+}
+
+
+async def counted(servers: Apart, asking: Awaitable[str]) -> tuple[str, Calls]:
+    """Await an answer and the end of its turn; return the thread, and the calls that the bot made."""
+    with count_calls() as calls:
+        root = await servers.run(asking)
+        await turns_ended()
+    return root, calls
