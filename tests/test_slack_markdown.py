@@ -138,6 +138,7 @@ def test_no_cut_falls_into_a_word() -> None:
 
 
 @given(st.lists(st.builds(Text, answers) | st.builds(Notice, st.text("ab c", min_size=1)), max_size=5))
+@example([Text("a <"), Notice("b"), Text("<@U"), Notice("c")])
 @thorough
 def test_an_answer_that_is_shown_again_is_cut_in_the_same_places(parts: list[Text | Notice]) -> None:
     """So that after a crash the messages that are right already are left alone."""

@@ -84,11 +84,11 @@ def test_every_statement_of_a_tool_passes_the_same_check() -> None:
             for node in ast.walk(function)
         )
     }
-    assert readers == {"catalog", "relation", "values", "require_admission", "__admitted"}
+    assert readers == {"catalog", "relation", "values", "require_admission", "__admit"}
     [admitted] = [
         node
         for node in ast.walk(database)
-        if isinstance(node, ast.AsyncFunctionDef) and node.name == "__admitted"
+        if isinstance(node, ast.AsyncFunctionDef) and node.name == "__admit"
     ]
     assert ast.unparse(admitted).index("await require_harmless(") < ast.unparse(admitted).index(
         "yield connection"

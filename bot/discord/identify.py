@@ -29,7 +29,7 @@ class IdentifyTurn:
         self._holder = uuid4().hex  # not the process: two of its shards wait, too, as does a restart
         self._is_used = False
 
-    async def acquire(self) -> bool:
+    async def try_acquire(self) -> bool:
         """Take the turn if it is free; return False without Redis, since other turns are not known."""
         try:
             return await self._coordination.lease(self._lease, self._timing.identify_lease, self._holder)
@@ -105,7 +105,7 @@ class IdentifyQueue:
         turn = IdentifyTurn(self._coordination, key, self._timing)
         try:
             async with self._queues[key]:
-                while not await turn.acquire():  # noqa: ASYNC110 - other processes hold it, too
+                while not await turn.try_acquire():  # noqa: ASYNC110 - other processes hold it, too
                     await asyncio.sleep(self._timing.identify_poll)
             yield turn
         finally:

@@ -123,7 +123,10 @@ class Pager:
     def flush(self) -> list[str | PageBreak]:
         """Return the last word, too: the answer ends, or something else is shown before it continues."""
         word, self._rest = self._rest, ""
-        return self._emit_all([_break_off(word)] if word else [])
+        broken_off = _break_off(word)
+        if broken_off != word:  # what is cut again later must not depend on where this was shown
+            self.source = ["".join(self.source).removesuffix(word) + broken_off]
+        return self._emit_all([broken_off] if word else [])
 
     def paragraph(self, text: str) -> list[str | PageBreak]:
         """Add `text` as a separate paragraph, even inside a code block."""
