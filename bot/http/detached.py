@@ -16,6 +16,7 @@ from bot.chat import (
     ThreadId,
     Undeliverable,
 )
+from bot.commands.commands import Commands
 from bot.http.files import read_file
 from bot.http.replies import HttpThread, Replies
 
@@ -28,7 +29,7 @@ class DetachedHttp:
     def __init__(self, files: Files) -> None:
         self._files = files
 
-    async def receive(self, deliver: Deliver) -> None:
+    async def receive(self, deliver: Deliver, commands: Commands) -> None:
         """Wait until cancelled: no messages arrive."""
         await asyncio.Event().wait()
 
