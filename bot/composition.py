@@ -122,9 +122,7 @@ class _Storage:
 @asynccontextmanager
 async def _open_storage(settings: Settings) -> AsyncIterator[_Storage]:
     async with AsyncExitStack() as stack:
-        redis_url = await _redis_url(stack, settings)
-        await check_redis(redis_url)
-        redis = await stack.enter_async_context(open_redis(redis_url, pool_size=settings.redis_pool_size))
+        redis_url, redis = await _redis(stack, settings)
         database_url = await _database_url(stack, settings)
         database = await stack.enter_async_context(
             open_database(database_url, size=settings.db_pool_size, role=RoleCheck(_role_policy(settings)))
@@ -258,10 +256,12 @@ def _build_health_checks(
     return HealthChecks(services, platforms.listeners, others)
 
 
-async def _redis_url(stack: AsyncExitStack, settings: Settings) -> str:
-    if settings.redis_url is not None:
-        return settings.redis_url.get_secret_value()
-    return await stack.enter_async_context(embedded_redis(settings.data_dir))
+async def _redis(stack: AsyncExitStack, settings: Settings) -> tuple[str, Redis]:
+    url = secret_value(settings.redis_url)
+    if url is None:
+        url = await stack.enter_async_context(embedded_redis(settings.data_dir))
+    await check_redis(url)
+    return url, await stack.enter_async_context(open_redis(url, pool_size=settings.redis_pool_size))
 
 
 async def _database_url(stack: AsyncExitStack, settings: Settings) -> str:
@@ -379,13 +379,5 @@ async def _check_model(settings: Settings) -> None:
 async def operate(settings: Settings, action: str, entry: str) -> str:
     """Run an operator's command on the inbox; return the text to print."""
     async with AsyncExitStack() as stack:
-        redis_url = await _redis_url(stack, settings)
-        await check_redis(redis_url)
-        redis = await stack.enter_async_context(open_redis(redis_url, pool_size=settings.redis_pool_size))
-        match action:
-            case "replay":
-                return await admin.replay(redis, entry)
-            case "drop":
-                return await admin.drop(redis, entry)
-            case _:
-                return await admin.list_messages(redis)
+        _, redis = await _redis(stack, settings)
+        return await admin.run(redis, action, entry)

@@ -72,7 +72,7 @@ class Conversation:
 
     def __init__(self, replies: Replies, lookup: InboxLookup, files: Files, timing: Timing) -> None:
         self._files = files
-        self._receivers: tuple[Deliver, Commands] | None = None
+        self._recipients: tuple[Deliver, Commands] | None = None
         self._lookup = lookup
         self.last_message_at: float | None = None
         self._replies = replies
@@ -81,16 +81,16 @@ class Conversation:
     @property
     def is_open(self) -> bool:
         """Return True while messages are accepted."""
-        return self._receivers is not None
+        return self._recipients is not None
 
     @contextmanager
     def open(self, deliver: Deliver, commands: Commands) -> Iterator[None]:
         """Accept messages, and stops for `commands`, while the context is open."""
-        self._receivers = deliver, commands
+        self._recipients = deliver, commands
         try:
             yield
         finally:
-            self._receivers = None
+            self._recipients = None
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Handle `POST /chat`. A caller that disconnects does not stop its turn."""
@@ -162,7 +162,7 @@ class Conversation:
 
     async def _stop(self, order: Stop) -> str:
         """Stop a thread and return the sentence for the caller, because a stop starts no turn."""
-        _, commands = self._require_receivers()
+        _, commands = self._require_recipients()
         try:
             async with asyncio.timeout(self._timing.delivery_timeout):
                 answer = await commands.stop(order)
@@ -173,13 +173,13 @@ class Conversation:
         logger.info("stop taken", extra={"thread_id": str(order.thread), "answer": answer})
         return answer
 
-    def _require_receivers(self) -> tuple[Deliver, Commands]:
-        if self._receivers is None:
+    def _require_recipients(self) -> tuple[Deliver, Commands]:
+        if self._recipients is None:
             raise not_now(texts.NOT_RECEIVING)
-        return self._receivers
+        return self._recipients
 
     async def _hand_over(self, message: Message) -> None:
-        deliver, _ = self._require_receivers()
+        deliver, _ = self._require_recipients()
         try:
             async with asyncio.timeout(self._timing.delivery_timeout):
                 await deliver(message)
