@@ -80,7 +80,7 @@ async def open_bot(settings: Settings, adapters: Sequence[Adapter[Any]]) -> Asyn
             access.control.allow_list.is_admin,
         )
         http = next((each for each in platforms if isinstance(each, Http)), None)
-        page = await stack.enter_async_context(http.serve(commands)) if http else None
+        page = await stack.enter_async_context(http.serve(commands, platforms.webhooks)) if http else None
         copies = Copies(access.approvals, platforms.of, storage.lookup, settings.approvals_channel)
         turns = Turns(
             parts.agent, platforms.thread, access.control, settings.turn_timeout, commands, copies, durations

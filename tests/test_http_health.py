@@ -131,10 +131,9 @@ async def open_and_close(host: str, port: int, api_token: str | None) -> None:
         api_token=api_token,
         lookup=EmptyInbox(),
         files=NO_FILES,
-        mounts={},
         timing=TIMING,
     )
-    async with http.serve(healthy()):
+    async with http.serve(healthy(), {}):
         pass
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 
 import pytest
 
@@ -24,6 +25,7 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands
 from bot.platforms import supervise as module
+from bot.platforms.receiver import Webhook
 from bot.platforms.supervise import keep_up, persevere, supervise
 from tests.support.commands import NO_COMMANDS
 
@@ -67,6 +69,10 @@ class ScriptedPlatform:
         self._clock = clock
         self._outcomes = list(outcomes)
         self.calls = 0
+
+    @property
+    def webhooks(self) -> Mapping[str, Webhook]:
+        return {}
 
     async def receive(self, deliver: Deliver, commands: Commands) -> None:
         self.calls += 1

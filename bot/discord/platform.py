@@ -1,6 +1,6 @@
 """Discord as a platform: connection, events, answers."""
 
-from collections.abc import AsyncIterator, Iterator, Set
+from collections.abc import AsyncIterator, Iterator, Mapping, Set
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Final
@@ -38,6 +38,7 @@ from bot.discord.shards import Shards
 from bot.discord.timing import Timing
 from bot.platforms.download import Hosts, download
 from bot.platforms.health import worst
+from bot.platforms.receiver import Webhook
 
 _FILE_HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
 
@@ -106,6 +107,11 @@ class Discord:
         self._pace = EditPace(timing.edit_interval)
         self._unheld = Connection(timing.down_after)
         self._probe = TokenProbe(api, timing)
+
+    @property
+    def webhooks(self) -> Mapping[str, Webhook]:
+        """Return nothing: events arrive on the gateway."""
+        return {}
 
     async def receive(self, deliver: Deliver, commands: Commands) -> None:
         """Listen to shards, deliver events and answer commands until cancelled."""

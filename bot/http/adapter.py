@@ -55,7 +55,6 @@ async def _open(settings: HttpSettings, services: Services) -> AsyncIterator[Rec
         api_token=secret_value(settings.api_token),
         lookup=services.lookup,
         files=services.files,
-        mounts=services.webhooks,
         timing=Timing(),
     )
 

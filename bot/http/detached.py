@@ -1,6 +1,7 @@
 """HTTP platform for worker-only processes: answers are stored, no server runs."""
 
 import asyncio
+from collections.abc import Mapping
 
 from bot.chat import (
     Approval,
@@ -19,6 +20,7 @@ from bot.chat import (
 from bot.commands.commands import Commands
 from bot.http.files import read_file
 from bot.http.replies import HttpThread, Replies
+from bot.platforms.receiver import Webhook
 
 
 class DetachedHttp:
@@ -28,6 +30,11 @@ class DetachedHttp:
 
     def __init__(self, files: Files) -> None:
         self._files = files
+
+    @property
+    def webhooks(self) -> Mapping[str, Webhook]:
+        """Return nothing: the server serves its own routes."""
+        return {}
 
     async def receive(self, deliver: Deliver, commands: Commands) -> None:
         """Wait until cancelled: no messages arrive."""

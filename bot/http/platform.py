@@ -63,35 +63,31 @@ class Http(DetachedHttp):
         api_token: str | None,
         lookup: InboxLookup,
         files: Files,
-        mounts: Mapping[str, Handler],
         timing: Timing,
         bounds: Bounds | None = None,
     ) -> None:
-        """Listen on `host` and `port` (0: any free port) in `serve`.
-
-        `mounts` are POST handlers of other platforms, which authenticate their callers themselves.
-        """
+        """Listen on `host` and `port` (0: any free port) in `serve`."""
         super().__init__(files)
         self._host = host
         self.port = port
         """Port of the server; 0 until it has taken a free one."""
         self._api_token = api_token
-        self._mounts = mounts
         self._timing = timing
         self._bounds = bounds or Bounds()
         self._replies = Replies()
         self._conversation = Conversation(self._replies, lookup, files, timing)
 
     @asynccontextmanager
-    async def serve(self, commands: Commands) -> AsyncIterator[str | None]:
+    async def serve(self, commands: Commands, mounts: Mapping[str, Handler]) -> AsyncIterator[str | None]:
         """Serve until the context is left; yield the address of the page on this machine, if it is served.
 
-        On exit, waiting callers get 503. Raises `CredentialsRejected` for settings that cannot work.
+        `mounts` are POST handlers of other platforms, which authenticate their callers themselves. On exit,
+        waiting callers get 503. Raises `CredentialsRejected` for settings that cannot work.
         """
         check_exposure(self._host, self._api_token)
-        if self._mounts and self._api_token is None:
-            log.warning("api token not set", extra={"served": [*sorted(self._mounts), *sorted(PROBES)]})
-        runner = web.AppRunner(self._build_app(commands), shutdown_timeout=self._timing.close_timeout)
+        if mounts and self._api_token is None:
+            log.warning("api token not set", extra={"served": [*sorted(mounts), *sorted(PROBES)]})
+        runner = web.AppRunner(self._build_app(commands, mounts), shutdown_timeout=self._timing.close_timeout)
         await runner.setup()
         assert runner.server is not None
         connections = Connections(runner.server, self._bounds)
@@ -99,14 +95,14 @@ class Http(DetachedHttp):
             async with _listen(connections, self._host, self.port) as self.port:
                 address = local_address(self._host, self.port)
                 log.info("listening", extra={"page": address})
-                serves_page = self._api_token is not None or not self._mounts  # as the guard decides it
+                serves_page = self._api_token is not None or not mounts  # as the guard decides it
                 yield address if serves_page else None
         finally:
             await runner.cleanup()
 
-    def _build_app(self, commands: Commands) -> web.Application:
+    def _build_app(self, commands: Commands, mounts: Mapping[str, Handler]) -> web.Application:
         app = web.Application(
-            middlewares=[keep_connection, errors_as_json, guard(self._api_token, self._mounts)],
+            middlewares=[keep_connection, errors_as_json, guard(self._api_token, mounts)],
             client_max_size=MAX_BODY_BYTES,
         )
         app[BOUNDS] = self._bounds
@@ -114,7 +110,7 @@ class Http(DetachedHttp):
         probes = Probes(
             commands, is_receiving=lambda: self._conversation.is_open, max_age=self._timing.ready_max_age
         )
-        app.add_routes(_routes(self._conversation, probes, commands, self._mounts))
+        app.add_routes(_routes(self._conversation, probes, commands, mounts))
         app.add_routes([web.get("/files/{id}", partial(send, self._files))])
         app.on_shutdown.append(self._release_callers)
         return app

@@ -4,23 +4,17 @@ Each platform's folder offers one `Adapter`; `bot.main` lists them. They are imp
 checked, so only `open` imports a client library.
 """
 
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Callable, Set
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from bot.chat import Coordination, Files, InboxLookup, PlatformInfo
 from bot.config import WORKER, HttpAddress, PlatformSettings, Settings, secret_value
-from bot.platforms.receiver import Receiver
+from bot.platforms.receiver import Receiver, Webhook
 from bot.platforms.supervise import CATCH_UP_SECONDS
 
-if TYPE_CHECKING:  # the rest is imported when a platform is opened
-    from aiohttp import web
-
 __all__ = ["Adapter", "HttpAddress", "PlatformSettings", "Receiver", "Services", "Webhook", "secret_value"]
-
-Webhook = Callable[["web.Request"], Awaitable["web.StreamResponse"]]
-"""Handler of a platform's own requests to the HTTP server. It authenticates its callers itself."""
 
 S = TypeVar("S", bound=PlatformSettings)
 
@@ -30,7 +24,6 @@ class Services:
     """Parts of the bot that a platform works with.
 
     `roles` are those of this process, `bots` the other bots that may write to it, as in ALLOWED_BOTS.
-    `webhooks` are handlers by path: a platform adds its own when it is opened, the HTTP server serves all.
     """
 
     coordination: Coordination
@@ -39,7 +32,6 @@ class Services:
     roles: Set[str]
     catch_up_hours: float
     bots: Set[str]
-    webhooks: dict[str, Webhook] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,17 @@
 """Receiving side of a platform: a `Platform` that delivers events and offers the commands."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from bot.chat import Deliver, Platform
 
 if TYPE_CHECKING:  # adapters are imported before the settings are checked, so nothing heavy here
+    from aiohttp import web
+
     from bot.commands.commands import Commands
+
+Webhook = Callable[["web.Request"], Awaitable["web.StreamResponse"]]
+"""Handler of a service's own requests to the HTTP server. It authenticates its callers itself."""
 
 
 class Receiver(Platform, Protocol):
@@ -13,6 +19,10 @@ class Receiver(Platform, Protocol):
 
     So it can be opened before the agent, which uses it, and before the commands, which use the agent.
     """
+
+    @property
+    def webhooks(self) -> Mapping[str, Webhook]:
+        """Return the handlers that the HTTP server serves for the platform, by path."""
 
     async def receive(self, deliver: Deliver, commands: "Commands") -> None:
         """Pass every event to `deliver`, and answer `commands`, until cancelled.

@@ -17,7 +17,7 @@ from bot.chat import (
     Unreachable,
 )
 from bot.config import Settings
-from bot.platforms.adapter import Adapter, Receiver, Services
+from bot.platforms.adapter import Adapter, Receiver, Services, Webhook
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +39,11 @@ class Platforms(Sequence[Receiver]):
 
     def __len__(self) -> int:
         return len(self.opened)
+
+    @property
+    def webhooks(self) -> Mapping[str, Webhook]:
+        """Return the webhooks of all platforms, by path."""
+        return {path: handler for each in self for path, handler in each.webhooks.items()}
 
     def of(self, name: str) -> Receiver:
         """Return the platform with this name. Raises `Unreachable` if it is switched off."""

@@ -98,8 +98,6 @@ async def _open(settings: SlackSettings, services: Services, timing: Timing) -> 
         bots=services.bots,
         timing=timing,
     ) as workspace:
-        if workspace.endpoint:
-            services.webhooks["/slack/events"] = workspace.endpoint
         yield workspace
 
 

@@ -39,6 +39,7 @@ from bot.commands.commands import Commands
 from bot.concurrency.tasks import first_failure
 from bot.platforms.catch_up import CatchUp
 from bot.platforms.health import State, worst
+from bot.platforms.receiver import Webhook
 from bot.slack import approvals
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
 from bot.slack.audience import Audiences
@@ -61,8 +62,6 @@ from bot.slack.webhook import serve
 
 log = logging.getLogger(__name__)
 
-Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
 
 @contextlib.asynccontextmanager
 async def connect(
@@ -80,7 +79,7 @@ async def connect(
 ) -> AsyncIterator["Slack"]:
     """Open Slack with one HTTP session, which is closed with the context; makes no request yet.
 
-    With an app token events arrive on sockets, else at the endpoint, which needs the signing secret. Other
+    With an app token events arrive on sockets, else at the webhook, which needs the signing secret. Other
     bots are ignored unless they are in `bots`, as in ALLOWED_BOTS.
     """
     if not app_token and not signing_secret:
@@ -148,9 +147,9 @@ class Slack:
         self._last_event: float | None = None
 
     @property
-    def endpoint(self) -> Endpoint | None:
-        """Return the handler of `/slack/events`; None if events arrive on sockets."""
-        return None if self._app_token else self._serve
+    def webhooks(self) -> Mapping[str, Webhook]:
+        """Return the handler of `/slack/events`, unless events arrive on sockets."""
+        return {} if self._app_token else {"/slack/events": self._serve}
 
     async def receive(self, deliver: Deliver, commands: Commands) -> None:
         """Connect, deliver events and answer commands until cancelled."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from bot.chat import (
@@ -25,6 +25,7 @@ from bot.chat import (
     Unreachable,
 )
 from bot.commands.commands import Commands
+from bot.platforms.receiver import Webhook
 from tests.example_platform.adapter import INFO
 from tests.example_platform.events import parse, user_in
 from tests.example_platform.reply import LinesThread
@@ -57,6 +58,11 @@ class Lines:
         self.port = 0
         self._users: dict[str, StreamWriter] = {}
         self._deliver: Deliver | None = None
+
+    @property
+    def webhooks(self) -> Mapping[str, Webhook]:
+        """Return nothing: the protocol has a socket of its own."""
+        return {}
 
     async def receive(self, deliver: Deliver, commands: Commands) -> None:
         """Take messages until cancelled. A line has no slash commands, so `commands` are not used."""

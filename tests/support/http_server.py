@@ -97,11 +97,10 @@ async def http_server(
         api_token=api_token,
         lookup=Lookup(redis),
         files=FileStore(redis),
-        mounts=mounts or {},
         timing=Timing(),
         bounds=bounds,
     )
-    async with http.serve(commands):
+    async with http.serve(commands, mounts or {}):
         server = HttpServer(http, answer)
         receiving = asyncio.create_task(http.receive(server.deliver, commands))
         await wait_until(lambda: _takes_messages(http), "the server takes messages")

@@ -190,10 +190,9 @@ async def open_server(
         api_token=api_token,
         lookup=EmptyInbox(),
         files=NO_FILES,
-        mounts=mounts or {},
         timing=timing,
     )
-    async with http.serve(replace(commands or healthy(), operations=operations(store))):
+    async with http.serve(replace(commands or healthy(), operations=operations(store)), mounts or {}):
         yield http
 
 

@@ -167,7 +167,7 @@ async def _serving(
         commands = replace(COMMANDS, check_health=check_health, usage=usage)
         receiving = asyncio.create_task(platform.receive(bot.deliver, commands))
         try:
-            if platform.endpoint is None:
+            if not platform.webhooks:
                 await server.wait_for_connections(2)
                 # the client knows a moment later; asked like this, since health() would use up its probe
                 await wait_until(lambda: hears_on_both(platform), "the client knows of its sockets")
