@@ -13,7 +13,7 @@ from bot.access.approvals import Approvals
 from bot.chat import Correction, Decision, Event, Halt, Message, Receipt, Stop, Turn, Withdrawal
 from bot.chat.texts import NOT_THEIRS
 from bot.commands import approval_texts
-from bot.commands.commands import recognise_command
+from bot.commands.commands import Commands, recognise_command
 from bot.commands.health import HealthChecks
 from bot.concurrency.tasks import cancel
 from bot.concurrency.watchdog import Watchdog
@@ -49,6 +49,7 @@ class Bot:
     lookup: Lookup
     approvals: Approvals
     turns: Turns
+    commands: Commands
     check_health: HealthChecks
     watchdog: Watchdog
     page: str | None = None
@@ -68,18 +69,20 @@ class Bot:
         """
         await self.lookup.learn_hangs()  # before the first event arrives
         drained = asyncio.Event()
-        listening = [each for each in self.platforms if each.name in self.settings.bot_roles]
+        listeners = self.platforms.listeners
         # outside of the group, which cancels only once: redis-py may swallow that
         seconds = self.platforms.catch_up_seconds
         keepers = [
-            asyncio.create_task(keep_up(each, self.deliver, seconds=seconds[each.name])) for each in listening
+            asyncio.create_task(keep_up(each, self.deliver, seconds=seconds[each.name])) for each in listeners
         ]
         keepers.append(asyncio.create_task(self.inbox.keep_whole(self.intervals.restore)))
         keepers.append(asyncio.create_task(self.lookup.keep_learning_hangs()))
         keepers.append(asyncio.create_task(self.approvals.keep_expiring(self.intervals.expire)))
         try:
             async with asyncio.TaskGroup() as group:
-                receivers = [group.create_task(supervise(each, self.deliver)) for each in listening]
+                receivers = [
+                    group.create_task(supervise(each, self.deliver, self.commands)) for each in listeners
+                ]
                 if "worker" in self.settings.bot_roles:
                     group.create_task(self._work(drained))
                 group.create_task(_stop_receiving(stop, [*receivers, *keepers], drained))

@@ -4,7 +4,7 @@ The shutdown order, defined only here:
 
 1. the platforms stop receiving (events that they have not acknowledged arrive again later);
 2. running turns finish within SHUTDOWN_GRACE, the others go back to the inbox;
-3. the platforms close, then the agent and the pools, then the embedded servers.
+3. the HTTP server closes, then the agent, the platforms and the pools, then the embedded servers.
 """
 
 import asyncio
@@ -36,8 +36,8 @@ from bot.inbox import Erasure, FencedRedis, Inbox, Lookup, admin, is_current, no
 from bot.inbox.process_name import process_name
 from bot.memory import AccountLinks, Embeddings, LongTermMemory, OfflineEmbeddings
 from bot.memory.personal_data import PersonalData
-from bot.platforms.adapter import Adapter, Services
-from bot.platforms.registry import Platforms
+from bot.platforms.adapter import Adapter
+from bot.platforms.registry import Platforms, open_platforms
 from bot.storage.client import check_redis, open_redis
 from bot.storage.coordination import RedisCoordination
 from bot.storage.embedded import embedded_postgres, embedded_redis, writer_dsn
@@ -61,34 +61,26 @@ async def open_bot(settings: Settings, adapters: Sequence[Adapter[Any]]) -> Asyn
 
     Raises `ConfigError` if a setting must be fixed.
     """
-    # the agent uses the platforms, and their commands use the agent: registered first, connected later
-    platforms, durations = Platforms(settings), Durations()
+    durations = Durations()
     async with AsyncExitStack() as stack:
         storage = await stack.enter_async_context(_open_storage(settings))
         access = _build_access(settings, storage)
+        platforms = await stack.enter_async_context(
+            open_platforms(adapters, settings, storage.coordination, storage.lookup, storage.files)
+        )
         parts = await stack.enter_async_context(_open_agent(settings, storage, access, platforms))
         check_health = _build_health_checks(settings, storage, access, parts, platforms, durations)
-        operations = Operations(storage.keys, access.control.allow_list.is_admin)
         commands = Commands(
             check_health,
             access.inbox.stop,
             access.approvals,
-            operations,
+            Operations(storage.keys, access.control.allow_list.is_admin),
             access.control.usage,
             _build_personal_data(settings, storage, access, parts),
             access.control.allow_list.is_admin,
         )
-        services = Services(
-            commands=commands,
-            operations=operations,
-            coordination=storage.coordination,
-            lookup=storage.lookup,
-            files=storage.files,
-            roles=settings.bot_roles,
-            catch_up_hours=settings.catch_up_hours,
-            bots=settings.allowed_bots,
-        )
-        await stack.enter_async_context(platforms.connect(adapters, services))
+        http = next((each for each in platforms if isinstance(each, Http)), None)
+        page = await stack.enter_async_context(http.serve(commands, platforms.webhooks)) if http else None
         copies = Copies(access.approvals, platforms.of, storage.lookup, settings.approvals_channel)
         turns = Turns(
             parts.agent, platforms.thread, access.control, settings.turn_timeout, commands, copies, durations
@@ -96,7 +88,6 @@ async def open_bot(settings: Settings, adapters: Sequence[Adapter[Any]]) -> Asyn
         await parts.plugins.wait_for_start()
         note = partial(_note_hang, storage.redis_url, access.inbox)
         watchdog = Watchdog(settings.lease_seconds, lambda: access.inbox.under_way, note)
-        page = next((each.page for each in platforms if isinstance(each, Http)), None)
         yield Bot(
             settings,
             platforms,
@@ -104,6 +95,7 @@ async def open_bot(settings: Settings, adapters: Sequence[Adapter[Any]]) -> Asyn
             storage.lookup,
             access.approvals,
             turns,
+            commands,
             check_health,
             watchdog,
             page,
@@ -130,9 +122,7 @@ class _Storage:
 @asynccontextmanager
 async def _open_storage(settings: Settings) -> AsyncIterator[_Storage]:
     async with AsyncExitStack() as stack:
-        redis_url = await _redis_url(stack, settings)
-        await check_redis(redis_url)
-        redis = await stack.enter_async_context(open_redis(redis_url, pool_size=settings.redis_pool_size))
+        redis_url, redis = await _redis(stack, settings)
         database_url = await _database_url(stack, settings)
         database = await stack.enter_async_context(
             open_database(database_url, size=settings.db_pool_size, role=RoleCheck(_role_policy(settings)))
@@ -266,10 +256,12 @@ def _build_health_checks(
     return HealthChecks(services, platforms.listeners, others)
 
 
-async def _redis_url(stack: AsyncExitStack, settings: Settings) -> str:
-    if settings.redis_url is not None:
-        return settings.redis_url.get_secret_value()
-    return await stack.enter_async_context(embedded_redis(settings.data_dir))
+async def _redis(stack: AsyncExitStack, settings: Settings) -> tuple[str, Redis]:
+    url = secret_value(settings.redis_url)
+    if url is None:
+        url = await stack.enter_async_context(embedded_redis(settings.data_dir))
+    await check_redis(url)
+    return url, await stack.enter_async_context(open_redis(url, pool_size=settings.redis_pool_size))
 
 
 async def _database_url(stack: AsyncExitStack, settings: Settings) -> str:
@@ -387,13 +379,5 @@ async def _check_model(settings: Settings) -> None:
 async def operate(settings: Settings, action: str, entry: str) -> str:
     """Run an operator's command on the inbox; return the text to print."""
     async with AsyncExitStack() as stack:
-        redis_url = await _redis_url(stack, settings)
-        await check_redis(redis_url)
-        redis = await stack.enter_async_context(open_redis(redis_url, pool_size=settings.redis_pool_size))
-        match action:
-            case "replay":
-                return await admin.replay(redis, entry)
-            case "drop":
-                return await admin.drop(redis, entry)
-            case _:
-                return await admin.list_messages(redis)
+        _, redis = await _redis(stack, settings)
+        return await admin.run(redis, action, entry)

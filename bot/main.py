@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 PLATFORMS: Sequence[Adapter[Any]] = (
     slack.ADAPTER,
     discord.ADAPTER,
-    http.ADAPTER,  # last: it serves the webhooks of the others
+    http.ADAPTER,
 )
 """The chat platforms. A new one is a folder with an `ADAPTER`, and a line here."""
 

@@ -80,7 +80,7 @@ async def test_a_press_that_fails_says_so(server: Discord, bot: Bot) -> None:
         async def decide_in_words(self, order: TextDecision, message: Message) -> str:
             raise AssertionError(order)
 
-    bot.platform._commands = replace(bot.platform._commands, approvals=Broken())
+    bot.commands = replace(bot.commands, approvals=Broken())
     request = Approval(
         id="7f3a9c21", title="Do it", action="x", effect="", expires_at=0, approvers=(), asked_in="q"
     )

@@ -68,7 +68,7 @@ async def test_a_message_in_hand_is_handed_over_before_receiving_ends(server: Di
         await asyncio.sleep(0.1)
         kept.set()
 
-    receiving = asyncio.create_task(bot.platform.receive(deliver))
+    receiving = asyncio.create_task(bot.platform.receive(deliver, bot.commands))
     await server.wait_for_connections()
     await direct(server)
     await arrived.wait()
@@ -127,11 +127,11 @@ async def test_a_refused_first_connection_is_tried_again(server: Discord, bot: B
 async def test_a_dead_rest_api_is_unreachable(server: Discord, bot: Bot) -> None:
     away = server.fail("GET", "/users/@me", times=99, drop=True)
     with pytest.raises(Unreachable):
-        await bot.platform.receive(bot.deliver)
+        await bot.platform.receive(bot.deliver, bot.commands)
     away.times = 0
     server.fail("GET", "/gateway/bot", times=99, status=503)
     with pytest.raises(Unreachable):
-        await bot.platform.receive(bot.deliver)
+        await bot.platform.receive(bot.deliver, bot.commands)
 
 
 async def test_a_wrong_token_is_rejected_and_the_setting_named(redis: Redis) -> None:
@@ -141,13 +141,13 @@ async def test_a_wrong_token_is_rejected_and_the_setting_named(redis: Redis) -> 
     ):
         bot = Bot(platform)
         with pytest.raises(CredentialsRejected, match="DISCORD_TOKEN"):
-            await platform.receive(bot.deliver)
+            await platform.receive(bot.deliver, bot.commands)
         with pytest.raises(CredentialsRejected, match="DISCORD_TOKEN"):
             await bot.reply(await direct(server))
 
 
 async def test_a_token_that_is_revoked_later_is_rejected(server: Discord, bot: Bot) -> None:
-    receiving = asyncio.create_task(bot.platform.receive(bot.deliver))
+    receiving = asyncio.create_task(bot.platform.receive(bot.deliver, bot.commands))
     await server.wait_for_connections()
     server.close_gateway(4004)
     with pytest.raises(CredentialsRejected, match="DISCORD_TOKEN"):
@@ -158,7 +158,7 @@ async def test_without_the_message_content_intent_the_switch_is_named(redis: Red
     async with Discord() as server, bot_of(server, redis) as bot:
         server.allow_intents()
         with pytest.raises(CredentialsRejected, match=r"DISCORD_TOKEN.*Message Content Intent"):
-            await bot.platform.receive(bot.deliver)
+            await bot.platform.receive(bot.deliver, bot.commands)
 
 
 async def test_health_tells_whether_the_gateway_is_connected_and_how_that_is_known(
@@ -280,7 +280,7 @@ async def test_an_event_that_cannot_be_read_costs_neither_the_connection_nor_the
     async def deliver(event: Event) -> None:
         heard.append(event)
 
-    receiving = asyncio.create_task(bot.platform.receive(deliver))
+    receiving = asyncio.create_task(bot.platform.receive(deliver, bot.commands))
     await server.wait_for_connections()
     for name in samples():
         data = sample(name)

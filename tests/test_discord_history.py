@@ -11,7 +11,6 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import Correction, Event, Json, Message, PlatformError
-from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
 from bot.discord.history import PAGE
 from bot.discord.platform import Discord as DiscordPlatform
@@ -21,7 +20,7 @@ from bot.inbox import Lookup, keys
 from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Channel, Discord
-from tests.support.commands import no_health, nothing_to_stop
+from tests.support.commands import NO_COMMANDS
 from tests.support.platforms import QUICK_DISCORD
 
 MISSED_SECONDS = 100.0
@@ -52,7 +51,6 @@ async def return_after_absence(
     async with connect(
         token=discord.token,
         api_url=discord.url,
-        commands=Commands(no_health, nothing_to_stop),
         coordination=coordination,
         lookup=Lookup(redis),
         files=FileStore(redis),
@@ -61,7 +59,7 @@ async def return_after_absence(
         timing=timing,
     ) as platform:
         reader = Reader(platform)
-        receiving = asyncio.create_task(platform.receive(reader.deliver))
+        receiving = asyncio.create_task(platform.receive(reader.deliver, NO_COMMANDS))
         try:
             await discord.wait_for_connections()
             yield reader

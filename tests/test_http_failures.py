@@ -209,7 +209,7 @@ async def test_a_message_that_could_not_be_stored_is_not_taken(setup: Setup) -> 
 
     setup.worker.deliver = lost  # type: ignore[method-assign]  # the server was given the method before
     async with open_server() as http, asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(http.receive(lost))
+        receiving = tasks.create_task(http.receive(lost, healthy()))
         await wait_until(lambda: is_taking(http), "the server takes messages")
         async with setup.client.post(f"http://127.0.0.1:{http.port}/chat", json={"message": "x"}) as response:
             assert response.status == 503

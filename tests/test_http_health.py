@@ -11,7 +11,7 @@ from aiohttp import web
 
 from bot.chat import CredentialsRejected, Health, Message, TextDecision, ThreadId
 from bot.commands.decisions import DecisionAnswer
-from bot.http.platform import connect
+from bot.http.platform import Http
 from bot.http.timing import Timing
 from tests.support import http_worker
 from tests.support.http_worker import (
@@ -27,7 +27,6 @@ from tests.support.http_worker import (
     healthy,
     is_taking,
     open_server,
-    operations,
     serve_chat,
 )
 from tests.support.wait import wait_until
@@ -54,7 +53,7 @@ async def test_chat_is_refused_politely_before_and_after_receive(setup: Setup) -
         assert (await status("/livez"), await status("/readyz")) == (200, 503)
         worker = Worker(http, echo, asyncio.TaskGroup())
         async with worker.tasks:
-            receiving = worker.tasks.create_task(http.receive(worker.deliver))
+            receiving = worker.tasks.create_task(http.receive(worker.deliver, healthy()))
             await wait_until(lambda: is_taking(http), "the server takes messages")
             assert await status("/readyz") == 200
             receiving.cancel()
@@ -89,7 +88,7 @@ async def test_leaving_releases_callers_that_still_wait() -> None:
     async with aiohttp.ClientSession() as client, asyncio.TaskGroup() as tasks:
         async with open_server() as http, asyncio.TaskGroup() as receivers:
             worker = Worker(http, echo, receivers, holding=True)
-            receiving = receivers.create_task(http.receive(worker.deliver))
+            receiving = receivers.create_task(http.receive(worker.deliver, healthy()))
             await wait_until(lambda: is_taking(http), "the server takes messages")
             caller = tasks.create_task(status_of_chat(client, http.port))
             await wait_until(lambda: bool(worker.messages), "the message arrives")
@@ -126,17 +125,15 @@ async def test_loopback_needs_no_token(host: str) -> None:
 
 
 async def open_and_close(host: str, port: int, api_token: str | None) -> None:
-    async with connect(
+    http = Http(
         host=host,
         port=port,
         api_token=api_token,
-        commands=healthy(),
-        operations=operations(),
         lookup=EmptyInbox(),
         files=NO_FILES,
-        mounts={},
         timing=TIMING,
-    ):
+    )
+    async with http.serve(healthy(), {}):
         pass
 
 
@@ -199,7 +196,7 @@ async def test_many_who_ask_whether_it_is_ready_have_it_examined_once() -> None:
 async def test_only_a_critical_part_makes_it_unready() -> None:
     async def readiness(*parts: Health) -> tuple[int, str]:
         async with open_server(commands=healthy(*parts)) as http, asyncio.TaskGroup() as tasks:
-            receiving = tasks.create_task(http.receive(Worker(http, echo, tasks).deliver))
+            receiving = tasks.create_task(http.receive(Worker(http, echo, tasks).deliver, healthy()))
             await wait_until(lambda: is_taking(http), "the server takes messages")
             status, body = await get(http, "/readyz")
             receiving.cancel()

@@ -9,7 +9,7 @@ import pytest
 from bot.chat import CredentialsRejected, Unreachable
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import TIMING, Bot, Connect, Serve, echo, gated_answer
+from tests.support.slack_platform import COMMANDS, TIMING, Bot, Connect, Serve, echo, gated_answer
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
@@ -150,7 +150,7 @@ async def test_a_socket_that_tries_an_expired_address_gets_a_new_one(server: Sla
 async def test_when_no_socket_comes_back_all_is_built_anew(server: Slack, connected: Connect) -> None:
     async with connected(server, timing=replace(TIMING, down_after=0.3)) as platform:
         bot = Bot(platform, echo, asyncio.TaskGroup())
-        receiving = asyncio.create_task(platform.receive(bot.deliver))
+        receiving = asyncio.create_task(platform.receive(bot.deliver, COMMANDS))
         await server.wait_for_connections(2)
         server.socket_mode.closed_to_all = True
         server.drop_sockets()
@@ -158,7 +158,7 @@ async def test_when_no_socket_comes_back_all_is_built_anew(server: Slack, connec
             await receiving
         assert (await platform.health()).state == "down"
         server.socket_mode.closed_to_all = False
-        receiving = asyncio.create_task(platform.receive(bot.deliver))
+        receiving = asyncio.create_task(platform.receive(bot.deliver, COMMANDS))
         await server.wait_for_connections(2)
         receiving.cancel()
         await asyncio.wait([receiving])
@@ -189,7 +189,7 @@ async def test_a_wrong_token_is_named_in_one_line(
     wrong: dict[str, Any] = {setting: token}
     async with connected(server, **wrong) as platform:
         with pytest.raises(CredentialsRejected, match=rf"{variable} at .*invalid_auth") as caught:
-            await platform.receive(Bot(platform, echo, asyncio.TaskGroup()).deliver)
+            await platform.receive(Bot(platform, echo, asyncio.TaskGroup()).deliver, COMMANDS)
     assert "\n" not in str(caught.value)
     assert token not in str(caught.value)
     server.violations.clear()  # the wrong token
@@ -200,7 +200,7 @@ async def test_a_slack_that_is_away_is_unreachable(server: Slack, outage: Any, c
     server.outage = outage
     async with connected(server) as platform:
         with pytest.raises(Unreachable, match=r"auth\.test"):
-            await platform.receive(Bot(platform, echo, asyncio.TaskGroup()).deliver)
+            await platform.receive(Bot(platform, echo, asyncio.TaskGroup()).deliver, COMMANDS)
 
 
 async def test_slack_needs_a_way_to_tell_who_is_calling(server: Slack, connected: Connect) -> None:

@@ -26,8 +26,7 @@ server = slack_platform.server
 @contextlib.asynccontextmanager
 async def mounted(platform: SlackPlatform) -> AsyncIterator[str]:
     app = web.Application()
-    assert platform.endpoint
-    app.router.add_post("/slack/events", platform.endpoint)
+    app.router.add_post("/slack/events", platform.webhooks["/slack/events"])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -92,9 +91,9 @@ async def test_before_it_receives_the_endpoint_asks_to_come_again(server: Slack,
         assert (await platform.health()).state == "down"
 
 
-async def test_sockets_need_no_endpoint(server: Slack, connected: Connect) -> None:
+async def test_sockets_need_no_webhook(server: Slack, connected: Connect) -> None:
     async with connected(server) as platform:
-        assert platform.endpoint is None
+        assert not platform.webhooks
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 
 import pytest
 
@@ -23,8 +23,11 @@ from bot.chat import (
     ThreadId,
     Unreachable,
 )
+from bot.commands.commands import Commands
 from bot.platforms import supervise as module
+from bot.platforms.receiver import Webhook
 from bot.platforms.supervise import keep_up, persevere, supervise
+from tests.support.commands import NO_COMMANDS
 
 Outcome = Exception | float | None
 """How one call of `receive` ends: with an error, by itself, or after so many seconds of being connected."""
@@ -67,7 +70,11 @@ class ScriptedPlatform:
         self._outcomes = list(outcomes)
         self.calls = 0
 
-    async def receive(self, deliver: Deliver) -> None:
+    @property
+    def webhooks(self) -> Mapping[str, Webhook]:
+        return {}
+
+    async def receive(self, deliver: Deliver, commands: Commands) -> None:
         self.calls += 1
         if not self._outcomes:
             raise asyncio.CancelledError
@@ -111,7 +118,7 @@ async def deliver(event: Event) -> None:
 async def supervise_script(platform: ScriptedPlatform) -> None:
     """Supervise to the end of the script."""
     with pytest.raises(asyncio.CancelledError):
-        await supervise(platform, deliver)
+        await supervise(platform, deliver, NO_COMMANDS)
 
 
 LOST = Unreachable("the socket was closed")
@@ -174,7 +181,7 @@ REFUSED = CredentialsRejected("Slack refuses SLACK_BOT_TOKEN")
 async def test_credentials_refused_from_the_start_are_raised(clock: Clock, before: list[Outcome]) -> None:
     """A wrong setting ends the program, also when the service could not be reached at first."""
     with pytest.raises(CredentialsRejected) as caught:
-        await supervise(ScriptedPlatform(clock, *before, REFUSED), deliver)
+        await supervise(ScriptedPlatform(clock, *before, REFUSED), deliver, NO_COMMANDS)
     assert caught.value is REFUSED
 
 
@@ -205,7 +212,7 @@ async def test_a_part_of_a_platform_raises_refused_credentials_at_any_time(clock
     """Then the whole platform is supervised, and decides what that means."""
     platform = ScriptedPlatform(clock, LOST, (61.0, LOST), (61.0, REFUSED))
     with pytest.raises(CredentialsRejected):
-        await persevere("part", lambda: platform.receive(deliver))
+        await persevere("part", lambda: platform.receive(deliver, NO_COMMANDS))
     assert platform.calls == 3
 
 
@@ -214,11 +221,11 @@ async def test_a_stop_ends_it_at_once() -> None:
     connected = asyncio.Event()
 
     class Connected(ScriptedPlatform):
-        async def receive(self, deliver: Deliver) -> None:
+        async def receive(self, deliver: Deliver, commands: Commands) -> None:
             connected.set()
             await asyncio.Event().wait()
 
-    task = asyncio.create_task(supervise(Connected(Clock()), deliver))
+    task = asyncio.create_task(supervise(Connected(Clock()), deliver, NO_COMMANDS))
     await connected.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -230,12 +237,12 @@ async def test_a_stop_ends_the_pause_between_two_connections() -> None:
     lost = asyncio.Event()
 
     class Lost(ScriptedPlatform):
-        async def receive(self, deliver: Deliver) -> None:
+        async def receive(self, deliver: Deliver, commands: Commands) -> None:
             lost.set()
             raise LOST
 
     began = time.monotonic()
-    task = asyncio.create_task(supervise(Lost(Clock()), deliver, first_delay=60))
+    task = asyncio.create_task(supervise(Lost(Clock()), deliver, NO_COMMANDS, first_delay=60))
     await lost.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -244,16 +251,16 @@ async def test_a_stop_ends_the_pause_between_two_connections() -> None:
 
 
 async def test_events_go_to_the_inbox(clock: Clock) -> None:
-    """The platform is given the very function that takes events over."""
-    given: list[Callable[[Event], Awaitable[None]]] = []
+    """The platform is given the very function that takes events over, and the commands, each time."""
+    given: list[tuple[Deliver, Commands]] = []
 
     class Listening(ScriptedPlatform):
-        async def receive(self, deliver: Deliver) -> None:
-            given.append(deliver)
-            await super().receive(deliver)
+        async def receive(self, deliver: Deliver, commands: Commands) -> None:
+            given.append((deliver, commands))
+            await super().receive(deliver, commands)
 
     await supervise_script(Listening(clock, LOST))
-    assert given == [deliver, deliver]
+    assert given == [(deliver, NO_COMMANDS)] * 2
 
 
 async def test_catching_up_goes_on_whatever_happens_to_it(
@@ -263,7 +270,7 @@ async def test_catching_up_goes_on_whatever_happens_to_it(
 
     class Forgetful(ScriptedPlatform):
         async def catch_up(self, deliver: Deliver) -> None:
-            await self.receive(deliver)
+            await self.receive(deliver, NO_COMMANDS)
 
     platform = Forgetful(clock, Unreachable("away"), RuntimeError("a bug"), None)
     with pytest.raises(asyncio.CancelledError):

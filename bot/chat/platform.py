@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from bot.chat.events import Attachment, Deliver, Json, Message, Stop, ThreadId, Turn
+from bot.chat.events import Attachment, Json, Message, Stop, ThreadId, Turn
 from bot.chat.parts import Approval, Part
 
 
@@ -86,29 +86,11 @@ the space; or also `outsiders`, or that cannot be excluded."""
 
 
 class Platform(Protocol):
-    """Connected chat service. Open it with the `connect` function of its folder."""
+    """Chat service to which answers are sent. `bot.platforms.receiver` adds the side that receives."""
 
     @property
     def name(self) -> str:
         """Return the first field of its `ThreadId`s, in lower case."""
-
-    async def receive(self, deliver: Deliver) -> None:
-        """Pass every event to `deliver` until cancelled; may be called again after an error.
-
-        Each call opens new connections. Replies work before, during and after it, and in processes that never
-        call it. Raises `PlatformError` if the connection cannot be restored (`CredentialsRejected`: do not
-        try again).
-        """
-
-    async def catch_up(self, deliver: Deliver) -> None:
-        """Pass missed messages to `deliver`, once connected.
-
-        Called every few seconds beside `receive`. Reads the history, oldest first, after each lost
-        connection, and from time to time to detect a connection that receives no events. It starts at the
-        time until which all events were taken, at most CATCH_UP_HOURS ago. Messages that were taken already
-        are passed again, which has no effect. Raises `PlatformError` and the errors of `deliver`; the next
-        call then tries again.
-        """
 
     def thread(self, id: ThreadId) -> Thread:
         """Return the place for an answer, without a request to the service."""

@@ -21,7 +21,7 @@ _WORST_FIRST: tuple[Literal["down", "degraded"], ...] = ("down", "degraded")
 
 
 class HealthChecks:
-    """Health checks of all parts, in ordered groups; a group may change while the bot runs.
+    """Health checks of all parts, in ordered groups.
 
     A check that takes longer than `seconds` has failed.
     """

@@ -7,9 +7,9 @@ from functools import partial
 
 from pydantic import Field, PositiveInt, SecretStr
 
-from bot.chat import Platform, PlatformInfo, register
+from bot.chat import PlatformInfo, register
 from bot.discord.timing import Timing
-from bot.platforms.adapter import Adapter, HttpAddress, PlatformSettings, Services
+from bot.platforms.adapter import Adapter, HttpAddress, PlatformSettings, Receiver, Services
 
 INFO = register(
     PlatformInfo(
@@ -50,14 +50,13 @@ class DiscordSettings(PlatformSettings):
 
 
 @asynccontextmanager
-async def _open(settings: DiscordSettings, services: Services, timing: Timing) -> AsyncIterator[Platform]:
+async def _open(settings: DiscordSettings, services: Services, timing: Timing) -> AsyncIterator[Receiver]:
     from bot.discord.platform import connect  # discord.py alone takes a third of a second
 
     assert settings.discord_token is not None
     async with connect(
         token=settings.discord_token.get_secret_value(),
         api_url=settings.discord_api_url,
-        commands=services.commands,
         coordination=services.coordination,
         lookup=services.lookup,
         files=services.files,

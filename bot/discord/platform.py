@@ -1,7 +1,8 @@
 """Discord as a platform: connection, events, answers."""
 
-from collections.abc import AsyncIterator, Iterator, Set
+from collections.abc import AsyncIterator, Iterator, Mapping, Set
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Final
 
 from discord.gateway import DiscordWebSocket
@@ -37,6 +38,7 @@ from bot.discord.shards import Shards
 from bot.discord.timing import Timing
 from bot.platforms.download import Hosts, download
 from bot.platforms.health import worst
+from bot.platforms.receiver import Webhook
 
 _FILE_HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
 
@@ -46,7 +48,6 @@ async def connect(
     *,
     token: str,
     api_url: str | None,
-    commands: Commands,
     coordination: Coordination,
     lookup: InboxLookup,
     files: Files,
@@ -63,9 +64,7 @@ async def connect(
     """
     with _use_api_url(api_url):
         async with DiscordApi(token, timing) as api:
-            yield Discord(
-                token, commands, api, coordination, lookup, files, catch_up_hours, shards, bots, timing
-            )
+            yield Discord(token, api, coordination, lookup, files, catch_up_hours, shards, bots, timing)
 
 
 @contextmanager
@@ -80,14 +79,13 @@ def _use_api_url(api_url: str | None) -> Iterator[None]:
 
 
 class Discord:
-    """Implementation of `bot.chat.Platform`: one client sends, and one listens to each shard."""
+    """Implementation of `Receiver`: one client sends, and one listens to each shard."""
 
     name: Final = events.PLATFORM
 
     def __init__(
         self,
         token: str,
-        commands: Commands,
         api: DiscordApi,
         coordination: Coordination,
         lookup: InboxLookup,
@@ -98,28 +96,32 @@ class Discord:
         timing: Timing,
     ) -> None:
         self._token = token
-        self._commands = commands
         self._api = api
         self._lookup = lookup
         self._files = files
         self._wish = shards
         self._bots = bots
         self._timing = timing
-        self._shards = Shards(coordination, catch_up_hours, self._listen, timing)
+        self._shards = Shards(coordination, catch_up_hours, timing)
         self._identify_queue = IdentifyQueue(api, coordination, timing)
         self._pace = EditPace(timing.edit_interval)
         self._unheld = Connection(timing.down_after)
         self._probe = TokenProbe(api, timing)
 
-    async def receive(self, deliver: Deliver) -> None:
-        """Listen to shards and deliver events until cancelled."""
+    @property
+    def webhooks(self) -> Mapping[str, Webhook]:
+        """Return nothing: events arrive on the gateway."""
+        return {}
+
+    async def receive(self, deliver: Deliver, commands: Commands) -> None:
+        """Listen to shards, deliver events and answer commands until cancelled."""
         gateway = await self._identify_queue.gateway()
         DiscordWebSocket.DEFAULT_GATEWAY = URL(gateway.url)
-        await self._shards.hold(self._wish or gateway.shards, deliver)
+        await self._shards.hold(self._wish or gateway.shards, partial(self._listen, deliver, commands))
 
-    async def _listen(self, shard: Shard, deliver: Deliver) -> None:
+    async def _listen(self, deliver: Deliver, commands: Commands, shard: Shard) -> None:
         listener = Listener(
-            shard, deliver, self._commands, self._lookup, self._identify_queue, self._bots, self._timing
+            shard, deliver, commands, self._lookup, self._identify_queue, self._bots, self._timing
         )
         shard.listener = listener
         try:

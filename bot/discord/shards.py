@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 GROUP = f"{PLATFORM}:shards"
 
-Listen = Callable[[Shard, Deliver], Awaitable[None]]
+Listen = Callable[[Shard], Awaitable[None]]
 """Function that listens to a shard until cancelled. Raises `PlatformError` when its session is lost."""
 
 
@@ -30,12 +30,9 @@ class Shards:
     and messages are delivered later.
     """
 
-    def __init__(
-        self, coordination: Coordination, catch_up_hours: float, listen: Listen, timing: Timing
-    ) -> None:
+    def __init__(self, coordination: Coordination, catch_up_hours: float, timing: Timing) -> None:
         self._coordination = coordination
         self._hours = catch_up_hours
-        self._listen = listen
         self._timing = timing
         self._opened = asyncio.Event()
         self._count: int | None = None
@@ -55,7 +52,7 @@ class Shards:
         """Return the connections that this process should have."""
         return list(self._connections.values())
 
-    async def hold(self, wish: int, deliver: Deliver) -> None:
+    async def hold(self, wish: int, listen: Listen) -> None:
         """Listen to a fair share of the shards until cancelled; there are `wish` of them, once all processes
         agree.
 
@@ -63,7 +60,7 @@ class Shards:
         """
         try:
             while True:
-                await self._renew(wish, deliver)
+                await self._renew(wish, listen)
                 await self._watch(self._timing.shard_renewal)
                 self._check()
         finally:
@@ -84,13 +81,13 @@ class Shards:
         for failure in failures:
             raise failure
 
-    async def _renew(self, wish: int, deliver: Deliver) -> None:
+    async def _renew(self, wish: int, listen: Listen) -> None:
         try:
             place, loads = await self._coordination.attend(GROUP, self._timing.shard_lease, len(self._held))
             await self._agree(wish)
             await self._renew_leases()
             if self._is_certain:
-                await self._balance(self._count or 0, loads, place, deliver)
+                await self._balance(self._count or 0, loads, place, listen)
             self._is_certain = True
         except StorageDown as error:
             self._is_certain = False
@@ -113,7 +110,7 @@ class Shards:
                 log.warning("shard lost to another process", extra={"shard": number})
                 await self._let_go([number])
 
-    async def _balance(self, count: int, loads: Sequence[int], place: int, deliver: Deliver) -> None:
+    async def _balance(self, count: int, loads: Sequence[int], place: int, listen: Listen) -> None:
         share = fair_share(count, loads, place)
         if len(self._held) > share:
             # shards without a connection go first, so that no session is wasted
@@ -123,11 +120,11 @@ class Shards:
             await self._let_go(by_worth[share:])
         for number in range(count):
             if len(self._held) < share and number not in self._held and await self._lease(number):
-                self._take(number, count, deliver)
+                self._take(number, count, listen)
         self._connections = {number: self._connections[number] for number in self._held}
         self.is_standby = not self._held
 
-    def _take(self, number: int, count: int, deliver: Deliver) -> None:
+    def _take(self, number: int, count: int, listen: Listen) -> None:
         log.info("shard taken", extra={"shard": number, "shards": count})
         timing = self._timing
         catch_up = CatchUp(
@@ -140,16 +137,9 @@ class Shards:
         connection = self._connections.setdefault(number, Connection(timing.down_after))
         shard = self._held[number] = Shard(number, count, connection, catch_up, self._opened)
         attempts = persevere(
-            shard.source, partial(self._attempt, shard, deliver), first_delay=timing.reconnect_backoff
+            shard.source, partial(_attempt, shard, listen), first_delay=timing.reconnect_backoff
         )
         self._tasks[number] = asyncio.create_task(attempts, name=shard.source)
-
-    async def _attempt(self, shard: Shard, deliver: Deliver) -> None:
-        try:
-            await self._listen(shard, deliver)
-        except PlatformError as error:
-            shard.failure = error
-            raise
 
     async def _let_go(self, numbers: Iterable[int]) -> None:
         """Stop listening to these shards, then release their leases."""
@@ -203,6 +193,14 @@ class Shards:
 
     async def _release(self, number: int) -> None:
         await self._coordination.release(_lease_of(number))
+
+
+async def _attempt(shard: Shard, listen: Listen) -> None:
+    try:
+        await listen(shard)
+    except PlatformError as error:
+        shard.failure = error
+        raise
 
 
 def _lease_of(number: int) -> str:

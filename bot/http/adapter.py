@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from bot.chat import Platform, PlatformInfo, register
-from bot.platforms.adapter import Adapter, PlatformSettings, Services, secret_value
+from bot.chat import PlatformInfo, register
+from bot.platforms.adapter import Adapter, PlatformSettings, Receiver, Services, secret_value
 
 INFO = register(PlatformInfo(name="http", title="HTTP", location="over HTTP", has_global_ids=True))
 
@@ -41,26 +41,22 @@ class HttpSettings(PlatformSettings):
 
 
 @asynccontextmanager
-async def _open(settings: HttpSettings, services: Services) -> AsyncIterator[Platform]:
+async def _open(settings: HttpSettings, services: Services) -> AsyncIterator[Receiver]:
     from bot.http.detached import DetachedHttp
-    from bot.http.platform import connect
+    from bot.http.platform import Http
     from bot.http.timing import Timing
 
     if "http" not in services.roles:
         yield DetachedHttp(services.files)
         return
-    async with connect(
+    yield Http(
         host=settings.http_host,
         port=settings.http_port,
         api_token=secret_value(settings.api_token),
-        commands=services.commands,
-        operations=services.operations,
         lookup=services.lookup,
         files=services.files,
-        mounts=services.webhooks,
         timing=Timing(),
-    ) as server:
-        yield server
+    )
 
 
 ADAPTER = Adapter(HttpSettings, _open)

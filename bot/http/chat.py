@@ -7,8 +7,8 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from typing import Annotated, assert_never
 
@@ -70,16 +70,27 @@ _WEIGHT = re.compile(r"[01](\.[0-9]{0,3})?")
 class Conversation:
     """Chat over HTTP: delivers callers' messages and waits for the answers."""
 
-    def __init__(
-        self, replies: Replies, lookup: InboxLookup, files: Files, commands: Commands, timing: Timing
-    ) -> None:
+    def __init__(self, replies: Replies, lookup: InboxLookup, files: Files, timing: Timing) -> None:
         self._files = files
-        self.deliver: Deliver | None = None
-        self._commands = commands
+        self._recipients: tuple[Deliver, Commands] | None = None
         self._lookup = lookup
         self.last_message_at: float | None = None
         self._replies = replies
         self._timing = timing
+
+    @property
+    def is_open(self) -> bool:
+        """Return True while messages are accepted."""
+        return self._recipients is not None
+
+    @contextmanager
+    def open(self, deliver: Deliver, commands: Commands) -> Iterator[None]:
+        """Accept messages, and stops for `commands`, while the context is open."""
+        self._recipients = deliver, commands
+        try:
+            yield
+        finally:
+            self._recipients = None
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Handle `POST /chat`. A caller that disconnects does not stop its turn."""
@@ -151,10 +162,10 @@ class Conversation:
 
     async def _stop(self, order: Stop) -> str:
         """Stop a thread and return the sentence for the caller, because a stop starts no turn."""
-        self._require_deliver()
+        _, commands = self._require_recipients()
         try:
             async with asyncio.timeout(self._timing.delivery_timeout):
-                answer = await self._commands.stop(order)
+                answer = await commands.stop(order)
         except Exception as error:  # errors of the store, time-outs: a repeated stop does no harm
             logger.exception("stop failed", extra={"thread_id": str(order.thread)})
             raise not_now(texts.PERHAPS_NOT_STOPPED) from error
@@ -162,13 +173,13 @@ class Conversation:
         logger.info("stop taken", extra={"thread_id": str(order.thread), "answer": answer})
         return answer
 
-    def _require_deliver(self) -> Deliver:
-        if self.deliver is None:
+    def _require_recipients(self) -> tuple[Deliver, Commands]:
+        if self._recipients is None:
             raise not_now(texts.NOT_RECEIVING)
-        return self.deliver
+        return self._recipients
 
     async def _hand_over(self, message: Message) -> None:
-        deliver = self._require_deliver()
+        deliver, _ = self._require_recipients()
         try:
             async with asyncio.timeout(self._timing.delivery_timeout):
                 await deliver(message)

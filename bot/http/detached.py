@@ -1,6 +1,7 @@
 """HTTP platform for worker-only processes: answers are stored, no server runs."""
 
 import asyncio
+from collections.abc import Mapping
 
 from bot.chat import (
     Approval,
@@ -16,8 +17,10 @@ from bot.chat import (
     ThreadId,
     Undeliverable,
 )
+from bot.commands.commands import Commands
 from bot.http.files import read_file
 from bot.http.replies import HttpThread, Replies
+from bot.platforms.receiver import Webhook
 
 
 class DetachedHttp:
@@ -28,7 +31,12 @@ class DetachedHttp:
     def __init__(self, files: Files) -> None:
         self._files = files
 
-    async def receive(self, deliver: Deliver) -> None:
+    @property
+    def webhooks(self) -> Mapping[str, Webhook]:
+        """Return nothing: the server serves its own routes."""
+        return {}
+
+    async def receive(self, deliver: Deliver, commands: Commands) -> None:
         """Wait until cancelled: no messages arrive."""
         await asyncio.Event().wait()
 

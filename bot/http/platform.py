@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from aiohttp import hdrs, web
 
@@ -24,7 +25,6 @@ from bot.chat import (
     ThreadId,
 )
 from bot.commands.commands import Commands
-from bot.commands.redis import Operations
 from bot.http import approvals, redis_direct, texts
 from bot.http.auth import (
     PROBES,
@@ -53,25 +53,75 @@ _LARGE_AT_ONCE = 32
 
 
 class Http(DetachedHttp):
-    """HTTP platform with a running server; its `ThreadId`s are `http:api:<thread_id>`."""
+    """HTTP platform with a server; its `ThreadId`s are `http:api:<thread_id>`."""
 
     def __init__(
-        self, port: int, page: str | None, conversation: Conversation, replies: Replies, files: Files
+        self,
+        *,
+        host: str,
+        port: int,
+        api_token: str | None,
+        lookup: InboxLookup,
+        files: Files,
+        timing: Timing,
+        bounds: Bounds | None = None,
     ) -> None:
+        """Listen on `host` and `port` (0: any free port) in `serve`."""
         super().__init__(files)
+        self._host = host
         self.port = port
-        self.page = page
-        """Address at which a browser on this machine finds the page, if it is served."""
-        self._conversation = conversation
-        self._replies = replies
+        """Port of the server; 0 until it has taken a free one."""
+        self._api_token = api_token
+        self._timing = timing
+        self._bounds = bounds or Bounds()
+        self._replies = Replies()
+        self._conversation = Conversation(self._replies, lookup, files, timing)
 
-    async def receive(self, deliver: Deliver) -> None:
-        """Accept chat messages until cancelled; at other times `POST /chat` returns 503."""
-        self._conversation.deliver = deliver
+    @asynccontextmanager
+    async def serve(self, commands: Commands, mounts: Mapping[str, Handler]) -> AsyncIterator[str | None]:
+        """Serve until the context is left; yield the address of the page on this machine, if it is served.
+
+        `mounts` are POST handlers of other platforms, which authenticate their callers themselves. On exit,
+        waiting callers get 503. Raises `CredentialsRejected` for settings that cannot work.
+        """
+        check_exposure(self._host, self._api_token)
+        if mounts and self._api_token is None:
+            log.warning("api token not set", extra={"served": [*sorted(mounts), *sorted(PROBES)]})
+        runner = web.AppRunner(self._build_app(commands, mounts), shutdown_timeout=self._timing.close_timeout)
+        await runner.setup()
+        assert runner.server is not None
+        connections = Connections(runner.server, self._bounds)
         try:
-            await asyncio.Event().wait()
+            async with _listen(connections, self._host, self.port) as self.port:
+                address = local_address(self._host, self.port)
+                log.info("listening", extra={"page": address})
+                serves_page = self._api_token is not None or not mounts  # as the guard decides it
+                yield address if serves_page else None
         finally:
-            self._conversation.deliver = None
+            await runner.cleanup()
+
+    def _build_app(self, commands: Commands, mounts: Mapping[str, Handler]) -> web.Application:
+        app = web.Application(
+            middlewares=[keep_connection, errors_as_json, guard(self._api_token, mounts)],
+            client_max_size=MAX_BODY_BYTES,
+        )
+        app[BOUNDS] = self._bounds
+        app.on_response_prepare.append(add_security_headers)
+        probes = Probes(
+            commands, is_receiving=lambda: self._conversation.is_open, max_age=self._timing.ready_max_age
+        )
+        app.add_routes(_routes(self._conversation, probes, commands, mounts))
+        app.add_routes([web.get("/files/{id}", partial(send, self._files))])
+        app.on_shutdown.append(self._release_callers)
+        return app
+
+    async def _release_callers(self, _: web.Application) -> None:
+        self._replies.abandon()
+
+    async def receive(self, deliver: Deliver, commands: Commands) -> None:
+        """Accept chat messages until cancelled; at other times `POST /chat` returns 503."""
+        with self._conversation.open(deliver, commands):
+            await asyncio.Event().wait()
 
     def thread(self, id: ThreadId) -> Thread:
         """Return the thread; its callers are found by the messages of a turn, so `id` is not needed."""
@@ -79,74 +129,18 @@ class Http(DetachedHttp):
 
     async def health(self) -> Health:
         """Report `ok` while messages are accepted; the socket cannot close before the server does."""
-        receiving = self._conversation.deliver is not None
         evidence: dict[str, Json] = {"port": self.port, "answers_under_way": len(self._replies)}
         if self._conversation.last_message_at is not None:
             silence = time.monotonic() - self._conversation.last_message_at
             evidence["seconds_since_last_message"] = round(silence, 1)
-        return Health(name=self.name, state="ok" if receiving else "down", evidence=evidence)
-
-
-@asynccontextmanager
-async def connect(
-    *,
-    host: str,
-    port: int,
-    api_token: str | None,
-    commands: Commands,
-    operations: Operations,
-    lookup: InboxLookup,
-    files: Files,
-    mounts: Mapping[str, Handler],
-    timing: Timing,
-    bounds: Bounds | None = None,
-) -> AsyncIterator[Http]:
-    """Serve on `host` and `port` (0: any free port, see `Http.port`) until the context is left.
-
-    `mounts` are POST handlers of other platforms, which authenticate their callers themselves. On exit,
-    waiting callers get 503. Raises `CredentialsRejected` for settings that cannot work.
-    """
-    check_exposure(host, api_token)
-    if mounts and api_token is None:
-        log.warning("api token not set", extra={"served": [*sorted(mounts), *sorted(PROBES)]})
-    replies = Replies()
-    conversation = Conversation(replies, lookup, files, commands, timing)
-    probes = Probes(
-        commands, is_receiving=lambda: conversation.deliver is not None, max_age=timing.ready_max_age
-    )
-    app = web.Application(
-        middlewares=[keep_connection, errors_as_json, guard(api_token, mounts)],
-        client_max_size=MAX_BODY_BYTES,
-    )
-    app[BOUNDS] = bounds or Bounds()
-    app.on_response_prepare.append(add_security_headers)
-    app.add_routes(_routes(conversation, probes, operations, commands, mounts))
-    app.add_routes([web.get("/files/{id}", partial(send, files))])
-
-    async def release_callers(_: web.Application) -> None:
-        replies.abandon()
-
-    app.on_shutdown.append(release_callers)
-    runner = web.AppRunner(app, shutdown_timeout=timing.close_timeout)
-    await runner.setup()
-    assert runner.server is not None
-    try:
-        async with _listen(Connections(runner.server, app[BOUNDS]), host, port) as taken:
-            address = local_address(host, taken)
-            log.info("listening", extra={"page": address})
-            serves_page = api_token is not None or not mounts  # as the guard decides it
-            yield Http(taken, address if serves_page else None, conversation, replies, files)
-    finally:
-        await runner.cleanup()
+        state: Literal["ok", "down"] = "ok" if self._conversation.is_open else "down"
+        return Health(name=self.name, state=state, evidence=evidence)
 
 
 def _routes(
-    conversation: Conversation,
-    probes: Probes,
-    operations: Operations,
-    commands: Commands,
-    mounts: Mapping[str, Handler],
+    conversation: Conversation, probes: Probes, commands: Commands, mounts: Mapping[str, Handler]
 ) -> list[web.AbstractRouteDef]:
+    operations = commands.operations
     memory = MemoryRoutes(commands.memory) if commands.memory else None
     files = {path.name: path for path in PAGE.iterdir()}
 
@@ -158,9 +152,6 @@ def _routes(
         if path is None:
             raise web.HTTPNotFound
         return web.FileResponse(path)
-
-    async def direct(request: web.Request) -> web.Response:
-        return await redis_direct.run(request, operations)
 
     async def decide(request: web.Request) -> web.StreamResponse:
         return await approvals.decide(request, commands, conversation)
@@ -175,7 +166,7 @@ def _routes(
         web.get("/page/{name}", page_file),
         web.post("/chat", conversation.chat),
         web.post("/approvals/{id}", decide),
-        web.post("/redis/direct", direct),
+        *([web.post("/redis/direct", partial(redis_direct.run, operations))] if operations else []),
         *([web.get("/memory", memory.export), web.delete("/memory", memory.forget)] if memory else []),
         web.get("/health", probes.health),
         web.get("/usage", usage),

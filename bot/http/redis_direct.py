@@ -21,7 +21,7 @@ class _OperationName(BaseModel):
 _NAMED = TypeAdapter(_OperationName)
 
 
-async def run(request: web.Request, operations: Operations) -> web.Response:
+async def run(operations: Operations, request: web.Request) -> web.Response:
     """Handle `POST /redis/direct`."""
     body = await bodies.read(request)
     name = bodies.parse(_NAMED, body).operation

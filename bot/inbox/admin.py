@@ -16,6 +16,17 @@ ALL = "all"
 _TEXT = 60
 
 
+async def run(redis: Redis, action: str, entry: str) -> str:
+    """Run `list`, `replay` or `drop`; return the text for the operator."""
+    match action:
+        case "replay":
+            return await replay(redis, entry)
+        case "drop":
+            return await drop(redis, entry)
+        case _:
+            return await list_messages(redis)
+
+
 async def list_messages(redis: Redis) -> str:
     """Return one line for each unanswered and each dead message."""
     running = await queries.leased_threads(redis)

@@ -4,25 +4,17 @@ Each platform's folder offers one `Adapter`; `bot.main` lists them. They are imp
 checked, so only `open` imports a client library.
 """
 
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Callable, Set
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from bot.chat import Coordination, Files, InboxLookup, Platform, PlatformInfo
+from bot.chat import Coordination, Files, InboxLookup, PlatformInfo
 from bot.config import WORKER, HttpAddress, PlatformSettings, Settings, secret_value
+from bot.platforms.receiver import Receiver, Webhook
 from bot.platforms.supervise import CATCH_UP_SECONDS
 
-if TYPE_CHECKING:  # the rest is imported when a platform is opened
-    from aiohttp import web
-
-    from bot.commands.commands import Commands
-    from bot.commands.redis import Operations
-
-__all__ = ["Adapter", "HttpAddress", "PlatformSettings", "Services", "Webhook", "secret_value"]
-
-Webhook = Callable[["web.Request"], Awaitable["web.StreamResponse"]]
-"""Handler of a platform's own requests to the HTTP server. It authenticates its callers itself."""
+__all__ = ["Adapter", "HttpAddress", "PlatformSettings", "Receiver", "Services", "Webhook", "secret_value"]
 
 S = TypeVar("S", bound=PlatformSettings)
 
@@ -32,18 +24,14 @@ class Services:
     """Parts of the bot that a platform works with.
 
     `roles` are those of this process, `bots` the other bots that may write to it, as in ALLOWED_BOTS.
-    `webhooks` are handlers by path: a platform adds its own when it is opened, the HTTP server serves all.
     """
 
-    commands: "Commands"
-    operations: "Operations"
     coordination: Coordination
     lookup: InboxLookup
     files: Files
     roles: Set[str]
     catch_up_hours: float
     bots: Set[str]
-    webhooks: dict[str, Webhook] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +42,7 @@ class Adapter(Generic[S]):
     """
 
     settings: type[S]
-    open: Callable[[S, Services], AbstractAsyncContextManager[Platform]]
+    open: Callable[[S, Services], AbstractAsyncContextManager[Receiver]]
     catch_up_seconds: float = CATCH_UP_SECONDS
 
     @property
@@ -62,7 +50,7 @@ class Adapter(Generic[S]):
         """Return the facts about the platform."""
         return self.settings.info
 
-    def connect(self, settings: Settings, services: Services) -> AbstractAsyncContextManager[Platform] | None:
+    def connect(self, settings: Settings, services: Services) -> AbstractAsyncContextManager[Receiver] | None:
         """Open the platform, unless it is switched off or this process does not need it."""
         own = settings.of(self.settings)
         is_used = own.is_configured and not services.roles.isdisjoint({self.info.name, WORKER})

@@ -1,53 +1,51 @@
 """Registry of the platforms that are switched on, by name."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, overload
 
 from bot.chat import (
     Attachment,
     Audience,
+    Coordination,
+    Files,
+    InboxLookup,
     Message,
-    Platform,
     Thread,
     ThreadId,
     Unreachable,
 )
 from bot.config import Settings
-from bot.platforms.adapter import Adapter, Services
+from bot.platforms.adapter import Adapter, Receiver, Services, Webhook
 
 
-class Platforms(Sequence[Platform]):
-    """Platforms that `settings` switches on; each raises `Unreachable` while it is not connected."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Platforms(Sequence[Receiver]):
+    """Platforms that are open in this process; a worker answers on all of them."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._connected: list[Platform] = []
-        self.listeners: list[Platform] = []
-        """Platforms from which this process receives events."""
-        self.catch_up_seconds: dict[str, float] = {}
-        """Seconds between two checks for missed messages, by the name of a platform."""
-
-    @asynccontextmanager
-    async def connect(self, adapters: Sequence[Adapter[Any]], services: Services) -> AsyncIterator[None]:
-        """Connect all platforms, and close them at the end."""
-        self.catch_up_seconds |= {each.info.name: each.catch_up_seconds for each in adapters}
-        async with AsyncExitStack() as stack:
-            self._connected += await open_platforms(stack, adapters, self._settings, services)
-            self.listeners += [each for each in self._connected if each.name in self._settings.bot_roles]
-            yield
+    opened: Sequence[Receiver]
+    listeners: Sequence[Receiver]
+    """Platforms from which this process receives events."""
+    catch_up_seconds: Mapping[str, float]
+    """Seconds between two checks for missed messages, by the name of a platform."""
 
     @overload
-    def __getitem__(self, index: int) -> Platform: ...
+    def __getitem__(self, index: int) -> Receiver: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Platform]: ...
-    def __getitem__(self, index: int | slice) -> Platform | Sequence[Platform]:
-        return self._connected[index]
+    def __getitem__(self, index: slice) -> Sequence[Receiver]: ...
+    def __getitem__(self, index: int | slice) -> Receiver | Sequence[Receiver]:
+        return self.opened[index]
 
     def __len__(self) -> int:
-        return len(self._connected)
+        return len(self.opened)
 
-    def of(self, name: str) -> Platform:
+    @property
+    def webhooks(self) -> Mapping[str, Webhook]:
+        """Return the webhooks of all platforms, by path."""
+        return {path: handler for each in self for path, handler in each.webhooks.items()}
+
+    def of(self, name: str) -> Receiver:
         """Return the platform with this name. Raises `Unreachable` if it is switched off."""
         for platform in self:
             if platform.name == name:
@@ -70,9 +68,25 @@ class Platforms(Sequence[Platform]):
             return "outsiders"
 
 
+@asynccontextmanager
 async def open_platforms(
-    stack: AsyncExitStack, adapters: Sequence[Adapter[Any]], settings: Settings, services: Services
-) -> Sequence[Platform]:
-    """Open the platforms that are switched on: a worker answers on all of them."""
-    opened = [adapter.connect(settings, services) for adapter in adapters]
-    return [await stack.enter_async_context(each) for each in opened if each is not None]
+    adapters: Sequence[Adapter[Any]],
+    settings: Settings,
+    coordination: Coordination,
+    lookup: InboxLookup,
+    files: Files,
+) -> AsyncIterator[Platforms]:
+    """Open the platforms that are switched on, and close them with the context."""
+    services = Services(
+        coordination=coordination,
+        lookup=lookup,
+        files=files,
+        roles=settings.bot_roles,
+        catch_up_hours=settings.catch_up_hours,
+        bots=settings.allowed_bots,
+    )
+    contexts = [each.connect(settings, services) for each in adapters]
+    async with AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(each) for each in contexts if each is not None]
+        listeners = [each for each in opened if each.name in settings.bot_roles]
+        yield Platforms(opened, listeners, {each.info.name: each.catch_up_seconds for each in adapters})

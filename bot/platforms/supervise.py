@@ -5,8 +5,13 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
-from bot.chat import CredentialsRejected, Deliver, Platform, PlatformError, StorageDown
+from bot.chat import CredentialsRejected, Deliver, PlatformError, StorageDown
+from bot.platforms.receiver import Receiver
+
+if TYPE_CHECKING:  # as in bot.platforms.receiver
+    from bot.commands.commands import Commands
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +27,13 @@ CATCH_UP_SECONDS = 10.0
 """Seconds between two checks for missed messages."""
 
 
-async def supervise(platform: Platform, deliver: Deliver, *, first_delay: float = FIRST_DELAY) -> None:
+async def supervise(
+    platform: Receiver, deliver: Deliver, commands: "Commands", *, first_delay: float = FIRST_DELAY
+) -> None:
     """Receive until cancelled. Raises `CredentialsRejected` only in the first minute."""
     await persevere(
         platform.name,
-        lambda: platform.receive(deliver),
+        lambda: platform.receive(deliver, commands),
         strict_seconds=FIRST_MINUTE,
         first_delay=first_delay,
     )
@@ -66,7 +73,7 @@ async def persevere(
         delay = min(2 * delay, _LONGEST_DELAY)
 
 
-async def keep_up(platform: Platform, deliver: Deliver, *, seconds: float = CATCH_UP_SECONDS) -> None:
+async def keep_up(platform: Receiver, deliver: Deliver, *, seconds: float = CATCH_UP_SECONDS) -> None:
     """Catch up with missed messages until cancelled; pause for `seconds` between two checks."""
     while True:
         try:

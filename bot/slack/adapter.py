@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from bot.chat import Platform, PlatformInfo, register
-from bot.platforms.adapter import Adapter, HttpAddress, PlatformSettings, Services, secret_value
+from bot.chat import PlatformInfo, register
+from bot.platforms.adapter import Adapter, HttpAddress, PlatformSettings, Receiver, Services, secret_value
 from bot.slack.timing import Timing
 
 INFO = register(
@@ -82,7 +82,7 @@ class SlackSettings(PlatformSettings):
 
 
 @asynccontextmanager
-async def _open(settings: SlackSettings, services: Services, timing: Timing) -> AsyncIterator[Platform]:
+async def _open(settings: SlackSettings, services: Services, timing: Timing) -> AsyncIterator[Receiver]:
     from bot.slack.platform import connect
 
     assert settings.slack_bot_token is not None
@@ -91,7 +91,6 @@ async def _open(settings: SlackSettings, services: Services, timing: Timing) -> 
         app_token=secret_value(settings.slack_app_token),
         signing_secret=secret_value(settings.slack_signing_secret),
         api_url=settings.slack_api_url,
-        commands=services.commands,
         coordination=services.coordination,
         lookup=services.lookup,
         files=services.files,
@@ -99,8 +98,6 @@ async def _open(settings: SlackSettings, services: Services, timing: Timing) -> 
         bots=services.bots,
         timing=timing,
     ) as workspace:
-        if workspace.endpoint:
-            services.webhooks["/slack/events"] = workspace.endpoint
         yield workspace
 
 

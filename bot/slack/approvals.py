@@ -136,28 +136,27 @@ async def settle_request(
 class ApprovalButtons:
     """Buttons of requests; only the user who presses one sees the answer."""
 
-    def __init__(
-        self, commands: Commands, users: Users, session: aiohttp.ClientSession, timeout: float
-    ) -> None:
-        self._commands = commands
+    def __init__(self, users: Users, session: aiohttp.ClientSession, timeout: float) -> None:
         self._users = users
         self._session = session
         self._timeout = timeout
         self._answers: set[asyncio.Task[None]] = set()
 
-    async def handle(self, body: Mapping[str, Json], team: str) -> None:
+    async def handle(self, body: Mapping[str, Json], team: str, commands: Commands) -> None:
         """Handle a `block_actions` payload, which Slack sends once. Other buttons do nothing."""
         for action in body.get("actions") or ():
             if action.get("action_id") in (APPROVE, REJECT) and action.get("value"):
-                words = await self._decide(action, body["user"], team)
+                words = await self._decide(action, body["user"], team, commands)
                 await self._answer(body["response_url"], words)
 
-    async def _decide(self, action: Mapping[str, Json], user: Mapping[str, Json], team: str) -> str:
+    async def _decide(
+        self, action: Mapping[str, Json], user: Mapping[str, Json], team: str, commands: Commands
+    ) -> str:
         approve = action["action_id"] == APPROVE
         # matters only for an approval
         is_external = approve and await self._users.is_external(team, user["id"], word(user.get("team_id")))
         return await decide(
-            self._commands,
+            commands,
             action["value"],
             f"slack:{user['id']}",
             approve=approve,

@@ -39,6 +39,7 @@ from bot.commands.commands import Commands
 from bot.concurrency.tasks import first_failure
 from bot.platforms.catch_up import CatchUp
 from bot.platforms.health import State, worst
+from bot.platforms.receiver import Webhook
 from bot.slack import approvals
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
 from bot.slack.audience import Audiences
@@ -61,8 +62,6 @@ from bot.slack.webhook import serve
 
 log = logging.getLogger(__name__)
 
-Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
 
 @contextlib.asynccontextmanager
 async def connect(
@@ -71,7 +70,6 @@ async def connect(
     app_token: str | None,
     signing_secret: str | None,
     api_url: str,
-    commands: Commands,
     coordination: Coordination,
     lookup: InboxLookup,
     files: Files,
@@ -81,7 +79,7 @@ async def connect(
 ) -> AsyncIterator["Slack"]:
     """Open Slack with one HTTP session, which is closed with the context; makes no request yet.
 
-    With an app token events arrive on sockets, else at the endpoint, which needs the signing secret. Other
+    With an app token events arrive on sockets, else at the webhook, which needs the signing secret. Other
     bots are ignored unless they are in `bots`, as in ALLOWED_BOTS.
     """
     if not app_token and not signing_secret:
@@ -96,7 +94,6 @@ async def connect(
             api,
             app_token,
             signing_secret,
-            commands,
             catch_up,
             history,
             limits,
@@ -109,7 +106,7 @@ async def connect(
 
 
 class Slack:
-    """Implements `bot.chat.Platform`."""
+    """Implementation of `bot.platforms.receiver.Receiver`."""
 
     name = "slack"
 
@@ -118,7 +115,6 @@ class Slack:
         api: SlackApi,
         app_token: str | None,
         signing_secret: str | None,
-        commands: Commands,
         catch_up: CatchUp,
         history: History,
         limits: RateLimits,
@@ -132,7 +128,6 @@ class Slack:
         self._files = files
         self._app_token = app_token
         self._signing_secret = signing_secret or ""
-        self._commands = commands
         self._catch_up = catch_up
         self._history = history
         self._limits = limits
@@ -143,9 +138,7 @@ class Slack:
         self._budget = StreamBudget(limits, timing.flush_interval)
         self._audiences = Audiences(api, timing)
         self._users = Users(api, limits, timing)
-        self._approval_buttons = approvals.ApprovalButtons(
-            commands, self._users, api.session, timing.button_timeout
-        )
+        self._approval_buttons = approvals.ApprovalButtons(self._users, api.session, timing.button_timeout)
         self._probe = TokenProbe(api, timing)
         self._notices: set[asyncio.Task[None]] = set()
         self._identity: Identity | None = None
@@ -154,15 +147,15 @@ class Slack:
         self._last_event: float | None = None
 
     @property
-    def endpoint(self) -> Endpoint | None:
-        """Return the handler of `/slack/events`; None if events arrive on sockets."""
-        return None if self._app_token else self._serve
+    def webhooks(self) -> Mapping[str, Webhook]:
+        """Return the handler of `/slack/events`, unless events arrive on sockets."""
+        return {} if self._app_token else {"/slack/events": self._serve}
 
-    async def receive(self, deliver: Deliver) -> None:
-        """Connect and deliver events until cancelled."""
+    async def receive(self, deliver: Deliver, commands: Commands) -> None:
+        """Connect, deliver events and answer commands until cancelled."""
         deliver = self._users.add_authors(deliver)
         identity = self._identity = await self._api.identify()
-        self._app = self._build_app(identity, deliver)
+        self._app = self._build_app(identity, deliver, commands)
         try:
             if self._app_token:
                 await self._listen(self._app, self._app_token, identity)
@@ -265,7 +258,7 @@ class Slack:
             return web.Response(status=503, text="Not connected to Slack yet")
         return await serve(app, self._signing_secret, request)
 
-    def _build_app(self, identity: Identity, deliver: Deliver) -> AsyncApp:
+    def _build_app(self, identity: Identity, deliver: Deliver, commands: Commands) -> AsyncApp:
         async def authorize() -> AuthorizeResult:
             return AuthorizeResult(
                 enterprise_id=None,
@@ -282,7 +275,7 @@ class Slack:
             if "command" in body or body.get("type") == "url_verification" or is_form(body):
                 return await next()
             if body.get("type") == "block_actions":
-                await self._approval_buttons.handle(body, identity.team_id)
+                await self._approval_buttons.handle(body, identity.team_id, commands)
                 return BoltResponse(status=200)
             id = event_id(body.get("event"))
             if self._lookup.has_hung(id):
@@ -314,9 +307,9 @@ class Slack:
         )
         is_external = partial(self._users.is_external, identity.team_id)
         ack_timeout = self._timing.ack_timeout
-        if self._commands.operations:
-            add_redis_command(app, self._commands.operations, self._api, is_external, ack_timeout)
-        if self._commands.memory:  # first: add_commands answers all unknown commands
-            add_memory_command(app, self._commands.memory, self._api, identity.team_id)
-        add_commands(app, self._commands, self._api.session, is_external, ack_timeout)
+        if commands.operations:
+            add_redis_command(app, commands.operations, self._api, is_external, ack_timeout)
+        if commands.memory:  # first: add_commands answers all unknown commands
+            add_memory_command(app, commands.memory, self._api, identity.team_id)
+        add_commands(app, commands, self._api.session, is_external, ack_timeout)
         return app

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 from pydantic import Field
 
-from bot.chat import Platform, PlatformInfo, register
-from bot.platforms.adapter import Adapter, PlatformSettings, Services
+from bot.chat import PlatformInfo, register
+from bot.platforms.adapter import Adapter, PlatformSettings, Receiver, Services
 
 INFO = register(
     PlatformInfo(
@@ -38,7 +38,7 @@ class LinesSettings(PlatformSettings):
 
 
 @asynccontextmanager
-async def _open(settings: LinesSettings, services: Services) -> AsyncIterator[Platform]:
+async def _open(settings: LinesSettings, services: Services) -> AsyncIterator[Receiver]:
     from tests.example_platform.platform import connect
 
     assert settings.lines_port is not None

@@ -1,10 +1,10 @@
-"""The line protocol as a `Platform` of `bot.chat`."""
+"""The line protocol as a `Receiver` of `bot.platforms`."""
 
 import asyncio
 import logging
 import time
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from bot.chat import (
@@ -24,6 +24,8 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
+from bot.commands.commands import Commands
+from bot.platforms.receiver import Webhook
 from tests.example_platform.adapter import INFO
 from tests.example_platform.events import parse, user_in
 from tests.example_platform.reply import LinesThread
@@ -48,7 +50,7 @@ async def connect(port: int) -> AsyncIterator["Lines"]:
 
 
 class Lines:
-    """Implements `bot.chat.Platform`. Answers leave while this is open, messages come while it receives."""
+    """Implements `Receiver`. Answers leave while this is open, messages come while it receives."""
 
     name = INFO.name
 
@@ -57,8 +59,13 @@ class Lines:
         self._users: dict[str, StreamWriter] = {}
         self._deliver: Deliver | None = None
 
-    async def receive(self, deliver: Deliver) -> None:
-        """Take messages until cancelled."""
+    @property
+    def webhooks(self) -> Mapping[str, Webhook]:
+        """Return nothing: the protocol has a socket of its own."""
+        return {}
+
+    async def receive(self, deliver: Deliver, commands: Commands) -> None:
+        """Take messages until cancelled. A line has no slash commands, so `commands` are not used."""
         self._deliver = deliver
         try:
             await asyncio.Event().wait()

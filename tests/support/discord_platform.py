@@ -50,6 +50,15 @@ async def echo(turn: Turn) -> AsyncIterator[Part]:
         yield Text(f"{word} ")
 
 
+async def well() -> list[Health]:
+    """Report that Redis is well."""
+    return [Health(name="redis", state="ok", evidence={"ping_ms": 1})]
+
+
+COMMANDS = Commands(well, nothing_to_stop, is_admin=lambda by: True)
+"""Commands of the platform under test; every user is an administrator."""
+
+
 @dataclass
 class Bot:
     """Platform with the least that makes it a bot: messages are kept, the addressed ones answered."""
@@ -61,6 +70,7 @@ class Bot:
     receipts: dict[str, Json] = field(default_factory=dict)
     failures: int = 0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    commands: Commands = COMMANDS
 
     async def deliver(self, event: Event) -> None:
         """Keep a message, and answer it if it is addressed."""
@@ -88,7 +98,7 @@ class Bot:
     @contextlib.asynccontextmanager
     async def listen(self) -> AsyncIterator[None]:
         """Receive until the context is left."""
-        task = asyncio.create_task(self.platform.receive(self.deliver))
+        task = asyncio.create_task(self.platform.receive(self.deliver, self.commands))
         try:
             yield
         finally:
@@ -97,24 +107,16 @@ class Bot:
             await asyncio.gather(*self.tasks)
 
 
-async def well() -> list[Health]:
-    """Report that Redis is well."""
-    return [Health(name="redis", state="ok", evidence={"ping_ms": 1})]
-
-
 def a_platform(
     token: str,
     url: str,
     redis: Redis,
-    check_health: Callable[[], Awaitable[Sequence[Health]]] = well,
     timing: Timing = QUICK,
 ) -> contextlib.AbstractAsyncContextManager[DiscordPlatform]:
     """Return the context of a platform that is connected to the server at `url`."""
-    commands = Commands(check_health, nothing_to_stop, is_admin=lambda by: True)
     return connect(
         token=token,
         api_url=url,
-        commands=commands,
         coordination=RedisCoordination(redis, "one"),
         lookup=Lookup(redis),
         files=FileStore(redis),
@@ -132,8 +134,8 @@ async def bot_of(
     timing: Timing = QUICK,
 ) -> AsyncIterator[Bot]:
     """Yield a bot that does not listen yet."""
-    async with a_platform(server.token, server.url, redis, check_health, timing) as platform:
-        bot = Bot(platform)
+    async with a_platform(server.token, server.url, redis, timing) as platform:
+        bot = Bot(platform, commands=replace(COMMANDS, check_health=check_health))
         yield bot
         assert_no_late_typing(server, bot)
 

@@ -77,7 +77,7 @@ class Process:
 
     def start(self) -> asyncio.Task[None]:
         """Begin to listen, and to catch up."""
-        receiving = asyncio.create_task(self.platform.receive(self.deliver))
+        receiving = asyncio.create_task(self.platform.receive(self.deliver, Commands(well, nothing_to_stop)))
         self.tasks += [receiving, asyncio.create_task(keep_up(self.platform, self.deliver, seconds=0.1))]
         return receiving
 
@@ -128,7 +128,6 @@ async def launch(discord: Discord, redis: Redis) -> AsyncIterator[Launch]:
             connect(
                 token=discord.token,
                 api_url=discord.url,
-                commands=Commands(well, nothing_to_stop),
                 coordination=link,
                 lookup=Lookup(redis),
                 files=FileStore(redis),

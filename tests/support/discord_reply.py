@@ -7,14 +7,12 @@ from dataclasses import replace
 from redis.asyncio import Redis
 
 from bot.chat import Json, ThreadId
-from bot.commands.commands import Commands
 from bot.discord.platform import connect
 from bot.discord.timing import Timing
 from bot.inbox import Lookup
 from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Discord
-from tests.support.commands import no_health, nothing_to_stop
 from tests.support.files import QuestionRun
 from tests.support.platforms import QUICK_DISCORD
 
@@ -46,7 +44,6 @@ async def ask_question(
     async with connect(
         token=discord.token,
         api_url=discord.url,
-        commands=Commands(no_health, nothing_to_stop),
         coordination=RedisCoordination(redis, "one"),
         lookup=Lookup(redis),
         files=FileStore(redis),

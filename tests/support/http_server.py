@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from redis.asyncio import Redis
 
@@ -13,13 +13,13 @@ from bot.commands.redis import Operations
 from bot.concurrency.tasks import cancel
 from bot.http.connections import Bounds
 from bot.http.errors import Handler
-from bot.http.platform import Http, connect
+from bot.http.platform import Http
 from bot.http.timing import Timing
 from bot.inbox import Lookup
 from bot.storage.files import FileStore
 from bot.storage.key_value import KeyValueStore
 from tests.support.agents import Answer
-from tests.support.commands import no_health, nothing_to_stop
+from tests.support.commands import NO_COMMANDS
 from tests.support.wait import wait_until
 
 
@@ -89,20 +89,20 @@ async def http_server(
     bounds: Bounds | None = None,
 ) -> AsyncIterator[HttpServer]:
     """Serve until the context is left."""
-    async with connect(
+    operations = Operations(KeyValueStore(redis, "kv:"), lambda user: False)
+    commands = replace(commands or NO_COMMANDS, operations=operations)
+    http = Http(
         host="127.0.0.1",
         port=0,
         api_token=api_token,
-        commands=commands or Commands(no_health, nothing_to_stop),
-        operations=Operations(KeyValueStore(redis, "kv:"), lambda user: False),
         lookup=Lookup(redis),
         files=FileStore(redis),
-        mounts=mounts or {},
         timing=Timing(),
         bounds=bounds,
-    ) as http:
+    )
+    async with http.serve(commands, mounts or {}):
         server = HttpServer(http, answer)
-        receiving = asyncio.create_task(http.receive(server.deliver))
+        receiving = asyncio.create_task(http.receive(server.deliver, commands))
         await wait_until(lambda: _takes_messages(http), "the server takes messages")
         try:
             yield server

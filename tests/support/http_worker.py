@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import aiohttp
 import pytest
@@ -14,7 +14,7 @@ from bot.chat import Event, Health, Json, LeaseLost, Message, Part, Receipt, Tex
 from bot.commands.commands import Commands
 from bot.commands.redis import Operations
 from bot.http.errors import Handler
-from bot.http.platform import Http, connect
+from bot.http.platform import Http
 from bot.http.timing import Timing
 from bot.storage.files import FileStore
 from bot.storage.key_value import KeyValueStore
@@ -184,17 +184,15 @@ async def open_server(
     timing: Timing = TIMING,
 ) -> AsyncIterator[Http]:
     """Yield a server that does not receive yet."""
-    async with connect(
+    http = Http(
         host="127.0.0.1",
         port=0,
         api_token=api_token,
-        commands=commands or healthy(),
-        operations=operations(store),
         lookup=EmptyInbox(),
         files=NO_FILES,
-        mounts=mounts or {},
         timing=timing,
-    ) as http:
+    )
+    async with http.serve(replace(commands or healthy(), operations=operations(store)), mounts or {}):
         yield http
 
 
@@ -209,6 +207,7 @@ async def serve_chat(
 ) -> AsyncIterator[Setup]:
     """Yield a server that takes messages and answers them with `answer`."""
     headers = {"Authorization": f"Bearer {api_token}"} if api_token else {}
+    commands = commands or healthy()
     async with (
         open_server(commands=commands, store=store, api_token=api_token, timing=timing) as http,
         asyncio.TaskGroup() as tasks,
@@ -217,7 +216,7 @@ async def serve_chat(
         ) as client,
     ):
         worker = Worker(http, answer, tasks)
-        receiving = tasks.create_task(http.receive(worker.deliver))
+        receiving = tasks.create_task(http.receive(worker.deliver, commands))
         await wait_until(lambda: is_taking(http), "the server takes messages")
         yield Setup(http, worker, client)
         receiving.cancel()

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -110,6 +110,10 @@ async def healthy() -> list[Health]:
     return [Health(name="redis", state="ok", evidence={"ping_ms": 1})]
 
 
+COMMANDS = Commands(healthy, nothing_to_stop, is_admin=lambda by: by == f"slack:{ALICE}")
+"""Commands of the platform under test; Alice is an administrator."""
+
+
 Connect = Callable[..., contextlib.AbstractAsyncContextManager[SlackPlatform]]
 """Function that connects a platform to a server."""
 
@@ -122,8 +126,6 @@ async def _connected(
     redis: Redis,
     server: Slack,
     *,
-    check_health: Any = healthy,
-    usage: Any = None,
     timing: Timing = TIMING,
     **settings: str | None,
 ) -> AsyncIterator[SlackPlatform]:
@@ -133,12 +135,9 @@ async def _connected(
         "signing_secret": None,
         "api_url": server.api_url,
     }
-    commands = Commands(
-        check_health, nothing_to_stop, usage=usage, is_admin=lambda by: by == f"slack:{ALICE}"
-    )
     arguments |= {"coordination": RedisCoordination(redis, "one"), "lookup": Lookup(redis)}
     arguments |= {"files": FileStore(redis), "catch_up_hours": 24, "timing": timing}
-    async with connect(**arguments | settings, commands=commands) as platform:
+    async with connect(**arguments | settings) as platform:
         yield platform
 
 
@@ -160,16 +159,15 @@ async def _serving(
     **settings: str | None,
 ) -> AsyncIterator[Bot]:
     async with (
-        _connected(
-            redis, server, check_health=check_health, usage=usage, timing=timing, **settings
-        ) as platform,
+        _connected(redis, server, timing=timing, **settings) as platform,
         asyncio.TaskGroup() as group,
     ):
         bot = Bot(platform, answer, group)
         bot.doors_open.set()
-        receiving = asyncio.create_task(platform.receive(bot.deliver))
+        commands = replace(COMMANDS, check_health=check_health, usage=usage)
+        receiving = asyncio.create_task(platform.receive(bot.deliver, commands))
         try:
-            if platform.endpoint is None:
+            if not platform.webhooks:
                 await server.wait_for_connections(2)
                 # the client knows a moment later; asked like this, since health() would use up its probe
                 await wait_until(lambda: hears_on_both(platform), "the client knows of its sockets")

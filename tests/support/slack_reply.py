@@ -6,14 +6,12 @@ from collections.abc import AsyncIterator
 from redis.asyncio import Redis
 
 from bot.chat import ThreadId
-from bot.commands.commands import Commands
 from bot.inbox import Lookup
 from bot.slack.platform import connect
 from bot.slack.timing import Timing
 from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.slack.service import ALICE, GENERAL, TEAM, Slack
-from tests.support.commands import no_health, nothing_to_stop
 from tests.support.files import QuestionRun
 from tests.support.platforms import SLACK
 
@@ -30,7 +28,6 @@ async def ask_question(
         app_token=slack.app_token,
         signing_secret=None,
         api_url=slack.api_url,
-        commands=Commands(no_health, nothing_to_stop),
         coordination=RedisCoordination(redis, "one"),
         lookup=Lookup(redis),
         files=FileStore(redis),
