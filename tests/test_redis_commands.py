@@ -16,7 +16,7 @@ from bot.commands.redis import InvalidArgument, Operation, Operations, RedisCall
 from bot.commands.redis.operations import MAX_KEYS, All, Delete, Get, Info, Keys, Mset
 from bot.commands.redis.parser import HELP, parse
 from bot.commands.redis.runner import NotAllowed
-from bot.commands.redis.texts import MOST_SHOWN, fenced, line, named
+from bot.commands.redis.texts import MOST_SHOWN, code_block, inline_code, line
 from bot.discord.markdown.fences import open_fence
 from bot.discord.markdown.split import split
 from bot.slack.markdown import mrkdwn
@@ -218,15 +218,15 @@ async def test_a_value_cannot_leave_its_code_block(key: str, value: str) -> None
 @pytest.mark.parametrize("run", ["```", "````", "`````", "``````", "a```\n```b", "```\n<!channel>"])
 def test_no_run_of_backticks_ends_the_block(run: str) -> None:
     """The typed text is all there, but for invisible characters between backticks."""
-    assert fenced(run).count("```") == 2
-    assert fenced(run).replace("\u200b", "") == f"```\n{run}\n```"
+    assert code_block(run).count("```") == 2
+    assert code_block(run).replace("\u200b", "") == f"```\n{run}\n```"
 
 
 def test_names_are_plain_where_they_can_be() -> None:
     """Else a JSON string, in which nothing is hidden."""
-    assert named("user:1 ü") == "`user:1 ü`"
+    assert inline_code("user:1 ü") == "`user:1 ü`"
     assert line("a\nb") == '"a\\nb"'
-    assert named("a`b") == '`"a\\u0060b"`'
+    assert inline_code("a`b") == '`"a\\u0060b"`'
     assert line(" a") == '" a"'
     assert line("\u202ea") == '"\\u202ea"'
     assert line("\ud800") == '"\\ud800"'

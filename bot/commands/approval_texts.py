@@ -39,7 +39,7 @@ Name = Callable[[str], str]
 """Function that returns the display form of an author."""
 
 
-def named(approval: Approval, author: str) -> str:
+def display_name(approval: Approval, author: str) -> str:
     """Return an author's display name for a place without mentions, never the id of the account."""
     name = harmless(approval.names.get(author, ""))
     letters = (each if each.isalnum() or each in "-.'\u2019" else " " for each in name)
@@ -53,11 +53,11 @@ def _place(author: str) -> str:
 def approvers_of(approval: Approval, name: Name, is_named: Callable[[str], bool]) -> str:
     """Return the approvers in words: up to `MOST_NAMES` names, and the number of others."""
     known = [name(each) for each in approval.approvers if is_named(each)][:MOST_NAMES]
-    others = _counted(each for each in approval.approvers if not is_named(each))
+    others = _count_by_platform(each for each in approval.approvers if not is_named(each))
     return " or ".join([*known, *others])
 
 
-def _counted(authors: Iterable[str]) -> list[str]:
+def _count_by_platform(authors: Iterable[str]) -> list[str]:
     """Return the number of approvers on each platform, in words."""
     places = Counter(_place(each) for each in authors)
     return [
@@ -65,7 +65,7 @@ def _counted(authors: Iterable[str]) -> list[str]:
     ]
 
 
-def described(approval: Approval, name: Name | None = None) -> str:
+def action_text(approval: Approval, name: Name | None = None) -> str:
     """Return the action, its effect and its requesters, as Markdown."""
     action = _TWO_OF_THREE.sub("``\u200b", approval.action)
     language = approval.language if approval.language.isalnum() else ""
@@ -74,30 +74,30 @@ def described(approval: Approval, name: Name | None = None) -> str:
 
 def headline(approval: Approval, name: Name | None = None, bold: str = "**") -> str:
     """Return a request's title, effect and requesters in one line of Markdown, without the action."""
-    name = name or partial(named, approval)
+    name = name or partial(display_name, approval)
     asked_by = " and ".join(dict.fromkeys(name(each) for each in approval.askers[:MOST_NAMES]))
     who = f" Asked for by {asked_by}." if asked_by else ""
     return f"{SIGN} {bold}{harmless(approval.title)}?{bold} {harmless(approval.effect)}{who}"
 
 
-def asked(
+def request_text(
     approval: Approval,
     name: Name | None = None,
     is_named: Callable[[str], bool] | None = None,
     where: str = "here",
 ) -> str:
     """Return a request as Markdown, with its approvers or the decision; `where` typed decisions count."""
-    return f"{described(approval, name)}\n{standing(approval, name, is_named, where)}"
+    return f"{action_text(approval, name)}\n{status_text(approval, name, is_named, where)}"
 
 
-def standing(
+def status_text(
     approval: Approval,
     name: Name | None = None,
     is_named: Callable[[str], bool] | None = None,
     where: str = "here",
 ) -> str:
     """Return the approvers of a request, or its decision, as a sentence."""
-    name = name or partial(named, approval)
+    name = name or partial(display_name, approval)
     match approval.state:
         case "asked":
             who = approvers_of(approval, name, is_named or approval.names.__contains__)
@@ -128,7 +128,8 @@ SHOWN_IN_CHANNEL = "I have also shown this request in the approvals channel."
 
 def shown_directly(approvers: Iterable[str]) -> str:
     """Return the notice for a request that was also sent to these approvers."""
-    return f"I have also shown this request to {' and '.join(_counted(approvers))}, in direct messages."
+    counts = " and ".join(_count_by_platform(approvers))
+    return f"I have also shown this request to {counts}, in direct messages."
 
 
 def shown_to_nobody(id: str) -> str:
@@ -151,10 +152,10 @@ NOT_STORED = "I could not store your decision. Please press the button again in 
 _EXPIRED = "This request has expired. Ask for it again if you still need it."
 
 
-def taken(approval: Approval) -> str:
+def confirmation(approval: Approval) -> str:
     """Return the reply to a decision that counts."""
     first = {"approved": "Approved.", "rejected": "Rejected."}.get(approval.state, _EXPIRED)
-    return f"{first}\n\n{_shown(approval)}"
+    return f"{first}\n\n{_code_block(approval)}"
 
 
 def too_late(approval: Approval) -> str:
@@ -165,8 +166,8 @@ def too_late(approval: Approval) -> str:
         case "expired":
             first = _EXPIRED
         case verdict:
-            first = f"This request was already {verdict} by {named(approval, approval.by)}."
-    return f"{first}\n\n{_shown(approval)}"
+            first = f"This request was already {verdict} by {display_name(approval, approval.by)}."
+    return f"{first}\n\n{_code_block(approval)}"
 
 
 def read_back(approval: Approval, order: TextDecision, word: str, *, is_above: bool = False) -> str:
@@ -182,7 +183,7 @@ def read_back(approval: Approval, order: TextDecision, word: str, *, is_above: b
         unclear = f"you wrote “{quoted}” after the command"
         why = f"{why}, and {unclear}" if why else unclear
     return (
-        f"Nothing is decided yet: {why}. This is the request:\n\n{_shown(approval)}\n\n"
+        f"Nothing is decided yet: {why}. This is the request:\n\n{_code_block(approval)}\n\n"
         f"To approve exactly this, write `approve {command}` and nothing else, or a reason after a colon. "
         f"To reject it, write `reject {command} why`."
     )
@@ -198,13 +199,13 @@ def refusal_of_asker(approval: Approval) -> str:
     return f"This is your own request, so somebody else has to approve it.{_ask(approval)}"
 
 
-def _shown(approval: Approval) -> str:
+def _code_block(approval: Approval) -> str:
     """Return the request in a code block without a language, which not every place of a reply supports."""
-    return described(replace(approval, language=""))
+    return action_text(replace(approval, language=""))
 
 
 def _ask(approval: Approval) -> str:
-    who = approvers_of(approval, lambda author: named(approval, author), approval.names.__contains__)
+    who = approvers_of(approval, lambda author: display_name(approval, author), approval.names.__contains__)
     return (
         f" Ask {who}."
         if who

@@ -11,7 +11,7 @@ from discord import ui
 
 from bot.chat import Approval, InboxLookup, Json, Receipt, Undeliverable
 from bot.commands import approval_texts
-from bot.commands.approval_texts import IN_REPLY, MOST_NAMES, asked, named
+from bot.commands.approval_texts import IN_REPLY, MOST_NAMES, display_name, request_text
 from bot.commands.commands import Commands
 from bot.discord.api import DiscordApi
 from bot.discord.destination import Destination
@@ -38,11 +38,11 @@ def render_request(approval: Approval) -> str:
 
     def name(author: str) -> str:
         platform, _, user = author.partition(":")
-        return f"<@{user}>" if platform == PLATFORM else named(approval, author)
+        return f"<@{user}>" if platform == PLATFORM else display_name(approval, author)
 
-    text = asked(approval, name, has_name(approval, PLATFORM), where=IN_REPLY)
+    text = request_text(approval, name, has_name(approval, PLATFORM), where=IN_REPLY)
     nameless = replace(approval, names={})
-    shorter = [asked(each, where=IN_REPLY) for each in (nameless, replace(nameless, reason=""))]
+    shorter = [request_text(each, where=IN_REPLY) for each in (nameless, replace(nameless, reason=""))]
     return next((each for each in (text, *shorter) if len(each) <= _MOST_CHARS), shorter[-1])
 
 

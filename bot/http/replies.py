@@ -23,7 +23,7 @@ from bot.chat import (
     Turn,
 )
 from bot.chat.texts import command_failed
-from bot.commands.approval_texts import asked, named
+from bot.commands.approval_texts import display_name, request_text
 from bot.http import texts
 from bot.http.errors import Refusal, not_now
 
@@ -194,9 +194,9 @@ def approval_text(approval: Approval) -> str:
     """Return the text of a request, with the users who can decide it or the one who did."""
 
     def name(author: str) -> str:
-        return "you" if author == CALLER else named(approval, author)
+        return "you" if author == CALLER else display_name(approval, author)
 
-    return asked(approval, name, lambda author: author == CALLER or author in approval.names)
+    return request_text(approval, name, lambda author: author == CALLER or author in approval.names)
 
 
 def _piece(part: Part) -> str:

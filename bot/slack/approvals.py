@@ -12,7 +12,7 @@ import aiohttp
 
 from bot.chat import Approval, InboxLookup, Json, Receipt, ThreadId
 from bot.commands import approval_texts
-from bot.commands.approval_texts import headline, named, standing
+from bot.commands.approval_texts import display_name, headline, status_text
 from bot.commands.commands import Commands
 from bot.platforms.approvals import APPROVE, REJECT, decide, find_request, has_name
 from bot.slack.api import SlackApi
@@ -55,7 +55,7 @@ def _button(approval: Approval, action: str, text: str, style: str) -> Json:
 
 
 def _status_text(approval: Approval) -> str:
-    return _fill_names(approval, standing(approval, _placeholder, has_name(approval, "slack")))
+    return _fill_names(approval, status_text(approval, _placeholder, has_name(approval, "slack")))
 
 
 def _placeholder(author: str) -> str:
@@ -70,7 +70,7 @@ def _fill_names(approval: Approval, text: str) -> str:
     """Escape a text and fill in names; users on Slack are mentioned, which notifies them."""
     text = _plain(text)
     for author in {approval.by, *approval.askers, *approval.approvers}:
-        name = f"<@{author.partition(':')[2]}>" if _is_ours(author) else named(approval, author)
+        name = f"<@{author.partition(':')[2]}>" if _is_ours(author) else display_name(approval, author)
         text = text.replace(_placeholder(author), name)
     return text
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from bot.chat import Approval, File, Notice, Part, Receipt, Text, ToolStep
-from bot.commands.approval_texts import asked
+from bot.commands.approval_texts import request_text
 
 Say = Callable[[str, str], Awaitable[None]]
 """Writes a line to a user. Raises `Unreachable`."""
@@ -46,7 +46,7 @@ def _rendered(part: Part) -> str:
         case Notice():
             return f"\n\n{part.text}\n\n"
         case Approval():
-            return f"\n\n{asked(part)}\n\n"
+            return f"\n\n{request_text(part)}\n\n"
         case File():
             return f"\n\nI made the file {part.name}, but I cannot send files here.\n\n"
         case ToolStep():

@@ -192,7 +192,7 @@ class Approvals:
         )
         approval = with_decision(record.approval, decision)
         await self.note(approval)
-        return DecisionAnswer(approval_texts.taken(approval), record.thread)
+        return DecisionAnswer(approval_texts.confirmation(approval), record.thread)
 
     async def note(self, approval: Approval) -> None:
         """Store the decision of a request, which closes it."""

@@ -78,7 +78,7 @@ def parse_data(text: str) -> Mapping[str, str]:
         raise InvalidArgument("data", texts.DATA_NOT_AN_OBJECT)
     for key, value in data.items():
         if not isinstance(value, str):
-            raise InvalidArgument("data", texts.DATA_NOT_TEXT.format(key=texts.named(key)))
+            raise InvalidArgument("data", texts.DATA_NOT_TEXT.format(key=texts.inline_code(key)))
     return data
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, get_origin, get_type_hints
 from bot.chat import Json
 from bot.commands.redis import texts
 from bot.commands.redis.arguments import Argument, Data, Key, Pattern, Ttl, Value
-from bot.commands.redis.texts import as_text, line, named
+from bot.commands.redis.texts import as_text, inline_code, line
 from bot.storage.key_value import KeyValueStore, Listing
 
 MAX_KEYS = 1_000
@@ -61,7 +61,7 @@ class Set(Operation):
 
     async def run(self, store: KeyValueStore) -> Answer:
         await store.set(self.key, self.value, self.ttl)
-        return _changed(True, texts.stored(named(self.key), self.ttl))
+        return _changed(True, texts.stored(inline_code(self.key), self.ttl))
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Get(Operation):
     async def run(self, store: KeyValueStore) -> Answer:
         value = await store.get(self.key)
         if value is None:
-            return Answer({"result": None, "value": None}, texts.NOTHING.format(key=named(self.key)))
+            return Answer({"result": None, "value": None}, texts.NOTHING.format(key=inline_code(self.key)))
         content = json.loads(value.text) if value.type == "json" and value.text else value.text
         kind = {} if value.type == "string" else {"type": value.type}
         ttl = {} if value.ttl is None else {"ttl": value.ttl}
@@ -95,7 +95,7 @@ class Delete(Operation):
     async def run(self, store: KeyValueStore) -> Answer:
         is_deleted = await store.delete(self.key)
         sentence = texts.DELETED if is_deleted else texts.NOT_FOUND
-        return _changed(is_deleted, sentence.format(key=named(self.key)))
+        return _changed(is_deleted, sentence.format(key=inline_code(self.key)))
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ class Keys(Operation):
     async def run(self, store: KeyValueStore) -> Answer:
         keys = await store.keys(self.pattern, MAX_KEYS + 1)  # one more shows that there are more
         found = Listing(dict.fromkeys(keys[:MAX_KEYS]), is_cut=len(keys) > MAX_KEYS)
-        title = "Keys" if self.pattern == "*" else f"Keys that match {named(self.pattern)}"
+        title = "Keys" if self.pattern == "*" else f"Keys that match {inline_code(self.pattern)}"
         fields = {"result": [*found.values], "truncated": found.is_cut}
-        return Answer(fields, texts.listing(title, found, map(line, found.values)))
+        return Answer(fields, texts.format_list(title, found, map(line, found.values)))
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class All(Operation):
         left_out = {"left_out": found.left_out} if found.left_out else {}
         fields = {"result": dict(found.values), "truncated": found.is_cut, **left_out}
         lines = (f"{line(key)} = {line(as_text(value))}" for key, value in found.values.items())
-        return Answer(fields, texts.listing("Keys with text", found, lines))
+        return Answer(fields, texts.format_list("Keys with text", found, lines))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def parse(text: str) -> Operation:
         raise InvalidArgument("command", texts.COMMANDS)
     kind = _BY_WORD.get(word.lower())
     if kind is None:
-        raise InvalidArgument("command", texts.UNKNOWN_COMMAND.format(name=texts.named(word)))
+        raise InvalidArgument("command", texts.UNKNOWN_COMMAND.format(name=texts.inline_code(word)))
     rest, values = rest.rstrip(), {}
     for name, argument in kind.arguments().items():
         values[name], rest = argument.read(rest)

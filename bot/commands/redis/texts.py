@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from bot.chat import Json
+from bot.chat.text import count
 from bot.storage.key_value import Listing, Value
 
 COMMANDS = "Commands for Redis:"
@@ -61,12 +62,12 @@ def line(text: str) -> str:
     return shown + ("…" if len(text) > _MAX_LINE else "")
 
 
-def named(text: str) -> str:
+def inline_code(text: str) -> str:
     """Return `text` for a sentence, as inline code."""
     return f"`{line(text)}`"
 
 
-def fenced(text: str) -> str:
+def code_block(text: str) -> str:
     """Return a code block that `text` cannot end: runs of backticks are broken up."""
     return "```\n" + re.sub("`(?=``)", "`" + _INVISIBLE, text) + "\n```"
 
@@ -74,11 +75,6 @@ def fenced(text: str) -> str:
 def as_text(value: Json) -> str:
     """Return a text as it is, any other value as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun, as `2 keys`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def stored(subject: str, ttl: int | None) -> str:
@@ -89,17 +85,17 @@ def stored(subject: str, ttl: int | None) -> str:
 def describe_value(key: str, value: Value) -> str:
     """Return a description of the value under a key."""
     if value.text is None:
-        return NOT_SHOWN.format(key=named(key), type=line(value.type))
-    about = named(key) + (" (a JSON document)" if value.type == "json" else "")
+        return NOT_SHOWN.format(key=inline_code(key), type=line(value.type))
+    about = inline_code(key) + (" (a JSON document)" if value.type == "json" else "")
     about += "" if value.ttl is None else f", {count(value.ttl, 'second')} left"
     if not value.text:
         return f"{about}: an empty text."
     readable = _pretty(value.text)
-    shown = f"{about}:\n{fenced(readable[:MOST_SHOWN])}"
+    shown = f"{about}:\n{code_block(readable[:MOST_SHOWN])}"
     return shown if len(readable) <= MOST_SHOWN else f"{shown}\n{CUT.format(length=len(value.text))}"
 
 
-def listing(title: str, found: Listing, lines: Iterable[str]) -> str:
+def format_list(title: str, found: Listing, lines: Iterable[str]) -> str:
     """Return as many lines as can be shown, and a note about the others."""
     notes = [f"{count(found.left_out, 'key')} left out: not text."] if found.left_out else []
     if not found.values:
@@ -114,7 +110,7 @@ def listing(title: str, found: Listing, lines: Iterable[str]) -> str:
     if len(shown) < len(found.values) or found.is_cut:
         notes.insert(0, f"Shown: the first {len(shown):,}. Use `keys PATTERN` to narrow them down.")
     total = f"{'more than ' if found.is_cut else ''}{len(found.values):,}"
-    return "\n".join([f"{title} ({total}):", fenced("\n".join(shown)), *notes])
+    return "\n".join([f"{title} ({total}):", code_block("\n".join(shown)), *notes])
 
 
 def facts(values: Mapping[str, Json]) -> str:
