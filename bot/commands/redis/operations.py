@@ -8,6 +8,7 @@ from functools import cache
 from typing import Annotated, ClassVar, get_origin, get_type_hints
 
 from bot.chat import Json
+from bot.chat.text import count
 from bot.commands.redis import texts
 from bot.commands.redis.arguments import Argument, Data, Key, Pattern, Ttl, Value
 from bot.commands.redis.texts import as_text, inline_code, line
@@ -141,7 +142,7 @@ class Mset(Operation):
 
     async def run(self, store: KeyValueStore) -> Answer:
         number = await store.mset(self.data, self.ttl)
-        return _changed(number, texts.stored(texts.count(number, "value"), self.ttl))
+        return _changed(number, texts.stored(count(number, "value"), self.ttl))
 
 
 @dataclass(frozen=True)
