@@ -9,6 +9,7 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -26,6 +27,7 @@ from tests.support.apart import Apart, apart
 from tests.support.bot import ROOT, run_bot
 from tests.support.calls import Calls, count_calls
 from tests.support.http_caller import Caller
+from tests.support.platforms import platforms_with
 from tests.support.redis_trips import BACKGROUND, RedisTrips, Trip, redis_trips
 from tests.support.settings import of_discord, of_model, of_slack
 
@@ -151,12 +153,10 @@ def settings(storage: dict[str, Any]) -> dict[str, Any]:
     return {**storage, "lease_seconds": 60}
 
 
-@pytest.fixture(autouse=True)
-def steady(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lift Slack's limits; appends, which depend on the time, are too rare to be seen."""
-    for method in PER_MINUTE:
-        monkeypatch.setitem(PER_MINUTE, method, 1_000_000)
-    monkeypatch.setitem(PER_MINUTE, "chat.appendStream", 1)
+UNLIMITED = {**dict.fromkeys(PER_MINUTE, 1_000_000), "chat.appendStream": 1}
+"""Slack's limits are lifted; appends, which depend on the time, are too rare to be seen."""
+
+run_steady_bot = partial(run_bot, platforms_with(slack_per_minute=UNLIMITED))
 
 
 @pytest_asyncio.fixture
@@ -189,7 +189,7 @@ async def test_a_turn_on_slack(
     settings: dict[str, Any], model: ModelServer, slack: Slack, meter: Meter, redis: Redis
 ) -> None:
     """Each key that it leaves has an expiry time, except a few."""
-    async with run_bot(**settings, **of_model(model), **of_slack(slack)):
+    async with run_steady_bot(**settings, **of_model(model), **of_slack(slack)):
         await slack.wait_for_connections()
         for _ in range(5):
             await ask(slack)
@@ -230,7 +230,7 @@ async def test_a_turn_on_discord(
 ) -> None:
     """The answer is one word: how often a longer one is edited depends on the time."""
     model.respond = lambda _: "Yes."
-    async with run_bot(**settings, **of_model(model), **of_discord(discord)):
+    async with run_steady_bot(**settings, **of_model(model), **of_discord(discord)):
         await discord.wait_for_connections()
         question = await discord.say(discord.alice, discord.general, f"{discord.mention} hello")
         thread = await discord.thread_of(question)
@@ -245,7 +245,7 @@ async def test_turns_over_http_in_a_thread_that_grows_long(
     settings: dict[str, Any], model: ModelServer, meter: Meter
 ) -> None:
     """A turn of a long thread takes no more than it did a period before."""
-    async with run_bot(**settings, **of_model(model)) as bot, aiohttp.ClientSession() as session:
+    async with run_steady_bot(**settings, **of_model(model)) as bot, aiohttp.ClientSession() as session:
         caller = Caller(bot, session)
         await caller.ask("what now?", "another")
         await caller.ask("what now?", "another")
@@ -269,7 +269,7 @@ async def test_function_calls_of_a_turn_and_of_a_token(settings: dict[str, Any])
     """Only the bot is counted: the servers have a thread of their own."""
     async with apart() as servers:
         model, slack = await servers.enter(model_server()), await servers.enter(Slack())
-        async with run_bot(**settings, **of_model(model), **of_slack(slack)):
+        async with run_steady_bot(**settings, **of_model(model), **of_slack(slack)):
             await servers.run(slack.wait_for_connections())
             model.respond = lambda _: Script(text=ANSWER, pace=PACE)
             root, _ = await counted(servers, ask(slack))

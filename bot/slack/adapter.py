@@ -1,7 +1,7 @@
 """Registration of Slack. Its client library is imported only when the platform is opened."""
 
 import re
-from collections.abc import AsyncIterator, Set
+from collections.abc import AsyncIterator, Mapping, Set
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated
@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from bot.chat import PlatformInfo, register
 from bot.platforms.adapter import Adapter, HttpAddress, PlatformSettings, Receiver, Services, secret_value
+from bot.slack.rate_limits import PER_MINUTE
 from bot.slack.timing import Timing
 
 INFO = register(
@@ -82,7 +83,9 @@ class SlackSettings(PlatformSettings):
 
 
 @asynccontextmanager
-async def _open(settings: SlackSettings, services: Services, timing: Timing) -> AsyncIterator[Receiver]:
+async def _open(
+    settings: SlackSettings, services: Services, timing: Timing, per_minute: Mapping[str, int]
+) -> AsyncIterator[Receiver]:
     from bot.slack.platform import connect
 
     assert settings.slack_bot_token is not None
@@ -97,13 +100,14 @@ async def _open(settings: SlackSettings, services: Services, timing: Timing) -> 
         catch_up_hours=services.catch_up_hours,
         bots=services.bots,
         timing=timing,
+        per_minute=per_minute,
     ) as workspace:
         yield workspace
 
 
-def build_adapter(timing: Timing) -> Adapter[SlackSettings]:
-    """Return the registration of Slack with these durations."""
-    return Adapter(SlackSettings, partial(_open, timing=timing))
+def build_adapter(timing: Timing, per_minute: Mapping[str, int] = PER_MINUTE) -> Adapter[SlackSettings]:
+    """Return the registration of Slack with these durations and rate limits."""
+    return Adapter(SlackSettings, partial(_open, timing=timing, per_minute=per_minute))
 
 
 ADAPTER = build_adapter(Timing())

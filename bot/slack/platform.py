@@ -50,7 +50,7 @@ from bot.slack.health import TokenProbe
 from bot.slack.history import History
 from bot.slack.markdown import mrkdwn
 from bot.slack.memory_command import add_memory_command
-from bot.slack.rate_limits import RateLimits
+from bot.slack.rate_limits import PER_MINUTE, RateLimits
 from bot.slack.redis_command import add_redis_command, is_form
 from bot.slack.reply import SlackThread
 from bot.slack.socket_mode import SOCKETS, Sockets, open_sockets
@@ -76,6 +76,7 @@ async def connect(
     catch_up_hours: float,
     bots: Set[str] = frozenset(),
     timing: Timing,
+    per_minute: Mapping[str, int] = PER_MINUTE,
 ) -> AsyncIterator["Slack"]:
     """Open Slack with one HTTP session, which is closed with the context; makes no request yet.
 
@@ -84,7 +85,7 @@ async def connect(
     """
     if not app_token and not signing_secret:
         raise ValueError("Slack needs an app token or a signing secret")
-    limits = RateLimits(coordination)
+    limits = RateLimits(coordination, per_minute)
     catch_up = CatchUp(
         coordination, catch_up_hours, sweep_seconds=timing.sweep_interval, deaf_seconds=timing.deaf_after
     )

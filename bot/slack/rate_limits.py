@@ -6,13 +6,14 @@ https://docs.slack.dev/apis/web-api/rate-limits
 
 import asyncio
 import math
+from collections.abc import Mapping
 
 from bot.chat import Coordination, RateLimited
 
 END_SESSION = "agents.sessions.setStatus (end)"
 """Name for calls of that method that end a session, which are counted separately."""
 
-PER_MINUTE = {
+PER_MINUTE: Mapping[str, int] = {
     # of 50 together; an attempt after a crash and a stop also end a session
     "agents.sessions.setStatus": 16,
     END_SESSION: 30,
@@ -36,15 +37,16 @@ _IN_EACH_CHANNEL = frozenset({"chat.postMessage"})
 
 
 class RateLimits:
-    """Shares Slack's limits among all callers."""
+    """Shares Slack's limits among all callers; `per_minute` are the calls of each method."""
 
-    def __init__(self, coordination: Coordination) -> None:
+    def __init__(self, coordination: Coordination, per_minute: Mapping[str, int] = PER_MINUTE) -> None:
         self._coordination = coordination
+        self.per_minute = per_minute
 
     async def delay(self, team: str, method: str, channel: str = "") -> float:
         """Return the seconds until Slack accepts one more call; 0 counts it as made."""
         name = f"slack:{team}:{method}" + (f":{channel}" if method in _IN_EACH_CHANNEL else "")
-        return await self._coordination.delay(name, PER_MINUTE[method])
+        return await self._coordination.delay(name, self.per_minute[method])
 
     async def wait(self, team: str, method: str, channel: str = "", *, most: float = math.inf) -> None:
         """Wait until Slack accepts one more call, and count it as made.

@@ -13,7 +13,7 @@ from bot.platforms.read_ahead import ReadAhead
 from bot.slack.errors import Refused, StoppedByUser, StreamEnded
 from bot.slack.markdown import PageBreak
 from bot.slack.messages import Page, ReplyMessages
-from bot.slack.rate_limits import PER_MINUTE, RateLimits
+from bot.slack.rate_limits import RateLimits
 from bot.slack.renderer import Card, Renderer
 from bot.slack.timing import Timing
 from bot.slack.uploads import Uploads
@@ -51,7 +51,7 @@ class StreamBudget:
 
     def interval(self) -> float:
         """Return the seconds between two appends to one stream."""
-        return max(self._flush_interval, self._streaming * 60 / PER_MINUTE["chat.appendStream"])
+        return max(self._flush_interval, self._streaming * 60 / self._limits.per_minute["chat.appendStream"])
 
 
 class Stream:
