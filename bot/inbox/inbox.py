@@ -4,6 +4,7 @@ Design: Redis Streams with a consumer group whose pending entry is the lease on 
 ends with a number that grows with each start, so that a restarted process differs from its predecessor.
 """
 
+import asyncio
 import json
 import logging
 import time
@@ -66,6 +67,8 @@ class Inbox:
         self._follow_seconds = follow_days * _DAY
         self._replica = Replica(redis, self._follow_seconds, most_replicated)
         self._under_way: set[str] = set()
+        self._puts: dict[str, asyncio.Future[None]] = {}
+        """Messages that are being stored, by their ids."""
         self._put = redis.register_script(scripts.PUT)
         self._correct = redis.register_script(scripts.CORRECT)
         self._begin = redis.register_script(scripts.BEGIN)
@@ -98,12 +101,21 @@ class Inbox:
                 return await self._put_stop(event)
 
     async def _put_message(self, message: Message) -> Outcome:
-        if self._replica.is_done(message.id):  # also when Redis has lost it
+        # Slack delivers a mention as two events: the second one waits. Then it is known here, or it is stored
+        # itself, because the first one has failed or was ignored.
+        while earlier := self._puts.get(message.id):
+            await asyncio.wait([earlier])
+        if self._replica.is_known(message.id):  # also when Redis has lost it
             return "duplicate"
-        outcome = _outcome(await self._put(keys=_put_keys(message), args=self._put_args(message)))
-        if outcome == "kept":
-            self._replica.add(message)
-        return outcome
+        self._puts[message.id] = put = asyncio.get_running_loop().create_future()
+        try:
+            outcome = _outcome(await self._put(keys=_put_keys(message), args=self._put_args(message)))
+            if outcome == "kept":
+                self._replica.add(message)
+            return outcome
+        finally:
+            del self._puts[message.id]
+            put.set_result(None)
 
     def _put_args(self, message: Message) -> list[str | int | float]:
         return [

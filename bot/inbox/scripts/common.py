@@ -19,15 +19,17 @@ end
 # `tag` is the prefix of every key. The author and channel of the first message decide the worker's fair
 # share.
 ENQUEUE = """
+local function add_ready(tag, thread, author, channel)
+  redis.call('XADD', tag .. ':ready', '*', 'thread', thread, 'author', author, 'channel', channel)
+end
 local function enqueue(tag, thread)
   local head = redis.call('XRANGE', tag .. ':mailbox:' .. thread, '-', '+', 'COUNT', 1)[1]
   local owner = head and redis.call('HMGET', tag .. ':seen:' .. head[2][2], 'author', 'channel') or {}
-  redis.call(
-    'XADD', tag .. ':ready', '*', 'thread', thread, 'author', owner[1] or '', 'channel', owner[2] or ''
-  )
+  add_ready(tag, thread, owner[1] or '', owner[2] or '')
 end
 """
 
+# A thread that was not active has an empty mailbox: then this message is its first.
 ACCEPT = (
     ENQUEUE
     + """
@@ -37,7 +39,7 @@ local function accept(tag, thread, id, author, channel, message, edited, seconds
   redis.call('EXPIRE', seen, seconds)
   redis.call('XADD', tag .. ':mailbox:' .. thread, '*', 'id', id)
   redis.call('HSET', tag .. ':messages:' .. thread, id, message)
-  if redis.call('SADD', tag .. ':active', thread) == 1 then enqueue(tag, thread) end
+  if redis.call('SADD', tag .. ':active', thread) == 1 then add_ready(tag, thread, author, channel) end
 end
 """
 )
