@@ -228,14 +228,16 @@ class Inbox:
         """Return the fence that allows other writes only while `lease` is held."""
         return FencingToken(READY, self._consumer, lease.entry)
 
-    async def begin(self, lease: Lease) -> TurnStart | None:
+    async def begin(self, lease: Lease, *, idle_ms: int = 0) -> TurnStart | None:
         """Start or resume the thread's next turn; return None if nothing waits. Raises `LeaseLost`.
 
-        Unreadable messages move to `dead`, or they would block their thread.
+        Renews a lease that was not renewed for `idle_ms` milliseconds. Unreadable messages move to `dead`, or
+        they would block their thread.
         """
+        recent = int((time.time() - SEEN_SECONDS / 2) * 1000)
         begun = await self._begin(
             keys=[READY, keys.mailbox(lease.thread), keys.messages(lease.thread), ACTIVE],
-            args=[TAG, self._consumer, lease.entry, lease.thread],
+            args=[TAG, self._consumer, lease.entry, lease.thread, idle_ms, recent],
         )
         if begun is None:
             raise LeaseLost(lease.thread)

@@ -1,8 +1,10 @@
 """Lua functions that several scripts share."""
 
+# Returns the milliseconds since the lease was renewed; nil if the consumer does not hold it.
 HELD = """
 local function held(ready, consumer, lease)
-  return #redis.call('XPENDING', ready, 'workers', lease, lease, 1, consumer) > 0
+  local pending = redis.call('XPENDING', ready, 'workers', lease, lease, 1, consumer)[1]
+  return pending and pending[3]
 end
 """
 
@@ -44,22 +46,21 @@ end
 """
 )
 
-# A decision is a turn of its own. Once `last` is set, by a start or by a stop, the set of a turn's messages
-# does not change any more.
+# Returns the last entry of a new turn, to be stored as its `last`; then its set of messages does not change
+# any more. A decision is a turn of its own. `seen` expires days after its message came, and must not be made
+# again without an expiry: after `recent` (Unix milliseconds) it is certain to exist.
 FIX = """
 local function is_decision(entry) return string.sub(entry[2][2], 1, 9) == 'decision:' end
-local function fix(tag, waiting)
+local function fix(tag, waiting, recent)
   local id, most = waiting[1][2][2], 1
   while most < #waiting and not is_decision(waiting[most]) and not is_decision(waiting[most + 1]) do
     most = most + 1
   end
-  if redis.call('HSETNX', tag .. ':turn:' .. id, 'last', waiting[most][1]) == 1 then
-    for i = 1, most do
-      local seen = tag .. ':seen:' .. waiting[i][2][2]
-      if redis.call('EXISTS', seen) == 1 then redis.call('HSET', seen, 'turn', id) end
-    end
+  for i = 1, most do
+    local seen, came = tag .. ':seen:' .. waiting[i][2][2], tonumber(string.match(waiting[i][1], '%d+'))
+    if came > recent or redis.call('EXISTS', seen) == 1 then redis.call('HSET', seen, 'turn', id) end
   end
-  return id
+  return waiting[most][1]
 end
 """
 

@@ -166,8 +166,8 @@ elseif is_theirs(waiting[1]) then -- a turn of what they have asked so far
     if not is_meant(entry) or not is_theirs(entry) or (i > 1 and is_decision(entry)) then break end
     first[i] = entry
   end
-  fix(tag, first)
-  last, may_end = redis.call('HGET', tag .. ':turn:' .. turn, 'last'), true
+  last, may_end = fix(tag, first, math.huge), true
+  redis.call('HSET', tag .. ':turn:' .. turn, 'last', last)
 end
 local behind, removed = not last, false
 for _, entry in ipairs(waiting) do

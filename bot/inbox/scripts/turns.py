@@ -2,16 +2,17 @@
 
 from bot.inbox.scripts.common import ENQUEUE, FIX, HELD, LEASE
 
-# KEYS ready mailbox messages active | ARGV tag consumer lease thread
+# KEYS ready mailbox messages active | ARGV tag consumer lease thread idle_ms recent
 # -> nil fenced | {} nothing to do, lease given up
 #    | {turn id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, message...}
-# The first attempt fixes the set of the turn's messages; a later attempt finds the same set.
+# The first attempt fixes the set of the turn's messages; a later attempt finds the same set. A lease that has
+# waited for `idle_ms` or longer is renewed.
 BEGIN = (
     FIX
     + LEASE
     + """
-local tag = ARGV[1]
-if not held(KEYS[1], ARGV[2], ARGV[3]) then return nil end
+local tag, idle = ARGV[1], held(KEYS[1], ARGV[2], ARGV[3])
+if not idle then return nil end
 local waiting = redis.call('XRANGE', KEYS[2], '-', '+')
 if #waiting == 0 then
   redis.call('DEL', KEYS[2], KEYS[3])
@@ -19,25 +20,26 @@ if #waiting == 0 then
   release(KEYS[1], ARGV[3])
   return {}
 end
-redis.call('XCLAIM', KEYS[1], 'workers', ARGV[2], 0, ARGV[3], 'JUSTID') -- the lease may have waited
-local id = fix(tag, waiting)
+if idle >= tonumber(ARGV[5]) then
+  redis.call('XCLAIM', KEYS[1], 'workers', ARGV[2], 0, ARGV[3], 'JUSTID')
+end
+local id = waiting[1][2][2]
 local turn = tag .. ':turn:' .. id
+local last, runner, attempts, failures, crashes, hangs, stopped, error, receipt = unpack(redis.call(
+  'HMGET', turn, 'last', 'running', 'attempts', 'failures', 'crashes', 'hangs', 'stopped', 'error', 'receipt'
+))
+last = last or fix(tag, waiting, tonumber(ARGV[6]))
 -- a process that resumes its own turn lost Redis or its lease, but did not crash
-local runner = redis.call('HGET', turn, 'running')
 local crashed = runner and runner ~= ARGV[2] and 1 or 0
-redis.call('HSET', turn, 'running', ARGV[2])
-redis.call('HINCRBY', turn, 'crashes', crashed)
-redis.call('HINCRBY', turn, 'attempts', 1)
-local known = redis.call(
-  'HMGET', turn, 'last', 'attempts', 'failures', 'crashes', 'hangs', 'stopped', 'error', 'receipt'
-)
+attempts, crashes = (attempts or 0) + 1, (crashes or 0) + crashed
+redis.call('HSET', turn, 'last', last, 'running', ARGV[2], 'attempts', attempts, 'crashes', crashes)
 local begun = {
-  id, tonumber(known[2]), tonumber(known[3] or '0'), tonumber(known[4]), crashed,
-  tonumber(known[5] or '0'), known[6] or '', known[7] or '', known[8] or ''
+  id, attempts, tonumber(failures or 0), crashes, crashed, tonumber(hangs or 0), stopped or '', error or '',
+  receipt or ''
 }
 for _, entry in ipairs(waiting) do
   begun[#begun + 1] = redis.call('HGET', KEYS[3], entry[2][2]) or ''
-  if entry[1] == known[1] then break end
+  if entry[1] == last then break end
 end
 return begun
 """

@@ -1,0 +1,62 @@
+"""Start and end of a turn: what Redis holds of it, its lease and its messages."""
+
+import asyncio
+import time
+from typing import Any
+
+from redis.asyncio import Redis
+
+from bot.inbox import keys
+from bot.inbox.lease import Lease
+from tests.support.inbox import a_message, an_inbox, begin
+
+_DAY = 86_400
+
+
+async def idle_ms(redis: Redis, lease: Lease) -> int:
+    """Return the milliseconds since the lease was renewed."""
+    [held] = await redis.xpending_range(keys.READY, keys.GROUP, lease.entry, lease.entry, 1)
+    return int(held["time_since_delivered"])
+
+
+async def test_a_lease_that_has_waited_is_renewed_when_its_turn_starts(redis: Redis) -> None:
+    """And only then: the lease of a turn that starts at once is as good as new."""
+    inbox = an_inbox(redis)
+    await inbox.enter()
+    for thread in ("t1", "t2"):
+        await inbox.put(a_message("hello", thread))
+    waited, fresh = await inbox.lease(2, 1)
+    await asyncio.sleep(0.1)
+    assert await inbox.begin(waited, idle_ms=100)
+    assert await inbox.begin(fresh, idle_ms=3_600_000)
+    assert await idle_ms(redis, waited) < 100 <= await idle_ms(redis, fresh)
+
+
+async def wait_for_days(redis: Redis, days: float, text: str) -> str:
+    """Let a message be the first of its thread, and have waited so many days; return its key `seen`."""
+    message = a_message(text)
+    mailbox, then = keys.mailbox(str(message.thread)), int((time.time() - days * _DAY) * 1000)
+    await redis.delete(mailbox)
+    await redis.xadd(mailbox, {"id": message.id}, id=f"{then}-0")
+    return keys.seen(message.id)
+
+
+async def test_a_message_that_has_waited_for_days_is_in_a_turn(redis: Redis) -> None:
+    """As long as Redis knows it: an edit would replace it otherwise."""
+    inbox = an_inbox(redis)
+    await inbox.put(a_message("hello"))
+    seen = await wait_for_days(redis, 2, "hello")
+    _, begun = await begin(inbox)
+    known: Any = await redis.hget(seen, "turn")
+    assert keys.text(known) == begun.turn.id
+
+
+async def test_a_message_that_was_forgotten_while_it_waited_leaves_nothing_for_ever(redis: Redis) -> None:
+    """Fault: its key would come back without an expiry."""
+    inbox = an_inbox(redis)
+    await inbox.put(a_message("hello"))
+    seen = await wait_for_days(redis, 4, "hello")
+    await redis.delete(seen)
+    _, begun = await begin(inbox)
+    assert [each.text for each in begun.turn.messages] == ["hello"]
+    assert not await redis.exists(seen)
