@@ -2,13 +2,16 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 
-from bot.inbox import keys
+from bot.chat import Correction
+from bot.inbox import keys, scripts
 from bot.inbox.lease import Lease
-from tests.support.inbox import a_message, an_inbox, begin
+from tests.support.inbox import a_message, an_inbox, answer, begin
 
 _DAY = 86_400
 
@@ -60,3 +63,40 @@ async def test_a_message_that_was_forgotten_while_it_waited_leaves_nothing_for_e
     _, begun = await begin(inbox)
     assert [each.text for each in begun.turn.messages] == ["hello"]
     assert not await redis.exists(seen)
+
+
+async def test_a_turn_ends_on_a_redis_before_8_2(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not know XACKDEL."""
+    older = scripts.FINISH.replace("redis.REDIS_VERSION_NUM", "0x080000")
+    assert older != scripts.FINISH
+    monkeypatch.setattr(scripts, "FINISH", older)
+    inbox = an_inbox(redis)
+    await inbox.put(a_message("hello"))
+    await redis.config_resetstat()
+    assert await answer(inbox) == ["hello"]
+    assert await redis.xlen(keys.READY) == 0
+    assert (await redis.xpending(keys.READY, keys.GROUP))["pending"] == 0
+    commands = await redis.info("commandstats")
+    assert "cmdstat_xdel" in commands
+    assert "cmdstat_xackdel" not in commands
+
+
+async def test_an_unreadable_correction_can_be_corrected_again(redis: Redis) -> None:
+    """The message that it corrects counts as the one that was answered last."""
+    inbox = an_inbox(redis)
+    message = a_message("five")
+    await inbox.put(message)
+    assert await answer(inbox) == ["five"]
+
+    async def edit(text: str, at: float) -> str:
+        return await inbox.put(Correction(message=replace(message, text=text), edited_at=at))
+
+    assert await edit("six", 1.0) == "corrected"
+    box = keys.messages(str(message.thread))
+    (id,) = await redis.hkeys(box)
+    await redis.hset(box, id, '{"shape": "unknown"}')
+    (lease,) = await inbox.lease(1, 1)
+    assert await inbox.begin(lease) is None
+    assert await redis.xlen(keys.DEAD) == 1
+    assert await edit("seven", 2.0) == "corrected"
+    assert await answer(inbox) == ["seven"]

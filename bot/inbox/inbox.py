@@ -246,11 +246,13 @@ class Inbox:
         id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, *stored = begun
         turn_id = keys.text(id)
         try:
-            messages = tuple(Message.from_json(json.loads(each)) for each in stored)
+            messages = tuple(Message.from_json(json.loads(each)) for each in stored[1::2])
             state = json.loads(receipt) if receipt else {}
         except (ValueError, TypeError, KeyError) as problem:
             log.exception("message unreadable", extra={"thread_id": lease.thread, "turn": turn_id})
-            await self._end(lease, turn_id, f"unreadable: {problem!r}")
+            ids = [keys.text(each) for each in stored[::2]]
+            corrects: Any = await self._redis.hget(keys.seen(ids[-1]), "corrects")
+            await self._end(lease, ids, keys.text(corrects or ids[-1]), f"unreadable: {problem!r}")
             return None
         ended = {"failures": failures, "crashes": crashes, "hangs": hangs}
         turn = Turn(id=turn_id, thread=messages[0].thread, messages=messages, attempt=attempt, **ended)
@@ -272,8 +274,9 @@ class Inbox:
 
         `dead` is the reason for giving them up: they are kept as dead letters.
         """
-        await self._end(lease, turn.id, dead)
-        self._replica.finish([message.id for message in turn.messages])
+        ids, newest = [message.id for message in turn.messages], turn.messages[-1]
+        await self._end(lease, ids, newest.corrects or newest.id, dead)
+        self._replica.finish(ids)
 
     def leave(self, turn: Turn) -> None:
         """Mark a turn as no longer running in this process."""
@@ -293,19 +296,12 @@ class Inbox:
         """Restore lost messages every few `seconds` until cancelled."""
         await self._replica.keep_whole(seconds)
 
-    async def _end(self, lease: Lease, turn_id: str, dead: str) -> None:
-        thread = lease.thread
+    async def _end(self, lease: Lease, ids: Sequence[str], answered: str, dead: str) -> None:
+        box = [keys.mailbox(lease.thread), keys.messages(lease.thread)]
+        held = [TAG, self._consumer, lease.entry, lease.thread]
         finished = await self._finish(
-            keys=[
-                READY,
-                keys.mailbox(thread),
-                keys.messages(thread),
-                ACTIVE,
-                keys.turn(turn_id),
-                DEAD,
-                keys.joined(thread),
-            ],
-            args=[TAG, self._consumer, lease.entry, thread, _TURN_SECONDS, dead, self._follow_seconds],
+            keys=[READY, *box, ACTIVE, keys.turn(ids[0]), DEAD, keys.joined(lease.thread)],
+            args=[*held, _TURN_SECONDS, self._follow_seconds, dead, answered, *ids],
         )
         _check(finished, lease)
 

@@ -12,8 +12,12 @@ LEASE = (
     HELD
     + """
 local function release(ready, lease)
-  redis.call('XACK', ready, 'workers', lease)
-  redis.call('XDEL', ready, lease)
+  if (redis.REDIS_VERSION_NUM or 0) >= 0x080200 then -- 8.2 does both at once
+    redis.call('XACKDEL', ready, 'workers', 'IDS', 1, lease)
+  else
+    redis.call('XACK', ready, 'workers', lease)
+    redis.call('XDEL', ready, lease)
+  end
 end
 """
 )

@@ -4,7 +4,7 @@ from bot.inbox.scripts.common import ENQUEUE, FIX, HELD, LEASE
 
 # KEYS ready mailbox messages active | ARGV tag consumer lease thread idle_ms recent
 # -> nil fenced | {} nothing to do, lease given up
-#    | {turn id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, message...}
+#    | {turn id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, (id, message)...}
 # The first attempt fixes the set of the turn's messages; a later attempt finds the same set. A lease that has
 # waited for `idle_ms` or longer is renewed.
 BEGIN = (
@@ -38,6 +38,7 @@ local begun = {
   receipt or ''
 }
 for _, entry in ipairs(waiting) do
+  begun[#begun + 1] = entry[2][2]
   begun[#begun + 1] = redis.call('HGET', KEYS[3], entry[2][2]) or ''
   if entry[1] == last then break end
 end
@@ -68,31 +69,36 @@ return 1
 """
 )
 
-# KEYS ready mailbox messages active turn dead joined | ARGV tag consumer lease thread turn_seconds reason
-# joined_seconds -> 0 fenced | 1 Removes the turn's messages (into `dead` if there is a reason) and frees the
-# thread; a thread with more messages queues after the others, so that a busy thread cannot starve them.
+# KEYS ready mailbox messages active turn dead joined | ARGV tag consumer lease thread turn_seconds
+# joined_seconds reason answered id... -> 0 fenced | 1 Removes the turn's messages (into `dead` if there is a
+# reason) and frees the thread; a thread with more messages queues after the others, so that a busy thread
+# cannot starve them. `answered` is the message that an edit can name from now on.
 FINISH = (
     ENQUEUE
     + LEASE
     + """
-local tag, thread = ARGV[1], ARGV[4]
+local tag, thread, reason = ARGV[1], ARGV[4], ARGV[7]
 if not held(KEYS[1], ARGV[2], ARGV[3]) then return 0 end
-local newest = ''
-for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', redis.call('HGET', KEYS[5], 'last') or '-')) do
-  newest = entry[2][2]
-  if ARGV[6] ~= '' then
-    local message = redis.call('HGET', KEYS[3], newest) or ''
-    redis.call('XADD', KEYS[6], '*', 'thread', thread, 'id', newest, 'message', message, 'reason', ARGV[6])
-  end
-  redis.call('XDEL', KEYS[2], entry[1])
-  redis.call('HDEL', KEYS[3], newest)
+local of_turn, ended, waits = {}, {}, false
+for i = 9, #ARGV do of_turn[ARGV[i]] = true end
+for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
+  if of_turn[entry[2][2]] then ended[#ended + 1] = entry else waits = true end
 end
-redis.call('HDEL', KEYS[5], 'running')
-redis.call('EXPIRE', KEYS[5], ARGV[5])
-newest = redis.call('HGET', tag .. ':seen:' .. newest, 'corrects') or newest
-redis.call('SET', KEYS[7], newest, 'EX', ARGV[7])
+if reason ~= '' then
+  for _, entry in ipairs(ended) do
+    local id = entry[2][2]
+    local message = redis.call('HGET', KEYS[3], id) or ''
+    redis.call('XADD', KEYS[6], '*', 'thread', thread, 'id', id, 'message', message, 'reason', reason)
+  end
+end
+redis.call('EXPIRE', KEYS[5], ARGV[5]) -- marks its end: `running` may stay
+redis.call('SET', KEYS[7], ARGV[8], 'EX', ARGV[6])
 release(KEYS[1], ARGV[3])
-if redis.call('XLEN', KEYS[2]) > 0 then
+if waits then
+  for _, entry in ipairs(ended) do
+    redis.call('XDEL', KEYS[2], entry[1])
+    redis.call('HDEL', KEYS[3], entry[2][2])
+  end
   enqueue(tag, thread)
 else
   redis.call('DEL', KEYS[2], KEYS[3])
