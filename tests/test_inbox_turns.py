@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError
 
 from bot.chat import Correction
 from bot.inbox import keys, scripts
@@ -79,6 +80,26 @@ async def test_a_turn_ends_on_a_redis_before_8_2(redis: Redis, monkeypatch: pyte
     commands = await redis.info("commandstats")
     assert "cmdstat_xdel" in commands
     assert "cmdstat_xackdel" not in commands
+
+
+async def test_a_full_redis_begins_no_turn_and_ends_those_under_way(redis: Redis) -> None:
+    """The end makes room; an attempt that can store nothing is none."""
+    inbox = an_inbox(redis)
+    for thread in ("t1", "t2"):
+        await inbox.put(a_message("hello", thread))
+    lease, under_way = await begin(inbox)
+    (waiting,) = await inbox.lease(1, 1)
+    await redis.config_set("maxmemory", 1)
+    try:
+        for idle_ms in (0, 3_600_000):
+            with pytest.raises(OutOfMemoryError):
+                await inbox.begin(waiting, idle_ms=idle_ms)
+        await inbox.finish(lease, under_way.turn)
+    finally:
+        await redis.config_set("maxmemory", 0)
+    begun = await inbox.begin(waiting)
+    assert begun
+    assert begun.turn.attempt == 1
 
 
 async def test_an_unreadable_correction_can_be_corrected_again(redis: Redis) -> None:

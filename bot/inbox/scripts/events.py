@@ -49,16 +49,17 @@ local function join()
   redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', sent_at - ARGV[10]) -- the list grows only here
   accept_early()
 end
+-- A full Redis refuses a script only by its first write, which must therefore store something.
 local function take(edited)
   if redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
-  local joined = redis.call('EXPIRE', KEYS[2], ARGV[10]) == 1 -- each message prolongs it
-  if not addressed and not joined then
+  if not addressed and redis.call('EXISTS', KEYS[2]) == 0 then
     wait_early(edited)
     return 'ignored'
   end
   accept(tag, thread, id, author, channel, message, edited, ARGV[9])
   redis.call('ZADD', KEYS[4], 'GT', sent_at, ARGV[8])
-  if not joined then join() end
+  local was_joined = redis.call('EXPIRE', KEYS[2], ARGV[10]) == 1
+  if not was_joined then join() end
   return 'kept'
 end
 """

@@ -6,7 +6,7 @@ from bot.inbox.scripts.common import ENQUEUE, FIX, HELD, LEASE
 # -> nil fenced | {} nothing to do, lease given up
 #    | {turn id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, (id, message)...}
 # The first attempt fixes the set of the turn's messages; a later attempt finds the same set. A lease that has
-# waited for `idle_ms` or longer is renewed.
+# waited for `idle_ms` or longer is renewed, after the writes by which a full Redis refuses the turn.
 BEGIN = (
     FIX
     + LEASE
@@ -20,9 +20,6 @@ if #waiting == 0 then
   release(KEYS[1], ARGV[3])
   return {}
 end
-if idle >= tonumber(ARGV[5]) then
-  redis.call('XCLAIM', KEYS[1], 'workers', ARGV[2], 0, ARGV[3], 'JUSTID')
-end
 local id = waiting[1][2][2]
 local turn = tag .. ':turn:' .. id
 local last, runner, attempts, failures, crashes, hangs, stopped, error, receipt = unpack(redis.call(
@@ -33,6 +30,9 @@ last = last or fix(tag, waiting, tonumber(ARGV[6]))
 local crashed = runner and runner ~= ARGV[2] and 1 or 0
 attempts, crashes = (attempts or 0) + 1, (crashes or 0) + crashed
 redis.call('HSET', turn, 'last', last, 'running', ARGV[2], 'attempts', attempts, 'crashes', crashes)
+if idle >= tonumber(ARGV[5]) then
+  redis.call('XCLAIM', KEYS[1], 'workers', ARGV[2], 0, ARGV[3], 'JUSTID')
+end
 local begun = {
   id, attempts, tonumber(failures or 0), crashes, crashed, tonumber(hangs or 0), stopped or '', error or '',
   receipt or ''
@@ -91,7 +91,7 @@ if reason ~= '' then
     redis.call('XADD', KEYS[6], '*', 'thread', thread, 'id', id, 'message', message, 'reason', reason)
   end
 end
-redis.call('EXPIRE', KEYS[5], ARGV[5]) -- marks its end: `running` may stay
+redis.call('EXPIRE', KEYS[5], ARGV[5]) -- marks its end, so `running` may stay; also a full Redis lets it end
 redis.call('SET', KEYS[7], ARGV[8], 'EX', ARGV[6])
 release(KEYS[1], ARGV[3])
 if waits then
