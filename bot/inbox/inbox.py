@@ -90,7 +90,7 @@ class Inbox:
         """Store an event durably and return the outcome."""
         match event:
             case Message():
-                return await self._put_message(event.well_formed())
+                return await self._put_message(event)
             case Correction():
                 return await self._put_correction(replace(event, message=event.message.well_formed()))
             case Withdrawal():
@@ -109,13 +109,16 @@ class Inbox:
             return "duplicate"
         self._puts[message.id] = put = asyncio.get_running_loop().create_future()
         try:
-            outcome = _outcome(await self._put(keys=_put_keys(message), args=self._put_args(message)))
-            if outcome == "kept":
-                self._replica.add(message)
-            return outcome
+            return await self._store(message.well_formed())
         finally:
             del self._puts[message.id]
             put.set_result(None)
+
+    async def _store(self, message: Message) -> Outcome:
+        outcome = _outcome(await self._put(keys=_put_keys(message), args=self._put_args(message)))
+        if outcome == "kept":
+            self._replica.add(message)
+        return outcome
 
     def _put_args(self, message: Message) -> list[str | int | float]:
         return [
