@@ -189,7 +189,8 @@ class InboxMachine(Machine):
         await self.begin_turn(data.draw(st.sampled_from(self.to_begin())))
 
     async def begin_turn(self, claim: Claim) -> None:
-        begun, task = await claim.worker.inbox.begin(claim.lease), self.model.begin(claim.entry)
+        begun = await claim.worker.inbox.begin(claim.lease, idle_ms=LEASE_MS)
+        task = self.model.begin(claim.entry)
         if begun is None or task is None:
             assert begun is None
             assert task is None

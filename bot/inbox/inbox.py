@@ -4,6 +4,7 @@ Design: Redis Streams with a consumer group whose pending entry is the lease on 
 ends with a number that grows with each start, so that a restarted process differs from its predecessor.
 """
 
+import asyncio
 import json
 import logging
 import time
@@ -66,6 +67,8 @@ class Inbox:
         self._follow_seconds = follow_days * _DAY
         self._replica = Replica(redis, self._follow_seconds, most_replicated)
         self._under_way: set[str] = set()
+        self._puts: dict[str, asyncio.Future[None]] = {}
+        """Messages that are being stored, by their ids."""
         self._put = redis.register_script(scripts.PUT)
         self._correct = redis.register_script(scripts.CORRECT)
         self._begin = redis.register_script(scripts.BEGIN)
@@ -87,7 +90,7 @@ class Inbox:
         """Store an event durably and return the outcome."""
         match event:
             case Message():
-                return await self._put_message(event.well_formed())
+                return await self._put_message(event)
             case Correction():
                 return await self._put_correction(replace(event, message=event.message.well_formed()))
             case Withdrawal():
@@ -98,8 +101,20 @@ class Inbox:
                 return await self._put_stop(event)
 
     async def _put_message(self, message: Message) -> Outcome:
-        if self._replica.is_done(message.id):  # also when Redis has lost it
+        # Slack delivers a mention as two events: the second one waits. Then it is known here, or it is stored
+        # itself, because the first one has failed or was ignored.
+        while earlier := self._puts.get(message.id):
+            await asyncio.wait([earlier])
+        if self._replica.is_known(message.id):  # also when Redis has lost it
             return "duplicate"
+        self._puts[message.id] = put = asyncio.get_running_loop().create_future()
+        try:
+            return await self._store(message.well_formed())
+        finally:
+            del self._puts[message.id]
+            put.set_result(None)
+
+    async def _store(self, message: Message) -> Outcome:
         outcome = _outcome(await self._put(keys=_put_keys(message), args=self._put_args(message)))
         if outcome == "kept":
             self._replica.add(message)
@@ -216,14 +231,16 @@ class Inbox:
         """Return the fence that allows other writes only while `lease` is held."""
         return FencingToken(READY, self._consumer, lease.entry)
 
-    async def begin(self, lease: Lease) -> TurnStart | None:
+    async def begin(self, lease: Lease, *, idle_ms: int = 0) -> TurnStart | None:
         """Start or resume the thread's next turn; return None if nothing waits. Raises `LeaseLost`.
 
-        Unreadable messages move to `dead`, or they would block their thread.
+        Renews a lease that was not renewed for `idle_ms` milliseconds. Unreadable messages move to `dead`, or
+        they would block their thread.
         """
+        recent = int((time.time() - SEEN_SECONDS / 2) * 1000)
         begun = await self._begin(
             keys=[READY, keys.mailbox(lease.thread), keys.messages(lease.thread), ACTIVE],
-            args=[TAG, self._consumer, lease.entry, lease.thread],
+            args=[TAG, self._consumer, lease.entry, lease.thread, idle_ms, recent],
         )
         if begun is None:
             raise LeaseLost(lease.thread)
@@ -232,11 +249,13 @@ class Inbox:
         id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, *stored = begun
         turn_id = keys.text(id)
         try:
-            messages = tuple(Message.from_json(json.loads(each)) for each in stored)
+            messages = tuple(Message.from_json(json.loads(each)) for each in stored[1::2])
             state = json.loads(receipt) if receipt else {}
         except (ValueError, TypeError, KeyError) as problem:
             log.exception("message unreadable", extra={"thread_id": lease.thread, "turn": turn_id})
-            await self._end(lease, turn_id, f"unreadable: {problem!r}")
+            ids = [keys.text(each) for each in stored[::2]]
+            corrects: Any = await self._redis.hget(keys.seen(ids[-1]), "corrects")
+            await self._end(lease, ids, keys.text(corrects or ids[-1]), f"unreadable: {problem!r}")
             return None
         ended = {"failures": failures, "crashes": crashes, "hangs": hangs}
         turn = Turn(id=turn_id, thread=messages[0].thread, messages=messages, attempt=attempt, **ended)
@@ -258,8 +277,9 @@ class Inbox:
 
         `dead` is the reason for giving them up: they are kept as dead letters.
         """
-        await self._end(lease, turn.id, dead)
-        self._replica.finish([message.id for message in turn.messages])
+        ids, newest = [message.id for message in turn.messages], turn.messages[-1]
+        await self._end(lease, ids, newest.corrects or newest.id, dead)
+        self._replica.finish(ids)
 
     def leave(self, turn: Turn) -> None:
         """Mark a turn as no longer running in this process."""
@@ -279,19 +299,12 @@ class Inbox:
         """Restore lost messages every few `seconds` until cancelled."""
         await self._replica.keep_whole(seconds)
 
-    async def _end(self, lease: Lease, turn_id: str, dead: str) -> None:
-        thread = lease.thread
+    async def _end(self, lease: Lease, ids: Sequence[str], answered: str, dead: str) -> None:
+        box = [keys.mailbox(lease.thread), keys.messages(lease.thread)]
+        held = [TAG, self._consumer, lease.entry, lease.thread]
         finished = await self._finish(
-            keys=[
-                READY,
-                keys.mailbox(thread),
-                keys.messages(thread),
-                ACTIVE,
-                keys.turn(turn_id),
-                DEAD,
-                keys.joined(thread),
-            ],
-            args=[TAG, self._consumer, lease.entry, thread, _TURN_SECONDS, dead, self._follow_seconds],
+            keys=[READY, *box, ACTIVE, keys.turn(ids[0]), DEAD, keys.joined(lease.thread)],
+            args=[*held, _TURN_SECONDS, self._follow_seconds, dead, answered, *ids],
         )
         _check(finished, lease)
 

@@ -52,6 +52,10 @@ _LOOK_SECONDS = 0.2
 
 _CROWDED_BLOCK_MS = 100  # while deferred threads may be wanted soon
 _LONGEST_BACK_OFF = 60.0
+_FRESH_SHARE = 0.1
+"""Share of the lease time within which a lease counts as just renewed when its turn starts. `_HELD_SHARE` is
+counted from there: together they leave a third of the time for the visible write."""
+
 _HELD_SHARE = 0.6
 """Share of the lease time after its last renewal after which Redis is asked before a visible write."""
 
@@ -261,7 +265,8 @@ class _Worker:
     async def _run(self, lease: Lease) -> None:
         """Run one turn under one lease; after an error here the lease expires and the turn is retried."""
         try:
-            start = await self._inbox.begin(lease)
+            idle_ms = int(_FRESH_SHARE * self._lease_seconds * 1000)
+            start = await self._inbox.begin(lease, idle_ms=idle_ms)
             if start:
                 await self._attempt(lease, start)
         except LeaseLost:

@@ -66,7 +66,10 @@ def _stored_threads(active: Any, ready: Any, pending: Any, later: Any) -> Conten
         for each in pending
     }
     return {
-        "ready": [(text(fields[b"thread"]), *leases.pop(id, ("", False))) for id, fields in ready],
+        "ready": [
+            (text(fields[b"thread"]), text(fields[b"author"]), *leases.pop(id, ("", False)))
+            for id, fields in ready
+        ],
         "leases of no thread": leases,
         "later": {text(thread): due <= time.time() for thread, due in later},
         "active": sorted(map(text, active)),
@@ -76,7 +79,7 @@ def _stored_threads(active: Any, ready: Any, pending: Any, later: Any) -> Conten
 def _expected_threads(model: Model) -> Contents:
     """Each is ready or postponed, once, in its order; and its lease is with whom it should be."""
     return {
-        "ready": [(entry.thread, entry.holder, entry.expired) for entry in model.ready],
+        "ready": [(entry.thread, entry.author, entry.holder, entry.expired) for entry in model.ready],
         "leases of no thread": {},
         "later": {thread: due < LATE for thread, due in model.later.items()},
         "active": sorted([*model.later, *(entry.thread for entry in model.ready)]),

@@ -89,9 +89,13 @@ class Mailbox:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """Thread that can run, and its holder; `expired` leases may be taken over."""
+    """Thread that can run, and its holder; `expired` leases may be taken over.
+
+    `author` is that of the first message that waited.
+    """
 
     thread: str
+    author: str
     holder: str = ""
     expired: bool = False
 
@@ -161,7 +165,11 @@ class Model:
         self.mailboxes[thread].waiting.append(message)
         self.mailboxes[thread].accepted.append(message.id)
         if thread not in self.active:
-            self.ready.append(Entry(thread))
+            self._enqueue(thread)
+
+    def _enqueue(self, thread: str) -> None:
+        messages = self.mailboxes[thread].messages
+        self.ready.append(Entry(thread, messages[0].author if messages else ""))
 
     def _correct(self, message: Message, edited: float) -> str:
         known, mailbox = self.facts.get(message.id), self.mailboxes[str(message.thread)]
@@ -314,7 +322,7 @@ class Model:
         mailbox.task, mailbox.answered = None, messages[-1].corrects or messages[-1].id
         self.ready.remove(entry)
         if mailbox.waiting:
-            self.ready.append(Entry(entry.thread))
+            self._enqueue(entry.thread)
 
     def postpone(self, entry: Entry, due: float, *, error: str, failed: bool) -> None:
         """Retry the turn at `due`."""
@@ -336,7 +344,7 @@ class Model:
         due = sorted((at, thread) for thread, at in self.later.items() if at <= now)
         for _, thread in due:
             del self.later[thread]
-            self.ready.append(Entry(thread))
+            self._enqueue(thread)
         return len(due)
 
     def hand_over(self, worker: str) -> int:
@@ -347,7 +355,7 @@ class Model:
             if task and task.runner == worker:
                 task.running = False
             self.ready.remove(entry)
-            self.ready.append(Entry(entry.thread))
+            self._enqueue(entry.thread)
         return len(mine)
 
     def replay(self, dead: Dead) -> None:

@@ -1,8 +1,10 @@
 """Lua functions that several scripts share."""
 
+# Returns the milliseconds since the lease was renewed; nil if the consumer does not hold it.
 HELD = """
 local function held(ready, consumer, lease)
-  return #redis.call('XPENDING', ready, 'workers', lease, lease, 1, consumer) > 0
+  local pending = redis.call('XPENDING', ready, 'workers', lease, lease, 1, consumer)[1]
+  return pending and pending[3]
 end
 """
 
@@ -10,8 +12,12 @@ LEASE = (
     HELD
     + """
 local function release(ready, lease)
-  redis.call('XACK', ready, 'workers', lease)
-  redis.call('XDEL', ready, lease)
+  if (redis.REDIS_VERSION_NUM or 0) >= 0x080200 then -- 8.2 does both at once
+    redis.call('XACKDEL', ready, 'workers', 'IDS', 1, lease)
+  else
+    redis.call('XACK', ready, 'workers', lease)
+    redis.call('XDEL', ready, lease)
+  end
 end
 """
 )
@@ -19,15 +25,17 @@ end
 # `tag` is the prefix of every key. The author and channel of the first message decide the worker's fair
 # share.
 ENQUEUE = """
+local function add_ready(tag, thread, author, channel)
+  redis.call('XADD', tag .. ':ready', '*', 'thread', thread, 'author', author, 'channel', channel)
+end
 local function enqueue(tag, thread)
   local head = redis.call('XRANGE', tag .. ':mailbox:' .. thread, '-', '+', 'COUNT', 1)[1]
   local owner = head and redis.call('HMGET', tag .. ':seen:' .. head[2][2], 'author', 'channel') or {}
-  redis.call(
-    'XADD', tag .. ':ready', '*', 'thread', thread, 'author', owner[1] or '', 'channel', owner[2] or ''
-  )
+  add_ready(tag, thread, owner[1] or '', owner[2] or '')
 end
 """
 
+# A thread that was not active has an empty mailbox: then this message is its first.
 ACCEPT = (
     ENQUEUE
     + """
@@ -37,27 +45,26 @@ local function accept(tag, thread, id, author, channel, message, edited, seconds
   redis.call('EXPIRE', seen, seconds)
   redis.call('XADD', tag .. ':mailbox:' .. thread, '*', 'id', id)
   redis.call('HSET', tag .. ':messages:' .. thread, id, message)
-  if redis.call('SADD', tag .. ':active', thread) == 1 then enqueue(tag, thread) end
+  if redis.call('SADD', tag .. ':active', thread) == 1 then add_ready(tag, thread, author, channel) end
 end
 """
 )
 
-# A decision is a turn of its own. Once `last` is set, by a start or by a stop, the set of a turn's messages
-# does not change any more.
+# Returns the last entry of a new turn, to be stored as its `last`; then its set of messages does not change
+# any more. A decision is a turn of its own. `seen` expires days after its message came, and must not be made
+# again without an expiry: after `recent` (Unix milliseconds) it is certain to exist.
 FIX = """
 local function is_decision(entry) return string.sub(entry[2][2], 1, 9) == 'decision:' end
-local function fix(tag, waiting)
+local function fix(tag, waiting, recent)
   local id, most = waiting[1][2][2], 1
   while most < #waiting and not is_decision(waiting[most]) and not is_decision(waiting[most + 1]) do
     most = most + 1
   end
-  if redis.call('HSETNX', tag .. ':turn:' .. id, 'last', waiting[most][1]) == 1 then
-    for i = 1, most do
-      local seen = tag .. ':seen:' .. waiting[i][2][2]
-      if redis.call('EXISTS', seen) == 1 then redis.call('HSET', seen, 'turn', id) end
-    end
+  for i = 1, most do
+    local seen, came = tag .. ':seen:' .. waiting[i][2][2], tonumber(string.match(waiting[i][1], '%d+'))
+    if came > recent or redis.call('EXISTS', seen) == 1 then redis.call('HSET', seen, 'turn', id) end
   end
-  return id
+  return waiting[most][1]
 end
 """
 

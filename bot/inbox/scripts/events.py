@@ -30,6 +30,7 @@ end
 local function accept_early()
   local later = {}
   local early = redis.call('HGETALL', KEYS[3])
+  if #early == 0 then return end
   for i = 1, #early, 2 do
     local each = cjson.decode(early[i + 1])
     each[1] = tonumber(each[1])
@@ -43,18 +44,22 @@ local function accept_early()
   end
   redis.call('DEL', KEYS[3])
 end
+local function join()
+  redis.call('SET', KEYS[2], '', 'EX', ARGV[10])
+  redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', sent_at - ARGV[10]) -- the list grows only here
+  accept_early()
+end
+-- A full Redis refuses a script only by its first write, which must therefore store something.
 local function take(edited)
-  local joined = redis.call('EXISTS', KEYS[2]) == 1
   if redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
-  if not addressed and not joined then
+  if not addressed and redis.call('EXISTS', KEYS[2]) == 0 then
     wait_early(edited)
     return 'ignored'
   end
   accept(tag, thread, id, author, channel, message, edited, ARGV[9])
-  redis.call('SET', KEYS[2], redis.call('GET', KEYS[2]) or '', 'EX', ARGV[10])
   redis.call('ZADD', KEYS[4], 'GT', sent_at, ARGV[8])
-  redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', sent_at - ARGV[10])
-  if not joined then accept_early() end
+  local was_joined = redis.call('EXPIRE', KEYS[2], ARGV[10]) == 1
+  if not was_joined then join() end
   return 'kept'
 end
 """
@@ -162,8 +167,8 @@ elseif is_theirs(waiting[1]) then -- a turn of what they have asked so far
     if not is_meant(entry) or not is_theirs(entry) or (i > 1 and is_decision(entry)) then break end
     first[i] = entry
   end
-  fix(tag, first)
-  last, may_end = redis.call('HGET', tag .. ':turn:' .. turn, 'last'), true
+  last, may_end = fix(tag, first, math.huge), true
+  redis.call('HSET', tag .. ':turn:' .. turn, 'last', last)
 end
 local behind, removed = not last, false
 for _, entry in ipairs(waiting) do

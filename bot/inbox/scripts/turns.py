@@ -2,16 +2,17 @@
 
 from bot.inbox.scripts.common import ENQUEUE, FIX, HELD, LEASE
 
-# KEYS ready mailbox messages active | ARGV tag consumer lease thread
+# KEYS ready mailbox messages active | ARGV tag consumer lease thread idle_ms recent
 # -> nil fenced | {} nothing to do, lease given up
-#    | {turn id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, message...}
-# The first attempt fixes the set of the turn's messages; a later attempt finds the same set.
+#    | {turn id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, (id, message)...}
+# The first attempt fixes the set of the turn's messages; a later attempt finds the same set. A lease that has
+# waited for `idle_ms` or longer is renewed, after the writes by which a full Redis refuses the turn.
 BEGIN = (
     FIX
     + LEASE
     + """
-local tag = ARGV[1]
-if not held(KEYS[1], ARGV[2], ARGV[3]) then return nil end
+local tag, idle = ARGV[1], held(KEYS[1], ARGV[2], ARGV[3])
+if not idle then return nil end
 local waiting = redis.call('XRANGE', KEYS[2], '-', '+')
 if #waiting == 0 then
   redis.call('DEL', KEYS[2], KEYS[3])
@@ -19,25 +20,27 @@ if #waiting == 0 then
   release(KEYS[1], ARGV[3])
   return {}
 end
-redis.call('XCLAIM', KEYS[1], 'workers', ARGV[2], 0, ARGV[3], 'JUSTID') -- the lease may have waited
-local id = fix(tag, waiting)
+local id = waiting[1][2][2]
 local turn = tag .. ':turn:' .. id
+local last, runner, attempts, failures, crashes, hangs, stopped, error, receipt = unpack(redis.call(
+  'HMGET', turn, 'last', 'running', 'attempts', 'failures', 'crashes', 'hangs', 'stopped', 'error', 'receipt'
+))
+last = last or fix(tag, waiting, tonumber(ARGV[6]))
 -- a process that resumes its own turn lost Redis or its lease, but did not crash
-local runner = redis.call('HGET', turn, 'running')
 local crashed = runner and runner ~= ARGV[2] and 1 or 0
-redis.call('HSET', turn, 'running', ARGV[2])
-redis.call('HINCRBY', turn, 'crashes', crashed)
-redis.call('HINCRBY', turn, 'attempts', 1)
-local known = redis.call(
-  'HMGET', turn, 'last', 'attempts', 'failures', 'crashes', 'hangs', 'stopped', 'error', 'receipt'
-)
+attempts, crashes = (attempts or 0) + 1, (crashes or 0) + crashed
+redis.call('HSET', turn, 'last', last, 'running', ARGV[2], 'attempts', attempts, 'crashes', crashes)
+if idle >= tonumber(ARGV[5]) then
+  redis.call('XCLAIM', KEYS[1], 'workers', ARGV[2], 0, ARGV[3], 'JUSTID')
+end
 local begun = {
-  id, tonumber(known[2]), tonumber(known[3] or '0'), tonumber(known[4]), crashed,
-  tonumber(known[5] or '0'), known[6] or '', known[7] or '', known[8] or ''
+  id, attempts, tonumber(failures or 0), crashes, crashed, tonumber(hangs or 0), stopped or '', error or '',
+  receipt or ''
 }
 for _, entry in ipairs(waiting) do
+  begun[#begun + 1] = entry[2][2]
   begun[#begun + 1] = redis.call('HGET', KEYS[3], entry[2][2]) or ''
-  if entry[1] == known[1] then break end
+  if entry[1] == last then break end
 end
 return begun
 """
@@ -66,31 +69,36 @@ return 1
 """
 )
 
-# KEYS ready mailbox messages active turn dead joined | ARGV tag consumer lease thread turn_seconds reason
-# joined_seconds -> 0 fenced | 1 Removes the turn's messages (into `dead` if there is a reason) and frees the
-# thread; a thread with more messages queues after the others, so that a busy thread cannot starve them.
+# KEYS ready mailbox messages active turn dead joined | ARGV tag consumer lease thread turn_seconds
+# joined_seconds reason answered id... -> 0 fenced | 1 Removes the turn's messages (into `dead` if there is a
+# reason) and frees the thread; a thread with more messages queues after the others, so that a busy thread
+# cannot starve them. `answered` is the message that an edit can name from now on.
 FINISH = (
     ENQUEUE
     + LEASE
     + """
-local tag, thread = ARGV[1], ARGV[4]
+local tag, thread, reason = ARGV[1], ARGV[4], ARGV[7]
 if not held(KEYS[1], ARGV[2], ARGV[3]) then return 0 end
-local newest = ''
-for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', redis.call('HGET', KEYS[5], 'last') or '-')) do
-  newest = entry[2][2]
-  if ARGV[6] ~= '' then
-    local message = redis.call('HGET', KEYS[3], newest) or ''
-    redis.call('XADD', KEYS[6], '*', 'thread', thread, 'id', newest, 'message', message, 'reason', ARGV[6])
-  end
-  redis.call('XDEL', KEYS[2], entry[1])
-  redis.call('HDEL', KEYS[3], newest)
+local of_turn, ended, waits = {}, {}, false
+for i = 9, #ARGV do of_turn[ARGV[i]] = true end
+for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
+  if of_turn[entry[2][2]] then ended[#ended + 1] = entry else waits = true end
 end
-redis.call('HDEL', KEYS[5], 'running')
-redis.call('EXPIRE', KEYS[5], ARGV[5])
-newest = redis.call('HGET', tag .. ':seen:' .. newest, 'corrects') or newest
-redis.call('SET', KEYS[7], newest, 'EX', ARGV[7])
+if reason ~= '' then
+  for _, entry in ipairs(ended) do
+    local id = entry[2][2]
+    local message = redis.call('HGET', KEYS[3], id) or ''
+    redis.call('XADD', KEYS[6], '*', 'thread', thread, 'id', id, 'message', message, 'reason', reason)
+  end
+end
+redis.call('EXPIRE', KEYS[5], ARGV[5]) -- marks its end, so `running` may stay; also a full Redis lets it end
+redis.call('SET', KEYS[7], ARGV[8], 'EX', ARGV[6])
 release(KEYS[1], ARGV[3])
-if redis.call('XLEN', KEYS[2]) > 0 then
+if waits then
+  for _, entry in ipairs(ended) do
+    redis.call('XDEL', KEYS[2], entry[1])
+    redis.call('HDEL', KEYS[3], entry[2][2])
+  end
   enqueue(tag, thread)
 else
   redis.call('DEL', KEYS[2], KEYS[3])

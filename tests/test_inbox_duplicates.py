@@ -1,0 +1,118 @@
+"""Events of one message that meet in one process, as Slack's `app_mention` and `message` do."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from bot.chat import Outcome
+from bot.inbox import Inbox
+from tests.support.inbox import a_message, an_inbox, answer, begin
+
+
+class SlowRedis(Redis):
+    """Redis that counts the runs of scripts; they wait for `gate`, and fail with the next of `errors`."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(connection_pool=redis.connection_pool)
+        self.runs = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.errors: list[Exception] = []
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        if args[0] == "EVALSHA":
+            self.runs += 1
+            await self.gate.wait()
+            if self.errors:
+                raise self.errors.pop(0)
+        return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+async def slow(redis: Redis) -> SlowRedis:
+    await an_inbox(redis).put(a_message("loads the script", "t0"))
+    return SlowRedis(redis)
+
+
+@pytest.fixture
+def inbox(slow: SlowRedis) -> Inbox:
+    return an_inbox(slow)
+
+
+async def begin_puts(slow: SlowRedis, inbox: Inbox, count: int = 2) -> list[asyncio.Task[Outcome]]:
+    """Put a message so many times at once; none has reached Redis."""
+    slow.gate.clear()
+    puts = [asyncio.create_task(inbox.put(a_message("hello"))) for _ in range(count)]
+    await asyncio.sleep(0.01)
+    assert slow.runs == 1
+    assert not any(each.done() for each in puts)
+    return puts
+
+
+async def test_a_second_event_waits_until_the_first_is_stored(
+    redis: Redis, slow: SlowRedis, inbox: Inbox
+) -> None:
+    """It must not be acknowledged earlier; then it needs no trip to Redis."""
+    puts = await begin_puts(slow, inbox, 3)
+    slow.gate.set()
+    assert await asyncio.gather(*puts) == ["kept", "duplicate", "duplicate"]
+    assert slow.runs == 1
+    assert await answer(an_inbox(redis)) == ["loads the script"]
+    assert await answer(an_inbox(redis)) == ["hello"]
+
+
+async def test_an_error_is_an_error_for_both(slow: SlowRedis, inbox: Inbox) -> None:
+    """Neither is acknowledged, and a redelivery is stored."""
+    puts = await begin_puts(slow, inbox)
+    slow.errors += [RedisConnectionError("away"), RedisConnectionError("still away")]
+    slow.gate.set()
+    errors = await asyncio.gather(*puts, return_exceptions=True)
+    assert [str(each) for each in errors] == ["away", "still away"]
+    assert await inbox.put(a_message("hello")) == "kept"
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+async def test_a_second_event_is_stored_if_the_first_was_not(
+    slow: SlowRedis, inbox: Inbox, is_cancelled: bool
+) -> None:
+    """The first one failed, or its connection was closed."""
+    first, second = await begin_puts(slow, inbox)
+    if is_cancelled:
+        first.cancel()
+    else:
+        slow.errors.append(RedisConnectionError("away"))
+    slow.gate.set()
+    assert await second == "kept"
+    with pytest.raises(asyncio.CancelledError if is_cancelled else RedisConnectionError):
+        await first
+
+
+async def test_a_mention_is_taken_beside_its_event_that_names_nobody(slow: SlowRedis, inbox: Inbox) -> None:
+    """One event says that the bot is mentioned, and the other one does not."""
+    slow.gate.clear()
+    puts = [
+        asyncio.create_task(inbox.put(a_message("hello", addressed=addressed))) for addressed in (False, True)
+    ]
+    await asyncio.sleep(0.01)
+    slow.gate.set()
+    assert await asyncio.gather(*puts) == ["ignored", "kept"]
+
+
+async def test_a_redelivery_needs_no_redis_from_the_event_to_the_end_of_its_turn(
+    slow: SlowRedis, inbox: Inbox
+) -> None:
+    """Also for a message that another process has taken, and whose turn runs here."""
+    await begin(inbox)
+    slow.runs = 0
+    assert await inbox.put(a_message("loads the script", "t0")) == "duplicate"
+    assert slow.runs == 0
+    assert await inbox.put(a_message("hello")) == "kept"
+    assert await inbox.put(a_message("hello")) == "duplicate"
+    assert slow.runs == 1
+    assert await answer(inbox) == ["hello"]
+    slow.runs = 0
+    assert await inbox.put(a_message("hello")) == "duplicate"
+    assert slow.runs == 0
