@@ -113,4 +113,4 @@ class EventReader:
 
 
 def _is_whole(data: str) -> bool:
-    return (data.startswith("{") and data.rstrip().endswith("}")) or Event(data).is_done
+    return (data[:1] == "{" and data.rstrip()[-1] == "}") or Event(data).is_done
