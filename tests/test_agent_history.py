@@ -53,7 +53,7 @@ async def a_graph(
 
 async def say(graph: Graph, text: str, turn: Turn = TURN) -> dict[str, Any]:
     begin: Any = {"messages": [HumanMessage(text)], "iterations": 0}
-    left: dict[str, Any] = await graph.ainvoke(begin, CONFIG, context=Context(turn))
+    left: dict[str, Any] = await graph.ainvoke(begin, CONFIG, context=Context(turn, lambda _: None))
     return left
 
 

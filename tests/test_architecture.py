@@ -65,7 +65,7 @@ RULES = {
     "access": rule("chat config storage", "redis"),
     "access.approvals": rule("chat commands storage", "redis"),
     "agent": rule(
-        "agent.models chat memory tools",
+        "agent.models chat concurrency memory tools",
         "langchain_core langgraph pydantic redis redisvl tenacity",
     ),
     "agent.models": rule("agent chat tools", "aiohttp langchain_core langchain_openai pydantic yarl"),

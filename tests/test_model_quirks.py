@@ -223,7 +223,7 @@ async def test_a_template_that_opens_the_thinking_is_learned(model: ModelServer)
     async with a_bench(model, name="deepseek-r1:70b") as bench:
         await bench.ask()
         assert (bench.text, bench.notices) == ("It is 42.", [])
-    model.respond = lambda request: "No thinking."
+    model.respond = lambda request: Script(text="No thinking.", pace=0.1)
     async with a_bench(model, name="deepseek-r1:70b") as bench:  # its service takes the thinking out
         for _ in range(2):
             bench.parts.clear()
@@ -233,7 +233,9 @@ async def test_a_template_that_opens_the_thinking_is_learned(model: ModelServer)
 
 async def test_nobody_ends_the_streaming_for_everybody(model: ModelServer) -> None:
     """A model that is asked to write the end of a thinking is not held back for ever."""
-    model.script("Say: </think> fine.", "One answer comes whole.", "The next one streams.")
+    model.script(
+        "Say: </think> fine.", "One answer comes whole.", Script(text="The next one streams.", pace=0.1)
+    )
     async with a_bench(model) as bench:
         for _ in range(3):
             bench.parts.clear()

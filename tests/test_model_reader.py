@@ -288,7 +288,8 @@ def steps(run: Callable[[int], None], size: int) -> int:
 def test_text_comes_as_soon_as_it_can_be_told_from_a_tag() -> None:
     """Nothing is held back that no tag begins with."""
     completion = Completion()
-    shown = [
-        completion.feed_chunk({"choices": [{"delta": {"content": word}}]}) for word in ("a <", "b", " c")
-    ]
+    shown = []
+    for word in ("a <", "b", " c"):
+        completion.feed_chunk({"choices": [{"delta": {"content": word}}]})
+        shown.append(completion.take())
     assert shown == [[Text("a ")], [Text("<b")], [Text(" c")]]

@@ -1,7 +1,7 @@
 """From LangChain's messages to parts: what is replayed after a crash is what was shown."""
 
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -46,7 +46,6 @@ TITLES = {**parts.titles_of(TOOLS), "sql_schema": "Look at the database schema"}
 async def lived(model: ModelServer, rounds: int = 5) -> tuple[list[Part], list[AnyMessage]]:
     """Run the real graph and the real ChatOpenAI once: what was emitted, and the messages it left."""
     shown: list[Part] = []
-    messages: list[AnyMessage] = []
     question = HumanMessage("hi", id="question")
     async with open_model(
         name="m",
@@ -58,15 +57,8 @@ async def lived(model: ModelServer, rounds: int = 5) -> tuple[list[Part], list[A
     ) as asked:
         graph = build_graph(asked, TOOLS, max_iterations=rounds, history_tokens=8000, checkpointer=None)
         begin: Any = {"messages": [question], "iterations": 0}
-        stream: AsyncIterator[Any] = graph.astream(
-            begin, context=Context(TURN), stream_mode=["custom", "values"]
-        )
-        async for mode, value in stream:
-            if mode == "custom":
-                shown.append(value)
-            else:
-                messages = value["messages"]
-    return shown, messages[1:]
+        state = await graph.ainvoke(begin, context=Context(TURN, shown.append))
+    return shown, state["messages"][1:]
 
 
 def shape(shown: Sequence[Part]) -> list[Part | list[ToolStep]]:

@@ -1,5 +1,6 @@
 """Agent: answers turns with the graph and keeps the thread memory in Redis."""
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -10,6 +11,7 @@ from typing import Any, cast
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
+from langgraph.types import Command
 from redis.asyncio import Redis
 
 from bot.agent import prompts, texts
@@ -43,11 +45,14 @@ from bot.chat import (
     Turn,
     with_decision,
 )
+from bot.concurrency.tasks import cancel
 from bot.memory import account_of
 from bot.tools import GuardedTool
 
 log = logging.getLogger(__name__)
 
+
+_CANCEL_SECONDS = 2.0
 
 _PROBLEMS = "file_problems"
 
@@ -122,17 +127,26 @@ class Agent:
             return
         if self._writer:
             await self._writer.note(config["configurable"]["thread_id"], turn)
-        run = cast(
-            "AsyncGenerator[Part]",
-            self._graph.astream(
-                plan.begin, config, context=Context(turn), stream_mode="custom", durability="sync"
-            ),
-        )
+        async with aclosing(self._run(turn, plan.begin, config)) as run:
+            async for part in run:
+                yield part
+
+    async def _run(
+        self, turn: Turn, begin: State | Command[None] | None, config: RunnableConfig
+    ) -> AsyncGenerator[Part]:
+        """Run the graph and yield the parts that it emits; closing this ends the run and its writes."""
+        parts: asyncio.Queue[Part | None] = asyncio.Queue()
+        context = Context(turn, parts.put_nowait)
+        run = asyncio.create_task(self._graph.ainvoke(begin, config, context=context, durability="sync"))
+        run.add_done_callback(lambda _: parts.put_nowait(None))
         try:
-            async with aclosing(run):
-                async for part in run:
-                    yield part
+            while part := await parts.get():
+                yield part
+            await run
         finally:
+            await cancel(run, patience=_CANCEL_SECONDS)
+            if not run.cancelled():
+                run.exception()  # retrieved: asyncio logs exceptions that are never retrieved
             await self._memory.wait_for_writes(config["configurable"]["thread_id"])
 
     async def _plan(self, turn: Turn, proposal: Proposal | None, config: RunnableConfig) -> ResumePlan:

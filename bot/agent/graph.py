@@ -12,7 +12,6 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveM
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph, add_messages
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import get_runtime
@@ -55,9 +54,10 @@ class State(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Input of a run beside the state; it is never stored."""
+    """Input of a run beside the state; it is never stored. `emit` shows a part of the answer at once."""
 
     turn: Turn
+    emit: Emit
 
 
 class ProposalOutcome(TypedDict):
@@ -86,7 +86,7 @@ def build_graph(
     pictures: Files | None = None,
     is_restricted: Callable[[Turn], bool] | None = None,
 ) -> Graph:
-    """Return the compiled graph; stream it with `stream_mode="custom"` for the parts of the answer.
+    """Return the compiled graph, which emits the parts of the answer to its `Context`.
 
     `tools` is read for each use, because it may change while the graph runs. A turn for which `is_restricted`
     is true can use `OPEN_TOOLS` only. A model with vision receives the pictures in `pictures`.
@@ -174,7 +174,7 @@ class _Nodes:
         return {"messages": [RemoveMessage(id=message.id or "") for message in older], "summary": summary}
 
     async def think(self, state: State) -> Update:
-        emit: Emit = get_stream_writer()
+        emit = get_runtime(Context).context.emit
         if parts.has_spoken(state["messages"]):
             emit = parts.new_paragraph(emit)
         conclude = state["iterations"] >= self._max_iterations
@@ -195,7 +195,8 @@ class _Nodes:
         return {"messages": [answer]}
 
     def _call_meter(self) -> CallMeter:
-        return call_meter(self._meter, get_runtime(Context).context.turn, get_stream_writer())
+        context = get_runtime(Context).context
+        return call_meter(self._meter, context.turn, context.emit)
 
     def _partial_answer(self, messages: Sequence[AnyMessage]) -> str:
         turn = takewhile(lambda each: not isinstance(each, HumanMessage), reversed(messages))
@@ -248,9 +249,9 @@ class _Nodes:
         """Request an approval (idempotent); return why it cannot be requested, else an empty string."""
         if self._requests is None:
             return prompts.NOBODY_TO_ASK
-        turn = get_runtime(Context).context.turn
+        context = get_runtime(Context).context
         try:
-            with use_asker(turn):
+            with use_asker(context.turn):
                 preview = await tool.preview_call(call["args"])
         except ToolException as error:
             return str(error)
@@ -266,21 +267,19 @@ class _Nodes:
             language=preview.language,
             facts=preview.facts,
         )
-        asked = await self._requests.ask(turn, proposal)
+        asked = await self._requests.ask(context.turn, proposal)
         if asked is None:
             return prompts.TOO_MANY_OPEN
-        emit = get_stream_writer()
-        emit(asked)
+        context.emit(asked)
         return ""
 
     async def act(self, state: ToolTask, config: RunnableConfig) -> Update:
         call, proposed = state["call"], state.get("proposed")
-        turn = get_runtime(Context).context.turn
-        decision = turn.decision
+        context = get_runtime(Context).context
+        turn, emit, decision = context.turn, context.emit, context.turn.decision
         if proposed and not proposed["refusal"] and not _is_about(decision, proposed):
             # langgraph would store a resume value; a decision belongs to its turn alone
             interrupt(proposed["request"])
-        emit = get_stream_writer()
         titles = parts.titles_of(self._all_tools)
         emit(parts.started_step(call, titles))
         began = time.monotonic()
@@ -332,7 +331,7 @@ class _Nodes:
         Not in `act`: after a crash before the result is stored, the tool could create another file than the
         one that users see already.
         """
-        emit = get_stream_writer()
+        emit = get_runtime(Context).context.emit
         results = history.newest_results(state["messages"])
         for result in results:
             for file in files_of(result):

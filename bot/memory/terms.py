@@ -8,6 +8,9 @@ _MOST_TERMS = 32
 _MOST_TERM_CHARS = 64
 
 _ACCENTS = re.compile("[\u0300-\u036f]")
+_SIGN = re.compile(r"[\W_]")
+"""Any character that is not a letter or digit."""
+
 _UNSPACED = re.compile(
     # scripts written without spaces (Thai to Khmer, kana, Chinese), where RediSearch sees one long word
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
@@ -42,7 +45,7 @@ def _words(text: str) -> list[str]:
     """Return the runs of letters, marks and digits without case and accents, for texts and queries alike."""
     bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", _with_few_marks(text)).casefold())
     plain = unicodedata.normalize("NFC", bare)
-    kept = "".join(each if unicodedata.category(each)[0] in "LMN" else " " for each in plain)
+    kept = _SIGN.sub(lambda sign: sign[0] if unicodedata.category(sign[0])[0] == "M" else " ", plain)
     return _UNSPACED.sub(r" \g<0> ", kept).split()
 
 

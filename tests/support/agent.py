@@ -113,5 +113,16 @@ async def parts_of(agent: Agent, turn: Turn) -> list[Part]:
     return [part async for part in agent.answer(turn)]
 
 
+def joined(parts: Sequence[Part]) -> list[Part]:
+    """Return the parts with each text in one piece: where the pieces end depends on the time."""
+    whole: list[Part] = []
+    for part in parts:
+        if whole and isinstance(part, Text) and isinstance(before := whole[-1], Text):
+            whole[-1] = Text(before.text + part.text)
+        else:
+            whole.append(part)
+    return whole
+
+
 async def text_of(agent: Agent, turn: Turn) -> str:
     return "".join(part.text for part in await parts_of(agent, turn) if isinstance(part, Text))

@@ -32,15 +32,7 @@ class Bench:
         settings = {"max_iterations": 5, "history_tokens": 8000, "checkpointer": None} | options
         graph = build_graph(self.model, self.tools, **settings)
         begin: Any = {"messages": [*messages, HumanMessage("hi", id="question")], "iterations": 0}
-        left: dict[str, Any] = {}
-        stream: AsyncIterator[Any] = graph.astream(
-            begin, context=Context(TURN), stream_mode=["custom", "values"]
-        )
-        async for mode, value in stream:
-            if mode == "custom":
-                self.parts.append(value)
-            else:
-                left = value
+        left: dict[str, Any] = await graph.ainvoke(begin, context=Context(TURN, self.parts.append))
         return left
 
     @property

@@ -38,6 +38,7 @@ _LONGEST_REASONING = 500_000
 _MOST_TOKENS = 10**9
 _CHARS_PER_TOKEN = 4
 _REASONING = ("reasoning_content", "reasoning")
+_TEXT = {"role", "content"}
 
 _NAMES = {
     "end": "stop eos eos_token eos_token_id end_turn stop_sequence stop_sequences end complete completed "
@@ -56,11 +57,13 @@ _CUT_OFF = {"length": texts.CUT_BY_LENGTH, "filter": texts.CUT_BY_FILTER}
 
 
 class Completion:
-    """Answer under construction: takes chunks, returns their visible parts, ends as a message or failure."""
+    """Answer under construction: is fed chunks, shows its visible parts, ends as a message or failure."""
 
     def __init__(self) -> None:
         self.is_done = False
         """True once nothing more needs to be read."""
+        self._visible: list[Part] = []
+        self._unshown: list[str] = []
         self._texts: list[str] = []
         self._refusal: list[str] = []
         self._size = 0
@@ -107,13 +110,21 @@ class Completion:
         """Return True if the answer closed a reasoning block that it had not opened."""
         return self._reasoning_parser.is_opened_by_template
 
-    def feed(self, event: Event) -> Sequence[Part]:
-        """Return the visible parts of an event. Raises `CallFailed` if it reports an error."""
+    def take(self) -> Sequence[Part]:
+        """Return the parts that have become visible since the last call; a text is one part."""
+        parts, text = self._visible, "".join(self._unshown)
+        self._visible, self._unshown = [], []
+        if text:
+            parts.append(Text(text))
+        return parts
+
+    def feed(self, event: Event) -> None:
+        """Add an event. Raises `CallFailed` if it reports an error."""
         if event.is_done:
             self.is_done = True
-            return ()
+            return
         try:
-            chunk = json.loads(event.data, strict=False)
+            chunk = _decode(event.data)
         except (ValueError, RecursionError):
             if event.name == "error":
                 raise errors.of_error(event.data) from None
@@ -121,47 +132,47 @@ class Completion:
                 raise CallFailed(
                     errors.BROKEN, f"a chunk of {len(event.data)} characters cannot be read"
                 ) from None
-            return ()  # some say `ping`
-        return self.feed_chunk(chunk, is_error=event.name == "error")
+            return  # some say `ping`
+        self.feed_chunk(chunk, is_error=event.name == "error")
 
-    def feed_chunk(self, chunk: object, *, is_error: bool = False) -> Sequence[Part]:
-        """Return the visible parts of a chunk, or of a whole answer in its place. Raises `CallFailed`."""
+    def feed_chunk(self, chunk: object, *, is_error: bool = False) -> None:
+        """Add a chunk, or a whole answer in its place. Raises `CallFailed` if it reports an error."""
         try:
-            return self._feed_chunk(chunk, is_error)
+            self._feed_chunk(chunk, is_error)
         except RecursionError:
             raise CallFailed(errors.BROKEN, "a chunk is nested too deeply") from None
 
-    def _feed_chunk(self, chunk: object, is_error: bool) -> Sequence[Part]:
+    def _feed_chunk(self, chunk: object, is_error: bool) -> None:
         if is_error and not (isinstance(chunk, dict) and chunk.get("choices")):
             raise errors.of_error(chunk.get("error") or chunk if isinstance(chunk, dict) else chunk)
         if not isinstance(chunk, dict):
-            return ()
+            return
         if error := chunk.get("error"):
             raise errors.of_error(error)
-        self._count(chunk.get("usage"))
+        if usage := chunk.get("usage"):
+            self._count(usage)
         choice = self._choice_of(chunk.get("choices"))
         if choice is None:
-            self._is_ended = self._is_ended or bool(chunk.get("usage") and self._is_any)
+            self._is_ended = self._is_ended or bool(usage and self._is_any)
             if "choices" not in chunk and (chunk.get("object") == "error" or _is_error(chunk)):
                 raise errors.of_error(chunk)
-            return ()
+            return
         if error := choice.get("error"):
             raise errors.of_error(error)
-        shown = self._feed_delta(self._delta(choice))
-        self._note_end(choice.get("finish_reason"))
-        return shown
+        self._feed_delta(self._delta(choice))
+        if reason := choice.get("finish_reason"):
+            self._note_end(reason)
 
-    def finish(self, *, is_broken: bool = False) -> Sequence[Part]:
-        """Return the parts that become visible at the end of the stream, since they are not reasoning."""
+    def finish(self, *, is_broken: bool = False) -> None:
+        """End the stream: text that was held back is not reasoning."""
         self._is_ended = self._is_ended or bool(self._end and not is_broken)
         half, self._half = self._half, ""
-        shown = self._say(self._reasoning_parser.feed(half) + self._reasoning_parser.finish())
+        self._say(self._reasoning_parser.feed(half) + self._reasoning_parser.finish())
         if self._refusal:
             words = "".join(self._refusal)
-            shown = [*shown, *self._say(f"\n\n{words}" if self.text.strip() else words)]
+            self._say(f"\n\n{words}" if self.text.strip() else words)
         if self.text.strip() and not self._calls and self._end in _CUT_OFF:
-            shown = [*shown, Notice(_CUT_OFF[self._end])]
-        return shown
+            self._notify(_CUT_OFF[self._end])
 
     @property
     def text(self) -> str:
@@ -198,16 +209,23 @@ class Completion:
 
     def _delta(self, choice: dict[str, Any]) -> dict[str, Any]:
         """Return the delta of a choice; a whole message counts only if it does not repeat earlier deltas."""
-        delta, message, text = (choice.get(name) for name in ("delta", "message", "text"))
+        delta = choice.get("delta")
         if isinstance(delta, dict):
             return delta
+        message, text = choice.get("message"), choice.get("text")
         if isinstance(message, dict) and not self._is_any:
             return message
         return {"content": text} if isinstance(text, str) else {}
 
-    def _feed_delta(self, delta: dict[str, Any]) -> Sequence[Part]:
-        said: list[str] = []
+    def _feed_delta(self, delta: dict[str, Any]) -> None:
         content = delta.get("content")
+        if isinstance(content, str) and delta.keys() <= _TEXT:  # nearly all are
+            self._receive(content)
+        else:
+            self._feed_fields(delta, content)
+
+    def _feed_fields(self, delta: dict[str, Any], content: object) -> None:
+        said: list[str] = []
         if isinstance(content, str):
             said.append(content)
         elif isinstance(content, list):  # Mistral and others send parts
@@ -225,12 +243,17 @@ class Completion:
             self._calls.feed({"function": function})
         if self._calls.is_too_long or self._is_reasoning_endless:
             self._end, self.is_done = "length", True
-        text = self._half + "".join(said)
-        if text or refusal or delta.get("tool_calls") or delta.get("function_call"):
+        has_more = bool(refusal or delta.get("tool_calls") or delta.get("function_call"))
+        self._receive("".join(said), has_more=has_more)
+
+    def _receive(self, text: str, *, has_more: bool = False) -> None:
+        """Add text of the answer; a chunk that `has_more` than text continues the answer, too."""
+        text = self._half + text
+        if text or has_more:
             self._is_end_doubtful = self._is_end_doubtful or self._is_ended
             self._is_any, self._is_ended = True, False
         if not text:
-            return ()
+            return
         self._received += len(text)
         if self._received > _MOST_RECEIVED:
             self._end, self.is_done = "length", True
@@ -238,7 +261,7 @@ class Completion:
         self._half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
         text = text.removesuffix(self._half) if self._half else text
         released = self._reasoning_parser.turn_off() if self._reasoning else ""
-        return self._say(released + self._reasoning_parser.feed(text))
+        self._say(released + self._reasoning_parser.feed(text))
 
     def _feed_parts(self, parts: list[Any], texts: list[str]) -> None:
         for part in parts:
@@ -267,12 +290,11 @@ class Completion:
         if self._reasoning_size <= _MOST_REASONING:
             self._reasoning.setdefault(name, []).extend([value] if isinstance(value, str) else value)
 
-    def _say(self, text: str) -> Sequence[Part]:
-        shown: list[Part] = []
+    def _say(self, text: str) -> None:
         if self._reasoning_parser.is_retracted:
             self._reasoning_parser.is_retracted = False
             if self.text.strip():
-                shown.append(Notice(texts.THOUGHT_ALOUD))
+                self._notify(texts.THOUGHT_ALOUD)
             self._texts.clear()
         text = well_formed(text)
         if self._size + len(text) > LONGEST_ANSWER:
@@ -281,8 +303,10 @@ class Completion:
         if text:
             self._size += len(text)
             self._texts.append(text)
-            shown.append(Text(text))
-        return shown
+            self._unshown.append(text)
+
+    def _notify(self, sentence: str) -> None:
+        self._visible = [*self.take(), Notice(sentence)]
 
     def _choice_of(self, choices: object) -> dict[str, Any] | None:
         """Return the choice that holds the answer: the first index that was seen."""
@@ -326,6 +350,9 @@ class Completion:
         message = {name: value for name, value in message.items() if value}
         found = {"message": message, "calls": calls.extras}
         return {name: each for name, each in found.items() if each}
+
+
+_decode = json.JSONDecoder(strict=False).decode
 
 
 def _as_list(value: object) -> Iterable[Any]:

@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from statistics import median
@@ -38,6 +38,12 @@ _WORTH_WAITING = 5.0
 _MOST_KEPT_ALIVE = 4
 """Time-outs that may pass with keep-alives, such as comments, but no piece of an answer."""
 
+_LONGEST_LEEWAY = 1.0
+"""Most seconds by which the end of the model's patience may be late, so that its timer rarely moves."""
+
+_JOIN_SECONDS = 0.05
+"""Time after a shown text in which further text is collected and then shown at once."""
+
 
 class Service(Protocol):
     """Chat model that streams one answer to a request."""
@@ -54,8 +60,8 @@ class Service(Protocol):
         completion: Completion,
         *,
         is_restricted: bool = False,
-    ) -> AsyncGenerator[Sequence[Part]]:
-        """Fill `completion` and yield its visible parts, or nothing, whenever data arrives.
+    ) -> AsyncGenerator[None]:
+        """Fill `completion`, and yield whenever data has arrived.
 
         `is_restricted` offers only `bot.tools.OPEN_TOOLS`. Raises `CallFailed`.
         """
@@ -110,15 +116,15 @@ class Model:
         for a call that may not be made.
         """
         failure = CallFailed(errors.TROUBLE, "there is no model")
-        forward = _Forwarder(emit)
+        display = _Display(emit)
         for service in self._services:
             asked, tried, waited = messages, 0, 0.0
             while True:
-                if forward.any:
+                if display.has_shown:
                     emit(Notice(texts.BROKEN_OFF))
-                forward = _Forwarder(emit)
+                display = _Display(emit)
                 try:
-                    return await self._call(service, asked, forward, meter, manner, is_restricted)
+                    return await self._call(service, asked, display, meter, manner, is_restricted)
                 except CallFailed as error:
                     failure = error
                 tried += 1
@@ -142,20 +148,20 @@ class Model:
         self,
         service: Service,
         messages: list[AnyMessage],
-        forward: "_Forwarder",
+        display: "_Display",
         meter: CallMeter,
         manner: Manner,
         is_restricted: bool,
     ) -> AIMessage:
         began = time.monotonic()
-        completion = Completion()
+        completion = display.completion
         try:
             size = 0 if manner == "plain" else service.tools_size(is_restricted=is_restricted)
             estimate = metering.estimate(messages, size)
             async with meter(service.name, estimate) as usage:
                 try:
                     stream = service.stream(messages, manner, completion, is_restricted=is_restricted)
-                    await self._collect(stream, completion, forward)
+                    await self._read(stream, display)
                 finally:
                     usage.tokens = completion.usage(estimate)
             answer = completion.message(service.name, manner)
@@ -169,25 +175,21 @@ class Model:
         log.info("model answered", extra={"model": service.name, "seconds": seconds})
         return answer
 
-    async def _collect(
-        self, stream: AsyncGenerator[Sequence[Part]], completion: Completion, forward: "_Forwarder"
-    ) -> None:
+    async def _read(self, stream: AsyncGenerator[None], display: "_Display") -> None:
+        """Read the answer and show it as it comes. Raises `CallFailed` if no more comes in time."""
+        completion = display.completion
         try:
-            # one timer that is rescheduled; a timer per piece would cost a task each
-            now = asyncio.get_running_loop().time
-            progress, moved = 0, now()
             async with asyncio.timeout(self._timeout) as limit, aclosing(stream):
-                async for parts in stream:
-                    if completion.progress > progress:
-                        progress, moved = completion.progress, now()
-                    if self._timeout is not None:
-                        latest = moved + _MOST_KEPT_ALIVE * self._timeout
-                        limit.reschedule(min(now() + self._timeout, latest))
-                    forward(parts)
+                patience = _Patience(limit, self._timeout)
+                async for _ in stream:
+                    display.refresh()
+                    patience.renew(completion.progress)
         except TimeoutError:
             if not completion.is_ended:  # else the answer is complete, and only its connection is still open
                 raise CallFailed(errors.SLOW, f"no answer came in {self._timeout} seconds") from None
-            forward(completion.finish())
+            completion.finish()
+        finally:
+            display.close()
 
     async def health(self) -> Health:
         """Report the last hundred calls, without a call of its own, since a call costs money."""
@@ -204,17 +206,61 @@ class Model:
         return Health(name="model", state="degraded" if failing else "ok", evidence=evidence)
 
 
-class _Forwarder:
-    """Forwards parts and remembers whether there were any."""
+class _Display:
+    """An answer as users see it grow: its first text at once, later text together with what follows soon."""
 
     def __init__(self, emit: Emit) -> None:
+        self.completion = Completion()
+        self.has_shown = False
         self._emit = emit
-        self.any = False
+        self._pause: asyncio.TimerHandle | None = None
 
-    def __call__(self, parts: Iterable[Part]) -> None:
+    def refresh(self) -> None:
+        """Show new parts now, or after the pause that followed the last ones."""
+        if self._pause is None:
+            self._end_pause()
+
+    def close(self) -> None:
+        """Show all that is left."""
+        if self._pause:
+            self._pause.cancel()
+        self._show()
+
+    def _end_pause(self) -> None:
+        self._pause = None
+        if self._show():
+            self._pause = asyncio.get_running_loop().call_later(_JOIN_SECONDS, self._end_pause)
+
+    def _show(self) -> bool:
+        parts = self.completion.take()
         for part in parts:
-            self.any = True
             self._emit(part)
+        self.has_shown = self.has_shown or bool(parts)
+        return bool(parts)
+
+
+class _Patience:
+    """Time-out that each data renews, but only for so long if no piece of an answer comes.
+
+    It may end late by the leeway, but never early, so that its timer need not move with each token.
+    """
+
+    def __init__(self, limit: asyncio.Timeout, seconds: float | None) -> None:
+        self._limit = limit
+        self._seconds = seconds
+        self._leeway = min(_LONGEST_LEEWAY, (seconds or 0) / 10)
+        self._now = asyncio.get_running_loop().time
+        self._progress, self._moved = 0, self._now()
+
+    def renew(self, progress: int) -> None:
+        """Extend the time-out after data has arrived; `progress` grows with each piece of an answer."""
+        end, now = self._limit.when(), self._now()
+        if self._seconds is None or end is None or end >= now + self._seconds:
+            return
+        if progress > self._progress:
+            self._progress, self._moved = progress, now
+        latest = self._moved + _MOST_KEPT_ALIVE * self._seconds
+        self._limit.reschedule(min(now + self._seconds + self._leeway, latest))
 
 
 def offline_model(tools: Sequence[BaseTool]) -> Model:

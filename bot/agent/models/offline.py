@@ -18,7 +18,7 @@ from bot.agent import parts, prompts
 from bot.agent.models import texts
 from bot.agent.models.completion import Completion, Manner
 from bot.agent.spotlighting import SIGN, unmark
-from bot.chat import Json, Part
+from bot.chat import Json
 from bot.chat.text import one_line
 from bot.tools import OPEN_TOOLS
 
@@ -51,14 +51,15 @@ class OfflineService:
         completion: Completion,
         *,
         is_restricted: bool = False,
-    ) -> AsyncGenerator[Sequence[Part]]:
+    ) -> AsyncGenerator[None]:
         """Answer word by word, as `bot.agent.models.model.Service` describes."""
         completion.trust()
         tools = [each for each in self._tools if not is_restricted or each.name in OPEN_TOOLS]
         names = [tool.name for tool in tools] if manner == "act" else []
         for chunk in _chunks(_respond(messages, names)):
-            yield completion.feed_chunk(chunk)
-        yield completion.finish()
+            completion.feed_chunk(chunk)
+            yield
+        completion.finish()
 
 
 def _chunks(message: AIMessage) -> Iterator[Json]:

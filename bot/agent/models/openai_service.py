@@ -30,7 +30,6 @@ from bot.agent.models.dialect import Dialect, Lesson
 from bot.agent.models.errors import CallFailed
 from bot.agent.models.model import Model
 from bot.agent.models.sse import EventReader, TooLong
-from bot.chat import Part
 from bot.tools import OPEN_TOOLS
 
 log = logging.getLogger(__name__)
@@ -115,8 +114,8 @@ class OpenAIService:
         completion: Completion,
         *,
         is_restricted: bool = False,
-    ) -> AsyncGenerator[Sequence[Part]]:
-        """Send the request and yield the answer, as `bot.agent.models.model.Service` describes."""
+    ) -> AsyncGenerator[None]:
+        """Send the request and read the answer, as `bot.agent.models.model.Service` describes."""
         if self._holds or self._has_opened:
             completion.hold()
         payload = self._payload(messages, manner, is_restricted)
@@ -138,8 +137,8 @@ class OpenAIService:
                         self._dialect.forget(lessons)
                         raise failure
                     async with aclosing(_read(response, completion)) as answer:
-                        async for parts in answer:
-                            yield parts
+                        async for _ in answer:
+                            yield
                     await _end(response)
                     break
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
@@ -149,7 +148,7 @@ class OpenAIService:
             is_broken = True
             if not completion.is_ended:
                 raise CallFailed(errors.BROKEN, detail) from None
-        yield completion.finish(is_broken=is_broken)
+        completion.finish(is_broken=is_broken)
         if completion.is_opened_by_template or completion.text.strip():  # the answer shows it
             # an answer without the tag resets it: any user could make a model write the tag
             self._has_opened = completion.is_opened_by_template
@@ -191,23 +190,24 @@ class OpenAIService:
         return failure.with_setting(self._setting)
 
 
-async def _read(response: aiohttp.ClientResponse, completion: Completion) -> AsyncGenerator[Sequence[Part]]:
-    """Yield the visible parts of an answer, or nothing, whenever data arrives."""
+async def _read(response: aiohttp.ClientResponse, completion: Completion) -> AsyncGenerator[None]:
+    """Read the answer into `completion`; yield whenever data arrives."""
     reader = EventReader()
     try:
-        async for chunk in response.content.iter_any():
-            yield ()
+        while chunk := await response.content.readany():
             for event in reader.feed(chunk):
-                if parts := completion.feed(event):
-                    yield parts
+                completion.feed(event)
                 if completion.is_done:
-                    return
+                    break
+            yield
+            if completion.is_done:
+                return
     except TooLong as error:
         raise CallFailed(errors.BROKEN, str(error)) from None
     for event in reader.finish():
-        yield completion.feed(event)
+        completion.feed(event)
     if reader.stray and not completion.is_ended:
-        yield _whole(reader.stray, completion)
+        _feed_whole(reader.stray, completion)
 
 
 async def _end(response: aiohttp.ClientResponse) -> None:
@@ -217,7 +217,7 @@ async def _end(response: aiohttp.ClientResponse) -> None:
             await response.content.readany()
 
 
-def _whole(body: str, completion: Completion) -> Sequence[Part]:
+def _feed_whole(body: str, completion: Completion) -> None:
     """Read a body that is not a stream: an answer or an error in JSON, or something else."""
     try:
         value = json.loads(body, strict=False)
@@ -226,7 +226,7 @@ def _whole(body: str, completion: Completion) -> Sequence[Part]:
         raise CallFailed(errors.BROKEN, f"{len(body)} characters of {what} in place of an answer") from None
     if isinstance(value, list) and value:
         value = value[0]
-    return completion.feed_chunk(value)
+    completion.feed_chunk(value)
 
 
 def wire_id(id: str) -> str:

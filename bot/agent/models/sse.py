@@ -5,15 +5,14 @@ line end, end lines in three ways, begin with a BOM, and send JSON or HTML inste
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LONGEST_EVENT = 8 * 2**20
 _BOM = b"\xef\xbb\xbf"
 _DONE = "[done]"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event: its data, and its name if it has one, such as `error`."""
 
     data: str
@@ -53,19 +52,22 @@ class EventReader:
         if not ends_a_line:
             self._keep(chunk)
             return
-        lines = b"".join([*self._line, chunk]).splitlines(keepends=True)
+        content = b"".join([*self._line, chunk])
+        lines = content.splitlines()
         self._line, self._line_size = [], 0
-        # a last "\r" may be half of a "\r\n"
-        if lines and not lines[-1].endswith(b"\n"):
-            self._keep(lines.pop())
+        if lines and not content.endswith(b"\n"):
+            last = lines.pop()
+            self._keep(last + b"\r" if content.endswith(b"\r") else last)  # it may be half of a "\r\n"
         for line in lines:
-            yield from self._feed(line.rstrip(b"\r\n"))
+            if event := self._feed(line):
+                yield event
 
     def finish(self) -> Iterator[Event]:
         """Yield the last events at the end of the stream, even if no line end closes them."""
-        if rest := b"".join(self._line).rstrip(b"\r\n"):
-            yield from self._feed(rest)
-        yield from self._dispatch()
+        rest = b"".join(self._line).rstrip(b"\r\n")
+        for event in (self._feed(rest), self._dispatch()):
+            if event:
+                yield event
 
     def _keep(self, chunk: bytes) -> None:
         self._line.append(chunk)
@@ -73,32 +75,42 @@ class EventReader:
         if self._line_size > LONGEST_EVENT:
             raise TooLong("a line of the stream is too long")
 
-    def _feed(self, line: bytes) -> Iterator[Event]:
+    def _feed(self, line: bytes) -> Event | None:
+        """Return the event that a line completes."""
         if self._is_first:
             self._is_first, line = False, line.removeprefix(_BOM)
         if not line:
-            yield from self._dispatch()
-        elif line.startswith(b"data:"):
-            if len(self._data) == 1 and _is_whole(self._data[0]):
-                yield from self._dispatch()  # no blank line stands between two events
-            self._data_size += len(line)
-            if self._data_size > LONGEST_EVENT:
-                raise TooLong("an event of the stream is too long")
-            self._data.append(line[5:].removeprefix(b" ").decode(errors="replace"))
-        elif line.startswith(b"event:"):
-            yield from self._dispatch()
+            return self._dispatch() if self._data else None
+        if line.startswith(b"data:"):
+            return self._feed_data(line)
+        if line.startswith(b"event:"):
+            event = self._dispatch()
             self._name = line[6:].strip().decode(errors="replace")
-        elif not line.startswith((b":", b"id:", b"retry:")):
+            return event
+        if not line.startswith((b":", b"id:", b"retry:")):
             self._stray_size += len(line)
             if self._stray_size <= LONGEST_EVENT:
                 self._stray.append(line)
+        return None
 
-    def _dispatch(self) -> Iterator[Event]:
-        if self._data:
-            event = Event("\n".join(self._data), self._name)
-            self._data, self._data_size, self._name = [], 0, ""
-            yield event
+    def _feed_data(self, line: bytes) -> Event | None:
+        data = line[5:].removeprefix(b" ").decode(errors="replace")
+        if not self._data and _is_whole(data):  # there may be no blank line after it
+            event, self._name = Event(data, self._name), ""
+            return event
+        self._data_size += len(line)
+        if self._data_size > LONGEST_EVENT:
+            raise TooLong("an event of the stream is too long")
+        self._data.append(data)
+        return None
+
+    def _dispatch(self) -> Event | None:
+        if not self._data:
+            return None
+        event = Event("\n".join(self._data), self._name)
+        self._data, self._data_size, self._name = [], 0, ""
+        return event
 
 
 def _is_whole(data: str) -> bool:
-    return (data.startswith("{") and data.rstrip().endswith("}")) or Event(data).is_done
+    return (data[:1] == "{" and data.rstrip()[-1] == "}") or Event(data).is_done
