@@ -7,9 +7,10 @@ else is data and is never interpreted, whatever keys it has: arguments of tool c
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
     Checkpoint,
@@ -20,13 +21,21 @@ from langgraph.types import Interrupt, Send
 
 from bot.chat import Json
 
-_EVERY = ("content", "id", "name", "additional_kwargs", "response_metadata")
-_MESSAGES: Mapping[str, tuple[type[AnyMessage], Sequence[str]]] = {
-    "human": (HumanMessage, _EVERY),
-    "ai": (AIMessage, (*_EVERY, "tool_calls", "invalid_tool_calls", "usage_metadata")),
-    "tool": (ToolMessage, (*_EVERY, "tool_call_id", "status", "artifact")),
+_EVERY: Mapping[str, type[Any]] = {
+    "content": str,
+    "id": NoneType,
+    "name": NoneType,
+    "additional_kwargs": dict,
+    "response_metadata": dict,
 }
-"""Types of messages that a thread can hold, by `BaseMessage.type`, with their stored fields."""
+_FIELDS: Mapping[type[Any], Mapping[str, type[Any]]] = {
+    HumanMessage: _EVERY,
+    AIMessage: {**_EVERY, "tool_calls": list, "invalid_tool_calls": list, "usage_metadata": NoneType},
+    ToolMessage: {**_EVERY, "tool_call_id": str, "status": str, "artifact": NoneType},
+}
+"""Stored fields of each type of message, with the type of the value that a field has if it is empty."""
+
+_TYPES: Mapping[str, type[AnyMessage]] = {"human": HumanMessage, "ai": AIMessage, "tool": ToolMessage}
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -77,7 +86,7 @@ def _line(content: Json) -> bytes:
 def _packed(value: Any) -> Json:
     """Return a value of a channel under the name of its kind."""
     match value:
-        case [BaseMessage(), *_]:
+        case [first, *_] if type(first) in _FIELDS:
             return {"messages": [_packed_message(each) for each in value]}
         case [Send(), *_]:
             return {"tasks": [_packed_task(each) for each in value]}
@@ -106,18 +115,22 @@ def _unpacked(packed: Json) -> Any:
 
 
 def _packed_message(message: Any) -> Json:
-    if not isinstance(message, BaseMessage) or message.type not in _MESSAGES:
+    fields = _FIELDS.get(type(message))
+    if fields is None:
         raise TypeError(f"a thread cannot hold {type(message).__name__}")
-    _, fields = _MESSAGES[message.type]
-    filled = {name: value for name in fields if (value := getattr(message, name))}
-    return {"type": message.type, **filled}
+    values = vars(message)
+    return {"type": message.type, **{name: values[name] for name in fields if values[name]}}
 
 
 def _unpacked_message(packed: Json) -> AnyMessage:
-    """Return a message without validating it again: it was valid when it was stored."""
-    kind, fields = _MESSAGES[packed["type"]]
-    stored = {name: packed[name] for name in fields if name in packed}
-    return kind.model_construct(**{"content": "", **stored})
+    """Return a message without validating it again: it was valid when it was stored.
+
+    All fields are passed: for each other one, pydantic inspects the signature of its default factory.
+    """
+    kind = _TYPES[packed["type"]]
+    fields = _FIELDS[kind].items()
+    values = {name: packed[name] if name in packed else empty() for name, empty in fields}
+    return kind.model_construct(type=packed["type"], **values)
 
 
 def _packed_task(task: Any) -> Json:
