@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from bot.agent import prompts
 from bot.agent.history import MOST_MESSAGES
+from bot.agent.memory import Memory
 from bot.agent.resume import repeated_course
 from bot.agent.spotlighting import marked
 from bot.chat import AnswerError, Notice, Text, ToolStep, Turn
@@ -405,6 +406,30 @@ async def test_only_the_newest_checkpoint_stays(redis: Redis, model: ModelServer
     checkpoints = [key async for key in redis.scan_iter("checkpoint:*")]
     assert len(checkpoints) == 1
     assert await redis.ttl(checkpoints[0]) > 80_000
+
+
+async def test_memory_lists_what_it_keeps(redis: Redis, model: ModelServer) -> None:
+    """One checkpoint, which also its id finds; others there are none."""
+    async with an_agent(redis, model) as agent:
+        for number in range(2):
+            await text_of(agent, a_turn(f"message {number}"))
+    memory, thread = Memory(redis, 1), str(a_turn("x").thread)
+    config: Any = {"configurable": {"thread_id": thread}}
+    (newest,) = [each async for each in memory.alist(config)]
+    assert len(newest.checkpoint["channel_values"]["messages"]) == 4
+    assert await memory.aget_tuple(newest.config) == newest
+    assert await memory.aget_tuple({"configurable": {"thread_id": thread, "checkpoint_id": "x"}}) is None
+    with pytest.raises(ValueError, match="one checkpoint only"):
+        _ = [each async for each in memory.alist(config, before=newest.config)]
+
+
+async def test_memory_works_in_a_redis_that_came_back_empty(redis: Redis, model: ModelServer) -> None:
+    """Without the indices for documents of earlier versions, too."""
+    async with an_agent(redis, model) as agent:
+        await redis.flushall()
+        await text_of(agent, a_turn("hi"))
+        await agent.forget(str(a_turn("x").thread), frozenset(), wholly=True)
+    assert await redis.keys("checkpoint*") == []
 
 
 async def test_a_turn_reads_its_memory_once_and_writes_it_after_each_step(
