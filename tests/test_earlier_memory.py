@@ -1,6 +1,7 @@
 """Threads of earlier versions, which stored documents: they continue, and older processes lose nothing."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +33,16 @@ async def keys(redis: Redis) -> set[str]:
     """Return the keys of thread memories."""
     found: Any = [*await redis.keys("checkpoint*"), *await redis.keys("write_keys*")]
     return {key.decode() for key in found}
+
+
+async def dump_documents(redis: Redis) -> dict[str, bytes]:
+    return {key: await redis.dump(key) or b"" for key in await keys(redis) - {POINTER}}
+
+
+async def restore(redis: Redis, documents: Mapping[str, bytes]) -> None:
+    """Store documents again, as if a process had died after the first string and before it removed them."""
+    for key, value in documents.items():
+        await redis.restore(key, 0, value)
 
 
 async def test_a_thread_continues_and_its_documents_are_removed(redis: Redis, model: ModelServer) -> None:
@@ -203,20 +214,24 @@ async def test_what_an_earlier_version_wrote_last_counts(redis: Redis, model: Mo
     assert await keys(redis) == {KEY, POINTER}
 
 
+@pytest.mark.parametrize("is_continued", [True, False])
 async def test_one_user_is_forgotten_in_a_thread_of_an_earlier_version(
-    redis: Redis, model: ModelServer
+    redis: Redis, model: ModelServer, *, is_continued: bool
 ) -> None:
-    """The other user's words stay, in a string."""
+    """The other user's words stay, in a string; none are left in documents, also not in those of a crash."""
+    (message,) = a_turn("bobmark").messages
+    bobs = replace(a_turn("bobmark"), messages=(replace(message, author="test:bob"),))
     with earlier_version():
         async with an_agent(redis, model) as agent:
             await text_of(agent, a_turn("adamark"))
-            (message,) = a_turn("bobmark").messages
-            bobs = replace(a_turn("bobmark"), messages=(replace(message, author="test:bob"),))
             await text_of(agent, bobs)
     async with an_agent(redis, model) as agent:
-        ada = frozenset({account_of(a_turn("x").messages[0]).digest})
-        await agent.forget(THREAD, ada, wholly=False)
-    assert await keys(redis) == {KEY, POINTER}
+        if is_continued:
+            documents = await dump_documents(redis)
+            await text_of(agent, a_turn("and now?"))
+            await restore(redis, documents)
+        await agent.forget(THREAD, frozenset({account_of(a_turn("x").messages[0]).digest}), wholly=False)
+    assert await keys(redis) <= {KEY, POINTER}
     left = str(await redis.get(KEY))
     assert "bobmark" in left
     assert "adamark" not in left
@@ -234,11 +249,10 @@ async def test_forgetting_leaves_nothing_in_either_layout(
             model.script(LOOK, "It is adamark.")
             await text_of(agent, a_turn("adamark"))
     if is_continued:
-        documents = {key: await redis.dump(key) or b"" for key in await keys(redis) - {POINTER}}
+        documents = await dump_documents(redis)
         async with an_agent(redis, model) as agent:
             await text_of(agent, a_turn("and now?"))
-        for key, value in documents.items():
-            await redis.restore(key, 0, value)  # as if the process had died before it removed them
+        await restore(redis, documents)
     async with an_agent(redis, model) as agent:
         expected = ["adamark", "and now?"] if is_continued else ["adamark"]
         assert await agent.said_by(THREAD, ada) == expected
