@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from bot.agent import prompts, texts
 from bot.agent.history import MOST_MESSAGES
+from bot.agent.memory import ThreadMemory
 from bot.agent.resume import plan_repetition
 from bot.agent.spotlighting import mark
 from bot.chat import AnswerError, Notice, Text, ToolStep, Turn
@@ -98,7 +99,7 @@ async def test_person_is_forgotten_in_a_shared_thread_with_its_summary(
         await agent.forget(thread, frozenset({ann}), wholly=False)
         assert await agent.texts_by(thread, frozenset({ann})) == []
         assert any("bobmark" in text for text in await agent.texts_by(thread, frozenset({bob})))
-        stored = [await redis.execute_command("JSON.GET", key) for key in await redis.keys("checkpoint:*")]  # type: ignore[no-untyped-call]  # as redis-py has it
+        stored = [await redis.get(key) for key in await redis.keys("checkpoint:*")]
         assert stored
         assert "annmark" not in str(stored)
         await text_of(agent, by("bob", "and now?"))
@@ -426,6 +427,60 @@ async def test_only_the_newest_checkpoint_stays(redis: Redis, model: ModelServer
     checkpoints = [key async for key in redis.scan_iter("checkpoint:*")]
     assert len(checkpoints) == 1
     assert await redis.ttl(checkpoints[0]) > 80_000
+
+
+async def test_memory_lists_what_it_keeps(redis: Redis, model: ModelServer) -> None:
+    """One checkpoint, which also its id finds; others there are none."""
+    async with an_agent(redis, model) as agent:
+        for number in range(2):
+            await text_of(agent, a_turn(f"message {number}"))
+    memory, thread = ThreadMemory(redis, 1), str(a_turn("x").thread)
+    config: Any = {"configurable": {"thread_id": thread}}
+    (newest,) = [each async for each in memory.alist(config)]
+    assert len(newest.checkpoint["channel_values"]["messages"]) == 4
+    assert await memory.aget_tuple(newest.config) == newest
+    assert await memory.aget_tuple({"configurable": {"thread_id": thread, "checkpoint_id": "x"}}) is None
+    with pytest.raises(ValueError, match="one checkpoint only"):
+        _ = [each async for each in memory.alist(config, before=newest.config)]
+
+
+async def test_memory_works_in_a_redis_that_came_back_empty(redis: Redis, model: ModelServer) -> None:
+    """Without the indices for documents of earlier versions, too."""
+    async with an_agent(redis, model) as agent:
+        await redis.flushall()
+        await text_of(agent, a_turn("hi"))
+        await agent.forget(str(a_turn("x").thread), frozenset(), wholly=True)
+    assert await redis.keys("checkpoint*") == []
+
+
+async def test_a_turn_reads_its_memory_once_and_writes_it_after_each_step(
+    redis: Redis, model: ModelServer
+) -> None:
+    """Once before the model and once after it; a tool's result is added, and no search is needed."""
+    looks = Script(tool_calls=[("sql_query", {"query": "1"}), ("sql_query", {"query": "2"})])
+    async with an_agent(redis, model) as agent:
+        await text_of(agent, a_turn("first"))
+        await redis.config_resetstat()
+        await text_of(agent, a_turn("text"))
+        assert await _commands(redis) == {"mget": 1, "multi": 2, "exec": 2, "set": 2}
+        model.script(looks, "Done.")
+        await redis.config_resetstat()
+        await text_of(agent, a_turn("two tools"))
+        assert await _commands(redis) == {
+            "mget": 1,
+            "multi": 7,
+            "exec": 7,
+            "set": 5,
+            "append": 2,
+            "expire": 2,
+        }
+
+
+async def _commands(redis: Redis) -> dict[str, int]:
+    stats: dict[str, Any] = await redis.info("commandstats")
+    made = {name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()}
+    of_connections = ("client", "config", "hello", "info", "ping")
+    return {name: calls for name, calls in made.items() if not name.startswith(of_connections)}
 
 
 async def test_offline_model_is_honest_and_remembers(redis: Redis) -> None:

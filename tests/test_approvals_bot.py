@@ -206,6 +206,27 @@ async def test_an_approval_is_for_one_request_only(
         assert await shelf.stock() == {"apples": 9, "pears": 19}
 
 
+async def test_each_request_needs_its_own_decision_in_whatever_process(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer
+) -> None:
+    """A decision that another process has carried out does not answer the request after it."""
+    again = Script(tool_calls=[("sql_execute", {"statement": "DELETE FROM shelf WHERE id = 3"})])
+    model.script(ASK, again, "Not yet.", "Good.")
+    async with aiohttp.ClientSession() as session:
+        async with run_bot(**settings) as bot:
+            first = request_in(await Caller(bot, session).ask("take one of each, then remove the plums"))
+        async with run_bot(**settings) as bot:
+            told = (await Caller(bot, session).decide(first, approve=True))[1]
+            second = request_in(told.partition("Approved by")[2])
+        async with run_bot(**settings) as bot:
+            caller = Caller(bot, session)
+            assert await caller.ask("is it done?") == "Not yet."
+            assert await shelf.stock() == TAKEN
+        async with run_bot(**settings) as bot:
+            assert (await Caller(bot, session).decide(second, approve=True))[1].endswith("Good.")
+    assert await shelf.stock() == {"apples": 9, "pears": 19}
+
+
 async def test_what_changed_since_it_was_asked_is_not_done(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer
 ) -> None:

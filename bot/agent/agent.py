@@ -104,7 +104,7 @@ class Agent:
                     yield part
         except STORAGE_ERRORS as error:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
-        await self._settle(turn, "".join(texts), config)
+        await self._remember(turn, "".join(texts))
 
     def _config(self, turn: Turn) -> RunnableConfig:
         thread_id = str(turn.thread) if self._has_memory else f"{turn.thread}:{_digest(turn.id)}"
@@ -230,7 +230,7 @@ class Agent:
             changes = {"messages": update, "summary": "", "last_error": ""}
             config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
             await self._graph.aupdate_state(config, changes, as_node="think")
-            await self._memory.keep_newest(thread_id)
+            await self._memory.delete_documents(thread_id)
         except STORAGE_ERRORS as error:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
 
@@ -256,12 +256,12 @@ class Agent:
         values: dict[str, Any] = state.values
         return values
 
-    async def _settle(self, turn: Turn, answer: str, config: RunnableConfig) -> None:
-        """Make the answer searchable and remove old checkpoints; an error of either is only logged."""
+    async def _remember(self, turn: Turn, answer: str) -> None:
+        """Make the answer searchable; an error is only logged."""
+        if not self._has_memory or not self._writer:
+            return
         try:
-            if self._has_memory and self._writer:
-                await self._writer.remember(turn, answer)
-            await self._memory.keep_newest(config["configurable"]["thread_id"])
+            await self._writer.remember(turn, answer)
         except STORAGE_ERRORS as error:
             log.warning("turn cleanup failed", extra={"error": repr(error)})
 

@@ -1,24 +1,36 @@
-"""Thread memory: LangGraph checkpoints in Redis."""
+"""Thread memory: LangGraph checkpoints in Redis, one string a thread."""
 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    get_checkpoint_id,
+)
 from langgraph.checkpoint.redis.aio import AsyncRedisSaver
 from langgraph.checkpoint.redis.jsonplus_redis import JsonPlusRedisSerializer
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from redisvl.exceptions import RedisVLError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
-from bot.chat import LeaseLost
+from bot.agent.checkpoint_format import dump_checkpoint, dump_writes, load
 
 STORAGE_ERRORS = (RedisError, RedisVLError)
 """Errors that the saver raises when Redis fails."""
+
+_DAY = 24 * 60 * 60
+
+_CALL = "~__pregel_push"
+"""Beginning of the path of a task that is one of several calls of a node."""
 
 T = TypeVar("T")
 
@@ -27,7 +39,7 @@ logging.getLogger("redisvl.index.index").setLevel(logging.CRITICAL)
 
 
 class _Serializer(JsonPlusRedisSerializer):
-    """Serializer that never imports a class by a stored name.
+    """Serializer of earlier versions' documents that never imports a class by a stored name.
 
     Version 0.5 imports whatever module a stored object names, and arguments of tool calls are stored as they
     came: a crafted call could import any module. The bot stores no dataclasses, and messages need no import.
@@ -38,17 +50,23 @@ class _Serializer(JsonPlusRedisSerializer):
 
 
 class ThreadMemory(AsyncRedisSaver):
-    """Checkpoint saver that tracks its pending writes.
+    """Checkpoint saver with one string a thread, for a graph without subgraphs.
+
+    SET writes a checkpoint with its expiry in place of the one before, APPEND adds the writes of a finished
+    tool, and one MGET reads both. Earlier versions stored documents, the layout of `AsyncRedisSaver`: these
+    are read until the thread's next checkpoint, and then deleted.
 
     When a run is cancelled, langgraph 1.2 writes the results of its tasks *after* the run has ended. A turn
     is over only after these writes, or they would fall into the thread's next turn.
     """
 
     def __init__(self, redis: Redis, ttl_days: int) -> None:
-        # minutes; each write renews it
-        super().__init__(redis_client=redis, ttl={"default_ttl": ttl_days * 24 * 60})
+        super().__init__(redis_client=redis, ttl={"default_ttl": ttl_days * 24 * 60})  # minutes
         self.serde = _Serializer()
+        self._expiry = ttl_days * _DAY
         self._writes: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
+        self._documents: dict[str, str] = {}
+        """Newest checkpoints, by thread, that were read from documents."""
 
     async def set_up(self) -> None:
         """Create the indices; retry when another process creates them at once ("Index already exists")."""
@@ -68,14 +86,33 @@ class ThreadMemory(AsyncRedisSaver):
             await asyncio.wait(writes)
         self._writes.pop(thread_id, None)
 
-    async def keep_newest(self, thread_id: str) -> None:
-        """Remove all checkpoints except the newest: else storage grows with the square of the turns."""
-        try:
-            await self.aprune([thread_id], keep_last=1)
-        except STORAGE_ERRORS as error:
-            if "no such index" not in str(error).lower():
-                raise
-            await self.set_up()  # Redis came back empty
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return the thread's only checkpoint, the newest one."""
+        thread_id = config["configurable"]["thread_id"]
+        found: Any = await self._redis.mget(_key(thread_id), self._pointer(thread_id))
+        string, pointer = found
+        # each string replaces the pointer to a document, so that a document is newer than the string
+        if pointer not in (None, _key(thread_id).encode()):
+            return await self._read_documents(config)
+        stored = load(string) if string else None
+        if stored is None or get_checkpoint_id(config) not in (None, stored.checkpoint["id"]):
+            return None
+        place = _place(thread_id, stored.checkpoint)
+        return CheckpointTuple(place, stored.checkpoint, stored.metadata, None, stored.writes)
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """Yield the thread's only checkpoint. Raises `ValueError` where others are asked for."""
+        if config is None or filter or before:
+            raise ValueError("a thread has one checkpoint only")
+        if found := await self.aget_tuple(config):
+            yield found
 
     async def aput(
         self,
@@ -85,27 +122,112 @@ class ThreadMemory(AsyncRedisSaver):
         new_versions: ChannelVersions,
         stream_mode: str = "values",
     ) -> RunnableConfig:
-        """Store a checkpoint and track the write. Raises `LeaseLost`."""
-        return await self._write(
-            config, super().aput(config, checkpoint, metadata, new_versions, stream_mode)
-        )
+        """Replace the thread's checkpoint and track the write. Raises `LeaseLost`.
+
+        The checkpoint before the first step is left out: the inbox has what is in it.
+        """
+        thread_id = config["configurable"]["thread_id"]
+        if metadata.get("source") != "input":
+            await self._write(thread_id, self._replace(thread_id, checkpoint, metadata))
+        return _place(thread_id, checkpoint)
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Store the writes of one task and track them. Raises `LeaseLost`."""
-        await self._write(config, super().aput_writes(config, writes, task_id, task_path))
+        if not writes or not _is_needed(writes, task_path):
+            return
+        thread_id = config["configurable"]["thread_id"]
+        checkpoint_id = config["configurable"]["checkpoint_id"]
+        if self._documents.get(thread_id) == checkpoint_id:
+            write = super().aput_writes(config, writes, task_id, task_path)
+        else:
+            write = self._append(thread_id, dump_writes(checkpoint_id, task_id, writes))
+        await self._write(thread_id, write)
 
-    async def _write(self, config: RunnableConfig, write: Coroutine[Any, Any, T]) -> T:
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete all of a thread."""
+        await self.delete_documents(thread_id)
+        await self._redis.delete(_key(thread_id), self._pointer(thread_id))
+
+    async def delete_documents(self, thread_id: str) -> None:
+        """Delete all documents that earlier versions have stored for a thread."""
+        try:
+            await super().adelete_thread(thread_id)
+        except STORAGE_ERRORS as error:
+            if "no such index" not in str(error).lower():  # then Redis came back empty
+                raise
+
+    def get_next_version(self, current: Any, channel: Any) -> Any:
+        """Return the version of a channel after `current`."""
+        return (current or 0) + 1
+
+    async def _read_documents(self, config: RunnableConfig) -> CheckpointTuple | None:
+        found = await super().aget_tuple(config)
+        if found:
+            self._documents[config["configurable"]["thread_id"]] = found.checkpoint["id"]
+            _number_versions(found.checkpoint)
+        return found
+
+    async def _replace(self, thread_id: str, checkpoint: Checkpoint, metadata: CheckpointMetadata) -> None:
+        """Write a checkpoint; with a thread's first one, keep processes of earlier versions from its turns.
+
+        They would answer without memory. Instead, they follow the pointer, fail because it leads to no
+        document, and postpone the turn; a day is enough to replace them all.
+        """
+        key, pointer, has_documents = _key(thread_id), self._pointer(thread_id), thread_id in self._documents
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.set(key, dump_checkpoint(checkpoint, metadata), ex=self._expiry)
+            if has_documents or metadata["step"] <= 0:
+                pipeline.set(pointer, key, ex=_DAY)
+            await pipeline.execute()
+        if has_documents:
+            await self.delete_documents(thread_id)  # with the pointer
+            await self._redis.set(pointer, key, ex=_DAY)
+            del self._documents[thread_id]
+
+    async def _append(self, thread_id: str, line: bytes) -> None:
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.append(_key(thread_id), line)
+            pipeline.expire(_key(thread_id), self._expiry)
+            await pipeline.execute()
+
+    def _pointer(self, thread_id: str) -> str:
+        """Return the key in which earlier versions keep the key of the newest document."""
+        return self._make_redis_checkpoint_latest_key(thread_id, "")
+
+    async def _write(self, thread_id: str, write: Coroutine[Any, Any, T]) -> T:
         task = asyncio.current_task()
         assert task is not None
-        writes = self._writes[config["configurable"]["thread_id"]]
+        writes = self._writes[thread_id]
         writes.add(task)
         try:
             return await write
-        except RedisVLError as error:
-            if isinstance(error.__cause__, LeaseLost):
-                raise error.__cause__ from None
-            raise
         finally:
             writes.discard(task)
+
+
+def _key(thread_id: str) -> str:
+    return f"checkpoint:{thread_id}"
+
+
+def _place(thread_id: str, checkpoint: Checkpoint) -> RunnableConfig:
+    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": "", "checkpoint_id": checkpoint["id"]}}
+
+
+def _is_needed(writes: Sequence[tuple[str, Any]], task_path: str) -> bool:
+    """Return True if a restart needs the writes of a task.
+
+    A task that failed runs again; a node that runs alone, or an update of the state, is followed at once by
+    the checkpoint with its values. What is left are tool calls, and input without a path.
+    """
+    channels = {channel for channel, _ in writes}
+    if ERROR in channels:
+        return False
+    return not task_path or task_path.startswith(_CALL) or not channels.isdisjoint((INTERRUPT, RESUME))
+
+
+def _number_versions(checkpoint: Checkpoint) -> None:
+    """Replace the versions of earlier saves, texts such as "0003.0.718", by their numbers."""
+    for versions in (checkpoint["channel_versions"], *checkpoint["versions_seen"].values()):
+        versions.update({channel: int(str(each).partition(".")[0]) for channel, each in versions.items()})

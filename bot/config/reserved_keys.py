@@ -15,8 +15,8 @@ Each key with the hash tag `{bot}` is used by one package only:
 
 OWN = (
     "{bot}:",  # everything that carries the bot's hash tag
-    "checkpoint",  # LangGraph's saver: checkpoint:, checkpoint_latest:, checkpoint_write:
-    "write_keys_zset:",  # the same
+    "checkpoint",  # thread memory: checkpoint:, checkpoint_latest:; of earlier versions checkpoint_write:
+    "write_keys_zset:",  # thread memory of earlier versions
     "people:",  # linked accounts
     "recall:",  # long-term memory: facts and past conversations with their owners
 )

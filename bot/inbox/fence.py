@@ -20,7 +20,8 @@ from bot.inbox import scripts
 
 _READS = frozenset(
     (
-        *("EXISTS", "GET", "HGET", "HGETALL", "HMGET", "INFO", "MODULE", "PING", "SCAN", "TTL", "TYPE"),
+        *("EXISTS", "GET", "HGET", "HGETALL", "HMGET", "INFO", "MGET", "MODULE"),
+        *("PING", "SCAN", "TTL", "TYPE"),
         *("FT._LIST", "FT.AGGREGATE", "FT.INFO", "FT.SEARCH", "JSON.GET", "JSON.MGET"),
         *("XRANGE", "ZCARD", "ZRANGE", "ZSCORE"),
     )

@@ -1,16 +1,16 @@
 """Proxy before Redis that reports each write of a turn."""
 
 import asyncio
-import base64
 import contextlib
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self
 
 from bot.concurrency.tasks import cancel
 from tests.servers.steps import Steps, unobserved
 
-_BLOB = re.compile(rb'"blob": ?"([A-Za-z0-9+/=]*)"')
+_MEMORY = b"checkpoint:"
+"""Beginning of the keys of thread memories."""
+
 _WORDS = 9
 _NOTHING = (b"*-1\r\n", b"$-1\r\n", b"_\r\n")
 
@@ -28,7 +28,7 @@ class RedisProxy:
         self._connections: set[asyncio.Task[Any]] = set()
         self.steps: Steps = unobserved
         self.marks: dict[bytes, str] = {}
-        """Names of the first guarded writes that store a task's result, by its bytes."""
+        """Names of the results that a write to a thread memory may add, oldest first, by their bytes."""
 
     @property
     def url(self) -> str:
@@ -102,11 +102,13 @@ class RedisProxy:
 
     def _write(self, words: Sequence[bytes], command: bytes) -> str:
         """Return the name of a run of the guarding script, by the first of its commands."""
-        made = b"".join(map(base64.b64decode, _BLOB.findall(command)))
-        mark = next((each for each in self.marks if each in made), None)
-        if mark is not None:
-            return f"memory holds the {self.marks.pop(mark)}"
-        return f"memory {words[7].decode()} {words[8].split(b':')[0].decode()}"
+        kind, key = words[7:9]
+        if key.startswith(_MEMORY):
+            # a checkpoint has all that is known; the newest is what this write adds
+            held = [self.marks.pop(each) for each in list(self.marks) if each in command]
+            if held:
+                return f"memory holds the {held[-1]}"
+        return f"memory {kind.decode()} {key.split(b':')[0].decode()}"
 
 
 async def _both_ways(

@@ -14,7 +14,7 @@ _MARKS = (
     {"lc", "type"},
     *({f"__{name}__"} for name in ("interrupt", "send", "delta_snapshot", "bytes", "set_items")),
 )
-"""Keys by which checkpoints recognise objects: data with such keys would come back as an object."""
+"""Keys by which checkpoints of earlier versions recognise objects: data with them came back as an object."""
 
 _NOTHING = frozenset({"", "null", "none", "[]", "{}", '""'})
 _FENCE = "```"
