@@ -197,8 +197,7 @@ async def test_an_answer_is_stopped_at_once(
             case "deleted":
                 slack.remove(GENERAL, ts)
             case "command":
-                command = await slack.command("/agent-stop", "", ALICE, GENERAL)
-                assert command.response["text"] == "Stopped."
+                assert await slack.command_text("/agent-stop", "", ALICE, GENERAL) == "Stopped."
         await wait_until(lambda: model.cancelled == 1, "the model's stream is closed")
         await wait_until(lambda: not slack.unfinished(), "the reply has ended")
         if how in ("typed", "reaction", "command"):

@@ -157,16 +157,11 @@ async def test_external_people_administer_nothing_though_they_are_listed(
     async with running(**settings, allow_external="all", admin_users=admins):
         await slack.wait_for_connections()
         for text in ("info", "keys", "set a 1", "set a", "nonsense"):
-            told = await slack.command("/agent-redis", text, BOB, GENERAL)
-            assert "never guests or users from other organisations" in told.response["text"], text
-        assert (
-            "never guests"
-            not in (await slack.command("/agent-redis", "info", ALICE, GENERAL)).response["text"]
-        )
-        health = await slack.command("/agent-health", "", BOB, GENERAL)
-        assert "redis" not in health.response["text"]
-        usage = await slack.command("/agent-usage", "all", BOB, GENERAL)
-        assert usage.response["text"] == NOT_ADMINISTERED
+            refusal = await slack.command_text("/agent-redis", text, BOB, GENERAL)
+            assert "never guests or users from other organisations" in refusal, text
+        assert "never guests" not in await slack.command_text("/agent-redis", "info", ALICE, GENERAL)
+        assert "redis" not in await slack.command_text("/agent-health", "", BOB, GENERAL)
+        assert await slack.command_text("/agent-usage", "all", BOB, GENERAL) == NOT_ADMINISTERED
         model.script(Script(text="Done.", gate=gate))
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} count")
         await wait_until(lambda: len(model.requests) == 1, "asked")

@@ -41,8 +41,8 @@ async def test_somebody_who_did_not_ask_stops_nothing_on_slack(
         slack.stop(BOB, GENERAL, ts)
         item = {"type": "message", "channel": GENERAL, "ts": ts}
         slack.send_event({"type": "reaction_added", "user": BOB, "reaction": "x", "item": item})
-        command = await slack.command("/agent-stop", "", BOB, GENERAL)
-        assert command.response["text"] == "There is nothing to stop here."
+        answer = await slack.command_text("/agent-stop", "", BOB, GENERAL)
+        assert answer == "There is nothing to stop here."
         await wait_until(
             lambda: refused_users(slack) == [BOB] * 3, "told why, each time, for their eyes only"
         )

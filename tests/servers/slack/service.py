@@ -153,6 +153,13 @@ class Slack(SlackServer):
         payload = slash_command(self.workspace, name, text, user, place)
         return await self._interact("slash_commands", payload, url)
 
+    async def command_text(self, name: str, text: str, user: str, channel: str) -> str:
+        """Use a slash command; return the text that the user sees, however late it comes."""
+        command = await self.command(name, text, user, channel)
+        later = command.response_url.uses
+        await wait_until(lambda: bool(command.response or later), f"{name} {text} is answered")
+        return str((command.response or later[0])["text"])
+
     async def press(
         self, user: str, channel: str, ts: str, action_id: str, value: str | None = None
     ) -> Command:
