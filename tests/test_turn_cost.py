@@ -36,24 +36,24 @@ TURNS = ("slack, new", "slack, known", "slack, one tool", "discord, known", "htt
 
 LIMITS = {
     # slack: new, known, one tool | discord: known | http: new, known
-    "trips": (39, 44, 71, 39, 31, 36),  # round trips to Redis
-    "commands": (176, 181, 284, 154, 140, 145),  # with those that scripts run
-    "searches": (3, 4, 7, 4, 3, 4),  # FT.SEARCH
-    "bytes sent": (25_900, 30_200, 63_500, 26_000, 20_400, 24_400),
-    "bytes received": (4_500, 8_600, 14_800, 8_000, 4_000, 7_900),
-    "checkpoints": (3, 3, 6, 3, 3, 3),  # documents that the saver writes
-    "task writes": (5, 5, 13, 5, 5, 5),
+    "trips": (18, 18, 23, 14, 11, 11),  # round trips to Redis
+    "commands": (85, 81, 97, 58, 52, 48),  # with those that scripts run
+    "searches": (0, 0, 0, 0, 0, 0),  # FT.SEARCH
+    "bytes sent": (9_500, 10_600, 21_000, 8_400, 7_200, 8_300),
+    "bytes received": (1_250, 2_400, 3_100, 2_100, 950, 2_050),
+    "checkpoints": (2, 2, 5, 2, 2, 2),  # which the saver writes
+    "task writes": (0, 0, 0, 0, 0, 0),  # documents of earlier versions
     "supersteps": (2, 2, 5, 2, 2, 2),
     "api calls": (4, 4, 4, 2, 0, 0),  # to the platform
     "model requests": (1, 1, 2, 1, 1, 1),
-    "function calls": (75_000, 83_000),
+    "function calls": (36_000, 37_000),
 }
 """Most that each of `TURNS` may take."""
 
-PER_TOKEN = {"function calls": 640.0, "objects": 21.0, "texts": 2.0, "thread-safe wake-ups": 1.0}
+PER_TOKEN = {"function calls": 240.0, "objects": 2.5, "texts": 0.2, "thread-safe wake-ups": 0.0}
 """Most that each further token of an answer may take, if it arrives by itself."""
 
-LONGEST = {"commands": 183, "bytes sent": 85_500, "bytes received": 41_000}
+LONGEST = {"commands": 56, "bytes sent": 32_500, "bytes received": 14_000}
 """Most that any turn of a long thread may take: the one that summarises takes the most."""
 
 PERIOD = 11
