@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from bot.chat import Outcome
 from bot.inbox import Inbox
-from tests.support.inbox import a_message, an_inbox, answer, begin
+from tests.support.inbox import a_message, an_inbox, answer
 
 
 class SlowRedis(Redis):
@@ -101,17 +101,19 @@ async def test_a_mention_is_taken_beside_its_event_that_names_nobody(slow: SlowR
     assert await asyncio.gather(*puts) == ["ignored", "kept"]
 
 
-async def test_a_redelivery_needs_no_redis_from_the_event_to_the_end_of_its_turn(
-    slow: SlowRedis, inbox: Inbox
-) -> None:
-    """Also for a message that another process has taken, and whose turn runs here."""
-    await begin(inbox)
-    slow.runs = 0
-    assert await inbox.put(a_message("loads the script", "t0")) == "duplicate"
-    assert slow.runs == 0
+async def test_a_redelivery_of_what_redis_has_lost_is_stored(redis: Redis, inbox: Inbox) -> None:
+    """Fault: this process answered for it, and would have lost it with its own end."""
+    assert await inbox.put(a_message("hello")) == "kept"
+    await redis.flushdb()
+    assert await inbox.put(a_message("hello")) == "kept"
+    assert await answer(an_inbox(redis)) == ["hello"]
+
+
+async def test_a_redelivery_after_the_end_of_its_turn_needs_no_redis(slow: SlowRedis, inbox: Inbox) -> None:
+    """The answer was shown."""
+    assert await answer(inbox) == ["loads the script"]
     assert await inbox.put(a_message("hello")) == "kept"
     assert await inbox.put(a_message("hello")) == "duplicate"
-    assert slow.runs == 1
     assert await answer(inbox) == ["hello"]
     slow.runs = 0
     assert await inbox.put(a_message("hello")) == "duplicate"

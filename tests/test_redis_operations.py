@@ -386,5 +386,5 @@ async def test_every_key_of_a_running_bot_is_in_the_list_of_own_keys(
         await slack.answer(GENERAL, drawn)
     own = tuple(family.encode() for family in reserved_keys.OWN)
     assert {name for name in written if not name.startswith(own)} == {b"kv:greeting"}
-    for family in own:
+    for family in set(own) - {b"write_keys_zset:"}:  # which only earlier versions wrote
         assert any(name.startswith(family) for name in written), f"nothing begins with {family!r}"

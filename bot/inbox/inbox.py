@@ -67,8 +67,8 @@ class Inbox:
         self._follow_seconds = follow_days * _DAY
         self._replica = Replica(redis, self._follow_seconds, most_replicated)
         self._under_way: set[str] = set()
-        self._puts: dict[str, asyncio.Future[None]] = {}
-        """Messages that are being stored, by their ids."""
+        self._puts: dict[str, asyncio.Future[bool]] = {}
+        """Messages that are being stored, by their ids; the results tell whether Redis has them."""
         self._put = redis.register_script(scripts.PUT)
         self._correct = redis.register_script(scripts.CORRECT)
         self._begin = redis.register_script(scripts.BEGIN)
@@ -101,18 +101,23 @@ class Inbox:
                 return await self._put_stop(event)
 
     async def _put_message(self, message: Message) -> Outcome:
-        # Slack delivers a mention as two events: the second one waits. Then it is known here, or it is stored
-        # itself, because the first one has failed or was ignored.
+        # Slack delivers a mention as two events: the second one waits, and is stored itself only if the first
+        # one has failed or was ignored.
         while earlier := self._puts.get(message.id):
-            await asyncio.wait([earlier])
-        if self._replica.is_known(message.id):  # also when Redis has lost it
+            if await asyncio.shield(earlier):
+                return "duplicate"
+        if self._replica.is_done(
+            message.id
+        ):  # Redis may have lost an unfinished one
             return "duplicate"
         self._puts[message.id] = put = asyncio.get_running_loop().create_future()
+        outcome: Outcome = "ignored"
         try:
-            return await self._store(message.well_formed())
+            outcome = await self._store(message.well_formed())
         finally:
             del self._puts[message.id]
-            put.set_result(None)
+            put.set_result(outcome != "ignored")
+        return outcome
 
     async def _store(self, message: Message) -> Outcome:
         outcome = _outcome(await self._put(keys=_put_keys(message), args=self._put_args(message)))

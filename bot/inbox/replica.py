@@ -90,9 +90,9 @@ class Replica:
             self._entries.pop(message_id, None)
             self._put(self._done, message_id, None)
 
-    def is_known(self, message_id: str) -> bool:
-        """Return True if that message is unfinished, or was finished recently."""
-        return message_id in self._entries or message_id in self._done
+    def is_done(self, message_id: str) -> bool:
+        """Return True if that message was finished recently."""
+        return message_id in self._done
 
     async def keep_whole(self, seconds: float) -> None:
         """Restore lost messages until cancelled, with `seconds` between two comparisons with Redis."""

@@ -20,7 +20,7 @@ class EarlierMemory(AsyncRedisSaver):
         """Create the indices."""
         await self.asetup()
 
-    async def settled(self, thread_id: str) -> None:
+    async def wait_for_writes(self, thread_id: str) -> None:
         """Wait for nothing."""
 
     async def delete_documents(self, thread_id: str) -> None:
@@ -31,5 +31,5 @@ class EarlierMemory(AsyncRedisSaver):
 def earlier_version() -> Iterator[None]:
     """Let agents that are opened meanwhile store threads as earlier versions did."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(agent, "Memory", EarlierMemory)
+        patch.setattr(agent, "ThreadMemory", EarlierMemory)
         yield
