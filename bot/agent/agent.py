@@ -144,10 +144,12 @@ class Agent:
                 yield part
             await run
         finally:
-            await cancel(run, patience=_CANCEL_SECONDS)
-            if not run.cancelled():
-                run.exception()  # retrieved: asyncio logs exceptions that are never retrieved
-            await self._memory.wait_for_writes(config["configurable"]["thread_id"])
+            try:
+                await cancel(run, patience=_CANCEL_SECONDS)
+                if not run.cancelled():
+                    run.exception()  # retrieved: asyncio logs exceptions that are never retrieved
+            finally:  # also if this turn is cancelled once more
+                await self._memory.wait_for_writes(config["configurable"]["thread_id"])
 
     async def _plan(self, turn: Turn, proposal: Proposal | None, config: RunnableConfig) -> ResumePlan:
         """Return the way to run a turn: from the beginning, or from the state of an attempt or interrupt.

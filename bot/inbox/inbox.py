@@ -106,9 +106,7 @@ class Inbox:
         while earlier := self._puts.get(message.id):
             if await asyncio.shield(earlier):
                 return "duplicate"
-        if self._replica.is_done(
-            message.id
-        ):  # Redis may have lost an unfinished one
+        if self._replica.is_done(message.id):  # Redis may have lost an unfinished one
             return "duplicate"
         self._puts[message.id] = put = asyncio.get_running_loop().create_future()
         outcome: Outcome = "ignored"
