@@ -93,7 +93,7 @@ async def run_process(
         )
     try:
         yield psutil.Process(process.pid)
-    except Exception:
+    except Exception:  # raised again; whatever failed, the end of the log says why
         print(f"{contestant.name}:", *log.read_text().splitlines()[-30:], sep="\n", file=sys.stderr)
         raise
     finally:

@@ -22,7 +22,10 @@ class Timing:
     """
 
     upload_timeout: float = 30.0
-    """The same for a file. A late file is not shown twice: a nonce holds for minutes."""
+    """Longest time that Discord may take to accept a file.
+
+    A late file is not shown twice: its nonce holds for minutes.
+    """
 
     request_backoff: float = 0.5
     """About the time before a request is sent again while Discord is unreachable."""

@@ -39,7 +39,8 @@ MAX_FAILURES = 8
 """Unexpected failures, or crashes of the process, after which a turn is given up."""
 
 MUTE_AFTER = 2
-"""Crashes while reporting a given-up turn after which it ends without a message."""
+"""Deaths while reporting a given-up turn after which it ends without a message. One may be of an attempt that
+was paused, lost its lease and hung when it went on."""
 
 MAX_ATTEMPTS = 1500
 """Attempts after which a turn is given up while a service is down: about 25 hours at full back-off."""
@@ -365,7 +366,7 @@ def _reason_to_give_up(start: TurnStart, max_failures: int) -> str:
 
 def _is_mute(start: TurnStart, max_failures: int) -> bool:
     """Return True if even reporting the given-up turn crashes the process."""
-    return start.turn.hangs > MAX_HANGS or start.turn.crashes >= max_failures + MUTE_AFTER
+    return max(start.turn.hangs - MAX_HANGS, start.turn.crashes - max_failures) >= MUTE_AFTER
 
 
 def _final_text(start: TurnStart, dead: str) -> str:

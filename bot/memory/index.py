@@ -206,5 +206,7 @@ class _Index:
         # RediSearch adds existing records in the background
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_INDEXING_SECONDS):
-                while int((await self.index.info())["indexing"]):  # noqa: ASYNC110 - see below
-                    await asyncio.sleep(0.01)  # RediSearch announces no end: only FT.INFO tells
+                while int((await self.index.info())["indexing"]):  # noqa: ASYNC110 - no event tells
+                    await asyncio.sleep(
+                        0.01
+                    )  # RediSearch sends no event: FT.INFO is asked again
