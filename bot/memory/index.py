@@ -207,6 +207,4 @@ class _Index:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_INDEXING_SECONDS):
                 while int((await self.index.info())["indexing"]):  # noqa: ASYNC110 - no event tells
-                    await asyncio.sleep(
-                        0.01
-                    )  # RediSearch sends no event: FT.INFO is asked again
+                    await asyncio.sleep(0.01)  # RediSearch sends no event: FT.INFO is asked again
