@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bot.chat import CredentialsRejected, Unreachable
+from bot.slack.socket_mode import SOCKETS
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support import slack_platform
 from tests.support.slack_platform import COMMANDS, TIMING, Bot, Connect, Serve, echo, gated_answer
@@ -127,6 +128,12 @@ async def test_nothing_is_lost_while_slack_replaces_a_socket(server: Slack, serv
         await server.wait_for_connections(2)
         await server.wait_until_settled()
         assert len(server.events("message")[0].attempts) == 1
+
+
+async def test_a_start_requests_one_address_for_each_socket(server: Slack, serving: Serve) -> None:
+    """Slack allows a limited number a minute, which processes that restart in quick succession share."""
+    async with serving(server):
+        assert server.count("apps.connections.open") == SOCKETS
 
 
 async def test_sockets_that_break_are_opened_again(server: Slack, serving: Serve) -> None:

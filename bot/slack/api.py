@@ -121,9 +121,16 @@ class SlackApi:
             self._who = await self.identify()
         return self._who
 
-    async def check_app_token(self, app_token: str) -> None:
-        """Check that the token can open a socket. Raises `PlatformError`."""
-        await self._call(self.reader, "apps.connections.open", {}, app_token, "SLACK_APP_TOKEN")
+    async def request_socket(self, app_token: str) -> str:
+        """Return the address of a new socket. Raises `PlatformError`, also if the token may not open one.
+
+        https://docs.slack.dev/reference/methods/apps.connections.open
+        """
+        answer = await self._call(self.reader, "apps.connections.open", {}, app_token, "SLACK_APP_TOKEN")
+        address = word(answer.get("url"))
+        if not address:
+            raise Unreachable("Slack's answer to apps.connections.open names no address")
+        return address
 
     async def _call(
         self, client: AsyncWebClient, method: str, arguments: Mapping[str, Json], token: str, variable: str

@@ -243,8 +243,8 @@ class Slack:
         return await self._sockets.count_connected() if self._sockets else 0
 
     async def _listen(self, app: AsyncApp, app_token: str, identity: Identity) -> None:
-        await self._api.check_app_token(app_token)
-        async with open_sockets(app, self._api, app_token, self._timing) as sockets:
+        address = await self._api.request_socket(app_token)
+        async with open_sockets(app, self._api, app_token, address, self._timing) as sockets:
             self._sockets = sockets
             self._hears(identity)
             await first_failure(sockets.watch(self._catch_up.mark_missed), self._catch_up.wait_until_deaf())

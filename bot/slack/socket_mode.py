@@ -28,10 +28,14 @@ events in between."""
 
 @contextlib.asynccontextmanager
 async def open_sockets(
-    app: AsyncApp, api: SlackApi, app_token: str, timing: Timing
+    app: AsyncApp, api: SlackApi, app_token: str, address: str, timing: Timing
 ) -> AsyncIterator["Sockets"]:
-    """Open sockets that pass events to `app`. Raises `Unreachable` when none opens in time."""
+    """Open sockets that pass events to `app`, the first one at `address`.
+
+    Raises `Unreachable` when none opens in time.
+    """
     handlers = [_handler(app, api, app_token, timing.ping_interval) for _ in range(SOCKETS)]
+    handlers[0].client.wss_uri = address  # Slack limits how many addresses an app requests in a minute
     try:
         await _connect(handlers, timing.connect_timeout)
         yield Sockets(handlers, timing)
