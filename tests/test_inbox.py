@@ -317,6 +317,44 @@ async def test_a_turn_that_hung_twice_is_given_up_with_a_word_and_its_neighbour_
     ]
 
 
+class _Deaf(Redis):
+    """A client that may send a command, and never hear the answer."""
+
+    is_deaf = False
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        answer = await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # redis-py
+        if self.is_deaf:
+            await asyncio.Event().wait()
+        return answer
+
+
+@pytest.mark.parametrize(("work", "crashes"), [("turn:test:t1:poison", 1), ("event:slack:1", 0)])
+async def test_a_hang_counts_for_its_cause_alone(redis: Redis, work: str, crashes: int) -> None:
+    """Not for a turn beside it, nor for one that Redis has begun while the loop was silent.
+
+    Fault: the latter counted a crash, and a hang in an event was a crash of every turn.
+    """
+    deaf = _Deaf(connection_pool=redis.connection_pool)
+    inbox = an_inbox(deaf)
+    for message in (a_message("poison"), a_message("fine", "t2"), a_message("begun", "t3")):
+        await inbox.put(message)
+    *under_way, last = await inbox.enter() + sorted(await inbox.lease(3, 1), key=lambda lease: lease.thread)
+    assert all([await inbox.begin(lease) for lease in under_way])
+    deaf.is_deaf = True
+    beginning = asyncio.create_task(inbox.begin(last))
+    await wait_until(lambda: redis.hexists("{bot}:turn:test:t3:begun", "running"), "Redis has begun it")
+    await note_hang(redis, inbox, work)
+    beginning.cancel()
+    later = an_inbox(redis)
+    turns = [begun.turn for lease in await later.enter() if (begun := await later.begin(lease))]
+    assert {turn.messages[0].text: turn.crashes for turn in turns} == {
+        "poison": crashes,
+        "fine": 0,
+        "begun": 0,
+    }
+
+
 async def test_a_turn_that_hangs_even_when_it_says_that_it_is_given_up_ends_without_a_word(
     redis: Redis,
 ) -> None:

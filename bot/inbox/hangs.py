@@ -1,5 +1,8 @@
 """Counter of event loop hangs, by the turn or the event that caused them."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from redis.asyncio import Redis
 
 from bot.inbox import keys, scripts
@@ -16,9 +19,20 @@ async def note_hang(redis: Redis, inbox: Inbox, work: str) -> None:
     `redis` must belong to an event loop that still runs. Without a cause every turn counts a crash.
     """
     kind, _, id = work.partition(":")
+    turns = {*inbox.under_way, *await _heads(redis, inbox.beginning)} - {id}
+    others = [keys.turn(each) for each in sorted(turns)]
     if kind == "turn":
-        others = [keys.turn(each) for each in inbox.under_way if each != id]
-        await redis.register_script(scripts.HUNG)(keys=[keys.turn(id), *others], args=[inbox.consumer])
+        await redis.register_script(scripts.TURN_HUNG)(keys=[keys.turn(id), *others], args=[inbox.consumer])
     elif kind == "event":
-        await redis.hincrby(keys.HUNG, id, 1)
-        await redis.expire(keys.HUNG, SEEN_SECONDS)
+        await redis.register_script(scripts.EVENT_HUNG)(
+            keys=[keys.HUNG, *others], args=[inbox.consumer, id, SEEN_SECONDS]
+        )
+
+
+async def _heads(redis: Redis, threads: Iterable[str]) -> list[str]:
+    """Return the next turn of each thread: Redis may have begun it while this process was silent."""
+    async with redis.pipeline(transaction=False) as batch:
+        for thread in threads:
+            batch.xrange(keys.mailbox(thread), count=1)
+        heads: list[Any] = await batch.execute()
+    return [keys.text(fields[b"id"]) for entries in heads for _, fields in entries]

@@ -66,6 +66,8 @@ class Inbox:
         self._consumer = name
         self._follow_seconds = follow_days * _DAY
         self._replica = Replica(redis, self._follow_seconds, most_replicated)
+        self.beginning: set[str] = set()
+        """Threads whose next turn this process has requested, and Redis may have begun."""
         self._under_way: set[str] = set()
         self._puts: dict[str, asyncio.Future[bool]] = {}
         """Messages that are being stored, by their ids; the results tell whether Redis has them."""
@@ -241,10 +243,14 @@ class Inbox:
         they would block their thread.
         """
         recent = int((time.time() - SEEN_SECONDS / 2) * 1000)
-        begun = await self._begin(
-            keys=[READY, keys.mailbox(lease.thread), keys.messages(lease.thread), ACTIVE],
-            args=[TAG, self._consumer, lease.entry, lease.thread, idle_ms, recent],
-        )
+        self.beginning.add(lease.thread)
+        try:
+            begun = await self._begin(
+                keys=[READY, keys.mailbox(lease.thread), keys.messages(lease.thread), ACTIVE],
+                args=[TAG, self._consumer, lease.entry, lease.thread, idle_ms, recent],
+            )
+        finally:
+            self.beginning.discard(lease.thread)
         if begun is None:
             raise LeaseLost(lease.thread)
         if not begun:
@@ -372,13 +378,8 @@ def _outcome(answer: bytes) -> Outcome:
 
 
 def _put_keys(message: Message) -> list[str]:
-    thread = str(message.thread)
-    return [
-        keys.seen(message.id),
-        keys.joined(thread),
-        keys.early(thread),
-        keys.threads(message.thread.platform),
-    ]
+    thread, platform = str(message.thread), message.thread.platform
+    return [keys.seen(message.id), keys.joined(thread), keys.early(thread), keys.threads(platform)]
 
 
 def _leases(entries: Iterable[Any]) -> list[Lease]:

@@ -29,14 +29,15 @@ from bot.inbox.scripts.replay import REPLAY, RESTORE
 from bot.inbox.scripts.turns import (
     BEGIN,
     DEFER,
+    EVENT_HUNG,
     FENCED,
     FINISH,
     HAND_OVER,
-    HUNG,
     KEEP,
     POSTPONE,
     RENEW,
     TAKE_BACK,
+    TURN_HUNG,
     WAKE,
 )
 
@@ -44,10 +45,10 @@ __all__ = [
     "BEGIN",
     "CORRECT",
     "DEFER",
+    "EVENT_HUNG",
     "FENCED",
     "FINISH",
     "HAND_OVER",
-    "HUNG",
     "KEEP",
     "PAUSE",
     "POSTPONE",
@@ -58,6 +59,7 @@ __all__ = [
     "RESUME",
     "STOP",
     "TAKE_BACK",
+    "TURN_HUNG",
     "WAKE",
     "WITHDRAW",
 ]

@@ -46,18 +46,38 @@ return begun
 """
 )
 
+# KEYS cause turns... Ends the attempts of the turns beside the cause, so that they count no crash.
+_END_ATTEMPTS = """
+local function end_attempts(consumer)
+  for i = 2, #KEYS do
+    if redis.call('HGET', KEYS[i], 'running') == consumer then redis.call('HDEL', KEYS[i], 'running') end
+  end
+end
+"""
+
 # KEYS turn others... | ARGV consumer -> 0 it has ended | 1 Sent by a process that exits now. It is not
 # fenced, because the hang has lost the lease, and the next holder of the turn must know. Only an ended turn
-# has a TTL. The attempts of the other running turns end here, so that they count no crash. If the turn has
-# ended, its hang belongs to an unknown turn: then each counts a crash, or the process would hang for ever.
-HUNG = """
+# has a TTL. If the turn has ended, its hang belongs to an unknown turn: then each counts a crash, or the
+# process would hang for ever.
+TURN_HUNG = (
+    _END_ATTEMPTS
+    + """
 if redis.call('TTL', KEYS[1]) ~= -1 then return 0 end
-for i = 2, #KEYS do
-  if redis.call('HGET', KEYS[i], 'running') == ARGV[1] then redis.call('HDEL', KEYS[i], 'running') end
-end
+end_attempts(ARGV[1])
 redis.call('HINCRBY', KEYS[1], 'hangs', 1)
 return 1
 """
+)
+
+# KEYS hung turns... | ARGV consumer event seconds Sent by a process that exits now, as above.
+EVENT_HUNG = (
+    _END_ATTEMPTS
+    + """
+end_attempts(ARGV[1])
+redis.call('HINCRBY', KEYS[1], ARGV[2], 1)
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+"""
+)
 
 # KEYS ready turn | ARGV consumer lease receipt -> 0 fenced | 1
 KEEP = (
