@@ -287,7 +287,9 @@ async def test_finished_tool_is_not_run_again_after_a_crash(redis: Redis, model:
     assert sorted(runs) == ["quick", "slow", "slow"]
 
 
-async def test_a_turn_that_is_cancelled_again_ends_after_its_tool(redis: Redis, model: ModelServer) -> None:
+async def test_a_turn_that_is_cancelled_again_ends_after_its_tool(
+    redis: Redis, model: ModelServer, caplog: pytest.LogCaptureFixture
+) -> None:
     """Fault: its thread was handed over, while a tool that ignores cancellation could still write."""
     gate = Gate()
     cancelled = asyncio.Event()
@@ -316,6 +318,7 @@ async def test_a_turn_that_is_cancelled_again_ends_after_its_tool(redis: Redis, 
         gate.open.set()
         await asyncio.gather(turn, return_exceptions=True)
         assert turn.cancelled()
+        assert "tool calls not ended" in caplog.messages
         assert await text_of(agent, a_turn("write", attempt=2)) == "Written."
 
 
