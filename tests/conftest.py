@@ -1,7 +1,9 @@
 """Real servers for the tests: Redis and Postgres once a session; a model, Slack and Discord a test."""
 
 import os
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,20 @@ from tests.support.table import Shelf, a_shelf
 settings.register_profile("suite", derandomize=True, deadline=None)
 settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temp_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give the session a temp folder of its own: a bot that is killed leaves its sockets' folder there."""
+    tmp_path_factory.getbasetemp()  # stays where it is, for a look at what a failed test left
+    get_temp_dir()  # multiprocessing removes it when this process ends
+    with (
+        tempfile.TemporaryDirectory(prefix="t", ignore_cleanup_errors=True) as directory,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("TMPDIR", directory)
+        patch.setattr(tempfile, "tempdir", directory)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -287,6 +287,41 @@ async def test_finished_tool_is_not_run_again_after_a_crash(redis: Redis, model:
     assert sorted(runs) == ["quick", "slow", "slow"]
 
 
+async def test_a_turn_that_is_cancelled_again_ends_after_its_tool(
+    redis: Redis, model: ModelServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fault: its thread was handed over, while a tool that ignores cancellation could still write."""
+    gate = Gate()
+    cancelled = asyncio.Event()
+
+    @tool
+    async def write(text: str) -> str:
+        """Write, whatever happens."""
+        gate.entered.set()
+        while not gate.open.is_set():
+            try:
+                await gate.open.wait()
+            except asyncio.CancelledError:
+                cancelled.set()
+        return "written"
+
+    model.script(Script(tool_calls=[("write", {"text": "x"})]), "Written.")
+    async with an_agent(redis, model, tools=[write]) as agent:
+        turn = asyncio.create_task(parts_of(agent, a_turn("write")))
+        await gate.entered.wait()
+        for _ in range(3):
+            cancelled.clear()
+            turn.cancel()
+            await cancelled.wait()
+        done, _ = await asyncio.wait({turn}, timeout=0.1)
+        assert not done
+        gate.open.set()
+        await asyncio.gather(turn, return_exceptions=True)
+        assert turn.cancelled()
+        assert "tool calls not ended" in caplog.messages
+        assert await text_of(agent, a_turn("write", attempt=2)) == "Written."
+
+
 async def test_next_turn_repairs_a_dangling_tool_call(redis: Redis, model: ModelServer) -> None:
     """A turn that never came to its tool results leaves a thread that OpenAI still accepts."""
     entered = asyncio.Event()

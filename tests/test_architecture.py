@@ -69,7 +69,7 @@ RULES = {
         "langchain_core langgraph pydantic redis redisvl tenacity",
     ),
     "agent.models": rule("agent chat tools", "aiohttp langchain_core langchain_openai pydantic yarl"),
-    "agent.attachments": rule("chat", "PIL chardet pypdf"),
+    "agent.attachments": rule("agent chat", "PIL chardet pypdf"),
     "memory": rule("chat commands concurrency", "httpx2 openai pydantic redis redisvl wordllama"),
     "tools": rule("chat memory tools.charts tools.sql", "langchain_core pydantic"),
     "tools.charts": rule("chat tools tools.sql", "matplotlib"),

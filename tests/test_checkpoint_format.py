@@ -42,6 +42,13 @@ class Unknown:
     name: str = "x"
 
 
+class Ambiguous:
+    """Object that is neither true nor false, such as a data frame."""
+
+    def __bool__(self) -> bool:
+        raise ValueError
+
+
 def a_checkpoint(**values: Any) -> Checkpoint:
     return {**empty_checkpoint(), "channel_values": values}
 
@@ -135,6 +142,25 @@ def test_what_is_unknown_is_refused(value: Any) -> None:
         dump_checkpoint(a_checkpoint(messages=value), {"step": 1})
     with pytest.raises(TypeError):
         dump_writes("1", "t1", [("messages", value)])
+
+
+_CIRCLE: dict[str, Any] = {}
+_CIRCLE["itself"] = _CIRCLE
+
+
+@pytest.mark.parametrize(
+    "artifact",
+    [Unknown(), {"files": [], "rows": Unknown()}, b"x", {"x"}, {("a", "b"): 1}, [_CIRCLE], Ambiguous()],
+)
+def test_an_artifact_that_is_not_json_is_left_out(artifact: Any) -> None:
+    """Fault: it would have failed the turn. The bot reads none but its own."""
+    result = ToolMessage("42", id="1", tool_call_id="c1", name="look", artifact=artifact)
+    expected = [result.model_copy(update={"artifact": None})]
+    stored = again(a_checkpoint(messages=[result]))
+    assert stored.checkpoint["channel_values"] == {"messages": expected}
+    checkpoint = a_checkpoint(x=1)
+    line = dump_writes(checkpoint["id"], "t1", [("messages", [result])])
+    assert again(checkpoint, line).writes == [("t1", "messages", expected)]
 
 
 @pytest.mark.parametrize(

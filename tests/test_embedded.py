@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
@@ -363,14 +364,33 @@ async def test_deep_data_directory_gets_a_short_private_socket(data_dir: Path) -
         assert len(str(socket)) <= 100
         assert socket.parent.stat().st_mode & 0o777 == 0o700
         assert await said(url) is None
-    socket.parent.rmdir()
+
+
+async def test_a_private_socket_directory_is_removed_with_the_last_user(made: Path, pristine: Path) -> None:
+    """Fault: each data directory with a long name left a folder in the temp folder for ever."""
+    deep = with_cluster(made / ("deep" * 30), pristine)
+    async with AsyncExitStack() as others:
+        url = await others.enter_async_context(embedded_redis(deep))
+        dsn = await others.enter_async_context(embedded_postgres(deep))
+        private = [
+            Path(url.removeprefix("unix://")).parent,
+            Path(str(parse_qs(urlsplit(dsn).query)["host"][0])),
+        ]
+        async with embedded_redis(deep), embedded_postgres(deep):
+            pass
+        assert await said(url) is None
+        assert await execute_as_owner(dsn, "SELECT 1") == 1
+        assert all(each.is_dir() for each in private)
+    assert not any(each.exists() for each in private)
+    async with embedded_redis(deep) as url:  # as before
+        assert Path(url.removeprefix("unix://")).parent == private[0]
 
 
 async def test_directory_of_others_is_not_trusted_with_the_socket(data_dir: Path) -> None:
     deep = data_dir / ("deep" * 30)
     async with embedded_redis(deep) as url:
         private = Path(url.removeprefix("unix://")).parent
-    private.chmod(0o755)
+    private.mkdir(mode=0o755)
     with pytest.raises(EmbeddedError, match="not a private directory"):
         async with embedded_redis(deep):
             pass

@@ -63,7 +63,7 @@ async def test_files_on_slack_reach_the_model_and_what_cannot_be_read_is_said(
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} what is in it?", files=files)
         answer = await slack.answer(GENERAL, ts, until=lambda text: "read it" in text)
     text, pictures = newest_question(model)
-    assert text.startswith("what is in it?\n\n[File sales.csv (29 bytes).")
+    assert text.startswith("what is in it?\n\n[data from the file sales.csv (29 bytes)]\n> ")
     assert "January,4711" in text
     assert "[Picture chart.png, 1 by 1 pixels]" in text
     [picture] = pictures

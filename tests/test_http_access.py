@@ -1,4 +1,4 @@
-"""Access to the HTTP server: malformed requests, tokens, foreign hosts and origins, mounts, the page."""
+"""Access to the HTTP server: malformed requests, tokens, foreign hosts and origins, webhooks, the page."""
 
 import asyncio
 import io
@@ -234,7 +234,7 @@ async def test_beside_a_mount_and_without_a_token_only_the_probes_are_served() -
         return web.Response(text="ok")
 
     paths = ("/", "/page/app.js", "/health", "/chat", "/redis/direct", "/memory", "/usage", "/nothing")
-    async with open_server(mounts={"/slack/events": events}) as http, aiohttp.ClientSession() as client:
+    async with open_server(webhooks={"/slack/events": events}) as http, aiohttp.ClientSession() as client:
         url = f"http://127.0.0.1:{http.port}"
         for method in ("GET", "POST", "DELETE"):
             for path in paths:
@@ -249,7 +249,7 @@ async def test_beside_a_mount_and_without_a_token_only_the_probes_are_served() -
             assert (await get(http, "/livez", **dict([header])))[0] == 403
 
 
-async def test_a_mounted_handler_gets_every_post_to_its_path_as_it_came() -> None:
+async def test_a_webhook_gets_every_post_to_its_path_as_it_came() -> None:
     bodies: list[bytes] = []
 
     async def events(request: web.Request) -> web.Response:
@@ -257,7 +257,7 @@ async def test_a_mounted_handler_gets_every_post_to_its_path_as_it_came() -> Non
         return web.Response(text="ok")
 
     for api_token in (None, TOKEN):
-        async with open_server(api_token=api_token, mounts={"/slack/events": events}) as http:
+        async with open_server(api_token=api_token, webhooks={"/slack/events": events}) as http:
             headers = {"Host": "bot.example", "Content-Type": "application/x-www-form-urlencoded"}
             async with (
                 aiohttp.ClientSession() as client,

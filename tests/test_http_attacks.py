@@ -159,7 +159,7 @@ STRANGE = {
         request(kind="application/json; a=" + '"' * 8_000, body=b'{"message": "x"}'),
         200,
     ),
-    "brackets for what is mounted": (request("/hook", kind="application/json; " + "(" * 8_000), 415),
+    "brackets for a webhook": (request("/hook", kind="application/json; " + "(" * 8_000), 415),
     "a charset that is none": (
         request(kind="application/json; charset=bogus", body=b'{"message": "x"}'),
         200,

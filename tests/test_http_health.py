@@ -75,7 +75,7 @@ async def test_leaving_lets_a_running_request_finish_and_then_refuses_connection
             return await response.text()
 
     async with aiohttp.ClientSession() as client, asyncio.TaskGroup() as tasks:
-        async with open_server(mounts={"/slow": slow}) as http:
+        async with open_server(webhooks={"/slow": slow}) as http:
             request = tasks.create_task(post(client, http.port))
             await entered.wait()
             asyncio.get_running_loop().call_later(0.05, go_on.set)

@@ -108,7 +108,7 @@ async def test_a_stranger_gets_no_body_unpacked_or_read(
     """The connection is closed after a refusal that left one unread, compressed or not."""
     unpacked: list[object] = []
     monkeypatch.setattr(zlib, "decompressobj", lambda *args, **kw: unpacked.append(args))
-    async with http_server(redis, api_token=TOKEN, mounts={"/hook": hook}) as server:
+    async with http_server(redis, api_token=TOKEN, webhooks={"/hook": hook}) as server:
         bomb = gzip.compress(bytes(64 << 20), 9)
         for headers in ([], ["Content-Encoding: gzip"]):
             attack = request("/chat", *headers, body=bomb, token="").replace(b"Connection: close\r\n", b"")
@@ -131,7 +131,7 @@ async def test_no_route_takes_more_than_it_needs(server: HttpServer, redis: Redi
             assert b"connection: close" in response.lower()
     chunk = b"10000\r\n" + bytes(1 << 16) + b"\r\n"
     endless = request("/hook", "Transfer-Encoding: chunked", length=None, body=chunk * 17)
-    async with http_server(redis, api_token=TOKEN, mounts={"/hook": hook}) as patient:
+    async with http_server(redis, api_token=TOKEN, webhooks={"/hook": hook}) as patient:
         assert await patient.status(endless) == 413
 
 
@@ -212,7 +212,7 @@ async def test_who_comes_when_all_places_are_at_work_is_told_to_come_again(redis
         return web.Response(text="finished")
 
     async with http_server(
-        redis, api_token=TOKEN, mounts={"/hook": slow}, bounds=Bounds(connections=5)
+        redis, api_token=TOKEN, webhooks={"/hook": slow}, bounds=Bounds(connections=5)
     ) as server:
         at_work = [asyncio.create_task(server.exchange(request("/hook"))) for _ in range(5)]
 
@@ -237,7 +237,7 @@ async def test_bodies_of_strangers_take_little_memory_together(redis: Redis) -> 
         return f"POST /hook HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode()
 
     async with (
-        http_server(redis, api_token=TOKEN, mounts={"/hook": hook}) as server,
+        http_server(redis, api_token=TOKEN, webhooks={"/hook": hook}) as server,
         AsyncExitStack() as stack,
     ):
         held = []

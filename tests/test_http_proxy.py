@@ -148,7 +148,7 @@ async def stand_in(example: str, upstream: int, port: int) -> AsyncIterator[None
 
 
 async def events(request: web.Request) -> web.Response:
-    """Take what is mounted, as Slack's requests are."""
+    """Take the requests to a webhook, such as those of Slack."""
     return web.Response(text=f"taken {(await request.read()).decode()}")
 
 
@@ -181,7 +181,7 @@ async def test_with_a_token_the_proxy_brings_everything_and_streams_as_it_comes(
 
     bearer = {"Authorization": f"Bearer {TOKEN}"}
     async with (
-        http_server(redis, api_token=TOKEN, mounts={"/slack/events": events}, answer=answer) as server,
+        http_server(redis, api_token=TOKEN, webhooks={"/slack/events": events}, answer=answer) as server,
         proxy(kind, everything, server.port, tmp_path, unused_tcp_port),
         outside(unused_tcp_port, {}) as stranger,
         outside(unused_tcp_port, bearer) as owner,
@@ -230,7 +230,7 @@ async def test_the_example_for_slack_brings_nothing_else(
 ) -> None:
     _, only_slack = examples(kind)
     async with (
-        http_server(redis, mounts={"/slack/events": events}) as server,
+        http_server(redis, webhooks={"/slack/events": events}) as server,
         proxy(kind, only_slack, server.port, tmp_path, unused_tcp_port),
         outside(unused_tcp_port, {}) as stranger,
     ):

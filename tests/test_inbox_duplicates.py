@@ -74,6 +74,22 @@ async def test_an_error_is_an_error_for_both(slow: SlowRedis, inbox: Inbox) -> N
     assert await inbox.put(a_message("hello")) == "kept"
 
 
+async def test_events_that_have_waited_for_one_that_failed_are_stored_at_once(
+    redis: Redis, slow: SlowRedis, inbox: Inbox
+) -> None:
+    """Fault: while Redis hung, each of them waited for the time-outs of all before it."""
+    puts = await begin_puts(slow, inbox, 4)
+    puts[0].cancel()
+    await asyncio.sleep(0.01)
+    assert slow.runs == 4
+    slow.gate.set()
+    results = await asyncio.gather(*puts, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert sorted(map(str, results[1:])) == ["duplicate", "duplicate", "kept"]
+    assert await answer(an_inbox(redis)) == ["loads the script"]
+    assert await answer(an_inbox(redis)) == ["hello"]
+
+
 @pytest.mark.parametrize("is_cancelled", [True, False])
 async def test_a_second_event_is_stored_if_the_first_was_not(
     slow: SlowRedis, inbox: Inbox, is_cancelled: bool

@@ -9,8 +9,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
-from bot.chat import Correction
-from bot.inbox import keys, scripts
+from bot.chat import Correction, Stop
+from bot.inbox import Inbox, keys, queries, scripts
 from bot.inbox.lease import Lease
 from tests.support.inbox import a_message, an_inbox, answer, begin
 
@@ -63,7 +63,37 @@ async def test_a_message_that_was_forgotten_while_it_waited_leaves_nothing_for_e
     await redis.delete(seen)
     _, begun = await begin(inbox)
     assert [each.text for each in begun.turn.messages] == ["hello"]
-    assert not await redis.exists(seen)
+    assert 0 < await redis.ttl(seen) <= queries.SEEN_SECONDS
+
+
+async def test_a_message_that_redis_has_evicted_leaves_nothing_for_ever(redis: Redis) -> None:
+    """Against the rules: Redis must not evict. Fault: its key came back without an expiry."""
+    inbox = an_inbox(redis)
+    message = a_message("hello")
+    await inbox.put(message)
+    await redis.delete(keys.seen(message.id))
+    _, begun = await begin(inbox)
+    assert [each.text for each in begun.turn.messages] == ["hello"]
+    assert 0 < await redis.ttl(keys.seen(message.id)) <= queries.SEEN_SECONDS
+    assert await inbox.put(message) == "duplicate"
+
+
+class _Anybody:
+    """`bot.chat.StopPolicy` by which every user can stop every answer."""
+
+    async def can_stop(self, author: str, thread: str) -> bool:
+        """Return True."""
+        return True
+
+
+async def test_a_stop_of_a_message_that_redis_has_evicted_leaves_nothing_for_ever(redis: Redis) -> None:
+    """A stop fixes the messages of its turn, too."""
+    inbox = Inbox(redis, name="one", follow_days=30, stop_policy=_Anybody())
+    message = a_message("hello")
+    await inbox.put(message)
+    await redis.delete(keys.seen(message.id))
+    assert await inbox.put(Stop(by="test:eve", thread=message.thread)) == "stopped"
+    assert 0 < await redis.ttl(keys.seen(message.id)) <= queries.SEEN_SECONDS
 
 
 async def test_a_turn_ends_on_a_redis_before_8_2(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ server = slack_platform.server
 
 
 @contextlib.asynccontextmanager
-async def mounted(platform: SlackPlatform) -> AsyncIterator[str]:
+async def served(platform: SlackPlatform) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_post("/slack/events", platform.webhooks["/slack/events"])
     runner = web.AppRunner(app, access_log=None)
@@ -40,7 +40,7 @@ async def status_of(server: Slack, serving: Serve, body: bytes, headers: Mapping
     """Return the status of the response to a request, from which no message may come."""
     async with (
         serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
-        mounted(bot.platform) as url,
+        served(bot.platform) as url,
         aiohttp.ClientSession() as session,
     ):
         await wait_until(lambda: server.count("auth.test") == 1, "it receives")
@@ -53,7 +53,7 @@ async def status_of(server: Slack, serving: Serve, body: bytes, headers: Mapping
 async def test_without_an_app_token_signed_requests_are_served(server: Slack, serving: Serve) -> None:
     async with (
         serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
-        mounted(bot.platform) as server.request_url,
+        served(bot.platform) as server.request_url,
     ):
         assert await server.verify_url()
         ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
@@ -72,7 +72,7 @@ async def test_without_an_app_token_signed_requests_are_served(server: Slack, se
 async def test_a_request_that_slack_did_not_sign_is_refused(server: Slack, serving: Serve) -> None:
     async with (
         serving(server, app_token=None, signing_secret="another secret") as bot,
-        mounted(bot.platform) as server.request_url,
+        served(bot.platform) as server.request_url,
     ):
         await server.say(ALICE, GENERAL, f"{server.mention} hello")
         await server.wait_until_settled()
@@ -83,7 +83,7 @@ async def test_a_request_that_slack_did_not_sign_is_refused(server: Slack, servi
 async def test_before_it_receives_the_endpoint_asks_to_come_again(server: Slack, connected: Connect) -> None:
     async with (
         connected(server, app_token=None, signing_secret=server.signing_secret) as platform,
-        mounted(platform) as url,
+        served(platform) as url,
         aiohttp.ClientSession() as session,
         session.post(url, json={}) as response,
     ):

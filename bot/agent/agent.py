@@ -45,14 +45,11 @@ from bot.chat import (
     Turn,
     with_decision,
 )
-from bot.concurrency.tasks import cancel
+from bot.concurrency.tasks import CLEAN_UP_SECONDS, cancel
 from bot.memory import account_of
 from bot.tools import GuardedTool
 
 log = logging.getLogger(__name__)
-
-
-_CANCEL_SECONDS = 2.0
 
 _PROBLEMS = "file_problems"
 
@@ -134,7 +131,7 @@ class Agent:
     async def _run(
         self, turn: Turn, begin: State | Command[None] | None, config: RunnableConfig
     ) -> AsyncGenerator[Part]:
-        """Run the graph and yield the parts that it emits; closing this ends the run and its writes."""
+        """Run the graph and yield the parts that it emits; closing this ends the run."""
         parts: asyncio.Queue[Part | None] = asyncio.Queue()
         context = Context(turn, parts.put_nowait)
         run = asyncio.create_task(self._graph.ainvoke(begin, config, context=context, durability="sync"))
@@ -144,12 +141,21 @@ class Agent:
                 yield part
             await run
         finally:
+            await self._end(run, context, config["configurable"]["thread_id"])
+
+    async def _end(self, run: asyncio.Task[Any], context: Context, thread_id: str) -> None:
+        """End a run, its tool calls and its writes, even if the turn is cancelled once more meanwhile."""
+        try:
+            await cancel(run, patience=CLEAN_UP_SECONDS)
+            if not run.cancelled():
+                run.exception()  # retrieved: asyncio logs exceptions that are never retrieved
+        finally:
+            if left := [each for each in context.calls if not each.done()]:
+                log.warning("tool calls not ended", extra={"calls": len(left)})
             try:
-                await cancel(run, patience=_CANCEL_SECONDS)
-                if not run.cancelled():
-                    run.exception()  # retrieved: asyncio logs exceptions that are never retrieved
-            finally:  # also if this turn is cancelled once more
-                await self._memory.wait_for_writes(config["configurable"]["thread_id"])
+                await cancel(*left, patience=CLEAN_UP_SECONDS)
+            finally:
+                await self._memory.wait_for_writes(thread_id)
 
     async def _plan(self, turn: Turn, proposal: Proposal | None, config: RunnableConfig) -> ResumePlan:
         """Return the way to run a turn: from the beginning, or from the state of an attempt or interrupt.

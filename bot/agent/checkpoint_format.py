@@ -119,7 +119,19 @@ def _packed_message(message: Any) -> Json:
     if fields is None:
         raise TypeError(f"a thread cannot hold {type(message).__name__}")
     values = vars(message)
+    if not _is_json(values.get("artifact")):  # whatever a tool returns; the bot reads only its own artifacts
+        values = {**values, "artifact": None}
     return {"type": message.type, **{name: values[name] for name in fields if values[name]}}
+
+
+def _is_json(value: Any) -> bool:
+    if value is None:
+        return True
+    try:
+        _ENCODER.encode(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _unpacked_message(packed: Json) -> AnyMessage:

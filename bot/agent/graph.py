@@ -1,10 +1,11 @@
 """ReAct loop as a LangGraph graph: think -> act -> observe -> think … -> answer. Wiring, no I/O."""
 
+import asyncio
 import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Annotated, Any, TypedDict
 
@@ -58,6 +59,8 @@ class Context:
 
     turn: Turn
     emit: Emit
+    calls: set[asyncio.Task[Any]] = field(default_factory=set)
+    """Tasks of tool calls: langgraph leaves them running when a run is cancelled for the second time."""
 
 
 class ProposalOutcome(TypedDict):
@@ -277,6 +280,8 @@ class _Nodes:
         call, proposed = state["call"], state.get("proposed")
         context = get_runtime(Context).context
         turn, emit, decision = context.turn, context.emit, context.turn.decision
+        if task := asyncio.current_task():
+            context.calls.add(task)
         if proposed and not proposed["refusal"] and not _is_about(decision, proposed):
             # langgraph would store a resume value; a decision belongs to its turn alone
             interrupt(proposed["request"])

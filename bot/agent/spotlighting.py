@@ -2,7 +2,7 @@
 
 Each line of data begins with a sign, so its end cannot be forged (datamarking: Hines and others, "Defending
 Against Indirect Prompt Injection Attacks With Spotlighting", 2024). No secret is needed, so an earlier result
-is the same in every request and services can cache it. What users see and what is stored stays unmarked.
+is the same in every request and services can cache it. What users see stays unmarked.
 """
 
 import re

@@ -57,12 +57,11 @@ def check_exposure(host: str, api_token: str | None) -> None:
         )
 
 
-def guard(api_token: str | None, mounts: Collection[str]) -> Middleware:
-    """Return a middleware that refuses unauthenticated requests; handlers of `mounts` check
-    signatures.
+def guard(api_token: str | None, webhooks: Collection[str]) -> Middleware:
+    """Return a middleware that refuses unauthenticated requests; webhooks check signatures.
 
-    A mounted path is reached from outside, perhaps by a proxy that looks like a local client: without a token
-    only mounted paths and the probes are served then.
+    Webhooks are reached from outside, perhaps by a proxy that looks like a local client: without a
+    token only webhooks and the probes are served then.
     """
 
     @web.middleware
@@ -70,12 +69,12 @@ def guard(api_token: str | None, mounts: Collection[str]) -> Middleware:
         _refuse_foreign_target(request)
         resource = request.match_info.route.resource
         path = resource.canonical if resource else None  # as routed, so that no spelling evades the check
-        if path in mounts:
+        if path in webhooks:
             pass
         elif api_token is None:
             _refuse_foreign(request)
-            if mounts and path not in PROBES:
-                raise Refusal(403, texts.only_available(sorted(mounts)))
+            if webhooks and path not in PROBES:
+                raise Refusal(403, texts.only_available(sorted(webhooks)))
         elif path not in PUBLIC:
             _require_token(request, api_token)
         return await handler(request)

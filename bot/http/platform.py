@@ -78,16 +78,17 @@ class Http(DetachedHttp):
         self._conversation = Conversation(self._replies, lookup, files, timing)
 
     @asynccontextmanager
-    async def serve(self, commands: Commands, mounts: Mapping[str, Handler]) -> AsyncIterator[str | None]:
+    async def serve(self, commands: Commands, webhooks: Mapping[str, Handler]) -> AsyncIterator[str | None]:
         """Serve until the context is left; yield the address of the page on this machine, if it is served.
 
-        `mounts` are POST handlers of other platforms, which authenticate their callers themselves. On exit,
-        waiting callers get 503. Raises `CredentialsRejected` for settings that cannot work.
+        On exit, waiting callers get 503. Raises `CredentialsRejected` for settings that cannot work.
         """
         check_exposure(self._host, self._api_token)
-        if mounts and self._api_token is None:
-            log.warning("api token not set", extra={"served": [*sorted(mounts), *sorted(PROBES)]})
-        runner = web.AppRunner(self._build_app(commands, mounts), shutdown_timeout=self._timing.close_timeout)
+        if webhooks and self._api_token is None:
+            log.warning("api token not set", extra={"served": [*sorted(webhooks), *sorted(PROBES)]})
+        runner = web.AppRunner(
+            self._build_app(commands, webhooks), shutdown_timeout=self._timing.close_timeout
+        )
         await runner.setup()
         assert runner.server is not None
         connections = Connections(runner.server, self._bounds)
@@ -95,14 +96,14 @@ class Http(DetachedHttp):
             async with _listen(connections, self._host, self.port) as self.port:
                 address = local_address(self._host, self.port)
                 log.info("listening", extra={"page": address})
-                serves_page = self._api_token is not None or not mounts  # as the guard decides it
+                serves_page = self._api_token is not None or not webhooks  # as the guard decides it
                 yield address if serves_page else None
         finally:
             await runner.cleanup()
 
-    def _build_app(self, commands: Commands, mounts: Mapping[str, Handler]) -> web.Application:
+    def _build_app(self, commands: Commands, webhooks: Mapping[str, Handler]) -> web.Application:
         app = web.Application(
-            middlewares=[keep_connection, errors_as_json, guard(self._api_token, mounts)],
+            middlewares=[keep_connection, errors_as_json, guard(self._api_token, webhooks)],
             client_max_size=MAX_BODY_BYTES,
         )
         app[BOUNDS] = self._bounds
@@ -110,7 +111,7 @@ class Http(DetachedHttp):
         probes = Probes(
             commands, is_receiving=lambda: self._conversation.is_open, max_age=self._timing.ready_max_age
         )
-        app.add_routes(_routes(self._conversation, probes, commands, mounts))
+        app.add_routes(_routes(self._conversation, probes, commands, webhooks))
         app.add_routes([web.get("/files/{id}", partial(send, self._files))])
         app.on_shutdown.append(self._release_callers)
         return app
@@ -138,7 +139,7 @@ class Http(DetachedHttp):
 
 
 def _routes(
-    conversation: Conversation, probes: Probes, commands: Commands, mounts: Mapping[str, Handler]
+    conversation: Conversation, probes: Probes, commands: Commands, webhooks: Mapping[str, Handler]
 ) -> list[web.AbstractRouteDef]:
     operations = commands.operations
     memory = MemoryRoutes(commands.memory) if commands.memory else None
@@ -172,7 +173,7 @@ def _routes(
         web.get("/usage", usage),
         web.get("/livez", probes.live),
         web.get("/readyz", probes.ready),
-        *(web.post(path, _limit_body(handler)) for path, handler in mounts.items()),
+        *(web.post(path, _limit_body(handler)) for path, handler in webhooks.items()),
     ]
 
 

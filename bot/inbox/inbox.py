@@ -104,10 +104,10 @@ class Inbox:
 
     async def _put_message(self, message: Message) -> Outcome:
         # Slack delivers a mention as two events: the second one waits, and is stored itself only if the first
-        # one has failed or was ignored.
-        while earlier := self._puts.get(message.id):
-            if await asyncio.shield(earlier):
-                return "duplicate"
+        # one has failed or was ignored. It waits for one only, or time-outs would add up while Redis hangs.
+        earlier = self._puts.get(message.id)
+        if earlier is not None and await asyncio.shield(earlier):
+            return "duplicate"
         if self._replica.is_done(message.id):  # Redis may have lost an unfinished one
             return "duplicate"
         self._puts[message.id] = put = asyncio.get_running_loop().create_future()
@@ -115,7 +115,8 @@ class Inbox:
         try:
             outcome = await self._store(message.well_formed())
         finally:
-            del self._puts[message.id]
+            if self._puts.get(message.id) is put:
+                del self._puts[message.id]
             put.set_result(outcome != "ignored")
         return outcome
 
@@ -242,12 +243,11 @@ class Inbox:
         Renews a lease that was not renewed for `idle_ms` milliseconds. Unreadable messages move to `dead`, or
         they would block their thread.
         """
-        recent = int((time.time() - SEEN_SECONDS / 2) * 1000)
         self.beginning.add(lease.thread)
         try:
             begun = await self._begin(
                 keys=[READY, keys.mailbox(lease.thread), keys.messages(lease.thread), ACTIVE],
-                args=[TAG, self._consumer, lease.entry, lease.thread, idle_ms, recent],
+                args=[TAG, self._consumer, lease.entry, lease.thread, idle_ms, SEEN_SECONDS],
             )
         finally:
             self.beginning.discard(lease.thread)

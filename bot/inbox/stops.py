@@ -9,7 +9,7 @@ from bot.chat import Message, Outcome, Stop, StopPolicy, StopRefused
 from bot.chat.texts import NOT_THEIRS
 from bot.inbox import keys, scripts
 from bot.inbox.keys import TAG
-from bot.inbox.queries import unanswered_messages
+from bot.inbox.queries import SEEN_SECONDS, unanswered_messages
 
 Reason = Literal["stop", "withdrawn"]
 """Reason why a turn is stopped: a user said so, or deleted the question."""
@@ -71,7 +71,7 @@ class Stops:
         overrules = not own and await self._overrules(stop, thread)
         outcome = await self._stop(
             keys=[keys.mailbox(thread), keys.messages(thread)],
-            args=[TAG, thread, "stop", stop.at, stop.by, int(overrules)],
+            args=[TAG, thread, "stop", stop.at, stop.by, int(overrules), SEEN_SECONDS],
         )
         return cast("Outcome", keys.text(outcome))
 

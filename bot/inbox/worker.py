@@ -23,7 +23,7 @@ from bot.chat import (
     name_work,
     texts,
 )
-from bot.concurrency.tasks import cancel
+from bot.concurrency.tasks import CLEAN_UP_SECONDS, cancel
 from bot.inbox.fair_queue import FairQueue
 from bot.inbox.fence import use_fence
 from bot.inbox.hangs import MAX_HANGS
@@ -46,7 +46,6 @@ MAX_ATTEMPTS = 1500
 """Attempts after which a turn is given up while a service is down: about 25 hours at full back-off."""
 
 _HAND_OVER_SECONDS = 3.0
-_CANCEL_SECONDS = 2.0
 _BLOCK_MS = 2_000  # below the shared client's socket timeout of 5 s
 _LOOK_SECONDS = 0.2
 """Seconds between two checks for users without a turn while no turn is free."""
@@ -137,7 +136,7 @@ class _Worker:
         if turns:
             log.info("turns draining", extra={"turns": len(turns), "grace_s": grace})
             await asyncio.wait(turns, timeout=grace)
-        await cancel(*self._tasks(), patience=_CANCEL_SECONDS)
+        await cancel(*self._tasks(), patience=CLEAN_UP_SECONDS)  # their leases are renewed until they end
         await self._hand_over([])
 
     async def _hand_over(self, keep: list[Lease]) -> None:

@@ -7,9 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from bot.chat import Part
-from bot.concurrency.tasks import cancel
-
-_CANCEL_SECONDS = 2.0
+from bot.concurrency.tasks import CLEAN_UP_SECONDS, cancel
 
 
 class ReadAhead:
@@ -31,7 +29,7 @@ class ReadAhead:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await cancel(self._task, patience=_CANCEL_SECONDS)
+        await cancel(self._task, patience=CLEAN_UP_SECONDS)
         if not self._task.cancelled():
             self._task.exception()  # retrieved: asyncio logs exceptions that are never retrieved
 

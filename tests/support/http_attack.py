@@ -39,7 +39,7 @@ async def hook(request: web.Request) -> web.Response:
 @pytest.fixture
 async def server(redis: Redis) -> AsyncIterator[HttpServer]:
     """Yield a server with a token, a mounted path and short bounds."""
-    async with http_server(redis, api_token=TOKEN, mounts={"/hook": hook}, bounds=HASTY) as it:
+    async with http_server(redis, api_token=TOKEN, webhooks={"/hook": hook}, bounds=HASTY) as it:
         yield it
 
 

@@ -85,7 +85,7 @@ async def http_server(
     answer: Answer = echo,
     api_token: str | None = None,
     commands: Commands | None = None,
-    mounts: Mapping[str, Handler] | None = None,
+    webhooks: Mapping[str, Handler] | None = None,
     bounds: Bounds | None = None,
 ) -> AsyncIterator[HttpServer]:
     """Serve until the context is left."""
@@ -100,7 +100,7 @@ async def http_server(
         timing=Timing(),
         bounds=bounds,
     )
-    async with http.serve(commands, mounts or {}):
+    async with http.serve(commands, webhooks or {}):
         server = HttpServer(http, answer)
         receiving = asyncio.create_task(http.receive(server.deliver, commands))
         await wait_until(lambda: _takes_messages(http), "the server takes messages")

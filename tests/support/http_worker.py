@@ -180,7 +180,7 @@ async def open_server(
     api_token: str | None = None,
     commands: Commands | None = None,
     store: KeyValueStore = NO_STORE,
-    mounts: Mapping[str, Handler] | None = None,
+    webhooks: Mapping[str, Handler] | None = None,
     timing: Timing = TIMING,
 ) -> AsyncIterator[Http]:
     """Yield a server that does not receive yet."""
@@ -192,7 +192,7 @@ async def open_server(
         files=NO_FILES,
         timing=timing,
     )
-    async with http.serve(replace(commands or healthy(), operations=operations(store)), mounts or {}):
+    async with http.serve(replace(commands or healthy(), operations=operations(store)), webhooks or {}):
         yield http
 
 

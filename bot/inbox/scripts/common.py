@@ -51,18 +51,19 @@ end
 )
 
 # Returns the last entry of a new turn, to be stored as its `last`; then its set of messages does not change
-# any more. A decision is a turn of its own. `seen` expires days after its message came, and must not be made
-# again without an expiry: after `recent` (Unix milliseconds) it is certain to exist.
+# any more. A decision is a turn of its own. `seen` has its thread, unless it has expired or was evicted: then
+# HSET adds two fields instead of one, and makes it again, which must not be for ever.
 FIX = """
 local function is_decision(entry) return string.sub(entry[2][2], 1, 9) == 'decision:' end
-local function fix(tag, waiting, recent)
+local function fix(tag, thread, waiting, seconds)
   local id, most = waiting[1][2][2], 1
   while most < #waiting and not is_decision(waiting[most]) and not is_decision(waiting[most + 1]) do
     most = most + 1
   end
   for i = 1, most do
-    local seen, came = tag .. ':seen:' .. waiting[i][2][2], tonumber(string.match(waiting[i][1], '%d+'))
-    if came > recent or redis.call('EXISTS', seen) == 1 then redis.call('HSET', seen, 'turn', id) end
+    local seen = tag .. ':seen:' .. waiting[i][2][2]
+    local added = redis.call('HSET', seen, 'turn', id, 'thread', thread)
+    if added == 2 then redis.call('EXPIRE', seen, seconds) end
   end
   return waiting[most][1]
 end

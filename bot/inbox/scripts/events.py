@@ -134,7 +134,8 @@ return found and not is_theirs and 'refused' or 'ignored'
 """
 )
 
-# KEYS mailbox messages | ARGV tag thread reason at by overrules -> idle | refused | removed | stopped
+# KEYS mailbox messages | ARGV tag thread reason at by overrules seen_seconds
+# -> idle | refused | removed | stopped
 # Permissions of `by`: an author of the running turn can end it, and so can a user who overrules others.
 # Messages that wait after it are removed silently, except decisions; without `overrules` only the user's own
 # ones. A stop may arrive late, by catch-up: messages sent after it stay (`at` is the time of the stop, 0:
@@ -167,7 +168,7 @@ elseif is_theirs(waiting[1]) then -- a turn of what they have asked so far
     if not is_meant(entry) or not is_theirs(entry) or (i > 1 and is_decision(entry)) then break end
     first[i] = entry
   end
-  last, may_end = fix(tag, first, math.huge), true
+  last, may_end = fix(tag, thread, first, ARGV[7]), true
   redis.call('HSET', tag .. ':turn:' .. turn, 'last', last)
 end
 local behind, removed = not last, false

@@ -2,7 +2,7 @@
 
 from bot.inbox.scripts.common import ENQUEUE, FIX, HELD, LEASE
 
-# KEYS ready mailbox messages active | ARGV tag consumer lease thread idle_ms recent
+# KEYS ready mailbox messages active | ARGV tag consumer lease thread idle_ms seen_seconds
 # -> nil fenced | {} nothing to do, lease given up
 #    | {turn id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, (id, message)...}
 # The first attempt fixes the set of the turn's messages; a later attempt finds the same set. A lease that has
@@ -25,7 +25,7 @@ local turn = tag .. ':turn:' .. id
 local last, runner, attempts, failures, crashes, hangs, stopped, error, receipt = unpack(redis.call(
   'HMGET', turn, 'last', 'running', 'attempts', 'failures', 'crashes', 'hangs', 'stopped', 'error', 'receipt'
 ))
-last = last or fix(tag, waiting, tonumber(ARGV[6]))
+last = last or fix(tag, ARGV[4], waiting, ARGV[6])
 -- a process that resumes its own turn lost Redis or its lease, but did not crash
 local crashed = runner and runner ~= ARGV[2] and 1 or 0
 attempts, crashes = (attempts or 0) + 1, (crashes or 0) + crashed

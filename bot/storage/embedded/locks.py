@@ -3,8 +3,8 @@
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 LOOK_EVERY = 0.01
@@ -26,9 +26,16 @@ def is_free(path: Path, mode: int = fcntl.LOCK_SH) -> bool:
     """Return True if the lock is available in this mode; takes it for an instant to find out."""
     if not path.exists():
         return True
+    with take_lock(path, mode) as is_taken:
+        return is_taken
+
+
+@contextmanager
+def take_lock(path: Path, mode: int) -> Iterator[bool]:
+    """Hold a lock on `path` if it is free; yield False if it is not."""
     descriptor = _open(path)
     try:
-        return _try_lock(descriptor, mode)
+        yield _try_lock(descriptor, mode)
     finally:
         os.close(descriptor)
 

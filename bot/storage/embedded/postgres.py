@@ -80,6 +80,7 @@ async def embedded_postgres(data_dir: Path, builds: Iterable[Path] | None = None
         name="Postgres",
         variable="DATABASE_URL",
         directory=directory,
+        sockets=sockets,
         command=_command(binaries, cluster, sockets),
         stop_signal=signal.SIGINT,  # "fast": does not wait for clients, as SIGTERM would
         answers=lambda: _answers(_dsn(OWNER, OWNER, sockets)),

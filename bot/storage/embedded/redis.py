@@ -69,12 +69,14 @@ async def embedded_redis(data_dir: Path, builds: Iterable[RedisBuild] | None = N
             "for example docker run -p 6379:6379 redis:8 and REDIS_URL=redis://127.0.0.1:6379"
         )
     directory = make_directory(data_dir, "redis", "REDIS_URL")
-    path = socket_directory(directory, SOCKET) / SOCKET
+    sockets = socket_directory(directory, SOCKET)
+    path = sockets / SOCKET
     url = f"unix://{quote(str(path))}"
     server = Server(
         name="Redis",
         variable="REDIS_URL",
         directory=directory,
+        sockets=sockets,
         command=_command(build, directory, path),
         stop_signal=signal.SIGTERM,
         answers=lambda: _answers(url),

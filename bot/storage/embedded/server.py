@@ -5,13 +5,14 @@ import fcntl
 import hashlib
 import logging
 import os
+import shutil
 import signal
 import stat
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,7 @@ from bot.storage.embedded.locks import (
     LOOK_EVERY,
     hold_lock,
     is_free,
+    take_lock,
     until,
 )
 
@@ -49,14 +51,15 @@ class EmbeddedError(BotError):
 class Server:
     """Configuration of one server in `directory`, the same for all processes that share it.
 
-    `variable` is the setting that replaces it; `run_as` is a command prefix that changes the user; `stale`
-    files are removed before a start, because only the lock shows if a server runs; `answers` pings the
-    server.
+    `sockets` is its `socket_directory`; `variable` is the setting that replaces it; `run_as` is a command
+    prefix that changes the user; `stale` files are removed before a start, because only the lock shows if a
+    server runs; `answers` pings the server.
     """
 
     name: str
     variable: str
     directory: Path
+    sockets: Path
     command: Sequence[str]
     stop_signal: signal.Signals
     answers: Callable[[], Awaitable[bool]]
@@ -97,6 +100,7 @@ async def run_server(server: Server) -> AsyncIterator[None]:
                 await asyncio.wait({watch})
     finally:
         await _wait_for_stop(server)
+        _remove_private_sockets(server)
 
 
 async def _start(server: Server) -> None:
@@ -116,6 +120,7 @@ async def _start(server: Server) -> None:
 
 async def _launch(server: Server) -> None:
     """Start a supervisor, which exits if another one is running; so any number of users may call this."""
+    _make_private_sockets(server)
     arguments = (str(int(server.stop_signal)), *map(str, server.stale), "--", *server.command)
     with _open_log(server) as log:
         await run(
@@ -158,7 +163,7 @@ async def _watch(server: Server) -> None:
         logger.warning("embedded server died, restarting", extra={"server": server.name})
         try:
             await _launch(server)
-        except OSError:
+        except (OSError, EmbeddedError):
             logger.exception("embedded server restart failed", extra={"server": server.name})
 
 
@@ -206,17 +211,38 @@ def make_directory(data_dir: Path, name: str, variable: str) -> Path:
 
 
 def socket_directory(directory: Path, socket_name: str) -> Path:
-    """Return the folder of the server's socket: `directory`, or a private one if that path is too long."""
+    """Return the folder of the server's socket: `directory`, or a private one if that path is too long.
+
+    The private one, in the temp folder, exists while the server has users.
+    """
     if len(os.fsencode(directory / socket_name)) <= MAX_SOCKET_PATH:
         return directory
     digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
-    private = Path(tempfile.gettempdir()) / f"bot-{os.geteuid()}-{digest}"
-    private.mkdir(mode=0o700, exist_ok=True)
-    found = private.lstat()
-    # another user may have created it: never trust a socket in a folder of others
-    if (found.st_mode, found.st_uid) != (stat.S_IFDIR | 0o700, os.geteuid()):
-        raise EmbeddedError(f"{private} is not a private directory of this user: remove it")
-    return private
+    return Path(tempfile.gettempdir()) / f"bot-{os.geteuid()}-{digest}"
+
+
+def _make_private_sockets(server: Server) -> None:
+    """Create the private folder, if there is one. The caller holds the lock of the users."""
+    if server.sockets == server.directory:
+        return
+    server.sockets.mkdir(mode=0o700, exist_ok=True)
+    if not _is_private(server.sockets):
+        raise EmbeddedError(f"{server.sockets} is not a private directory of this user: remove it")
+
+
+def _remove_private_sockets(server: Server) -> None:
+    """Remove the private folder, unless the server still runs, or has other users."""
+    if server.sockets == server.directory or not is_free(server.lock):
+        return
+    with suppress(FileNotFoundError), take_lock(server.users, fcntl.LOCK_EX) as has_no_users:
+        if has_no_users and _is_private(server.sockets):
+            shutil.rmtree(server.sockets, ignore_errors=True)
+
+
+def _is_private(directory: Path) -> bool:
+    """Return False if another user may have created the folder: a socket there is not to be trusted."""
+    found = directory.lstat()
+    return (found.st_mode, found.st_uid) == (stat.S_IFDIR | 0o700, os.geteuid())
 
 
 def package_directory(name: str) -> Path | None:
