@@ -134,7 +134,7 @@ class ReplyMessages:
                 if "replaces" in sending:
                     await self._put_in_place(sending["replaces"], message.id)
                 else:
-                    await self._keep(message.id, message.text, sending.get("shown", 0))
+                    self._keep(message.id, message.text, sending.get("shown", 0))
                 return
 
     async def show(self, texts: list[str]) -> None:
@@ -155,14 +155,14 @@ class ReplyMessages:
             return
         shown = sum(map(len, texts))
         if shown != self._receipt.state.get("shown"):
-            await self._receipt.save(shown=shown)
+            self._receipt.note(shown=shown)
 
     async def finish(self, texts: list[str]) -> None:
         """Show the final `texts`, and delete surplus messages of an earlier attempt."""
         await self.show(texts)
         for extra in self._ids[len(texts) :]:
             await self._take_back(extra)
-        await self._receipt.save(messages=[str(id) for id in self._ids[: len(texts)]], finished=True)
+        self._receipt.note(messages=[str(id) for id in self._ids[: len(texts)]], finished=True)
 
     async def _show_somehow(self, index: int, text: str) -> None:
         plain: list[int] = self._receipt.state.get("plain", [])
@@ -226,7 +226,7 @@ class ReplyMessages:
         await self._receipt.save(sending={"text": text, "at": time.time(), "shown": shown})
         sent = await self._post(text, len(self._ids), str(len(self._ids)))
         # Discord trims stored texts: only the text of another attempt differs by more than that
-        await self._keep(sent.id, text if sent.text == text.strip() else sent.text, shown)
+        self._keep(sent.id, text if sent.text == text.strip() else sent.text, shown)
 
     async def _post(self, text: str, index: int, purpose: str) -> SentMessage:
         """Send a message; attempts with the same `purpose` in a turn send it only once."""
@@ -240,8 +240,8 @@ class ReplyMessages:
                 hold=self._receipt.hold,
             )
 
-    async def _keep(self, id: int, text: str, shown: int) -> None:
+    def _keep(self, id: int, text: str, shown: int) -> None:
         self._ids.append(id)
         self._texts.append(text)
         ids = [str(each) for each in self._ids]
-        await self._receipt.save(messages=ids, sending=None, shown=max(shown, self.shown))
+        self._receipt.note(messages=ids, sending=None, shown=max(shown, self.shown))
