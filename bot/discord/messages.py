@@ -110,7 +110,7 @@ class ReplyMessages:
 
     @property
     def shown(self) -> int:
-        """Return the characters that were shown last, possibly by an earlier attempt."""
+        """Return the characters that were shown last, or were about to be, possibly by an earlier attempt."""
         return int(self._receipt.state.get("shown", 0))
 
     @property
@@ -145,6 +145,9 @@ class ReplyMessages:
         """
         if self._receipt.state.get("cut_short"):
             return
+        shown = sum(map(len, texts))
+        if shown != self._receipt.state.get("shown"):
+            self._receipt.note(shown=shown)  # stored before they are: an attempt after a crash shows no less
         try:
             for index, text in enumerate(texts):
                 await self._show_somehow(index, text)
@@ -153,9 +156,6 @@ class ReplyMessages:
             await self._post(not_shown(REST, REST_REFUSED), len(self._ids), "cut short")
             await self._receipt.save(cut_short=True, sending=None)
             return
-        shown = sum(map(len, texts))
-        if shown != self._receipt.state.get("shown"):
-            self._receipt.note(shown=shown)
 
     async def finish(self, texts: list[str]) -> None:
         """Show the final `texts`, and delete surplus messages of an earlier attempt."""

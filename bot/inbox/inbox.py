@@ -232,10 +232,7 @@ class Inbox:
         return leases
 
     def fence(self, lease: Lease, receipt: Receipt | None = None) -> FencingToken:
-        """Return the fence that allows other writes only while `lease` is held.
-
-        These writes also store what was noted in `receipt`.
-        """
+        """Return the fence of other writes: they need `lease`, and store what was noted in `receipt`."""
         return FencingToken(READY, self._consumer, lease.entry, receipt)
 
     async def begin(self, lease: Lease, *, idle_ms: int = 0) -> TurnStart | None:
@@ -262,7 +259,7 @@ class Inbox:
             log.exception("message unreadable", extra={"thread_id": lease.thread, "turn": turn_id})
             ids = [keys.text(each) for each in stored[::2]]
             corrects: Any = await self._redis.hget(keys.seen(ids[-1]), "corrects")
-            await self._end(lease, ids, keys.text(corrects or ids[-1]), f"unreadable: {problem!r}")
+            await self._end(lease, ids, keys.text(corrects or ids[-1]), f"unreadable: {problem!r}", "")
             return None
         ended = {"failures": failures, "crashes": crashes, "hangs": hangs}
         turn = Turn(id=turn_id, thread=messages[0].thread, messages=messages, attempt=attempt, **ended)
@@ -283,9 +280,7 @@ class Inbox:
         """Keep the turn's receipt in this process only."""
         self._replica.save_receipt(turn, receipt)
 
-    async def finish(
-        self, lease: Lease, turn: Turn, dead: str = "", receipt: Mapping[str, Json] | None = None
-    ) -> None:
+    async def finish(self, lease: Lease, turn: Turn, dead: str = "", receipt: Json = None) -> None:
         """Remove the turn's messages and free the thread. Raises `LeaseLost`.
 
         `dead` is the reason for giving them up: they are kept as dead letters. A `receipt` is stored.
@@ -313,9 +308,7 @@ class Inbox:
         """Restore lost messages every few `seconds` until cancelled."""
         await self._replica.keep_whole(seconds)
 
-    async def _end(
-        self, lease: Lease, ids: Sequence[str], answered: str, dead: str, receipt: str = ""
-    ) -> None:
+    async def _end(self, lease: Lease, ids: Sequence[str], answered: str, dead: str, receipt: str) -> None:
         box = [keys.mailbox(lease.thread), keys.messages(lease.thread)]
         held = [TAG, self._consumer, lease.entry, lease.thread]
         finished = await self._finish(
@@ -386,12 +379,8 @@ def _outcome(answer: bytes) -> Outcome:
 
 def _put_keys(message: Message) -> list[str]:
     thread = str(message.thread)
-    return [
-        keys.seen(message.id),
-        keys.joined(thread),
-        keys.early(thread),
-        keys.threads(message.thread.platform),
-    ]
+    of_thread = [keys.joined(thread), keys.early(thread), keys.threads(message.thread.platform)]
+    return [keys.seen(message.id), *of_thread]
 
 
 def _leases(entries: Iterable[Any]) -> list[Lease]:

@@ -1,4 +1,4 @@
-"""Messages of one reply: the receipt is saved before each message is sent, and again right after.
+"""Messages of one reply: the receipt is saved before each message is sent, and notes it right after.
 
 So after a crash, or without an answer from Slack, the bot knows that an unknown message may exist, and looks
 for it. `chat.startStream` takes no metadata, so the call that ends the stream adds the key of the turn
