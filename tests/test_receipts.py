@@ -77,10 +77,10 @@ async def test_what_could_not_be_stored_is_stored_later() -> None:
 async def test_a_note_during_a_write_of_the_receipt_is_stored_after_it() -> None:
     keeper = Keeper()
     receipt = keeper.receipt()
-    async with receipt.hand_over() as state:
+    async with receipt.take_notes() as state:
         assert state is None
     receipt.note(a=1)
-    async with receipt.hand_over() as state:
+    async with receipt.take_notes() as state:
         assert state == {"a": 1}
         receipt.note(b=2)
         saving = asyncio.create_task(receipt.save(c=3))

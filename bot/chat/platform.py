@@ -44,7 +44,7 @@ class Receipt:
         if self.keep is None:
             return
         self.has_notes = True
-        async with self.hand_over() as state:
+        async with self.take_notes() as state:
             if state is not None:
                 await self.keep(state)
 
@@ -61,7 +61,7 @@ class Receipt:
         self.has_result = True
 
     @asynccontextmanager
-    async def hand_over(self) -> AsyncIterator[Mapping[str, Json] | None]:
+    async def take_notes(self) -> AsyncIterator[Mapping[str, Json] | None]:
         """Yield the state for the body to store, or None if it is stored already.
 
         If the body raises an error, the state counts as not stored.

@@ -94,7 +94,7 @@ class FencedRedis(Redis):
     async def _run(self, fence: FencingToken, flat: list[Any]) -> list[Any]:
         """Run commands, and store what was noted in the receipt; return the replies to the commands."""
         receipt = fence.receipt if fence.receipt and fence.receipt.has_notes else None
-        async with receipt.hand_over() if receipt else nullcontext() as noted:
+        async with receipt.take_notes() if receipt else nullcontext() as noted:
             if receipt and noted is not None:
                 flat = [*flat, 4, "HSET", keys.turn(receipt.turn.id), "receipt", json.dumps(noted)]
             replies: list[Any] | None = await self._fenced(keys=[fence.ready], args=flat)
