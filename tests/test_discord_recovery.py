@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.chat import Part, Text, Turn, Unreachable
+from bot.chat import LeaseLost, Part, Text, Turn, Unreachable
 from bot.concurrency.tasks import cancel
 from tests.servers.discord.service import Discord
 from tests.support import discord_platform
@@ -126,6 +126,52 @@ async def test_a_message_that_was_being_sent_at_the_crash_is_found(
     assert texts(server, channel) == ["You said: hello"]
 
 
+@pytest.mark.parametrize("left", ["history", "nonce"])
+async def test_an_answer_whose_end_is_only_noted_is_found_again(server: Discord, bot: Bot, left: str) -> None:
+    """Killed between the last message and the end of the turn."""
+    question = await direct(server)
+    await bot.reply(question, is_killed=True)
+    assert bot.receipts[question.id].keys() & {"sending", "messages", "finished"} == {"sending"}
+    if left == "history":
+        server.forget_nonces()
+    else:
+        server.fail("GET", MESSAGES, status=403, code=50001)
+    await bot.reply(question)
+    assert texts(server, server.dm(server.alice)) == ["You said: hello"]
+    assert bot.receipts[question.id]["finished"]
+
+
+async def test_an_answer_that_grows_is_stored_before_each_edit(server: Discord, bot: Bot) -> None:
+    """Else it would not be found by its first text; and a later attempt shows no less."""
+    question = await direct(server)
+    channel, held, reply = await begin_answer(server, bot, question)
+    held.go_on.set()
+    await server.answer(channel, ends("last"))
+    assert bot.receipts[question.id]["messages"] == [str(server.messages(channel)[-1].id)]
+    assert bot.receipts[question.id]["shown"] == len("First and last")
+    await reply
+
+
+async def test_a_thread_that_is_only_noted_gets_the_answer_of_the_next_attempt(
+    server: Discord, bot: Bot
+) -> None:
+    """Killed while the model is asked."""
+    question = message_of(server, await server.say(server.alice, server.general, f"{server.mention} hello"))
+
+    async def killed(turn: Turn) -> AsyncIterator[Part]:
+        await wait_until(lambda: server.count("POST", "/channels/*/messages/*/threads") == 1, "a thread")
+        for error in [LeaseLost()]:
+            raise error
+        yield Text("")
+
+    with pytest.raises(LeaseLost):
+        await bot.reply(question, answer=killed)
+    assert question.id not in bot.receipts
+    await bot.reply(question)
+    [thread] = [each for each in server.world.channels.values() if each.name == "hello"]
+    assert texts(server, thread) == ["You said: hello"]
+
+
 async def test_a_message_of_another_conversation_is_not_taken_for_the_one_being_sent(
     server: Discord, bot: Bot
 ) -> None:
@@ -149,7 +195,7 @@ async def test_a_shorter_answer_takes_back_what_is_too_much(server: Discord, bot
     channel = server.dm(server.alice)
     held = PausedAnswer([Text("word " * 600)])
     reply = asyncio.create_task(bot.reply(question, answer=held))
-    await wait_until(lambda: bot.receipts.get(question.id, {}).get("shown", 0) > 2000, "two are shown")
+    await wait_until(lambda: len(texts(server, channel)) == 2, "two are shown")
     reply.cancel()
     await asyncio.gather(reply, return_exceptions=True)
     await bot.reply(question, answer=fixed_answer("Only this."))

@@ -1,6 +1,7 @@
 """Writes behind a lease: they pass while it is held, and change nothing once it is lost."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from bot.agent.memory import ThreadMemory
-from bot.chat import LeaseLost, Message, ThreadId
-from bot.inbox import FencedRedis, Inbox
+from bot.chat import LeaseLost, Message, Receipt, ThreadId
+from bot.inbox import FencedRedis, Inbox, Lookup, keys
 from bot.inbox.fence import FencingToken, use_fence
+from tests.support.inbox import an_inbox, begin
 
 MESSAGE = Message(
     id="m1", thread=ThreadId("test", "space", "t1"), author="test:ada", text="hi", sent_at=1, addressed=True
@@ -102,6 +104,50 @@ async def test_an_error_of_a_command_is_raised_as_ever(redis: Redis) -> None:
         failed, done = await pipe.execute(raise_on_error=False)
         assert isinstance(failed, ResponseError)
         assert done is True
+
+
+async def a_receipt(redis: Redis) -> tuple[Receipt, FencingToken]:
+    """That of a turn under way, and its fence."""
+    inbox = an_inbox(redis)
+    await inbox.put(MESSAGE)
+    lease, begun = await begin(inbox)
+    receipt = Receipt(begun.turn, partial(inbox.keep, lease, begun.turn))
+    return receipt, inbox.fence(lease, receipt)
+
+
+async def test_a_write_stores_what_the_receipt_has_noted(redis: Redis) -> None:
+    """In the same step, once; the replies are those of the write."""
+    receipt, fence = await a_receipt(redis)
+    fenced = FencedRedis(redis)
+    with use_fence(fence):
+        await fenced.set("s", "1")
+        assert await Lookup(redis).receipt_of(MESSAGE.id) == {}
+        receipt.note(pages=["17.1"])
+        pipe = fenced.pipeline()
+        pipe.set("s", "2")
+        pipe.incr("n")
+        assert await pipe.execute() == [True, 1]
+    assert not receipt.has_notes
+    assert await Lookup(redis).receipt_of(MESSAGE.id) == {"pages": ["17.1"]}
+
+
+async def test_a_write_that_fails_leaves_the_note_for_the_next_one(redis: Redis) -> None:
+    """A lost lease, or a Redis that does not take the receipt."""
+    receipt, fence = await a_receipt(redis)
+    fenced = FencedRedis(redis)
+    receipt.note(pages=["17.1"])
+    stored = keys.turn(receipt.turn.id)
+    await redis.rename(stored, "aside")
+    await redis.set(stored, "of a wrong type")
+    with use_fence(fence):
+        assert await fenced.set("s", "1")
+        assert receipt.has_notes
+        await redis.rename("aside", stored)
+        await take_over(redis)
+        with pytest.raises(LeaseLost):
+            await fenced.set("s", "2")
+    assert receipt.has_notes
+    assert await Lookup(redis).receipt_of(MESSAGE.id) == {}
 
 
 async def test_outside_of_a_turn_nothing_is_held_back(redis: Redis) -> None:

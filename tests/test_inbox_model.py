@@ -281,6 +281,7 @@ class InboxMachine(Machine):
             lambda: inbox.postpone(lease, turn, 0, error="of a ghost", failed=True),
             lambda: inbox.finish(lease, turn),
             lambda: inbox.finish(lease, turn, "given up by a ghost"),
+            lambda: inbox.finish(lease, turn, receipt={"answer": "of a ghost"}),
             lambda: self.fenced.set("checkpoint", "of a ghost"),
             lambda: self.delete_in_a_pipeline("checkpoint"),
         ]

@@ -130,27 +130,35 @@ async def test_a_reply_that_died_while_posting_goes_on_after_what_is_posted(
 OTHER = "".join(f"Here stands line {number} of another answer.\n" for number in range(500))
 
 
-async def run_killed_attempt(server: Slack, bot: Bot, message: Message, text: str, streams: int) -> None:
-    """An attempt that ends, as with kill -9, without a word after its last stream has begun."""
+async def run_killed_attempt(
+    server: Slack, bot: Bot, message: Message, text: str, streams: int, *, is_stored: bool = True
+) -> None:
+    """An attempt that ends, as with kill -9, without a word after its last stream has begun.
+
+    `is_stored`: the receipt has that stream, as after a write of the agent.
+    """
 
     async def answer(message: Message) -> AsyncIterator[Part]:
         yield Text(text)
         await wait_until(lambda: server.count("chat.startStream") == streams, f"{streams} streams")
-        await wait_until(lambda: len(bot.receipts[message.id]["pages"]) == streams, "it is in the receipt")
+        await wait_until(lambda: len(bot.noted[message.id]["pages"]) == streams, "it is in the receipt")
+        if is_stored:
+            bot.receipts[message.id] = dict(bot.noted[message.id])
         raise LeaseLost
 
     with pytest.raises(LeaseLost):
         await bot.reply(message, answer)
 
 
+@pytest.mark.parametrize("is_stored", [True, False])
 @pytest.mark.parametrize("text", ["A short one.", OTHER, LONG, LONG + OTHER])
 async def test_after_a_crash_only_the_second_answer_is_shown(
-    server: Slack, text: str, serving: Serve
+    server: Slack, text: str, serving: Serve, is_stored: bool
 ) -> None:
     """The model may answer otherwise: no page of the first answer may stay, nor be glued to the second."""
     async with serving(server) as bot:
         message = await a_message(bot, server)
-        await run_killed_attempt(server, bot, message, LONG, 4)
+        await run_killed_attempt(server, bot, message, LONG, 4, is_stored=is_stored)
         await bot.reply(message, gated_answer(Text(text)))
         assert "".join(reply.text for reply in own(server, message)) == text
         assert all(reply.streaming_state != "in_progress" for reply in own(server, message))
@@ -167,6 +175,26 @@ async def test_after_a_crash_messages_that_are_right_are_left_alone(server: Slac
             "stop",
             "update",
         ]
+
+
+@pytest.mark.parametrize("makes_streams", [True, False])
+async def test_an_answer_whose_end_is_only_noted_is_found_again(
+    server: Slack, serving: Serve, makes_streams: bool
+) -> None:
+    """Between its last message and the end of the turn; neither shown twice nor left open."""
+    server.tolerate("message_not_in_streaming_state")  # whether its stream has ended is learnt by ending it
+    if not makes_streams:
+        server.disable("chat.startStream")
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        await bot.reply(message, gated_answer(Text("One two.")), is_killed=True)
+        assert "finished" not in bot.receipts[message.id]
+        assert bool(bot.receipts[message.id]["opening"]) is not makes_streams
+        await bot.reply(message, gated_answer(Text("One two.")))
+        [reply] = own(server, message)
+        assert reply.visible_text == "One two."
+        assert reply.streaming_state != "in_progress"
+        assert bot.receipts[message.id]["finished"]
 
 
 async def test_after_a_crash_on_its_only_page_a_shorter_answer_replaces_it(

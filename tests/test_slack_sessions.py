@@ -46,7 +46,7 @@ async def test_whatever_ends_an_attempt_its_stream_and_cards_are_ended(
         async def keep(state: Mapping[str, Json]) -> None:
             nonlocal saves
             saves += 1
-            if saves == 3:  # after the two of the stream's opening
+            if saves == 2:  # after that of the stream's opening
                 raise failure
 
         answer = gated_answer(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -15,7 +16,10 @@ class Receipt:
 
     `keep` stores the state; without it the receipt is read-only. `check_lease` raises `LeaseLost` if the turn
     is no longer ours, and asks Redis only if the last renewal is old enough for that; without it there is no
-    lease to lose.
+    lease to lose. `replicate` keeps each noted state in the memory of this process.
+
+    A noted change is stored with the turn's next write, at the latest by `hold` before the next visible
+    change. A crash before that loses it, as does one right after the visible change that it is about.
 
     `state` is a JSON object whose keys belong to the platform, except for `received`, `ending` and `said`
     (see turn.py) and `copies` (see `bot.access.approvals`); it is empty before the first step.
@@ -25,6 +29,13 @@ class Receipt:
     keep: Callable[[Mapping[str, Json]], Awaitable[None]] | None
     state: dict[str, Json] = field(default_factory=dict)
     check_lease: Callable[[], Awaitable[None]] | None = None
+    replicate: Callable[[Mapping[str, Json]], None] | None = None
+    has_result: bool = field(default=False, init=False)
+    """The state is read after the turn, so the step that ends the turn stores it."""
+
+    has_notes: bool = field(default=False, init=False)
+    """Something is noted that is not stored yet."""
+
     _order: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def save(self, **changes: Json) -> None:
@@ -32,17 +43,57 @@ class Receipt:
         self.state |= changes
         if self.keep is None:
             return
-        async with self._order:  # else an older state of another task could be stored last
-            await self.keep(self.state)
+        self.has_notes = True
+        async with self.take_notes() as state:
+            if state is not None:
+                await self.keep(state)
 
-    async def hold(self) -> None:
-        """Raise `LeaseLost` if the turn is no longer ours.
+    def note(self, **changes: Json) -> None:
+        """Merge `changes` into the state, and store it later; the end of the turn makes that needless."""
+        self.state |= changes
+        self.has_notes = self.keep is not None
+        if self.replicate:
+            self.replicate(self.state)
 
-        Await this before each change that users see: a chat service cannot distinguish a process that lost
-        its lease from the one that holds it now.
+    def note_result(self, **changes: Json) -> None:
+        """Merge `changes` that are read after the turn; the step that ends it stores them."""
+        self.note(**changes)
+        self.has_result = True
+
+    @asynccontextmanager
+    async def take_notes(self) -> AsyncIterator[Mapping[str, Json] | None]:
+        """Yield the state for the body to store, or None if it is stored already.
+
+        If the body raises an error, the state counts as not stored.
         """
+        async with self._order:  # else an older state of another task could be stored last
+            had_notes, self.has_notes = self.has_notes, False
+            try:
+                yield self.state if had_notes else None
+            except BaseException:
+                self.has_notes = self.has_notes or had_notes
+                raise
+
+    async def flush(self) -> None:
+        """Store what was noted. Raises `LeaseLost`."""
+        if self.has_notes:
+            await self.save()
+
+    async def check(self) -> None:
+        """Raise `LeaseLost` if the turn is no longer ours."""
         if self.check_lease:
             await self.check_lease()
+
+    async def hold(self) -> None:
+        """Store what was noted, and raise `LeaseLost` if the turn is no longer ours.
+
+        Await this before each change that users see: a chat service cannot distinguish a process that lost
+        its lease from the one that holds it now. `check` is enough before one that the receipt does not know.
+        """
+        if self.has_notes:
+            await self.save()  # checks the lease, too
+        else:
+            await self.check()
 
 
 Halt = asyncio.Future[str]

@@ -110,7 +110,7 @@ class ReplyMessages:
 
     @property
     def shown(self) -> int:
-        """Return the characters that were shown last, possibly by an earlier attempt."""
+        """Return the characters that were shown last, or were about to be, possibly by an earlier attempt."""
         return int(self._receipt.state.get("shown", 0))
 
     @property
@@ -134,7 +134,7 @@ class ReplyMessages:
                 if "replaces" in sending:
                     await self._put_in_place(sending["replaces"], message.id)
                 else:
-                    await self._keep(message.id, message.text, sending.get("shown", 0))
+                    self._keep(message.id, message.text, sending.get("shown", 0))
                 return
 
     async def show(self, texts: list[str]) -> None:
@@ -145,6 +145,9 @@ class ReplyMessages:
         """
         if self._receipt.state.get("cut_short"):
             return
+        shown = sum(map(len, texts))
+        if shown != self._receipt.state.get("shown"):
+            self._receipt.note(shown=shown)  # stored before they are: an attempt after a crash shows no less
         try:
             for index, text in enumerate(texts):
                 await self._show_somehow(index, text)
@@ -153,16 +156,13 @@ class ReplyMessages:
             await self._post(not_shown(REST, REST_REFUSED), len(self._ids), "cut short")
             await self._receipt.save(cut_short=True, sending=None)
             return
-        shown = sum(map(len, texts))
-        if shown != self._receipt.state.get("shown"):
-            await self._receipt.save(shown=shown)
 
     async def finish(self, texts: list[str]) -> None:
         """Show the final `texts`, and delete surplus messages of an earlier attempt."""
         await self.show(texts)
         for extra in self._ids[len(texts) :]:
             await self._take_back(extra)
-        await self._receipt.save(messages=[str(id) for id in self._ids[: len(texts)]], finished=True)
+        self._receipt.note(messages=[str(id) for id in self._ids[: len(texts)]], finished=True)
 
     async def _show_somehow(self, index: int, text: str) -> None:
         plain: list[int] = self._receipt.state.get("plain", [])
@@ -226,7 +226,7 @@ class ReplyMessages:
         await self._receipt.save(sending={"text": text, "at": time.time(), "shown": shown})
         sent = await self._post(text, len(self._ids), str(len(self._ids)))
         # Discord trims stored texts: only the text of another attempt differs by more than that
-        await self._keep(sent.id, text if sent.text == text.strip() else sent.text, shown)
+        self._keep(sent.id, text if sent.text == text.strip() else sent.text, shown)
 
     async def _post(self, text: str, index: int, purpose: str) -> SentMessage:
         """Send a message; attempts with the same `purpose` in a turn send it only once."""
@@ -240,8 +240,8 @@ class ReplyMessages:
                 hold=self._receipt.hold,
             )
 
-    async def _keep(self, id: int, text: str, shown: int) -> None:
+    def _keep(self, id: int, text: str, shown: int) -> None:
         self._ids.append(id)
         self._texts.append(text)
         ids = [str(each) for each in self._ids]
-        await self._receipt.save(messages=ids, sending=None, shown=max(shown, self.shown))
+        self._receipt.note(messages=ids, sending=None, shown=max(shown, self.shown))

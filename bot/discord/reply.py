@@ -75,7 +75,7 @@ class DiscordThread:
             destination = await self._open(receipt, part_timeout)
             answer = _Answer(
                 ReplyMessages(self._api, destination, receipt, part_timeout),
-                Status(tasks, self._api, destination.channel, receipt.hold),
+                Status(tasks, self._api, destination.channel, receipt.check),
                 Approvals(self._api, destination, receipt, self._lookup),
                 Uploads(self._api, destination, receipt, part_timeout, self._files),
                 part_timeout,
@@ -91,7 +91,7 @@ class DiscordThread:
         destination = destinations.known_destination(receipt.turn) or await self._start_thread(
             receipt.turn, receipt.hold, part_timeout
         )
-        await receipt.save(
+        receipt.note(
             channel=str(destination.channel),
             reply_to=str(destination.reply_to) if destination.reply_to else None,
         )

@@ -230,7 +230,8 @@ async def _pass_on(
             reply.add(part)
     files = [asdict(part) for part in shown if isinstance(part, File)]
     failure = _failure(shown)
-    await receipt.save(
+    await receipt.check()  # nothing is awaited from here until the callers have it
+    receipt.note_result(
         answer=as_markdown(shown),
         **({"files": files} if files else {}),
         **({"failure": asdict(failure)} if failure else {}),

@@ -5,8 +5,9 @@ longer than its lease does not know that it lost it. So each write, and each pip
 script that checks the lease first. Writes outside of a turn are not fenced.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,8 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
-from bot.chat import LeaseLost
-from bot.inbox import scripts
+from bot.chat import LeaseLost, Receipt
+from bot.inbox import keys, scripts
 
 _READS = frozenset(
     (
@@ -35,11 +36,15 @@ Command = tuple[Sequence[Any], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class FencingToken:
-    """Lease that a write must hold: stream, consumer and entry id."""
+    """Lease that a write must hold: stream, consumer and entry id.
+
+    What was noted in `receipt` is stored in the same step as the write.
+    """
 
     ready: str
     consumer: str
     lease: str
+    receipt: Receipt | None = None
 
 
 _current: ContextVar[FencingToken | None] = ContextVar("fence", default=None)
@@ -83,10 +88,21 @@ class FencedRedis(Redis):
         flat: list[Any] = [fence.consumer, fence.lease]
         for args, _ in commands:
             flat += [len(args), *args]
-        replies = await self._fenced(keys=[fence.ready], args=flat)
-        if replies is None:
-            raise LeaseLost(fence.lease)
+        replies = await self._run(fence, flat)
         return [self._parse(reply, *each) for reply, each in zip(replies, commands, strict=True)]
+
+    async def _run(self, fence: FencingToken, flat: list[Any]) -> list[Any]:
+        """Run commands, and store what was noted in the receipt; return the replies to the commands."""
+        receipt = fence.receipt if fence.receipt and fence.receipt.has_notes else None
+        async with receipt.take_notes() if receipt else nullcontext() as noted:
+            if receipt and noted is not None:
+                flat = [*flat, 4, "HSET", keys.turn(receipt.turn.id), "receipt", json.dumps(noted)]
+            replies: list[Any] | None = await self._fenced(keys=[fence.ready], args=flat)
+            if replies is None:
+                raise LeaseLost(fence.lease)
+        if receipt and noted is not None and isinstance(replies.pop(), RedisError):
+            receipt.note()  # the next write tries again
+        return replies
 
     def _parse(self, reply: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
         callback = self.response_callbacks.get(args[0])

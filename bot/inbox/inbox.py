@@ -24,6 +24,7 @@ from bot.chat import (
     LeaseLost,
     Message,
     Outcome,
+    Receipt,
     Stop,
     StopPolicy,
     StopRefused,
@@ -233,9 +234,9 @@ class Inbox:
                 break
         return leases
 
-    def fence(self, lease: Lease) -> FencingToken:
-        """Return the fence that allows other writes only while `lease` is held."""
-        return FencingToken(READY, self._consumer, lease.entry)
+    def fence(self, lease: Lease, receipt: Receipt | None = None) -> FencingToken:
+        """Return the fence of other writes: they need `lease`, and store what was noted in `receipt`."""
+        return FencingToken(READY, self._consumer, lease.entry, receipt)
 
     async def begin(self, lease: Lease, *, idle_ms: int = 0) -> TurnStart | None:
         """Start or resume the thread's next turn; return None if nothing waits. Raises `LeaseLost`.
@@ -264,7 +265,7 @@ class Inbox:
             log.exception("message unreadable", extra={"thread_id": lease.thread, "turn": turn_id})
             ids = [keys.text(each) for each in stored[::2]]
             corrects: Any = await self._redis.hget(keys.seen(ids[-1]), "corrects")
-            await self._end(lease, ids, keys.text(corrects or ids[-1]), f"unreadable: {problem!r}")
+            await self._end(lease, ids, keys.text(corrects or ids[-1]), f"unreadable: {problem!r}", "")
             return None
         ended = {"failures": failures, "crashes": crashes, "hangs": hangs}
         turn = Turn(id=turn_id, thread=messages[0].thread, messages=messages, attempt=attempt, **ended)
@@ -281,13 +282,18 @@ class Inbox:
         )
         _check(kept, lease)
 
-    async def finish(self, lease: Lease, turn: Turn, dead: str = "") -> None:
+    def replicate(self, turn: Turn, receipt: Mapping[str, Json]) -> None:
+        """Keep the turn's receipt in this process only."""
+        self._replica.save_receipt(turn, receipt)
+
+    async def finish(self, lease: Lease, turn: Turn, dead: str = "", receipt: Json = None) -> None:
         """Remove the turn's messages and free the thread. Raises `LeaseLost`.
 
-        `dead` is the reason for giving them up: they are kept as dead letters.
+        `dead` is the reason for giving them up: they are kept as dead letters. A `receipt` is stored.
         """
         ids, newest = [message.id for message in turn.messages], turn.messages[-1]
-        await self._end(lease, ids, newest.corrects or newest.id, dead)
+        result = json.dumps(receipt) if receipt else ""
+        await self._end(lease, ids, newest.corrects or newest.id, dead, result)
         self._replica.finish(ids)
 
     def leave(self, turn: Turn) -> None:
@@ -308,12 +314,12 @@ class Inbox:
         """Restore lost messages every few `seconds` until cancelled."""
         await self._replica.keep_whole(seconds)
 
-    async def _end(self, lease: Lease, ids: Sequence[str], answered: str, dead: str) -> None:
+    async def _end(self, lease: Lease, ids: Sequence[str], answered: str, dead: str, receipt: str) -> None:
         box = [keys.mailbox(lease.thread), keys.messages(lease.thread)]
         held = [TAG, self._consumer, lease.entry, lease.thread]
         finished = await self._finish(
             keys=[READY, *box, ACTIVE, keys.turn(ids[0]), DEAD, keys.joined(lease.thread)],
-            args=[*held, _TURN_SECONDS, self._follow_seconds, dead, answered, *ids],
+            args=[*held, _TURN_SECONDS, self._follow_seconds, dead, answered, receipt, *ids],
         )
         _check(finished, lease)
 

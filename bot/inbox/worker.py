@@ -4,7 +4,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -280,7 +281,7 @@ class _Worker:
 
     async def _attempt(self, lease: Lease, start: TurnStart) -> None:
         try:
-            with name_work(f"turn:{start.turn.id}"), use_fence(self._inbox.fence(lease)):
+            with name_work(f"turn:{start.turn.id}"):
                 await self._settle(lease, start)
         finally:
             self._inbox.leave(start.turn)
@@ -306,10 +307,16 @@ class _Worker:
             lambda state: self._inbox.keep(lease, turn, state),
             known,
             partial(self._check, lease),
+            partial(self._inbox.replicate, turn),
         )
         try:
-            await self._work(turn, receipt, running.halt)
+            with use_fence(self._inbox.fence(lease, receipt)):
+                await self._work(turn, receipt, running.halt)
         except (LeaseLost, RedisError):
+            raise
+        except asyncio.CancelledError:  # another process continues the turn, if it is not stopped for good
+            with suppress(LeaseLost, RedisError, OSError):
+                await receipt.flush()
             raise
         except Undeliverable as error:
             log.warning(
@@ -321,17 +328,20 @@ class _Worker:
             dead = dead or ("" if is_stopped else f"the reply cannot be shown: {error}")
         except Exception as error:  # noqa: BLE001 - whatever failed, the turn is retried or kept as a dead letter
             if not dead:
+                await receipt.flush()
                 await self._try_again(lease, turn, error)
                 return
-        await self._finish(lease, turn, dead)
+        await self._finish(lease, turn, dead, receipt.state if receipt.has_result else None)
 
-    async def _finish(self, lease: Lease, turn: Turn, dead: str) -> None:
+    async def _finish(
+        self, lease: Lease, turn: Turn, dead: str, result: Mapping[str, Json] | None = None
+    ) -> None:
         self._running[lease].is_released = True
         if dead:
             what = {"thread_id": lease.thread, "turn": turn.id, "reference": turn.reference}
             log.error("turn given up", extra={**what, "reason": dead})
             dead += f" (reference {turn.reference})"
-        await self._inbox.finish(lease, turn, dead=dead)
+        await self._inbox.finish(lease, turn, dead, result)
 
     async def _try_again(self, lease: Lease, turn: Turn, error: Exception) -> None:
         is_foreseen = isinstance(error, PlatformError | StorageDown)

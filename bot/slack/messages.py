@@ -1,4 +1,4 @@
-"""Messages of one reply: the receipt is saved before each message is sent, and again right after.
+"""Messages of one reply: the receipt is saved before each message is sent, and notes it right after.
 
 So after a crash, or without an answer from Slack, the bot knows that an unknown message may exist, and looks
 for it. `chat.startStream` takes no metadata, so the call that ends the stream adds the key of the turn
@@ -151,7 +151,7 @@ class ReplyMessages:
         )
         page = Page(answer["ts"], open=True)
         self.pages.append(page)
-        await self.save(opening=None)
+        self.note(opening=None)
         return page
 
     async def _opens(self, *, stream: bool, extra: str = "") -> None:
@@ -161,7 +161,6 @@ class ReplyMessages:
     async def append(self, page: Page, chunks: Sequence[Json]) -> None:
         """Add chunks to a stream. Raises `StreamEnded`."""
         await self.writer.write("chat.appendStream", page.ts, **self._at(page), chunks=chunks)
-        await self.save()
 
     async def stop(self, page: Page, chunks: Sequence[Json], text: str = "") -> None:
         """End a stream with its last chunks; `text` is all that it then shows. Raises `StreamEnded`."""
@@ -175,7 +174,7 @@ class ReplyMessages:
             page.open = False
             raise
         page.open, page.digest = False, _digest(text)
-        await self.save()
+        self.note()
 
     async def close(self, page: Page, chunks: Sequence[Json] = ()) -> None:
         """End a stream as it is, if possible. Raises `StoppedByUser`."""
@@ -199,13 +198,13 @@ class ReplyMessages:
             "chat.update", page.ts, **self._at(page), markdown_text=text, metadata=self._metadata()
         )
         page.open, page.digest = False, _digest(text)
-        await self.save()
+        self.note()
 
     async def post(self, text: str) -> None:
         """Post one more message."""
         ts = await self._post({"markdown_text": text}, text)
         self.pages.append(Page(ts, _digest(text)))
-        await self.save(opening=None)
+        self.note(opening=None)
 
     async def _post(self, content: Mapping[str, Json], text: str, extra: str = "") -> str:
         """Post `content`; if Slack refuses it, post `text` unformatted, and if that fails, a sentence.
@@ -255,7 +254,7 @@ class ReplyMessages:
         for extra in self.extras:
             if extra.key not in self._posted_extras:
                 await self._post_extra(extra)
-        await self.save(finished=True)
+        self.note(finished=True)
 
     @property
     def _posted_extras(self) -> dict[str, str]:
@@ -340,7 +339,12 @@ class ReplyMessages:
 
     async def save(self, **changes: Json) -> None:
         """Store the pages and `changes` in the receipt. Raises `LeaseLost`."""
-        await self._receipt.save(pages=[asdict(page) for page in self.pages], **changes)
+        self.note(**changes)
+        await self._receipt.save()
+
+    def note(self, **changes: Json) -> None:
+        """Note the pages and `changes` in the receipt."""
+        self._receipt.note(pages=[asdict(page) for page in self.pages], **changes)
 
     def _in_thread(self, name: str) -> dict[str, str]:
         """Return the argument that names the thread; none for messages in the channel itself."""

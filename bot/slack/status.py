@@ -75,7 +75,7 @@ class Status:
     @contextlib.asynccontextmanager
     async def at_work(self, thread: ThreadId, receipt: Receipt) -> AsyncIterator[None]:
         """Show that the bot is at work until the body ends. Raises `LeaseLost`."""
-        await receipt.hold()
+        await receipt.check()
         has_session = await self._begin_session(thread)
         has_line = not has_session
         if has_line:
@@ -88,7 +88,7 @@ class Status:
             raise
         finally:
             if ours:
-                await receipt.hold()
+                await receipt.check()
                 if has_line:  # Slack clears it with an answer, but an earlier attempt may have shown that
                     await self._show_line(thread, "")
                 if has_session:  # even if another thread has found since that the workspace has none

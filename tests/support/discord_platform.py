@@ -20,6 +20,7 @@ from tests.servers.discord.service import Channel, Discord
 from tests.servers.discord.service import Message as Shown
 from tests.support.commands import nothing_to_stop
 from tests.support.platforms import QUICK_DISCORD
+from tests.support.replies import run_reply
 
 MESSAGES = "/channels/*/messages"
 MESSAGE = "/channels/*/messages/*"
@@ -85,15 +86,19 @@ class Bot:
         if message.addressed:
             self.tasks.add(asyncio.create_task(self.reply(message)))
 
-    async def reply(self, *messages: Message, answer: Answer | None = None) -> None:
-        """Answer messages in one turn."""
+    async def reply(self, *messages: Message, answer: Answer | None = None, is_killed: bool = False) -> None:
+        """Answer messages in one turn.
+
+        `is_killed`: the process ends before it stores what the reply has noted at last.
+        """
         turn = Turn(id=messages[0].id, thread=messages[0].thread, messages=messages)
 
         async def keep(state: Mapping[str, Json]) -> None:
             self.receipts[turn.id] = dict(state)
 
         receipt = Receipt(turn, keep, dict(self.receipts.get(turn.id, {})))
-        await self.platform.thread(turn.thread).reply((answer or self.answer)(turn), receipt)
+        thread, parts = self.platform.thread(turn.thread), (answer or self.answer)(turn)
+        await (thread.reply(parts, receipt) if is_killed else run_reply(thread, parts, receipt))
 
     @contextlib.asynccontextmanager
     async def listen(self) -> AsyncIterator[None]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from bot.chat import File, Json, Message, Part, Platform, Receipt, ThreadId, Turn
+from tests.support.replies import run_reply
 
 PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -51,7 +52,7 @@ class QuestionRun:
                 yield part
 
         receipt = Receipt(self.turn, keep, dict(self.state))
-        await self.platform.thread(self.thread).reply(all_parts(), receipt)
+        await run_reply(self.platform.thread(self.thread), all_parts(), receipt)
 
 
 def expired_file(name: str = "gone.png") -> File:

@@ -20,6 +20,7 @@ from bot.storage.files import FileStore
 from bot.storage.key_value import KeyValueStore
 from tests.support.agents import Answer
 from tests.support.commands import nothing_to_stop
+from tests.support.replies import run_reply
 from tests.support.wait import wait_until
 
 TOKEN = "a token with spaces and ümlauts"
@@ -74,14 +75,17 @@ class Worker:
 
         self.attempts[turn.id] = attempt
 
-        async def keep(state: Mapping[str, Json]) -> None:
+        async def check_lease() -> None:
             if attempt != self.attempts[turn.id]:
                 raise LeaseLost
+
+        async def keep(state: Mapping[str, Json]) -> None:
+            await check_lease()
             self.states[turn.id] = dict(state)
 
-        receipt = Receipt(turn, keep, dict(self.states.get(turn.id, {})))
+        receipt = Receipt(turn, keep, dict(self.states.get(turn.id, {})), check_lease)
         try:
-            await self.http.thread(turn.thread).reply(self.answer(turn), receipt)
+            await run_reply(self.http.thread(turn.thread), self.answer(turn), receipt)
         except Exception as error:  # noqa: BLE001 - the tests look at what the worker would have seen
             self.errors.append(error)
 

@@ -21,6 +21,7 @@ from bot.storage.files import FileStore
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.servers.slack.service import Message as Shown
 from tests.support.commands import nothing_to_stop
+from tests.support.replies import run_reply
 from tests.support.wait import wait_until
 
 
@@ -71,6 +72,9 @@ class Bot:
     messages: list[Message] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     receipts: dict[str, dict[str, Json]] = field(default_factory=dict)
+    noted: dict[str, Mapping[str, Json]] = field(default_factory=dict)
+    """Receipts with what is not stored yet."""
+
     failures: int = 0
     doors_open: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -88,16 +92,23 @@ class Bot:
         if message.addressed and [each.id for each in self.messages].count(message.id) == 1:
             self.group.create_task(self.reply(message))
 
-    async def reply(self, message: Message, answer: Answer | None = None, attempt: int = 1) -> None:
-        """Answer as the inbox would: with the receipt that an earlier attempt left."""
+    async def reply(
+        self, message: Message, answer: Answer | None = None, attempt: int = 1, *, is_killed: bool = False
+    ) -> None:
+        """Answer as the inbox would: with the receipt that an earlier attempt left.
+
+        `is_killed`: the process ends before it stores what the reply has noted at last.
+        """
 
         async def keep(state: Mapping[str, Json]) -> None:
             self.receipts[message.id] = dict(state)
 
         turn = Turn(id=f"turn-{message.id}", thread=message.thread, messages=(message,), attempt=attempt)
-        receipt = Receipt(turn, keep, dict(self.receipts.get(message.id, {})))
+        noted = partial(self.noted.__setitem__, message.id)
+        receipt = Receipt(turn, keep, dict(self.receipts.get(message.id, {})), replicate=noted)
         parts = (answer or self.answer)(message)
-        await self.platform.thread(message.thread).reply(parts, receipt)
+        thread = self.platform.thread(message.thread)
+        await (thread.reply(parts, receipt) if is_killed else run_reply(thread, parts, receipt))
 
     async def wait_for_messages(self, count: int = 1) -> Message:
         """Wait for messages, and return the last one."""

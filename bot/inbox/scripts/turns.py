@@ -90,9 +90,10 @@ return 1
 )
 
 # KEYS ready mailbox messages active turn dead joined | ARGV tag consumer lease thread turn_seconds
-# joined_seconds reason answered id... -> 0 fenced | 1 Removes the turn's messages (into `dead` if there is a
-# reason) and frees the thread; a thread with more messages queues after the others, so that a busy thread
-# cannot starve them. `answered` is the message that an edit can name from now on.
+# joined_seconds reason answered receipt id... -> 0 fenced | 1 Removes the turn's messages (into `dead` if
+# there is a reason) and frees the thread; a thread with more messages queues after the others, so that a busy
+# thread cannot starve them. `answered` is the message that an edit can name from now on. An empty `receipt`
+# leaves the stored one.
 FINISH = (
     ENQUEUE
     + LEASE
@@ -100,7 +101,7 @@ FINISH = (
 local tag, thread, reason = ARGV[1], ARGV[4], ARGV[7]
 if not held(KEYS[1], ARGV[2], ARGV[3]) then return 0 end
 local of_turn, ended, waits = {}, {}, false
-for i = 9, #ARGV do of_turn[ARGV[i]] = true end
+for i = 10, #ARGV do of_turn[ARGV[i]] = true end
 for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
   if of_turn[entry[2][2]] then ended[#ended + 1] = entry else waits = true end
 end
@@ -112,6 +113,7 @@ if reason ~= '' then
   end
 end
 redis.call('EXPIRE', KEYS[5], ARGV[5]) -- marks its end, so `running` may stay; also a full Redis lets it end
+if ARGV[9] ~= '' then redis.call('HSET', KEYS[5], 'receipt', ARGV[9]) end
 redis.call('SET', KEYS[7], ARGV[8], 'EX', ARGV[6])
 release(KEYS[1], ARGV[3])
 if waits then
