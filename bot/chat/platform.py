@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from bot.chat.events import Attachment, Json, Message, Stop, ThreadId, Turn
+from bot.chat.filing import Filing
 from bot.chat.parts import Approval, Part
 
 
@@ -25,6 +26,8 @@ class Receipt:
     keep: Callable[[Mapping[str, Json]], Awaitable[None]] | None
     state: dict[str, Json] = field(default_factory=dict)
     check_lease: Callable[[], Awaitable[None]] | None = None
+    filing: Filing | None = None
+    """Entry that is stored with the end of the turn, once its answer is complete."""
     _order: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def save(self, **changes: Json) -> None:

@@ -19,6 +19,7 @@ from bot.chat import (
     Correction,
     Decision,
     Event,
+    Filing,
     Health,
     Json,
     LeaseLost,
@@ -33,7 +34,7 @@ from bot.chat import (
 from bot.inbox import keys, queries, scripts
 from bot.inbox.fence import FencingToken
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
-from bot.inbox.lease import Lease, TurnStart
+from bot.inbox.lease import Lease, TurnStart, read_leases
 from bot.inbox.queries import SEEN_SECONDS, ensure_group
 from bot.inbox.replica import MOST, Replica
 from bot.inbox.stops import EARLY_SECONDS, Reason, Stops
@@ -203,7 +204,9 @@ class Inbox:
 
     async def _lease_from(self, earlier: str) -> list[Lease]:
         taken = await self._take_back(keys=[READY], args=[earlier, self._consumer])
-        return _leases((entry, dict(zip(fields[::2], fields[1::2], strict=True))) for entry, fields in taken)
+        return read_leases(
+            (entry, dict(zip(fields[::2], fields[1::2], strict=True))) for entry, fields in taken
+        )
 
     async def ensure_group(self) -> None:
         """Create the consumer group unless it exists; Redis may have come back empty."""
@@ -215,7 +218,7 @@ class Inbox:
             GROUP, self._consumer, {READY: ">"}, count=count, block=block_ms
         )
         streams = answer.items() if isinstance(answer, Mapping) else answer or []
-        return [lease for _, entries in streams for lease in _leases(entries)]
+        return [lease for _, entries in streams for lease in read_leases(entries)]
 
     async def take_over(self, idle_ms: int, count: int) -> list[Lease]:
         """Lease threads whose holder has not renewed for `idle_ms` milliseconds."""
@@ -225,7 +228,7 @@ class Inbox:
             cursor, entries, _ = await self._redis.xautoclaim(
                 READY, GROUP, self._consumer, idle_ms, cursor, count=count - len(leases)
             )
-            leases += _leases(entries)
+            leases += read_leases(entries)
             if keys.text(cursor) == "0-0":
                 break
         return leases
@@ -275,13 +278,13 @@ class Inbox:
         )
         _check(kept, lease)
 
-    async def finish(self, lease: Lease, turn: Turn, dead: str = "") -> None:
+    async def finish(self, lease: Lease, turn: Turn, dead: str = "", filing: Filing | None = None) -> None:
         """Remove the turn's messages and free the thread. Raises `LeaseLost`.
 
-        `dead` is the reason for giving them up: they are kept as dead letters.
+        `dead` is the reason for giving them up: they are kept as dead letters. `filing` is added, too.
         """
         ids, newest = [message.id for message in turn.messages], turn.messages[-1]
-        await self._end(lease, ids, newest.corrects or newest.id, dead)
+        await self._end(lease, ids, newest.corrects or newest.id, dead, filing)
         self._replica.finish(ids)
 
     def leave(self, turn: Turn) -> None:
@@ -302,14 +305,19 @@ class Inbox:
         """Restore lost messages every few `seconds` until cancelled."""
         await self._replica.keep_whole(seconds)
 
-    async def _end(self, lease: Lease, ids: Sequence[str], answered: str, dead: str) -> None:
+    async def _end(
+        self, lease: Lease, ids: Sequence[str], answered: str, dead: str, filing: Filing | None = None
+    ) -> None:
         box = [keys.mailbox(lease.thread), keys.messages(lease.thread)]
         held = [TAG, self._consumer, lease.entry, lease.thread]
+        stream, filed, most = ([filing.stream], filing.text, filing.most) if filing else ([], "", 0)
         finished = await self._finish(
-            keys=[READY, *box, ACTIVE, keys.turn(ids[0]), DEAD, keys.joined(lease.thread)],
-            args=[*held, _TURN_SECONDS, self._follow_seconds, dead, answered, *ids],
+            keys=[READY, *box, ACTIVE, keys.turn(ids[0]), DEAD, keys.joined(lease.thread), *stream],
+            args=[*held, _TURN_SECONDS, self._follow_seconds, dead, answered, filed, most, *ids],
         )
         _check(finished, lease)
+        if filing:
+            filing.added(keys.text(finished))
 
     async def postpone(
         self, lease: Lease, turn: Turn, seconds: float, *, error: str = "", failed: bool = False
@@ -378,17 +386,6 @@ def _put_keys(message: Message) -> list[str]:
         keys.joined(thread),
         keys.early(thread),
         keys.threads(message.thread.platform),
-    ]
-
-
-def _leases(entries: Iterable[Any]) -> list[Lease]:
-    return [
-        Lease(
-            keys.text(entry),
-            *(keys.text(fields.get(each, b"")) for each in (b"thread", b"author", b"channel")),
-        )
-        for entry, fields in entries
-        if fields
     ]
 
 

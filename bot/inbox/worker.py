@@ -11,6 +11,7 @@ from functools import partial
 from redis.exceptions import RedisError, ResponseError
 
 from bot.chat import (
+    Filing,
     Halt,
     Json,
     LeaseLost,
@@ -324,15 +325,15 @@ class _Worker:
             if not dead:
                 await self._try_again(lease, turn, error)
                 return
-        await self._finish(lease, turn, dead)
+        await self._finish(lease, turn, dead, receipt.filing)
 
-    async def _finish(self, lease: Lease, turn: Turn, dead: str) -> None:
+    async def _finish(self, lease: Lease, turn: Turn, dead: str, filing: Filing | None = None) -> None:
         self._running[lease].is_released = True
         if dead:
             what = {"thread_id": lease.thread, "turn": turn.id, "reference": turn.reference}
             log.error("turn given up", extra={**what, "reason": dead})
             dead += f" (reference {turn.reference})"
-        await self._inbox.finish(lease, turn, dead=dead)
+        await self._inbox.finish(lease, turn, dead=dead, filing=None if dead else filing)
 
     async def _try_again(self, lease: Lease, turn: Turn, error: Exception) -> None:
         is_foreseen = isinstance(error, PlatformError | StorageDown)
