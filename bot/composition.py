@@ -202,7 +202,7 @@ async def _open_agent(
             fact_days=settings.memory_ttl_days,
             turn_days=settings.thread_ttl_days,
         )
-        if settings.enable_memory:
+        if settings.enable_memory and "worker" in settings.bot_roles:  # workers know all platforms
             await stack.enter_async_context(long_term_memory.filer.in_background())
         wanted = settings.plugins if "worker" in settings.bot_roles else None
         memory = long_term_memory if settings.enable_memory else None

@@ -151,7 +151,7 @@ async def test_a_service_that_fails_delays_no_record_and_is_not_asked_for_each(r
 
 
 async def test_a_record_lives_as_long_from_the_turns_end_however_long_it_waited(redis: Redis) -> None:
-    """What is older than that gets no record."""
+    """An older turn gets no record."""
     memory = open_memory(redis, days=10)
     now = time.time()
     for age in (11, 4):
@@ -234,7 +234,7 @@ async def test_words_of_others_in_the_same_turn_stay(redis: Redis, memory: LongT
 
 
 async def test_quotes_and_files_do_not_wait(memory: LongTermMemory, redis: Redis) -> None:
-    """What is not in a record is not stored on the way to it."""
+    """Nothing is stored on the way to a record that the record does not have."""
     message = slack_message("look")
     data = message.to_json() | {
         "quotes": [{"source": "a message by Eve", "text": "words of Eve"}],
