@@ -150,6 +150,20 @@ async def test_a_service_that_fails_delays_no_record_and_is_not_asked_for_each(r
     assert not await memory.store.without_vector(9)
 
 
+async def test_a_bug_in_the_model_of_vectors_delays_no_record(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise one text could hold back all that wait with it."""
+    memory = open_memory(redis)
+
+    async def fail(texts: Sequence[str]) -> list[Vector | None]:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(OFFLINE, "embed", fail)
+    await remember(memory, turn_with(slack_message("automobile")), "-")
+    assert len(await records(redis)) == 1
+
+
 async def test_a_record_lives_as_long_from_the_turns_end_however_long_it_waited(redis: Redis) -> None:
     """An older turn gets no record."""
     memory = open_memory(redis, days=10)
@@ -175,6 +189,26 @@ async def test_what_cannot_be_read_is_removed_and_hinders_nothing(
     await open_memory(redis).filer.file_left(0)
     assert len(await records(redis)) == 1
     assert await waiting(redis) == []
+
+
+async def test_a_batch_is_one_pipeline(
+    redis: Redis, redis_url: str, memory: LongTermMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five commands a record and no search; redis-py also checks whether Redis knows the script."""
+    await remember(memory, turn_with(slack_message("makes the indices")), "-")
+    for number in range(5):
+        await end(memory, turn_with(slack_message(str(number))), "-")
+    async with redis_trips(redis_url, monkeypatch) as trips:
+        await memory.filer.file_own()
+        taken = await trips.take()
+    names = [[name for each in taken for name in each.names].count(name) for name in FILED]
+    assert [len(taken), *names] == [1, *[5] * len(FILED)]
+    assert sum(len(each.all_commands) for each in taken) == 5 * len(FILED)
+    assert len(await records(redis)) == 6
+
+
+FILED = ("EVALSHA", "XDEL", "DEL", "HSET", "EXPIRE")
+"""Commands that file one turn."""
 
 
 # nothing is filed of a user who was forgotten

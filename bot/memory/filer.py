@@ -89,20 +89,20 @@ class Filer:
             await self._added.wait()
             await asyncio.sleep(gather_seconds)
             self._added.clear()
-            await _try(self.file_own)
+            await _try(self.file_own, "turns not filed")
 
     async def _keep_complete(self) -> None:
         while True:
             await asyncio.sleep(_RETRY_SECONDS)  # not at once: the start needs the processor
-            await _try(self.file_left)
-            await _try(self.embed_missing)
+            await _try(self.file_left, "turns not filed")
+            await _try(self.embed_missing, "records not embedded")
 
     async def _file_at_the_end(self) -> None:
         """Store what waits, without vectors, which are made later; what is late waits in Redis."""
         self._embeds_from = float("inf")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
-                await _try(self.file_own)
+                await _try(self.file_own, "turns not filed")
 
     async def file_own(self) -> None:
         """File the turns that this process has ended; those that fail are left to `file_left`."""
@@ -151,8 +151,11 @@ class Filer:
             try:
                 async with asyncio.timeout(_EMBED_SECONDS):
                     return await self._embedded(texts)
-            except (EmbeddingFailed, TimeoutError) as error:
-                log.warning("embedding failed", extra={"error": repr(error)})
+            except Exception as error:
+                is_foreseen = isinstance(error, EmbeddingFailed | TimeoutError)
+                log.warning(
+                    "embedding failed", extra={"error": repr(error)}, exc_info=None if is_foreseen else error
+                )
                 self._embeds_from = time.monotonic() + _RETRY_SECONDS
         return [None] * len(texts)
 
@@ -193,14 +196,14 @@ class Filer:
         return self._dimensions
 
 
-async def _try(step: Callable[[], Awaitable[None]]) -> None:
-    """Run a step; errors are logged, and must not end the task: later turns need records."""
+async def _try(step: Callable[[], Awaitable[None]], failure: str) -> None:
+    """Run a step; errors are logged as `failure`, and must not end the task: later turns need records."""
     try:
         await step()
     except (*ERRORS, OSError, EmbeddingFailed) as error:
-        log.warning("turn filing failed", extra={"error": repr(error)})
+        log.warning(failure, extra={"error": repr(error)})
     except Exception:  # a bug
-        log.exception("turn filing failed")
+        log.exception(failure)
 
 
 def _added_at(entry: str) -> float:

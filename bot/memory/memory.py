@@ -77,8 +77,7 @@ class SavedFact:
 class LongTermMemory:
     """Facts and turns of all threads, each found only by its readers. All methods raise `ERRORS`.
 
-    `audience` returns the readers of a message's place, see
-    `bot.chat.Platform`.
+    `audience` returns the readers of a message's place, see `bot.chat.Platform`.
     """
 
     def __init__(
