@@ -83,7 +83,14 @@ async def open_bot(settings: Settings, adapters: Sequence[Adapter[Any]]) -> Asyn
         page = await stack.enter_async_context(http.serve(commands, platforms.webhooks)) if http else None
         copies = Copies(access.approvals, platforms.of, storage.lookup, settings.approvals_channel)
         turns = Turns(
-            parts.agent, platforms.thread, access.control, settings.turn_timeout, commands, copies, durations
+            parts.agent,
+            platforms.thread,
+            access.control,
+            settings.turn_timeout,
+            commands,
+            copies,
+            durations,
+            parts.long_term_memory.filer if settings.enable_memory else None,
         )
         await parts.plugins.wait_for_start()
         note = partial(_note_hang, storage.redis_url, access.inbox)
@@ -195,8 +202,8 @@ async def _open_agent(
             fact_days=settings.memory_ttl_days,
             turn_days=settings.thread_ttl_days,
         )
-        if settings.enable_memory:
-            await stack.enter_async_context(long_term_memory.embed_in_background())
+        if settings.enable_memory and "worker" in settings.bot_roles:  # workers know all platforms
+            await stack.enter_async_context(long_term_memory.filer.in_background())
         wanted = settings.plugins if "worker" in settings.bot_roles else None
         memory = long_term_memory if settings.enable_memory else None
         own = toolset(storage.database, memory, keep=storage.files.keep, writer=storage.writer)
@@ -212,7 +219,7 @@ async def _open_agent(
                 model,
                 plugins.toolbox,
                 access.approvals,
-                writer=long_term_memory,
+                owners=long_term_memory.owners,
                 attachments=AttachmentReader(platforms, storage.files, limits, sees_pictures=has_sight),
                 pictures=storage.files if has_sight else None,
                 max_iterations=settings.max_iterations,

@@ -24,6 +24,7 @@ from bot.chat import (
     Ignore,
     Json,
     LeaseLost,
+    MemoryWriter,
     Message,
     Notice,
     Part,
@@ -92,6 +93,7 @@ class Turns:
     commands: TextCommands | None = None
     approval_display: ApprovalDisplay | None = None
     durations: Durations = field(default_factory=Durations)
+    memory: MemoryWriter | None = None
 
     async def run(self, turn: Turn, receipt: Receipt, halt: Halt) -> None:
         """Answer one turn completely; it ends at once if `halt` is done.
@@ -110,6 +112,7 @@ class Turns:
             return
         async with aclosing(self._parts(turn, receipt, halt, received)) as parts:
             await self.thread(turn.thread).reply(parts, receipt)
+        await self._find_filing(_asked(turn, received), receipt)
         log.info("turn finished", extra={"seconds": round(self.durations.add(began), 3)})
 
     async def _parts(
@@ -118,7 +121,7 @@ class Turns:
         """Yield the parts of the reply; an early end becomes the last part, and stays on later attempts."""
         for notice in dict.fromkeys(each for each in received.values() if isinstance(each, Notice)):
             yield notice
-        asked = replace(turn, messages=tuple(each for each in turn.messages if each.id not in received))
+        asked = _asked(turn, received)
         if not asked.messages:
             return
         said: list[Part] = []
@@ -139,6 +142,7 @@ class Turns:
             async for shown in self._show_elsewhere(said, receipt):
                 yield shown
             if not problem.words:
+                self._file(asked, _answer(said, ""), receipt)
                 return
             # stored before `conclude`: a repeated agent would take the concluded turn for its own answer
             status = {"ending_status": problem.status} if problem.status else {}
@@ -149,6 +153,18 @@ class Turns:
         if outcome:
             yield Notice(outcome)
         yield Notice(ending, receipt.state.get("ending_status"))
+
+    def _file(self, turn: Turn, answer: str, receipt: Receipt) -> None:
+        if self.memory:
+            receipt.filing = self.memory.filing(turn, answer)
+
+    async def _find_filing(self, turn: Turn, receipt: Receipt) -> None:
+        """File a complete answer of an earlier attempt, whose parts a finished reply does not read again."""
+        is_read = receipt.filing or turn.attempt == 1 or "ending" in receipt.state
+        if self.memory and turn.messages and not is_read:
+            answer = await self.agent.find_answer(turn)
+            if answer is not None:
+                self._file(turn, harmless(answer), receipt)
 
     async def _show_elsewhere(self, parts: Iterable[Part], receipt: Receipt) -> AsyncIterator[Notice]:
         """Show the answer's requests to approvers elsewhere, and update those that were decided.
@@ -258,6 +274,11 @@ async def _until(halt: Halt, seconds: float) -> AsyncIterator[None]:
         if limit.expired():
             raise _HaltSignal from None
         raise
+
+
+def _asked(turn: Turn, received: Mapping[str, Notice | Ignore]) -> Turn:
+    """Return the turn with the messages that the agent answers."""
+    return replace(turn, messages=tuple(each for each in turn.messages if each.id not in received))
 
 
 _KINDS: dict[str, type[Part]] = {kind.__name__: kind for kind in (Text, ToolStep, Approval, Notice, File)}

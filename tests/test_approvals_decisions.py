@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from bot.access.approvals import Moderators
 from bot.chat import Author, Decision, Message, Turn
-from bot.inbox.inbox import as_message
+from bot.inbox.intake import as_message
 from tests.support.approval_requests import (
     ADA,
     BOB,

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from bot.chat import Admit, Correction, Event, Message, Notice, Part, Receipt, Text, Turn, Withdrawal
 from bot.inbox import Inbox, Lookup, is_current, note_hang, queries, serve
-from bot.inbox.inbox import as_message
+from bot.inbox.intake import as_message
 from bot.turn import Turns
 from tests.support.agents import FunctionAgent
 from tests.support.approval_requests import (

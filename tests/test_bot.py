@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from redis.asyncio import Redis
 
 from bot.app import Bot
 from tests.servers.discord.service import Discord
@@ -13,6 +14,7 @@ from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support.bot import http_port, run_bot
 from tests.support.http_caller import chat, post_chat
+from tests.support.memory import wait_until_filed
 from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.wait import wait_until
 
@@ -234,12 +236,13 @@ async def test_person_who_is_not_allowed_is_told_so(storage: dict[str, Any], sla
         assert "offline" in await slack.answer(GENERAL, ts)
 
 
-async def test_offline_model_asks_the_sample_database(storage: dict[str, Any]) -> None:
+async def test_offline_model_asks_the_sample_database(storage: dict[str, Any], redis: Redis) -> None:
     """With nothing configured one can still ask the sample data, and gets the rows."""
     async with run_bot(**storage) as bot:
         answer = await chat(bot, "SQL: select count(*) > 100 as many from orders")
         assert "true" in answer
         assert "DELETE is not allowed" in await chat(bot, "SQL: delete from orders")
+        await wait_until_filed(redis, 2)
         assert "count(*) > 100" in await chat(bot, "SEARCH: orders")
 
 

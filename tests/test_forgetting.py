@@ -127,6 +127,10 @@ async def leave_traces(slack: Slack, redis: Redis, model: ModelServer) -> str:
     return shared
 
 
+async def _nothing_waits(redis: Redis) -> bool:
+    return not await redis.scard("{bot}:active") and not await redis.xlen("{bot}:filing")
+
+
 async def _length(redis: Redis, key: str) -> bool:
     return bool(await redis.xlen(key))
 
@@ -142,6 +146,7 @@ async def test_forgetting_leaves_no_word_and_no_name(
     async with run_bot(**storage, **of_slack(slack)):
         await slack.wait_for_connections()
         shared = await leave_traces(slack, redis, model)
+        await wait_until(lambda: _nothing_waits(redis), "filed")
         places = {key.split(":")[0] + ":" + key.split(":")[1] for key in await holding(redis, MARK)}
         assert {"{bot}:dead", "{bot}:early", "recall:record", "checkpoint:slack"} <= places
         assert "a private" in await command(slack, "show")
@@ -159,6 +164,24 @@ async def test_forgetting_leaves_no_word_and_no_name(
         assert not model.violations
         found = await slack.say(BOB, slack.dm(BOB), order("memory_search", query=f"private {BOBS}"))
         assert f"a private {BOBS}" in await slack.answer(slack.dm(BOB), found)
+
+
+async def test_forgetting_covers_what_was_said_a_moment_ago(
+    storage: dict[str, Any], redis: Redis, slack: Slack
+) -> None:
+    """A finished turn waits to be filed for a second: it is not filed afterwards."""
+    async with run_bot(**storage, **of_slack(slack)):
+        await slack.wait_for_connections()
+        shared = await ask(slack, BOB, GENERAL, f"a shared {BOBS}")
+        await wait_until(lambda: _nothing_waits(redis), "filed")
+        await ask(slack, ALICE, GENERAL, f"a shared {MARK}", shared)
+        await ask(slack, ALICE, slack.dm(ALICE), f"a direct {MARK}")
+        assert "I have forgotten everything about you" in await command(slack, "forget everything")
+        assert await holding(redis, MARK, ALICE.lower(), "alice") == []
+        await ask(slack, BOB, slack.dm(BOB), f"a direct {BOBS}")
+        await wait_until(lambda: _nothing_waits(redis), "the next batch is filed")
+        assert await holding(redis, MARK, ALICE.lower(), "alice") == []
+        assert len([each for each in await holding(redis, BOBS) if each.startswith("recall:record")]) == 2
 
 
 async def test_forgetting_while_a_turn_runs_is_complete_and_breaks_nothing(

@@ -13,7 +13,7 @@ from bot.agent import Agent, open_agent
 from bot.agent.models.openai_service import open_model
 from bot.chat import Approval, Decision, Message, Part, ThreadId, Turn
 from bot.inbox import Inbox
-from bot.inbox.inbox import as_message
+from bot.inbox.intake import as_message
 from bot.memory import account_of
 from bot.tools import GuardedTool, Preview
 from tests.servers.model import KEY, ModelServer, Script

@@ -25,6 +25,7 @@ from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support.agent import an_agent
 from tests.support.bot import run_bot
+from tests.support.memory import remember
 from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.sql_database import scratch_database
 
@@ -265,8 +266,8 @@ async def test_nothing_but_reading_comes_of_an_obedient_model(
     memory = LongTermMemory(
         redis, OfflineEmbeddings(), AccountLinks(redis), members, fact_days=1, turn_days=1
     )
-    await memory.remember(earlier_turn(THEIRS, "where is the vault?"), SECRET)
-    await memory.remember(earlier_turn(OURS, "lunch?"), text[:2_000] if way == "memory" else "noon")
+    await remember(memory, earlier_turn(THEIRS, "where is the vault?"), SECRET)
+    await remember(memory, earlier_turn(OURS, "lunch?"), text[:2_000] if way == "memory" else "noon")
     obedient = Obedient(await plant(owner, way, text))
     model.respond = obedient
     state = await owner.fetchrow(STATE)

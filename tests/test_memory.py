@@ -20,9 +20,11 @@ from bot.memory import (
     SearchResult,
 )
 from bot.memory.embeddings import EmbeddingFailed, Vector, usable
+from bot.memory.index import Embedded
 from bot.memory.memory import MOST_FACTS
 from bot.memory.terms import indexed_terms, query_terms
 from bot.tools import ToolFailure, open_database, tool_config, toolset
+from tests.support.memory import end, remember
 from tests.support.turns import (
     derive_audience,
     discord_dm,
@@ -71,6 +73,10 @@ def turn_at(text: str, at: float = DAY, thread: str = "1.1") -> Turn:
 HERE = turn_at("?")
 
 
+async def _has_records(redis: Redis, count: int) -> bool:
+    return len(await redis.keys("recall:record:*")) == count
+
+
 async def _is_embedded(memory: LongTermMemory) -> bool:
     return not await memory.store.without_vector(1)
 
@@ -82,8 +88,8 @@ def questions(found: SearchResult) -> list[str]:
 
 async def test_question_and_answer_are_found_by_their_words(wordless: LongTermMemory) -> None:
     """Words of either side, in any case and number, common words aside."""
-    await wordless.remember(turn_at("What is the budget for zeppelins?"), "It is 5,000 € this year.")
-    await wordless.remember(turn_at("Who leads the team?", 2 * DAY), "Ann does.")
+    await remember(wordless, turn_at("What is the budget for zeppelins?"), "It is 5,000 € this year.")
+    await remember(wordless, turn_at("Who leads the team?", 2 * DAY), "Ann does.")
     assert questions(await wordless.search(HERE, "what did we say about the ZEPPELIN")) == [
         "What is the budget for zeppelins?"
     ]
@@ -92,21 +98,23 @@ async def test_question_and_answer_are_found_by_their_words(wordless: LongTermMe
     assert [(each.answer, each.at) for each in found] == [("It is 5,000 € this year.", DAY)]
 
 
-async def test_meaning_is_found_without_a_common_word(memory: LongTermMemory) -> None:
+async def test_meaning_is_found_without_a_common_word(
+    memory: LongTermMemory, wordless: LongTermMemory
+) -> None:
     """A vector is made for each record in the background, and one of another meaning is not put forward."""
-    await memory.remember(turn_at("Where do I park my automobile?"), "In the garage.")
-    await memory.remember(turn_at("Is the database index slow?"), "Yes.")
+    await remember(wordless, turn_at("Where do I park my automobile?"), "In the garage.")
+    await remember(wordless, turn_at("Is the database index slow?"), "Yes.")
     assert questions(await memory.search(HERE, "car")) == []
-    await memory.embed_missing()
+    await memory.filer.embed_missing()
     assert questions(await memory.search(HERE, "car")) == ["Where do I park my automobile?"]
 
 
 async def test_what_words_and_meaning_both_find_comes_first(memory: LongTermMemory) -> None:
     """Two rankings are fused: to be found by both outweighs the first place in one."""
-    await memory.remember(turn_at("the car is red"), "-")
-    await memory.remember(turn_at("automobile"), "-")
-    await memory.remember(turn_at("red tape in the office"), "-")
-    await memory.embed_missing()
+    await remember(memory, turn_at("the car is red"), "-")
+    await remember(memory, turn_at("automobile"), "-")
+    await remember(memory, turn_at("red tape in the office"), "-")
+    await memory.filer.embed_missing()
     found = questions(await memory.search(HERE, "red car"))
     assert found[0] == "the car is red"
     assert len(found) == len(set(found))
@@ -115,8 +123,8 @@ async def test_what_words_and_meaning_both_find_comes_first(memory: LongTermMemo
 async def test_turn_that_holds_more_of_the_words_comes_first(wordless: LongTermMemory) -> None:
     """Any of the words is enough; all of them is better; the limit is kept."""
     for number in range(8):
-        await wordless.remember(turn_at(f"red number {number}"), "-")
-    await wordless.remember(turn_at("red balloons over Paris"), "-")
+        await remember(wordless, turn_at(f"red number {number}"), "-")
+    await remember(wordless, turn_at("red balloons over Paris"), "-")
     found = await wordless.search(HERE, "red balloons paris", limit=3)
     assert questions(found)[0] == "red balloons over Paris"
     assert len(found.records) == 3
@@ -125,9 +133,9 @@ async def test_turn_that_holds_more_of_the_words_comes_first(wordless: LongTermM
 async def test_turn_is_remembered_once(memory: LongTermMemory, redis: Redis) -> None:
     """A turn that comes again, after a crash, replaces the first record."""
     turn = turn_at("colour?")
-    await memory.remember(turn, "perhaps green")
-    await memory.embed_missing()
-    await memory.remember(turn, "surely blue")
+    await remember(memory, turn, "perhaps green")
+    assert await _is_embedded(memory)
+    await remember(open_memory(redis, NoEmbeddings()), turn, "surely blue")
     assert len((await memory.search(HERE, "colour")).records) == 1
     assert len(await redis.keys("recall:record:*")) == 1
     assert not await _is_embedded(memory)  # the vector of other words is gone
@@ -136,13 +144,13 @@ async def test_turn_is_remembered_once(memory: LongTermMemory, redis: Redis) -> 
 async def test_memory_ends_with_its_time(redis: Redis) -> None:
     """Each record has a time limit from the start: turns and facts each their own."""
     memory = LongTermMemory(redis, OFFLINE, AccountLinks(redis), derive_audience, fact_days=2, turn_days=0.5)
-    await memory.remember(HERE, "b")
+    await remember(memory, HERE, "b")
     await memory.save(HERE, "a fact", "channel")
     (turn,) = await redis.keys("recall:record:turn:*")
     (fact,) = await redis.keys("recall:record:fact:*")
     assert 43_190 <= await redis.ttl(turn) <= 43_200
     assert 2 * 86_400 - 10 <= await redis.ttl(fact) <= 2 * 86_400
-    await memory.embed_missing()
+    await memory.filer.embed_missing()
     assert await redis.ttl(turn) <= 43_200  # a vector does not renew it
 
 
@@ -150,15 +158,15 @@ async def test_vector_of_a_record_that_is_gone_brings_nothing_back(
     memory: LongTermMemory, redis: Redis
 ) -> None:
     """A record may be forgotten while its vector is made."""
-    vector = (1.0, *[0.0] * 255)
-    await memory.store.set_vectors(OFFLINE.model, 256, {"recall:record:turn:gone": vector})
+    vector = Embedded(OFFLINE.model, 256, (1.0, *[0.0] * 255))
+    await memory.store.set_vectors({"recall:record:turn:gone": vector})
     assert await redis.keys("recall:record:*") == []
 
 
 async def test_days_bound_a_search(memory: LongTermMemory) -> None:
     """`since` counts, `until` does not; without words the newest of that time are told."""
     for day in (1, 2, 3):
-        await memory.remember(turn_at(f"decision {day}", day * DAY), "-")
+        await remember(memory, turn_at(f"decision {day}", day * DAY), "-")
     found = await memory.search(HERE, "decision", 2 * DAY, 3 * DAY)
     assert questions(found) == ["decision 2"]
     assert [each.question for each in (await memory.search(HERE, "", 2 * DAY)).records] == [
@@ -172,7 +180,7 @@ async def test_days_bound_a_search(memory: LongTermMemory) -> None:
 async def test_any_text_finds_itself(memory: LongTermMemory, text: str) -> None:
     """A text is found by saying it again, in every script; text without words finds the newest."""
     turn = turn_at(text)
-    await memory.remember(turn, "")
+    await remember(memory, turn, "")
     found = await memory.search(turn, text, limit=100)
     assert text.encode("utf-8", "replace").decode() in {each.question for each in found.records}
 
@@ -197,8 +205,8 @@ async def test_any_text_finds_itself(memory: LongTermMemory, text: str) -> None:
 )
 async def test_other_scripts_are_searched(wordless: LongTermMemory, said: str, query: str) -> None:
     """Case and accents do not count; scripts without spaces are searched inside their runs."""
-    await wordless.remember(turn_at(said), "-")
-    await wordless.remember(turn_at("Привет hello 東京"), "-")
+    await remember(wordless, turn_at(said), "-")
+    await remember(wordless, turn_at("Привет hello 東京"), "-")
     assert questions(await wordless.search(HERE, query)) == [said]
 
 
@@ -213,8 +221,8 @@ def test_common_words_count_only_when_alone() -> None:
 async def test_without_a_match_the_newest_turns_of_the_thread_are_told(wordless: LongTermMemory) -> None:
     """Newest first, marked as no match, and none of another thread."""
     for day in range(1, 8):
-        await wordless.remember(turn_at(f"day {day}", day * DAY), "-")
-    await wordless.remember(turn_at("elsewhere", 9 * DAY, thread="2.2"), "-")
+        await remember(wordless, turn_at(f"day {day}", day * DAY), "-")
+    await remember(wordless, turn_at("elsewhere", 9 * DAY, thread="2.2"), "-")
     found = await wordless.search(HERE, "unheard", limit=3)
     assert not found.is_match
     assert [each.question for each in found.records] == ["day 7", "day 6", "day 5"]
@@ -230,22 +238,22 @@ async def test_index_is_made_by_many_at_once(redis: Redis) -> None:
 
 async def test_index_comes_back_after_flushall(memory: LongTermMemory, redis: Redis) -> None:
     """A Redis that was emptied is set up again by the next search; what is kept then is found."""
-    await memory.remember(turn_at("before"), "-")
+    await remember(memory, turn_at("before"), "-")
     await memory.save(HERE, "a fact of before", "channel")
     await redis.flushall()
     assert (await memory.search(HERE, "before")).records == ()
     await redis.flushall()
-    await memory.remember(turn_at("after"), "-")
+    await remember(memory, turn_at("after"), "-")
     await memory.save(HERE, "a fact of after", "channel")
     assert set(questions(await memory.search(HERE, "after"))) == {"after", "a fact of after"}
 
 
 async def test_huge_turn_is_kept_in_bounds(memory: LongTermMemory, redis: Redis) -> None:
     """A megabyte of text is cut; what is kept is searchable."""
-    await memory.remember(turn_at("needle " + "straw " * 200_000), "x" * 1_000_000)
+    await remember(memory, turn_at("needle " + "straw " * 200_000), "x" * 1_000_000)
     (key,) = await redis.keys("recall:record:*")
     assert (await redis.memory_usage(key) or 0) < 200_000
-    await memory.embed_missing()
+    await memory.filer.embed_missing()
     assert len(questions(await memory.search(HERE, "needle"))) == 1
 
 
@@ -307,11 +315,11 @@ async def test_oldest_fact_makes_room(memory: LongTermMemory, redis: Redis) -> N
 async def test_turn_and_search_go_on_without_embeddings_which_are_made_later(redis: Redis) -> None:
     """A service that is away costs the meaning, not the memory, and that only for a while."""
     away = open_memory(redis, NoEmbeddings())
-    await away.remember(turn_at("Where do I park my automobile?"), "In the garage.")
+    await remember(away, turn_at("Where do I park my automobile?"), "In the garage.")
     await away.save(HERE, "The garage closes at ten", "channel")
     assert len(questions(await away.search(HERE, "garage"))) == 2
     back = open_memory(redis)
-    await back.embed_missing()
+    await back.filer.embed_missing()
     assert "Where do I park my automobile?" in questions(await back.search(HERE, "car"))
 
 
@@ -327,22 +335,25 @@ class Letters:
 async def test_another_model_embeds_anew_and_never_meets_the_old_vectors(redis: Redis) -> None:
     """Its vectors have a field and an index of their own; the old ones go."""
     old, new = open_memory(redis), open_memory(redis, Letters())
-    await old.remember(turn_at("abba"), "-")
-    await old.embed_missing()
+    await remember(old, turn_at("abba"), "-")
+    await old.filer.embed_missing()
     assert questions(await new.search(HERE, "bbaa")) == []
-    await new.embed_missing()
+    await new.filer.embed_missing()
     assert questions(await new.search(HERE, "bbaa")) == ["abba"]
     (key,) = await redis.keys("recall:record:*")
     names: Any = await redis.hkeys(key)
     assert len([name for name in names if name.startswith(b"v_")]) == 1
 
 
-async def test_vectors_are_made_beside_the_turns(memory: LongTermMemory) -> None:
-    """Nobody has to ask for them, and what goes wrong meanwhile ends nothing."""
-    async with memory.embed_in_background(gather_seconds=0.01):
-        for text in ("automobile", "tea"):
-            await memory.remember(turn_at(text), "-")
-            await wait_until(lambda: _is_embedded(memory), "embedded")
+async def test_turns_are_filed_with_their_vectors_beside_the_turns(
+    memory: LongTermMemory, redis: Redis
+) -> None:
+    """Nobody has to ask for it."""
+    async with memory.filer.in_background(gather_seconds=0.01):
+        for number, text in enumerate(("automobile", "tea"), 1):
+            await end(memory, turn_at(text), "-")
+            await wait_until(lambda: _has_records(redis, number), "filed")  # noqa: B023 - at once
+            assert await _is_embedded(memory)
     assert questions(await memory.search(HERE, "car")) == ["automobile"]
 
 
@@ -413,7 +424,7 @@ async def test_long_answers_are_shown_around_the_match(
     memory: LongTermMemory, tools: dict[str, BaseTool]
 ) -> None:
     """An excerpt, not the whole."""
-    await memory.remember(turn_at("story"), "blah " * 1_000 + "needle" + " blah" * 1_000)
+    await remember(memory, turn_at("story"), "blah " * 1_000 + "needle" + " blah" * 1_000)
     text = await run(tools["memory_search"], HERE, query="needle")
     assert "needle" in text
     assert len(text) < 1_000
@@ -421,7 +432,7 @@ async def test_long_answers_are_shown_around_the_match(
 
 async def test_days_are_read_and_nonsense_is_told(memory: LongTermMemory, tools: dict[str, BaseTool]) -> None:
     """Days are inclusive."""
-    await memory.remember(turn_at("the decision", 1_700_000_000), "-")  # 2023-11-14
+    await remember(memory, turn_at("the decision", 1_700_000_000), "-")  # 2023-11-14
     search = tools["memory_search"]
     assert "decision" in await run(search, HERE, query="decision", since="2023-11-14", until="2023-11-14")
     assert "Nothing" in await run(search, HERE, query="decision", since="2023-11-15")

@@ -17,6 +17,7 @@ from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support.bot import http_port, run_bot
+from tests.support.memory import wait_until_filed
 from tests.support.obedient_model import obey, order
 from tests.support.settings import of_discord, of_slack
 from tests.support.turns import slack_message
@@ -84,7 +85,7 @@ async def test_private_fact_is_found_in_other_direct_threads_and_nowhere_else(
 
 
 async def test_public_channel_is_known_to_its_workspace_and_a_private_one_to_itself(
-    storage: dict[str, Any], slack: Slack
+    storage: dict[str, Any], redis: Redis, slack: Slack
 ) -> None:
     """A mention does not tell what kind of channel it is in: Slack is asked, once for each channel."""
     secret = slack.add_channel("G0SECRET", "group")
@@ -92,6 +93,7 @@ async def test_public_channel_is_known_to_its_workspace_and_a_private_one_to_its
         await slack.wait_for_connections()
         await ask_slack(slack, ALICE, GENERAL, "the zeppelin budget is 5000")
         await ask_slack(slack, ALICE, secret, "the zeppelin budget is 4711")
+        await wait_until_filed(redis, 2)
         found = await ask_slack(slack, BOB, slack.dm(BOB), SEARCH)
         assert "5000" in found
         assert "4711" not in found
@@ -120,7 +122,7 @@ async def test_channel_of_unknown_kind_is_asked_for_once_and_counts_as_closed_me
 
 
 async def test_discord_keeps_closed_channels_and_direct_messages_apart(
-    storage: dict[str, Any], discord: Discord
+    storage: dict[str, Any], redis: Redis, discord: Discord
 ) -> None:
     """An open channel is found in its guild, a closed one in itself, and a person's own by that person."""
     closed = discord.add_channel("closed", only_for=(discord.alice,))
@@ -131,6 +133,7 @@ async def test_discord_keeps_closed_channels_and_direct_messages_apart(
         await ask_discord(discord, discord.alice, discord.general, "the zeppelin budget is 5000")
         await ask_discord(discord, discord.alice, closed, "the zeppelin budget is 4711")
         await ask_discord(discord, discord.alice, dm, "the zeppelin budget is 1234")
+        await wait_until_filed(redis, 3)
         found = await ask_discord(discord, discord.bob, other, SEARCH)
         assert "5000" in found
         assert "4711" not in found
@@ -142,7 +145,7 @@ async def test_discord_keeps_closed_channels_and_direct_messages_apart(
 
 
 async def test_platforms_do_not_see_each_other(
-    storage: dict[str, Any], slack: Slack, discord: Discord
+    storage: dict[str, Any], redis: Redis, slack: Slack, discord: Discord
 ) -> None:
     """Slack, Discord and HTTP each know their own."""
     async with run_bot(**storage, **of_slack(slack), **of_discord(discord)) as bot:
@@ -150,6 +153,7 @@ async def test_platforms_do_not_see_each_other(
         await ask_slack(slack, ALICE, GENERAL, "the zeppelin budget is 5000")
         await ask_discord(discord, discord.alice, discord.general, "the zeppelin budget is 4711")
         await chat(bot, "the zeppelin budget is 1234", "t1")
+        await wait_until_filed(redis, 3)
         assert "1234" in await chat(bot, SEARCH, "t2")
         for found in (
             await chat(bot, SEARCH, "t2"),
@@ -178,6 +182,7 @@ async def test_service_makes_the_vectors_and_may_fail(
     async with run_bot(**storage, openai_embedding_model="embed-1") as bot:
         await chat(bot, "the zeppelin budget is 5000", "t1")
         await wait_until(lambda: any("5000" in text for text in model.embedded), "embedded")
+        await wait_until_filed(redis, 1)
         model.embeddings_status = 500
         assert "5000" in await chat(bot, SEARCH, "t2")
         save = order("memory_save", text="zeppelins are green", scope="private")

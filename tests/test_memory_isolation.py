@@ -22,6 +22,7 @@ from bot.memory.visibility import (
     turn_readers,
 )
 from bot.tools import ToolFailure, open_database, tool_config, toolset
+from tests.support.memory import remember
 from tests.support.turns import (
     derive_audience,
     discord_dm,
@@ -98,8 +99,8 @@ def marked(names: Iterable[str], text: str) -> set[str]:
 
 async def conversations_everywhere(memory: LongTermMemory) -> None:
     for name, message in PLACES.items():
-        await memory.remember(turn_with(message), f"the secret of <{name}> is zeppelin")
-    await memory.embed_missing()
+        await remember(memory, turn_with(message), f"the secret of <{name}> is zeppelin")
+    await memory.filer.embed_missing()
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -165,10 +166,10 @@ async def test_no_query_leaves_its_readers(
     memory: LongTermMemory, tools: dict[str, BaseTool], query: str
 ) -> None:
     """RediSearch's syntax, orders and names of others in a query are so many words."""
-    await memory.remember(turn_with(slack_dm(user="U2")), "the zeppelin of <U2>")
+    await remember(memory, turn_with(slack_dm(user="U2")), "the zeppelin of <U2>")
     await memory.save(turn_with(slack_dm(user="U2")), "the zeppelin fact of <U2>", "private")
-    await memory.remember(turn_with(slack_message(channel="G1", kind="group")), "the zeppelin of <G1>")
-    await memory.embed_missing()
+    await remember(memory, turn_with(slack_message(channel="G1", kind="group")), "the zeppelin of <G1>")
+    await memory.filer.embed_missing()
     for message in (slack_dm(user="U1"), slack_message(), discord_dm(), http_message()):
         text = await call(tools["memory_search"], message, query=query)
         assert "<" not in text
@@ -269,8 +270,8 @@ async def test_nothing_private_is_found_in_a_turn_of_several(memory: LongTermMem
 
 async def test_stranger_in_a_shared_channel_sees_that_channel_only(memory: LongTermMemory) -> None:
     """One who writes from another workspace is no member of ours, however the channel is known."""
-    await memory.remember(turn_with(slack_message(channel="C2")), "the zeppelin of <C2>")
-    await memory.remember(turn_with(slack_message(channel="C1")), "the zeppelin of <C1>")
+    await remember(memory, turn_with(slack_message(channel="C2")), "the zeppelin of <C2>")
+    await remember(memory, turn_with(slack_message(channel="C1")), "the zeppelin of <C1>")
     stranger = slack_message(channel="C1", thread="7.7", place={"user_team": "T9"})
     found = await memory.search(turn_with(stranger), "zeppelin")
     assert [each.answer for each in found.records] == ["the zeppelin of <C1>"]

@@ -23,7 +23,7 @@ from bot.agent.authors import (
 )
 from bot.agent.graph import Context, Graph, State, build_graph
 from bot.agent.images import PICTURES
-from bot.agent.memory import STORAGE_ERRORS, ThreadMemory
+from bot.agent.memory import AUTHORS, STORAGE_ERRORS, ThreadMemory
 from bot.agent.models.model import Model
 from bot.agent.resume import ResumePlan, plan_after_decision, plan_repetition
 from bot.agent.spotlighting import mark
@@ -33,7 +33,6 @@ from bot.chat import (
     Decision,
     File,
     Files,
-    MemoryWriter,
     Message,
     Meter,
     Notice,
@@ -46,7 +45,7 @@ from bot.chat import (
     with_decision,
 )
 from bot.concurrency.tasks import CLEAN_UP_SECONDS, cancel
-from bot.memory import account_of
+from bot.memory import Owners, account_of
 from bot.tools import GuardedTool
 
 log = logging.getLogger(__name__)
@@ -67,7 +66,7 @@ class Agent:
         requests: Requests,
         *,
         tools: Sequence[BaseTool],
-        writer: MemoryWriter | None,
+        owners: Owners | None,
         attachments: Attachments | None,
         rounds: int,
         has_memory: bool,
@@ -77,7 +76,7 @@ class Agent:
         self._memory = memory
         self._requests = requests
         self._tools = tools
-        self._writer = writer
+        self._owners = owners
         self._recursion_limit = 4 * rounds + 10  # supersteps: four per round, and the ends
         self._has_memory = has_memory
 
@@ -87,13 +86,10 @@ class Agent:
         Raises `AnswerError` if no model answers, and `StorageDown` if Redis does not.
         """
         config = self._config(turn)
-        texts: list[str] = []
         files: set[str] = set()
         try:
             async with aclosing(self._parts(turn, config)) as answer:
                 async for part in answer:
-                    if isinstance(part, Text):
-                        texts.append(part.text)
                     if isinstance(part, File):
                         if part.id in files:  # repeated, or stored before a crash and shown after it
                             continue
@@ -101,11 +97,13 @@ class Agent:
                     yield part
         except STORAGE_ERRORS as error:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
-        await self._remember(turn, "".join(texts))
 
     def _config(self, turn: Turn) -> RunnableConfig:
         thread_id = str(turn.thread) if self._has_memory else f"{turn.thread}:{_digest(turn.id)}"
-        return {"configurable": {"thread_id": thread_id}, "recursion_limit": self._recursion_limit}
+        known: dict[str, Any] = {"thread_id": thread_id}
+        if self._owners:
+            known[AUTHORS] = self._owners.note(thread_id, turn)
+        return {"configurable": known, "recursion_limit": self._recursion_limit}
 
     async def _parts(self, turn: Turn, config: RunnableConfig) -> AsyncGenerator[Part]:
         request = await self._requests.find(turn.decision.request) if turn.decision else None
@@ -122,8 +120,6 @@ class Agent:
                 yield asked[0]
         if plan.is_over:
             return
-        if self._writer:
-            await self._writer.note(config["configurable"]["thread_id"], turn)
         async with aclosing(self._run(turn, plan.begin, config)) as run:
             async for part in run:
                 yield part
@@ -158,7 +154,17 @@ class Agent:
                 await self._memory.wait_for_writes(thread_id)
 
     async def _plan(self, turn: Turn, proposal: Proposal | None, config: RunnableConfig) -> ResumePlan:
-        """Return the way to run a turn: from the beginning, or from the state of an attempt or interrupt.
+        """Return the way to run a turn: from the beginning, or from the state of an attempt or interrupt."""
+        plan = await self._plan_resumption(turn, proposal, config)
+        if plan:
+            return plan
+        begin = await self._begin(turn)
+        return ResumePlan(begin=begin, earlier=_problems(begin["messages"]))
+
+    async def _plan_resumption(
+        self, turn: Turn, proposal: Proposal | None, config: RunnableConfig
+    ) -> ResumePlan | None:
+        """Return the way to go on from the state of an attempt or interrupt, or None if there is none.
 
         Only a repeated turn can find its own messages in the state; looking costs a read of the state.
         """
@@ -172,8 +178,7 @@ class Agent:
                 asked = {_id(message) for message in turn.messages}
                 messages = [each for each in state.values["messages"] if each.id in asked]
                 return replace(plan, earlier=[*_problems(messages), *plan.earlier])
-        begin = await self._begin(turn)
-        return ResumePlan(begin=begin, earlier=_problems(begin["messages"]))
+        return None
 
     async def _begin(self, turn: Turn) -> State:
         """Return the turn's messages with the content of their files."""
@@ -185,6 +190,17 @@ class Agent:
         if self._attachments is None:
             return _human(message, _names(message))
         return _human(message, await self._attachments.read(message))
+
+    async def find_answer(self, turn: Turn) -> str | None:
+        """Return the text of the answer if an earlier attempt has completed it. Raises `StorageDown`."""
+        request = await self._requests.find(turn.decision.request) if turn.decision else None
+        try:
+            plan = await self._plan_resumption(turn, request[1] if request else None, self._config(turn))
+        except STORAGE_ERRORS as error:
+            raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
+        if plan is None or not plan.is_over:
+            return None
+        return "".join(part.text for part in plan.earlier if isinstance(part, Text))
 
     async def conclude(self, turn: Turn, answer: str) -> str | None:
         """Record in the thread memory that the turn ended with `answer`, see `bot.chat.Agent`.
@@ -207,8 +223,6 @@ class Agent:
         asked = [_human(message, AttachmentContent()) for message in written if _id(message) not in known]
         messages = [*asked, AIMessage(answer, id=f"{_id(turn.messages[0])}:ending")]
         try:
-            if self._writer:
-                await self._writer.note(thread_id, turn)
             changes = {"messages": messages, "proposals": waiting}
             await self._graph.aupdate_state(config, changes, as_node="think")
         except STORAGE_ERRORS as error:
@@ -263,15 +277,6 @@ class Agent:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
         values: dict[str, Any] = state.values
         return values
-
-    async def _remember(self, turn: Turn, answer: str) -> None:
-        """Make the answer searchable; an error is only logged."""
-        if not self._has_memory or not self._writer:
-            return
-        try:
-            await self._writer.remember(turn, answer)
-        except STORAGE_ERRORS as error:
-            log.warning("turn cleanup failed", extra={"error": repr(error)})
 
 
 def _begin(messages: Sequence[AnyMessage]) -> State:
@@ -334,7 +339,7 @@ async def open_agent(
     tools: Sequence[BaseTool],
     requests: Requests,
     *,
-    writer: MemoryWriter | None = None,
+    owners: Owners | None = None,
     attachments: Attachments | None = None,
     pictures: Files | None = None,
     max_iterations: int,
@@ -374,7 +379,7 @@ async def open_agent(
         memory,
         requests,
         tools=tools,
-        writer=writer,
+        owners=owners,
         attachments=attachments,
         rounds=max_iterations,
         has_memory=has_memory,

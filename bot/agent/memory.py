@@ -4,7 +4,8 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from typing import Any, TypeVar
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -18,14 +19,19 @@ from langgraph.checkpoint.redis.aio import AsyncRedisSaver
 from langgraph.checkpoint.redis.jsonplus_redis import JsonPlusRedisSerializer
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 from redisvl.exceptions import RedisVLError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from bot.agent.checkpoint_format import dump_checkpoint, dump_writes, load
+from bot.memory import AuthorNote
 
 STORAGE_ERRORS = (RedisError, RedisVLError)
 """Errors that the saver raises when Redis fails."""
+
+AUTHORS = "__authors"
+"""Key of a run's `configurable` for the `AuthorNote` of its turn; langgraph stores no key of this form."""
 
 _DAY = 24 * 60 * 60
 
@@ -128,7 +134,7 @@ class ThreadMemory(AsyncRedisSaver):
         """
         thread_id = config["configurable"]["thread_id"]
         if metadata.get("source") != "input":
-            await self._write(thread_id, self._replace(thread_id, checkpoint, metadata))
+            await self._write(thread_id, self._replace(config, checkpoint, metadata))
         return _place(thread_id, checkpoint)
 
     async def aput_writes(
@@ -140,9 +146,9 @@ class ThreadMemory(AsyncRedisSaver):
         thread_id = config["configurable"]["thread_id"]
         checkpoint_id = config["configurable"]["checkpoint_id"]
         if self._documents.get(thread_id) == checkpoint_id:
-            write = super().aput_writes(config, writes, task_id, task_path)
+            write = self._append_documents(config, writes, task_id, task_path)
         else:
-            write = self._append(thread_id, dump_writes(checkpoint_id, task_id, writes))
+            write = self._append(config, dump_writes(checkpoint_id, task_id, writes))
         await self._write(thread_id, write)
 
     async def adelete_thread(self, thread_id: str) -> None:
@@ -169,28 +175,49 @@ class ThreadMemory(AsyncRedisSaver):
             _number_versions(found.checkpoint)
         return found
 
-    async def _replace(self, thread_id: str, checkpoint: Checkpoint, metadata: CheckpointMetadata) -> None:
+    async def _replace(
+        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
+    ) -> None:
         """Write a checkpoint; with a thread's first one, keep processes of earlier versions from its turns.
 
         They would answer without memory. Instead, they follow the pointer, fail because it leads to no
         document, and postpone the turn; a day is enough to replace them all.
         """
+        thread_id = config["configurable"]["thread_id"]
         key, pointer, has_documents = _key(thread_id), self._pointer(thread_id), thread_id in self._documents
-        async with self._redis.pipeline(transaction=True) as pipeline:
+        async with self._step(config) as pipeline:
             pipeline.set(key, dump_checkpoint(checkpoint, metadata), ex=self._expiry)
             if has_documents or metadata["step"] <= 0:
                 pipeline.set(pointer, key, ex=_DAY)
-            await pipeline.execute()
         if has_documents:
             await self.delete_documents(thread_id)  # with the pointer
             await self._redis.set(pointer, key, ex=_DAY)
             del self._documents[thread_id]
 
-    async def _append(self, thread_id: str, line: bytes) -> None:
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.append(_key(thread_id), line)
-            pipeline.expire(_key(thread_id), self._expiry)
+    async def _append(self, config: RunnableConfig, line: bytes) -> None:
+        key = _key(config["configurable"]["thread_id"])
+        async with self._step(config) as pipeline:
+            pipeline.append(key, line)
+            pipeline.expire(key, self._expiry)
+
+    async def _append_documents(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+    ) -> None:
+        async with self._step(config):
+            pass  # only the authors
+        await super().aput_writes(config, writes, task_id, task_path)
+
+    @asynccontextmanager
+    async def _step(self, config: RunnableConfig) -> AsyncIterator[Pipeline]:
+        """Run the commands that the body adds as one step, the first one of a turn with its authors."""
+        note: AuthorNote | None = config["configurable"].get(AUTHORS)
+        async with cast("Pipeline", self._redis.pipeline(transaction=True)) as pipeline:
+            if note and not note.is_stored:
+                note.add_to(pipeline)
+            yield pipeline
             await pipeline.execute()
+        if note:
+            note.is_stored = True
 
     def _pointer(self, thread_id: str) -> str:
         """Return the key in which earlier versions keep the key of the newest document."""

@@ -1,7 +1,7 @@
 """The vocabulary that every other module speaks: plain data, protocols and errors, no I/O."""
 
 from bot.chat.admission import Admission, Admit, Ignore, Refuse, StopPolicy
-from bot.chat.agent import Agent, Attachments, MemoryWriter
+from bot.chat.agent import Agent, Attachments
 from bot.chat.approvals import ApprovalDisplay, Proposal, Requests
 from bot.chat.coordination import Coordination
 from bot.chat.errors import (
@@ -38,6 +38,7 @@ from bot.chat.events import (
     with_channel,
 )
 from bot.chat.files import AttachmentContent, Files, FileSource, Keep
+from bot.chat.filing import Filing, MemoryWriter
 from bot.chat.imitation import SIGN, Harmless, harmless
 from bot.chat.inbox import InboxLookup
 from bot.chat.meter import CallUsage, Meter, Tokens
@@ -77,6 +78,7 @@ __all__ = [
     "FileSource",
     "FileTooLarge",
     "Files",
+    "Filing",
     "Halt",
     "Harmless",
     "Health",

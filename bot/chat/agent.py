@@ -17,6 +17,9 @@ class Agent(Protocol):
         The iterator raises `AnswerError` when no answer is possible, and `StorageDown`.
         """
 
+    async def find_answer(self, turn: Turn) -> str | None:
+        """Return the text of the answer if an earlier attempt has completed it. Raises `StorageDown`."""
+
     async def conclude(self, turn: Turn, answer: str) -> str | None:
         """Record in the thread memory that the turn was ended from outside, with `answer`. Idempotent.
 
@@ -30,13 +33,3 @@ class Attachments(Protocol):
 
     async def read(self, message: Message) -> AttachmentContent:
         """Return the content of a message's files as text and pictures. Raises `StorageDown`."""
-
-
-class MemoryWriter(Protocol):
-    """Long-term memory, as the agent writes it. Errors of its store pass through."""
-
-    async def note(self, memory: str, turn: Turn) -> None:
-        """Record the authors of a turn before its messages enter the thread memory of that name."""
-
-    async def remember(self, turn: Turn, answer: str) -> None:
-        """Store a finished turn and the text of its answer for searches."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from bot.chat.events import Attachment, Json, Message, Stop, ThreadId, Turn
+from bot.chat.filing import Filing
 from bot.chat.parts import Approval, Part
 
 
@@ -36,6 +37,8 @@ class Receipt:
     has_notes: bool = field(default=False, init=False)
     """Something is noted that is not stored yet."""
 
+    filing: Filing | None = None
+    """Entry that is stored with the end of the turn, once its answer is complete."""
     _order: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def save(self, **changes: Json) -> None:

@@ -11,6 +11,7 @@ Each key with the hash tag `{bot}` is used by one package only:
     {bot}:spent held holds                                                access.spending
     {bot}:approvals approval                                              access.approvals
     {bot}:plugin_call                                                     tools.plugins
+    {bot}:filing                                                          memory.filing
 """
 
 OWN = (

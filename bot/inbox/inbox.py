@@ -4,21 +4,17 @@ Design: Redis Streams with a consumer group whose pending entry is the lease on 
 ends with a number that grows with each start, so that a restarted process differs from its predecessor.
 """
 
-import asyncio
 import json
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
 from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from bot.access.origin import scopes_of
 from bot.chat import (
-    Correction,
-    Decision,
     Event,
+    Filing,
     Health,
     Json,
     LeaseLost,
@@ -27,24 +23,21 @@ from bot.chat import (
     Receipt,
     Stop,
     StopPolicy,
-    StopRefused,
     Turn,
-    Withdrawal,
 )
 from bot.inbox import keys, queries, scripts
 from bot.inbox.fence import FencingToken
+from bot.inbox.intake import Intake
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
-from bot.inbox.lease import Lease, TurnStart
+from bot.inbox.lease import Lease, TurnStart, read_leases
 from bot.inbox.queries import SEEN_SECONDS, ensure_group
 from bot.inbox.replica import MOST, Replica
-from bot.inbox.stops import EARLY_SECONDS, Reason, Stops
+from bot.inbox.stops import Reason, Stops
 
 log = logging.getLogger(__name__)
 
 _DAY = 86_400
 _TURN_SECONDS = 3 * _DAY
-_RECENT_SECONDS = _DAY
-"""An edit of an unknown message counts as a new message if that is not older."""
 
 
 class Inbox:
@@ -70,10 +63,7 @@ class Inbox:
         self.beginning: set[str] = set()
         """Threads whose next turn this process has requested, and Redis may have begun."""
         self._under_way: set[str] = set()
-        self._puts: dict[str, asyncio.Future[bool]] = {}
-        """Messages that are being stored, by their ids; the results tell whether Redis has them."""
-        self._put = redis.register_script(scripts.PUT)
-        self._correct = redis.register_script(scripts.CORRECT)
+        self._intake = Intake(redis, self._replica, self._stops, self._follow_seconds)
         self._begin = redis.register_script(scripts.BEGIN)
         self._keep = redis.register_script(scripts.KEEP)
         self._finish = redis.register_script(scripts.FINISH)
@@ -91,92 +81,7 @@ class Inbox:
 
     async def put(self, event: Event) -> Outcome:
         """Store an event durably and return the outcome."""
-        match event:
-            case Message():
-                return await self._put_message(event)
-            case Correction():
-                return await self._put_correction(replace(event, message=event.message.well_formed()))
-            case Withdrawal():
-                return await self._stops.withdraw(event.message_id)
-            case Decision():
-                return await self._put_message(as_message(event))
-            case Stop():
-                return await self._put_stop(event)
-
-    async def _put_message(self, message: Message) -> Outcome:
-        # Slack delivers a mention as two events: the second one waits, and is stored itself only if the first
-        # one has failed or was ignored. It waits for one only, or time-outs would add up while Redis hangs.
-        earlier = self._puts.get(message.id)
-        if earlier is not None and await asyncio.shield(earlier):
-            return "duplicate"
-        if self._replica.is_done(message.id):  # Redis may have lost an unfinished one
-            return "duplicate"
-        self._puts[message.id] = put = asyncio.get_running_loop().create_future()
-        outcome: Outcome = "ignored"
-        try:
-            outcome = await self._store(message.well_formed())
-        finally:
-            if self._puts.get(message.id) is put:
-                del self._puts[message.id]
-            put.set_result(outcome != "ignored")
-        return outcome
-
-    async def _store(self, message: Message) -> Outcome:
-        outcome = _outcome(await self._put(keys=_put_keys(message), args=self._put_args(message)))
-        if outcome == "kept":
-            self._replica.add(message)
-        return outcome
-
-    def _put_args(self, message: Message) -> list[str | int | float]:
-        return [
-            TAG,
-            str(message.thread),
-            message.id,
-            message.author,
-            json.dumps(message.to_json()),
-            int(message.addressed),
-            message.sent_at,
-            json.dumps(asdict(message.thread)),
-            SEEN_SECONDS,
-            self._follow_seconds,
-            EARLY_SECONDS,
-            scopes_of(message).channel,
-        ]
-
-    async def _put_correction(self, correction: Correction) -> Outcome:
-        message = replace(correction.message, edited_at=correction.edited_at)
-        again = replace(message, id=f"{message.id}:edit:{correction.edited_at}", corrects=message.id)
-        is_recent = time.time() - message.sent_at < _RECENT_SECONDS
-        outcome = _outcome(
-            await self._correct(
-                keys=[*_put_keys(message), keys.messages(str(message.thread))],
-                args=[
-                    *self._put_args(message),
-                    correction.edited_at,
-                    again.id,
-                    json.dumps(again.to_json()),
-                    int(is_recent),
-                ],
-            )
-        )
-        if outcome in ("kept", "replaced", "corrected"):
-            self._replica.add(again if outcome == "corrected" else message)
-        return outcome
-
-    async def _put_stop(self, stop: Stop) -> Outcome:
-        # a typed stop is a message that catch-up delivers again: it must not stop later turns
-        if stop.id and await self._redis.exists(keys.seen(stop.id)):
-            return "duplicate"
-        try:
-            outcome: Outcome = "stopped" if await self.stop(stop) else "idle"
-        except StopRefused:
-            outcome = "refused"
-        if stop.id:
-            async with self._redis.pipeline(transaction=True) as step:
-                step.hset(keys.seen(stop.id), "author", stop.by)
-                step.expire(keys.seen(stop.id), SEEN_SECONDS)
-                await step.execute()
-        return outcome
+        return await self._intake.put(event)
 
     async def health(self) -> Health:
         """Return how much waits, runs and was given up, over all processes."""
@@ -207,7 +112,9 @@ class Inbox:
 
     async def _lease_from(self, earlier: str) -> list[Lease]:
         taken = await self._take_back(keys=[READY], args=[earlier, self._consumer])
-        return _leases((entry, dict(zip(fields[::2], fields[1::2], strict=True))) for entry, fields in taken)
+        return read_leases(
+            (entry, dict(zip(fields[::2], fields[1::2], strict=True))) for entry, fields in taken
+        )
 
     async def ensure_group(self) -> None:
         """Create the consumer group unless it exists; Redis may have come back empty."""
@@ -219,7 +126,7 @@ class Inbox:
             GROUP, self._consumer, {READY: ">"}, count=count, block=block_ms
         )
         streams = answer.items() if isinstance(answer, Mapping) else answer or []
-        return [lease for _, entries in streams for lease in _leases(entries)]
+        return [lease for _, entries in streams for lease in read_leases(entries)]
 
     async def take_over(self, idle_ms: int, count: int) -> list[Lease]:
         """Lease threads whose holder has not renewed for `idle_ms` milliseconds."""
@@ -229,7 +136,7 @@ class Inbox:
             cursor, entries, _ = await self._redis.xautoclaim(
                 READY, GROUP, self._consumer, idle_ms, cursor, count=count - len(leases)
             )
-            leases += _leases(entries)
+            leases += read_leases(entries)
             if keys.text(cursor) == "0-0":
                 break
         return leases
@@ -286,14 +193,17 @@ class Inbox:
         """Keep the turn's receipt in this process only."""
         self._replica.save_receipt(turn, receipt)
 
-    async def finish(self, lease: Lease, turn: Turn, dead: str = "", receipt: Json = None) -> None:
+    async def finish(
+        self, lease: Lease, turn: Turn, dead: str = "", receipt: Json = None, filing: Filing | None = None
+    ) -> None:
         """Remove the turn's messages and free the thread. Raises `LeaseLost`.
 
-        `dead` is the reason for giving them up: they are kept as dead letters. A `receipt` is stored.
+        `dead` is the reason for giving them up: they are kept as dead letters. A `receipt` is stored, and
+        `filing` is added to its stream.
         """
         ids, newest = [message.id for message in turn.messages], turn.messages[-1]
         result = json.dumps(receipt) if receipt else ""
-        await self._end(lease, ids, newest.corrects or newest.id, dead, result)
+        await self._end(lease, ids, newest.corrects or newest.id, dead, result, filing)
         self._replica.finish(ids)
 
     def leave(self, turn: Turn) -> None:
@@ -314,14 +224,25 @@ class Inbox:
         """Restore lost messages every few `seconds` until cancelled."""
         await self._replica.keep_whole(seconds)
 
-    async def _end(self, lease: Lease, ids: Sequence[str], answered: str, dead: str, receipt: str) -> None:
+    async def _end(
+        self,
+        lease: Lease,
+        ids: Sequence[str],
+        answered: str,
+        dead: str,
+        receipt: str = "",
+        filing: Filing | None = None,
+    ) -> None:
         box = [keys.mailbox(lease.thread), keys.messages(lease.thread)]
         held = [TAG, self._consumer, lease.entry, lease.thread]
+        stream, filed, most = ([filing.stream], filing.text, filing.most) if filing else ([], "", 0)
         finished = await self._finish(
-            keys=[READY, *box, ACTIVE, keys.turn(ids[0]), DEAD, keys.joined(lease.thread)],
-            args=[*held, _TURN_SECONDS, self._follow_seconds, dead, answered, receipt, *ids],
+            keys=[READY, *box, ACTIVE, keys.turn(ids[0]), DEAD, keys.joined(lease.thread), *stream],
+            args=[*held, _TURN_SECONDS, self._follow_seconds, dead, answered, receipt, filed, most, *ids],
         )
         _check(finished, lease)
+        if filing:
+            filing.added(keys.text(finished))
 
     async def postpone(
         self, lease: Lease, turn: Turn, seconds: float, *, error: str = "", failed: bool = False
@@ -359,44 +280,6 @@ class Inbox:
         """
         kept = [lease.entry for lease in keep]
         return int(await self._hand_over(keys=[READY], args=[TAG, self._consumer, *kept]))
-
-
-def as_message(decision: Decision) -> Message:
-    """Return a decision as a message; its id is derived from the request, so that there can be only one."""
-    return Message(
-        id=keys.decision(decision.request),
-        thread=decision.thread,
-        author=decision.asker,
-        text=decision.summary,
-        sent_at=decision.at,
-        addressed=True,
-        direct=decision.direct,
-        channel=decision.channel,
-        parent=decision.parent,
-        is_private_thread=decision.is_private_thread,
-        place=decision.place,
-        decision=decision,
-    )
-
-
-def _outcome(answer: bytes) -> Outcome:
-    return cast("Outcome", keys.text(answer))
-
-
-def _put_keys(message: Message) -> list[str]:
-    thread, platform = str(message.thread), message.thread.platform
-    return [keys.seen(message.id), keys.joined(thread), keys.early(thread), keys.threads(platform)]
-
-
-def _leases(entries: Iterable[Any]) -> list[Lease]:
-    return [
-        Lease(
-            keys.text(entry),
-            *(keys.text(fields.get(each, b"")) for each in (b"thread", b"author", b"channel")),
-        )
-        for entry, fields in entries
-        if fields
-    ]
 
 
 def _check(held: int, lease: Lease) -> None:

@@ -1,8 +1,11 @@
 """Lease on a thread, and the turn that begins under it. Plain data."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from bot.chat import Json, Turn
+from bot.inbox import keys
 from bot.inbox.stops import Reason
 
 
@@ -32,3 +35,15 @@ class TurnStart:
     has_crashed: bool = False
     stop_reason: Reason | None = None
     error: str = ""
+
+
+def read_leases(entries: Iterable[Any]) -> list[Lease]:
+    """Return the leases in entries of the stream `ready`, without those of deleted entries."""
+    return [
+        Lease(
+            keys.text(entry),
+            *(keys.text(fields.get(each, b"")) for each in (b"thread", b"author", b"channel")),
+        )
+        for entry, fields in entries
+        if fields
+    ]

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -331,17 +331,17 @@ class _Worker:
                 await receipt.flush()
                 await self._try_again(lease, turn, error)
                 return
-        await self._finish(lease, turn, dead, receipt.state if receipt.has_result else None)
+        await self._finish(lease, turn, dead, receipt)
 
-    async def _finish(
-        self, lease: Lease, turn: Turn, dead: str, result: Mapping[str, Json] | None = None
-    ) -> None:
+    async def _finish(self, lease: Lease, turn: Turn, dead: str, receipt: Receipt | None = None) -> None:
         self._running[lease].is_released = True
         if dead:
             what = {"thread_id": lease.thread, "turn": turn.id, "reference": turn.reference}
             log.error("turn given up", extra={**what, "reason": dead})
             dead += f" (reference {turn.reference})"
-        await self._inbox.finish(lease, turn, dead, result)
+        result = receipt.state if receipt and receipt.has_result else None
+        filing = receipt.filing if receipt and not dead else None
+        await self._inbox.finish(lease, turn, dead, result, filing)
 
     async def _try_again(self, lease: Lease, turn: Turn, error: Exception) -> None:
         is_foreseen = isinstance(error, PlatformError | StorageDown)

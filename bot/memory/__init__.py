@@ -4,7 +4,7 @@ from bot.memory.accounts import AccountLinks, LinkRefused
 from bot.memory.embeddings import Embeddings, OfflineEmbeddings
 from bot.memory.index import ERRORS
 from bot.memory.memory import LongTermMemory, SavedFact, SearchResult
-from bot.memory.owners import Owners, digests
+from bot.memory.owners import AuthorNote, Owners, digests
 from bot.memory.records import MemoryRecord
 from bot.memory.visibility import (
     SCOPES,
@@ -19,6 +19,7 @@ __all__ = [
     "SCOPES",
     "Account",
     "AccountLinks",
+    "AuthorNote",
     "Embeddings",
     "LinkRefused",
     "LongTermMemory",

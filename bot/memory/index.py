@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
@@ -39,6 +40,16 @@ _NOT_EMBEDDED = "none"
 _TAGS = [{"name": name, "type": "tag"} for name in ("kind", "readers", "authors", "thread", "embedded")]
 _AT = {"name": "at", "type": "numeric", "attrs": {"sortable": True}}
 
+# KEYS stream record | ARGV entry seconds (field value)... -> 0 the entry is gone: another process was faster,
+# or its users were forgotten | 1
+_MOVE = """
+if redis.call('XDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('DEL', KEYS[2]) -- also its vector, which belongs to the old text
+redis.call('HSET', KEYS[2], unpack(ARGV, 3))
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+return 1
+"""
+
 # KEYS record | ARGV field vector -> 0 the record is gone: a vector alone would be a hash without TTL | 1
 _SET_VECTOR = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -50,6 +61,37 @@ return 1
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Vector that a model has made of a text, None for a text without a direction."""
+
+    model: str
+    dimensions: int
+    vector: Vector | None
+
+    @property
+    def field(self) -> str:
+        """Return the field of the vectors of this model."""
+        return _field_name(self.model, self.dimensions)
+
+    @property
+    def fields(self) -> dict[str, str | bytes]:
+        """Return the fields of a record that was embedded."""
+        return {"embedded": self.field} | ({self.field: _to_bytes(self.vector)} if self.vector else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Record that takes the place of an entry in a stream, see `Store.keep` for the rest."""
+
+    entry: str
+    record: MemoryRecord
+    readers: frozenset[str]
+    thread: str
+    ttl_seconds: int
+    embedded: Embedded | None
+
+
 class Store:
     """Store of records with search. All methods raise `ERRORS`."""
 
@@ -58,6 +100,7 @@ class Store:
         self._words = _Index(redis, "recall", [{"name": "terms", "type": "text"}, _AT])
         self._vectors: dict[str, _Index] = {}
         self._set_vector = redis.register_script(_SET_VECTOR)
+        self._move = redis.register_script(_MOVE)
 
     async def keep(
         self,
@@ -65,24 +108,38 @@ class Store:
         readers: frozenset[str],
         thread: str,
         ttl_seconds: int,
-        vector: tuple[str, Vector] | None = None,
+        embedded: Embedded | None = None,
     ) -> None:
-        """Store a record for `ttl_seconds`, in place of one with its key; `vector` is a model's name and
-        vector.
+        """Store a record for `ttl_seconds`, in place of one with its key.
 
         These are plain writes, because a turn's fence cannot run scripts.
         """
-        await self._words.make()
-        fields: dict[Any, Any] = {**record.fields(readers, thread), "embedded": _NOT_EMBEDDED}
-        if vector:
-            field = _field_name(vector[0], len(vector[1]))
-            await self._vector_index(field, len(vector[1])).make()
-            fields |= {"embedded": field, field: _to_bytes(vector[1])}
+        fields = await self._fields(record, readers, thread, embedded)
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.delete(record.key)  # also its vector, which belongs to the old text
             pipeline.hset(record.key, mapping=fields)
             pipeline.expire(record.key, ttl_seconds)
             await pipeline.execute()
+
+    async def keep_moved(self, stream: str, moves: Sequence[Move]) -> None:
+        """Store records in place of their entries in a stream; skip those whose entry is gone."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for each in moves:
+                fields = await self._fields(each.record, each.readers, each.thread, each.embedded)
+                flat = [part for pair in fields.items() for part in pair]
+                args = [each.entry, each.ttl_seconds, *flat]
+                await self._move(keys=[stream, each.record.key], args=args, client=pipeline)
+            await pipeline.execute()
+
+    async def _fields(
+        self, record: MemoryRecord, readers: frozenset[str], thread: str, embedded: Embedded | None
+    ) -> dict[Any, Any]:
+        await self._words.make()
+        fields = {**record.fields(readers, thread), "embedded": _NOT_EMBEDDED}
+        if embedded is None:
+            return fields
+        await self._vector_index(embedded.field, embedded.dimensions).make()
+        return {**fields, **embedded.fields}
 
     async def remove(self, keys: Sequence[str]) -> int:
         """Remove records; return how many there were."""
@@ -142,14 +199,13 @@ class Store:
         """Return keys of records that this model has not embedded; scans all records."""
         return await self.newest(Tag("embedded") != _field_name(model, dimensions), limit)
 
-    async def set_vectors(self, model: str, dimensions: int, vectors: Mapping[str, Vector | None]) -> None:
+    async def set_vectors(self, vectors: Mapping[str, Embedded]) -> None:
         """Store vectors by the records' keys, or mark a record as having none; skip records that are gone."""
-        field = _field_name(model, dimensions)
-        await self._vector_index(field, dimensions).make()
         async with self._redis.pipeline(transaction=False) as pipeline:
-            for key, vector in vectors.items():
-                packed = _to_bytes(vector) if vector else b""
-                await self._set_vector(keys=[key], args=[field, packed], client=pipeline)
+            for key, each in vectors.items():
+                await self._vector_index(each.field, each.dimensions).make()
+                packed = _to_bytes(each.vector) if each.vector else b""
+                await self._set_vector(keys=[key], args=[each.field, packed], client=pipeline)
             await pipeline.execute()
 
     def _vector_index(self, field: str, dimensions: int) -> "_Index":

@@ -1,10 +1,8 @@
 """Long-term memory: records stored with their readers, found by words and by meaning."""
 
-import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -13,14 +11,14 @@ from redisvl.query.filter import FilterExpression, Num, Tag
 
 from bot.chat import Audience, Message, Turn
 from bot.chat.text import one_line
-from bot.concurrency.tasks import cancel
 from bot.memory.accounts import AccountLinks
 from bot.memory.embeddings import EmbeddingFailed, Embeddings, Vector
-from bot.memory.index import ERRORS, Store
+from bot.memory.filer import Filer
+from bot.memory.filing import WaitingTurns
+from bot.memory.index import Embedded, Store
 from bot.memory.owners import Owners
 from bot.memory.records import (
     MAX_FACT_CHARS,
-    MAX_TEXT_CHARS,
     MemoryRecord,
     Utterance,
     digest,
@@ -32,7 +30,6 @@ from bot.memory.visibility import (
     fact_for,
     search_readers,
     thread_reader,
-    turn_readers,
 )
 
 log = logging.getLogger(__name__)
@@ -59,11 +56,6 @@ _MOST_COMPARED = 200
 _RANK_OFFSET = 60
 """Constant of reciprocal rank fusion: https://plg.uwaterloo.ca/~gvcormac/cormacksigir09-rrf.pdf"""
 
-_BATCH = 64
-_GATHER_SECONDS = 1.0
-_RETRY_SECONDS = 60.0
-"""Seconds between two searches for records without a vector: other processes write, and services fail."""
-
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
@@ -85,8 +77,7 @@ class SavedFact:
 class LongTermMemory:
     """Facts and turns of all threads, each found only by its readers. All methods raise `ERRORS`.
 
-    Implements `bot.chat.MemoryWriter`. `audience` returns the readers of a message's place, see
-    `bot.chat.Platform`.
+    `audience` returns the readers of a message's place, see `bot.chat.Platform`.
     """
 
     def __init__(
@@ -100,33 +91,14 @@ class LongTermMemory:
         turn_days: float,
     ) -> None:
         self.store = Store(redis)
-        self.owners = Owners(redis, self.store, round(turn_days * _DAY_SECONDS))
+        turn_seconds = round(turn_days * _DAY_SECONDS)
+        self.waiting = WaitingTurns(redis)
+        self.owners = Owners(redis, self.store, self.waiting, turn_seconds)
+        self.filer = Filer(self.store, self.waiting, embeddings, self._audience_of, turn_seconds)
         self._embeddings = embeddings
         self._links = links
         self._audience = audience
         self._fact_seconds = round(fact_days * _DAY_SECONDS)
-        self._turn_seconds = round(turn_days * _DAY_SECONDS)
-        self._kept = asyncio.Event()
-        self._dimensions = 0
-        self._is_of_one_model = False
-
-    async def note(self, memory: str, turn: Turn) -> None:
-        """Record the authors of a turn before its messages enter the thread memory of that name."""
-        await self.owners.note(memory, turn)
-
-    async def remember(self, turn: Turn, answer: str) -> None:
-        """Store a finished turn; a repeated turn replaces its earlier record."""
-        record = MemoryRecord(
-            kind="turn",
-            id=digest(str(turn.thread), turn.id),
-            said=tuple(_utterance(message) for message in turn.messages),
-            at=turn.messages[0].sent_at,
-            source=str(turn.thread),
-            answer=answer[:MAX_TEXT_CHARS],
-        )
-        readers = turn_readers(turn, await self._audience_of(turn))
-        await self.store.keep(record, readers, thread_reader(turn.thread), self._turn_seconds)
-        self._kept.set()  # its vector is computed in the background: a service may be slow
 
     async def save(self, turn: Turn, text: str, scope: Scope) -> SavedFact:
         """Save a fact for the readers of `scope` in the turn's place. Raises `NotHere`.
@@ -147,12 +119,11 @@ class LongTermMemory:
         vector = (await self._vectors([text]))[0]
         facts = (Tag("readers") == reader) & (Tag("kind") == "fact")
         replaced = await self._same(facts, record, vector)
-        named = (self._embeddings.model, vector) if vector else None
+        embedded = Embedded(self._embeddings.model, len(vector), vector) if vector else None
         thread = thread_reader(turn.thread)
-        await self.store.keep(record, frozenset({reader}), thread, self._fact_seconds, named)
+        await self.store.keep(record, frozenset({reader}), thread, self._fact_seconds, embedded)
         await self.store.remove([each.key for each in replaced if each.key != record.key])
         await self._make_room(facts)
-        self._kept.set()
         return SavedFact(text, scope, replaced[0] if replaced else None)
 
     async def _audience_of(self, turn: Turn) -> Audience:
@@ -220,68 +191,6 @@ class LongTermMemory:
             log.warning("embedding failed", extra={"error": str(error)})
             return [None] * len(texts)
 
-    @contextlib.asynccontextmanager
-    async def embed_in_background(self, gather_seconds: float = _GATHER_SECONDS) -> AsyncIterator[None]:
-        """Embed records in the background while the context is open, see `keep_embedded`."""
-        task = asyncio.create_task(self.keep_embedded(gather_seconds), name="recall embedding")
-        try:
-            yield
-        finally:
-            await cancel(task)
-
-    async def keep_embedded(self, gather_seconds: float) -> None:
-        """Embed all records, also those of an earlier model, until cancelled.
-
-        After a new record it waits `gather_seconds` for more, because a batch costs little more than one.
-        """
-        while True:
-            # not at once: the start needs the processor, but no vectors
-            with contextlib.suppress(TimeoutError):  # other processes may have stored records
-                async with asyncio.timeout(_RETRY_SECONDS):
-                    await self._kept.wait()
-                    await asyncio.sleep(gather_seconds)
-            self._kept.clear()
-            try:
-                await self.embed_missing()
-            except (*ERRORS, OSError, EmbeddingFailed) as error:
-                log.warning("record embedding failed", extra={"error": repr(error)})
-                await asyncio.sleep(_RETRY_SECONDS)
-            except Exception:  # a bug is logged and must not end this task: later records need vectors
-                log.exception("record embedding failed")
-                await asyncio.sleep(_RETRY_SECONDS)
-
-    async def embed_missing(self) -> None:
-        """Embed all records that lack a vector. Raises `EmbeddingFailed`, too."""
-        while await self._embed_some():
-            pass
-
-    async def _embed_some(self) -> int:
-        """Embed a batch of records; return how many."""
-        keys = await self.store.without_vector(_BATCH)
-        if not keys and not self._is_of_one_model:
-            if not await self.store.newest(Tag("kind") == ["fact", "turn"], 1):
-                return 0
-            dimensions = await self._find_dimensions()
-            keys = await self.store.of_other_models(self._embeddings.model, dimensions, _BATCH)
-            self._is_of_one_model = not keys
-        records = await self.store.read(keys)
-        if records:
-            dimensions = await self._find_dimensions()
-            vectors = await self._embeddings.embed([each.text for each in records])
-            usable = [each if each and len(each) == dimensions else None for each in vectors]
-            found = dict(zip((each.key for each in records), usable, strict=True))
-            await self.store.set_vectors(self._embeddings.model, dimensions, found)
-        return len(records)
-
-    async def _find_dimensions(self) -> int:
-        """Return the length of the model's vectors, measured once, because no service reports it."""
-        if not self._dimensions:
-            (vector,) = await self._embeddings.embed(["memory"])
-            if vector is None:
-                raise EmbeddingFailed(f"{self._embeddings.model} gives no vector for a word")
-            self._dimensions = len(vector)
-        return self._dimensions
-
 
 def _is_reworded(one: str, other: str) -> bool:
     words, others = indexed_terms(one), indexed_terms(other)
@@ -300,10 +209,6 @@ def _common_prefix(words: Sequence[str], others: Sequence[str]) -> int:
     """Return the length of the common beginning."""
     pairs = enumerate(zip(words, others, strict=False))
     return next((at for at, (one, other) in pairs if one != other), min(len(words), len(others)))
-
-
-def _utterance(message: Message) -> Utterance:
-    return Utterance(account_of(message).digest, message.author_name, message.text[:MAX_TEXT_CHARS])
 
 
 def _between(since: float | None, until: float | None) -> FilterExpression:

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from bot.chat import Author, Json, Turn
+from bot.memory.filing import WaitingTurns
 from bot.memory.index import Store
 from bot.memory.records import PREFIX, MemoryRecord
 from bot.memory.visibility import Account, account_of
@@ -29,6 +31,25 @@ class ThreadNames:
     is_alone: bool
 
 
+@dataclass(slots=True)
+class AuthorNote:
+    """Authors of a turn, stored in the step that stores the first of its messages.
+
+    The entry lives as long as the thread memory, also for authors whose words are only in its summary.
+    """
+
+    key: str
+    authors: Mapping[str, str]
+    ttl_seconds: int
+    is_stored: bool = False
+
+    def add_to(self, pipeline: Pipeline) -> None:
+        """Add the commands that store the authors."""
+        fields: dict[Any, Any] = dict(self.authors)
+        pipeline.hset(self.key, mapping=fields)
+        pipeline.expire(self.key, self.ttl_seconds)
+
+
 class Owners:
     """Index of authors by thread and by record. Errors of redis-py pass through.
 
@@ -38,22 +59,16 @@ class Owners:
 
     name = "memory"
 
-    def __init__(self, redis: Redis, store: Store, ttl_seconds: int) -> None:
+    def __init__(self, redis: Redis, store: Store, waiting: WaitingTurns, ttl_seconds: int) -> None:
         self._redis = redis
         self._store = store
+        self._waiting = waiting
         self._ttl_seconds = ttl_seconds + _MARGIN_SECONDS
 
-    async def note(self, memory: str, turn: Turn) -> None:
-        """Record the authors of a turn before its messages enter the thread memory.
-
-        The entry lives as long as that memory, also for authors whose words are only in its summary.
-        """
-        key = _AUTHORS + memory
-        authors: dict[Any, Any] = {account_of(each).digest: str(turn.thread) for each in turn.messages}
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hset(key, mapping=authors)
-            pipeline.expire(key, self._ttl_seconds)
-            await pipeline.execute()
+    def note(self, memory: str, turn: Turn) -> "AuthorNote":
+        """Return a note of a turn's authors, for the step that writes into the thread memory of that name."""
+        authors = {account_of(each).digest: str(turn.thread) for each in turn.messages}
+        return AuthorNote(_AUTHORS + memory, authors, self._ttl_seconds)
 
     async def threads(self, authors: frozenset[str]) -> list[ThreadNames]:
         """Return the threads in which one of these authors wrote."""
@@ -67,12 +82,18 @@ class Owners:
         return found
 
     async def records(self, authors: frozenset[str]) -> list[MemoryRecord]:
-        """Return the records of these authors, the newest first."""
+        """Return the records of these authors, the newest first, including those that are not stored yet."""
+        waiting = await self._waiting.by(authors)  # first: they may be stored meanwhile
+        known = {each.key: each for each in waiting}
+        known |= {each.key: each for each in await self._stored(authors)}
+        return sorted(known.values(), key=lambda each: -each.at)
+
+    async def _stored(self, authors: frozenset[str]) -> list[MemoryRecord]:
         keys = []
         async for key, known in self._hashes(f"{PREFIX}:", "HGET", "authors"):
             if known and authors & set(known.decode().split(",")):
                 keys.append(key)
-        return sorted(await self._store.read(keys), key=lambda each: -each.at)
+        return await self._store.read(keys)
 
     async def export(self, user: Sequence[Author]) -> Mapping[str, Json]:
         """Return the facts that a user has saved, and their questions with the answers."""
@@ -86,7 +107,8 @@ class Owners:
     async def erase(self, user: Sequence[Author]) -> None:
         """Remove a user's words and the answers to them, but not the questions of others in the same turn."""
         authors = digests(user)
-        for record in await self.records(authors):
+        await self._waiting.erase(authors)  # first: what is filed meanwhile is erased below
+        for record in await self._stored(authors):
             others = tuple(each for each in record.said if each.by not in authors)
             access = await self._store.access(record.key)
             if record.kind == "turn" and others and access:

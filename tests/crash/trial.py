@@ -242,6 +242,7 @@ class _Trial:
         outcome.problems += self._model.violations
         outcome.problems += [str(each) for each in self._bot.log if each["level"] in ("error", "critical")]
         outcome.problems += self._memory_faults(outcome.requests)
+        outcome.problems += await self._filing_faults()
         health = await inbox_health(self._lane.redis)
         if any(health.evidence[each] for each in ("waiting", "running", "postponed", "dead")):
             outcome.problems.append(f"the inbox is not empty: {health.evidence}")
@@ -266,6 +267,15 @@ class _Trial:
             ("user", SECOND),
         ]
         return [] if told == due else [f"remembered: {told}"]
+
+    async def _filing_faults(self) -> list[str]:
+        """Return the faults in the long-term memory: each answer has one record, or waits for it."""
+        async with self._lane.redis.pipeline(transaction=True) as pipeline:
+            pipeline.xlen("{bot}:filing")
+            pipeline.keys("recall:record:turn:*")
+            waiting, records = await pipeline.execute()
+        due = 1 if self._is_refused else 2
+        return [] if waiting + len(records) == due else [f"filed: {records}, waiting: {waiting}, due: {due}"]
 
 
 def _purpose(request: dict[str, Any]) -> str:

@@ -46,16 +46,6 @@ def a_turn(text: str, *, thread: str = "t1", attempt: int = 1, id: str = "") -> 
     return Turn(id=message.id, thread=message.thread, messages=(message,), attempt=attempt)
 
 
-class _Writer:
-    """`bot.chat.MemoryWriter` that keeps nothing."""
-
-    async def note(self, memory: str, turn: Turn) -> None:
-        """Note nothing."""
-
-    async def remember(self, turn: Turn, answer: str) -> None:
-        """Remember nothing."""
-
-
 @asynccontextmanager
 async def an_agent(
     redis: Redis,
@@ -92,7 +82,6 @@ async def an_agent(
                 asked,
                 tools,
                 requests or without_approvers(redis),
-                writer=_Writer(),
                 **settings | options,
             )
         )

@@ -17,5 +17,8 @@ class FunctionAgent:
     def answer(self, turn: Turn) -> AsyncIterator[Part]:
         return self._answer(turn)
 
+    async def find_answer(self, turn: Turn) -> str | None:
+        return None
+
     async def conclude(self, turn: Turn, answer: str) -> str | None:
         return await self._conclude(turn, answer)

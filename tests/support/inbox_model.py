@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
 from bot.chat import Correction, Decision, Event, Json, Message, Stop, Withdrawal
-from bot.inbox.inbox import as_message
+from bot.inbox.intake import as_message
 from bot.inbox.stops import Reason
 
 NEVER = -1.0

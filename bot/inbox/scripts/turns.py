@@ -89,11 +89,12 @@ return 1
 """
 )
 
-# KEYS ready mailbox messages active turn dead joined | ARGV tag consumer lease thread turn_seconds
-# joined_seconds reason answered receipt id... -> 0 fenced | 1 Removes the turn's messages (into `dead` if
-# there is a reason) and frees the thread; a thread with more messages queues after the others, so that a busy
-# thread cannot starve them. `answered` is the message that an edit can name from now on. An empty `receipt`
-# leaves the stored one.
+# KEYS ready mailbox messages active turn dead joined [filing] | ARGV tag consumer lease thread turn_seconds
+# joined_seconds reason answered receipt filed most id... -> 0 fenced | 1 | the entry of `filing` Removes the
+# turn's messages (into `dead` if there is a reason) and frees the thread; a thread with more messages queues
+# after the others, so that a busy thread cannot starve them. `answered` is the message that an edit can name
+# from now on. An empty `receipt` leaves the stored one. The stream `filing`, of about `most` entries, belongs
+# to the long-term memory.
 FINISH = (
     ENQUEUE
     + LEASE
@@ -101,7 +102,7 @@ FINISH = (
 local tag, thread, reason = ARGV[1], ARGV[4], ARGV[7]
 if not held(KEYS[1], ARGV[2], ARGV[3]) then return 0 end
 local of_turn, ended, waits = {}, {}, false
-for i = 10, #ARGV do of_turn[ARGV[i]] = true end
+for i = 12, #ARGV do of_turn[ARGV[i]] = true end
 for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
   if of_turn[entry[2][2]] then ended[#ended + 1] = entry else waits = true end
 end
@@ -116,6 +117,7 @@ redis.call('EXPIRE', KEYS[5], ARGV[5]) -- marks its end, so `running` may stay; 
 if ARGV[9] ~= '' then redis.call('HSET', KEYS[5], 'receipt', ARGV[9]) end
 redis.call('SET', KEYS[7], ARGV[8], 'EX', ARGV[6])
 release(KEYS[1], ARGV[3])
+local filed = KEYS[8] and redis.call('XADD', KEYS[8], 'MAXLEN', '~', ARGV[11], '*', 'turn', ARGV[10])
 if waits then
   for _, entry in ipairs(ended) do
     redis.call('XDEL', KEYS[2], entry[1])
@@ -126,7 +128,7 @@ else
   redis.call('DEL', KEYS[2], KEYS[3])
   redis.call('SREM', KEYS[4], thread)
 end
-return 1
+return filed or 1
 """
 )
 

@@ -1,0 +1,150 @@
+"""Intake of events: each is stored in Redis before the chat service hears that it was received."""
+
+import asyncio
+import json
+import time
+from dataclasses import asdict, replace
+from typing import cast
+
+from redis.asyncio import Redis
+
+from bot.access.origin import scopes_of
+from bot.chat import Correction, Decision, Event, Message, Outcome, Stop, StopRefused, Withdrawal
+from bot.inbox import keys, scripts
+from bot.inbox.keys import TAG
+from bot.inbox.queries import SEEN_SECONDS
+from bot.inbox.replica import Replica
+from bot.inbox.stops import EARLY_SECONDS, Stops
+
+_RECENT_SECONDS = 86_400
+"""An edit of an unknown message counts as a new message if that is not older."""
+
+
+class Intake:
+    """Intake of this process. Errors of redis-py pass through."""
+
+    def __init__(self, redis: Redis, replica: Replica, stops: Stops, follow_seconds: int) -> None:
+        self._redis = redis
+        self._replica = replica
+        self._stops = stops
+        self._follow_seconds = follow_seconds
+        self._puts: dict[str, asyncio.Future[bool]] = {}
+        """Messages that are being stored, by their ids; the results tell whether Redis has them."""
+        self._put = redis.register_script(scripts.PUT)
+        self._correct = redis.register_script(scripts.CORRECT)
+
+    async def put(self, event: Event) -> Outcome:
+        """Store an event durably and return the outcome."""
+        match event:
+            case Message():
+                return await self._put_message(event)
+            case Correction():
+                return await self._put_correction(replace(event, message=event.message.well_formed()))
+            case Withdrawal():
+                return await self._stops.withdraw(event.message_id)
+            case Decision():
+                return await self._put_message(as_message(event))
+            case Stop():
+                return await self._put_stop(event)
+
+    async def _put_message(self, message: Message) -> Outcome:
+        # Slack delivers a mention as two events: the second one waits, and is stored itself only if the first
+        # one has failed or was ignored. It waits for one only, or time-outs would add up while Redis hangs.
+        earlier = self._puts.get(message.id)
+        if earlier is not None and await asyncio.shield(earlier):
+            return "duplicate"
+        if self._replica.is_done(message.id):  # Redis may have lost an unfinished one
+            return "duplicate"
+        self._puts[message.id] = put = asyncio.get_running_loop().create_future()
+        outcome: Outcome = "ignored"
+        try:
+            outcome = await self._store(message.well_formed())
+        finally:
+            if self._puts.get(message.id) is put:
+                del self._puts[message.id]
+            put.set_result(outcome != "ignored")
+        return outcome
+
+    async def _store(self, message: Message) -> Outcome:
+        outcome = _outcome(await self._put(keys=_put_keys(message), args=self._put_args(message)))
+        if outcome == "kept":
+            self._replica.add(message)
+        return outcome
+
+    def _put_args(self, message: Message) -> list[str | int | float]:
+        return [
+            TAG,
+            str(message.thread),
+            message.id,
+            message.author,
+            json.dumps(message.to_json()),
+            int(message.addressed),
+            message.sent_at,
+            json.dumps(asdict(message.thread)),
+            SEEN_SECONDS,
+            self._follow_seconds,
+            EARLY_SECONDS,
+            scopes_of(message).channel,
+        ]
+
+    async def _put_correction(self, correction: Correction) -> Outcome:
+        message = replace(correction.message, edited_at=correction.edited_at)
+        again = replace(message, id=f"{message.id}:edit:{correction.edited_at}", corrects=message.id)
+        is_recent = time.time() - message.sent_at < _RECENT_SECONDS
+        outcome = _outcome(
+            await self._correct(
+                keys=[*_put_keys(message), keys.messages(str(message.thread))],
+                args=[
+                    *self._put_args(message),
+                    correction.edited_at,
+                    again.id,
+                    json.dumps(again.to_json()),
+                    int(is_recent),
+                ],
+            )
+        )
+        if outcome in ("kept", "replaced", "corrected"):
+            self._replica.add(again if outcome == "corrected" else message)
+        return outcome
+
+    async def _put_stop(self, stop: Stop) -> Outcome:
+        # a typed stop is a message that catch-up delivers again: it must not stop later turns
+        if stop.id and await self._redis.exists(keys.seen(stop.id)):
+            return "duplicate"
+        try:
+            outcome: Outcome = "stopped" if await self._stops.stop(stop) else "idle"
+        except StopRefused:
+            outcome = "refused"
+        if stop.id:
+            async with self._redis.pipeline(transaction=True) as step:
+                step.hset(keys.seen(stop.id), "author", stop.by)
+                step.expire(keys.seen(stop.id), SEEN_SECONDS)
+                await step.execute()
+        return outcome
+
+
+def as_message(decision: Decision) -> Message:
+    """Return a decision as a message; its id is derived from the request, so that there can be only one."""
+    return Message(
+        id=keys.decision(decision.request),
+        thread=decision.thread,
+        author=decision.asker,
+        text=decision.summary,
+        sent_at=decision.at,
+        addressed=True,
+        direct=decision.direct,
+        channel=decision.channel,
+        parent=decision.parent,
+        is_private_thread=decision.is_private_thread,
+        place=decision.place,
+        decision=decision,
+    )
+
+
+def _outcome(answer: bytes) -> Outcome:
+    return cast("Outcome", keys.text(answer))
+
+
+def _put_keys(message: Message) -> list[str]:
+    thread, platform = str(message.thread), message.thread.platform
+    return [keys.seen(message.id), keys.joined(thread), keys.early(thread), keys.threads(platform)]
