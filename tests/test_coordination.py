@@ -117,6 +117,17 @@ async def test_a_permit_that_is_given_back_is_free_for_all(
     assert await _delay(two, 1, "write") > 0, "given back twice, it is free only once"
 
 
+async def test_calls_of_a_clock_that_was_ahead_hold_nobody_up_for_long(
+    redis: Redis, one: RedisCoordination
+) -> None:
+    """As after a failover to a machine whose clock is an hour behind."""
+    await _take_all(one, per_minute=3)
+    await age(redis, "test:limit", -30)
+    assert 60 < await _delay(one, 3) <= 91
+    await age(redis, "test:limit", -3_570)
+    assert await _delay(one, 3) == 0
+
+
 async def test_what_is_counted_takes_little_space(redis: Redis, one: RedisCoordination) -> None:
     """However many calls are allowed."""
     for _ in range(500):

@@ -18,7 +18,8 @@ _CURSORS = f"{_TAG}:heard"
 _MOST_SOURCES = 10_000
 
 # The calls of the last 60 seconds, packed as {call: {second: count}}, by the clock of Redis, because machines
-# differ. A second counts until all of it is 60 seconds old, so that no such period has more than allowed.
+# differ. A second counts until all of it is 60 seconds old, so that no such period has more than allowed; one
+# that is more than a minute ahead was counted before the clock was set back.
 # KEYS counter | ARGV seconds ahead, number of calls, calls with limits, unused permits with their seconds
 # -> milliseconds until the first call is allowed, 0 taken; this second; the number of calls taken
 _TAKE = """
@@ -30,7 +31,7 @@ local counts = packed and cmsgpack.unpack(packed) or {}
 local function count_calls(made)
   local used = 0
   for second, count in pairs(made) do
-    if second + 61 <= now then made[second] = nil else used = used + count end
+    if second + 61 <= now or second > now + 60 then made[second] = nil else used = used + count end
   end
   return used
 end
@@ -39,7 +40,7 @@ local function wait(made, leaving)
   local seconds = {}
   for second in pairs(made) do seconds[#seconds + 1] = second end
   table.sort(seconds)
-  local allowed_at = now
+  local allowed_at = now + 61
   for _, second in ipairs(seconds) do
     if leaving <= 0 then break end
     leaving, allowed_at = leaving - made[second], second + 61
@@ -65,7 +66,7 @@ while taken < calls do
   counts[call] = made
   taken = taken + 1
 end
-redis.call('SET', KEYS[1], cmsgpack.pack(counts), 'EX', 120)  -- 61, and at most 59 ahead
+redis.call('SET', KEYS[1], cmsgpack.pack(counts), 'EX', 120)  -- 61, and less than a minute ahead
 return {milliseconds, now, taken}
 """
 
