@@ -6,16 +6,16 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from bot.chat import Json, Message, Stop, StorageDown, ThreadId
+from bot.chat import Json, Message, Permit, Stop, StorageDown, ThreadId
 from bot.inbox import Inbox, Lookup
 from bot.storage.coordination import RedisCoordination
+from tests.support.rate_limits import age
 from tests.support.wait import wait_until
 
 
@@ -43,11 +43,18 @@ async def away() -> AsyncIterator[RedisCoordination]:
         yield RedisCoordination(redis, "away")
 
 
+async def _delay(process: RedisCoordination, per_minute: int, call: str = "call") -> float:
+    """Make one call: the seconds that it would have to wait."""
+    seconds, permits = await process.take("test:limit", {call: per_minute})
+    assert not permits
+    return seconds
+
+
 async def _take_all(*processes: RedisCoordination, per_minute: int) -> tuple[int, float]:
     """Make calls in turns until no more are allowed: how many there were, and the seconds until the next."""
     taken = 0
     while True:
-        seconds = await processes[taken % len(processes)].delay("test:limit", per_minute)
+        seconds = await _delay(processes[taken % len(processes)], per_minute)
         if seconds:
             return taken, seconds
         taken += 1
@@ -56,10 +63,10 @@ async def _take_all(*processes: RedisCoordination, per_minute: int) -> tuple[int
 async def test_no_minute_has_more_calls_than_allowed_of_all_processes_together(
     one: RedisCoordination, two: RedisCoordination
 ) -> None:
-    """A later call is told to wait until the first of them is a minute old."""
+    """A later call is told to wait until the first of them, which count by the second, is a minute old."""
     taken, seconds = await _take_all(one, two, per_minute=60)
     assert taken == 60
-    assert 50 < seconds <= 60
+    assert 50 < seconds <= 61
 
 
 async def test_a_call_is_allowed_when_an_earlier_one_is_a_minute_old(
@@ -67,25 +74,70 @@ async def test_a_call_is_allowed_when_an_earlier_one_is_a_minute_old(
 ) -> None:
     """One, and the next is refused again. Asking costs nothing."""
     await _take_all(one, per_minute=3)
+    await age(redis, "test:limit", 30, most=1)
+    assert 0 < await _delay(one, 3) <= 31
+    await age(redis, "test:limit", 31, most=1)
+    assert await _delay(two, 3) == 0
+    assert 50 < await _delay(one, 3) <= 61
     (key,) = await redis.keys("*test:limit")
-    calls: Any = await redis.zrange(key, 0, -1)
-    await redis.zincrby(key, -30_000, calls[0])
-    assert 0 < await one.delay("test:limit", 3) <= 30
-    await redis.zincrby(key, -30_000, calls[0])
-    assert await two.delay("test:limit", 3) == 0
-    assert 50 < await one.delay("test:limit", 3) <= 60
     assert await redis.pttl(key) > 0, "a limit that nobody needs is forgotten"
 
 
 async def test_limits_are_apart(one: RedisCoordination) -> None:
-    """One that is used up holds nobody up at another."""
+    """One that is used up holds nobody up at another, whether or not they are counted in one place."""
     await _take_all(one, per_minute=10)
-    assert await one.delay("test:other", 10) == 0
+    assert await _delay(one, 10, "other") == 0
+    assert await one.take("test:other", {"call": 10}) == (0, [])
+
+
+async def test_calls_that_soon_follow_are_counted_with_the_first(
+    one: RedisCoordination, two: RedisCoordination
+) -> None:
+    """Each gets a permit, up to the first that is not allowed; its minute begins when it has lapsed."""
+    calls = {"call": 2, "write": 1, "end": 1}
+    seconds, permits = await one.take("test:limit", calls, ahead=5)
+    assert seconds == 0
+    assert [each.call for each in permits] == ["write", "end"]
+    assert 60 < await _delay(two, 1, "end") <= 66
+    assert await two.take("test:limit", calls, ahead=5) == (0, [])
+    seconds, permits = await two.take("test:limit", calls, ahead=5)
+    assert (50 < seconds <= 61, permits) == (True, [])
+
+
+async def test_a_permit_that_is_given_back_is_free_for_all(
+    one: RedisCoordination, two: RedisCoordination
+) -> None:
+    """With another call, whether or not that one is allowed."""
+    _, permits = await one.take("test:limit", {"call": 1, "write": 1}, ahead=5)
+    assert await _delay(two, 1, "write") > 0
+    seconds, _ = await one.take("test:limit", {"call": 1}, unused=permits)
+    assert seconds > 0
+    assert await _delay(two, 1, "write") == 0
+    await one.take("test:limit", {"call": 1}, unused=[Permit("never", 17), *permits])
+    assert await _delay(two, 1, "write") > 0, "given back twice, it is free only once"
+
+
+async def test_calls_of_a_clock_that_was_ahead_hold_nobody_up_for_long(
+    redis: Redis, one: RedisCoordination
+) -> None:
+    """As after a failover to a machine whose clock is an hour behind."""
+    await _take_all(one, per_minute=3)
+    await age(redis, "test:limit", -30)
+    assert 60 < await _delay(one, 3) <= 91
+    await age(redis, "test:limit", -3_570)
+    assert await _delay(one, 3) == 0
+
+
+async def test_what_is_counted_takes_little_space(redis: Redis, one: RedisCoordination) -> None:
+    """However many calls are allowed."""
+    for _ in range(500):
+        assert await _delay(one, 1_000_000) == 0
+    assert await redis.strlen("{bot}:limit:test:limit") < 100
 
 
 async def test_a_limit_that_is_not_known_holds_nobody_up(away: RedisCoordination) -> None:
     """While Redis is away the service itself refuses what is too much."""
-    assert await away.delay("test:limit", 1) == 0
+    assert await away.take("test:limit", {"call": 1, "write": 1}, ahead=5) == (0, [])
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,31 @@
 """Sessions and status of a Slack thread: however an answer ends, the thread does not look busy."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
-from bot.chat import Json, Receipt, Stop, StorageDown, Text, ToolStep, Turn, Undeliverable, Unreachable
+from bot.chat import (
+    Json,
+    LeaseLost,
+    Message,
+    Receipt,
+    Stop,
+    StorageDown,
+    Text,
+    ToolStep,
+    Turn,
+    Undeliverable,
+    Unreachable,
+)
 from bot.slack.rate_limits import RateLimits
 from bot.slack.texts import THINKING
 from bot.storage.coordination import RedisCoordination
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import Serve, a_message, gated_answer, own
+from tests.support.slack_platform import LONG, TIMING, Answer, Bot, Serve, a_message, gated_answer, own
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
@@ -125,6 +139,124 @@ async def test_a_session_of_an_attempt_that_died_is_ended_by_the_next(
             pass
         await bot.reply(message, gated_answer(Text("hello ")), attempt=2)
         assert server.workspace.session_status(*place) == "active"
+
+
+STREAMED = ["agents.sessions.setStatus processing", "chat.startStream", "chat.stopStream active"]
+"""Calls of an answer whose session ends with its stream."""
+
+APART = [*STREAMED[:2], "chat.stopStream", "agents.sessions.setStatus active"]
+"""Calls of an answer whose session does not."""
+
+REFUSED = [*STREAMED, *APART[2:]]
+"""Calls of an answer whose session does not, and Slack says so first."""
+
+
+async def calls_of(server: Slack, bot: Bot, message: Message, answer: Answer) -> list[str]:
+    """Answer anew; return what Slack was asked for, with the status of the session."""
+    before = len(server.calls)
+    bot.receipts.clear()
+    await bot.reply(message, answer)
+    return [
+        f"{each.method} {each.args.get('session_status') or each.args.get('status') or ''}".strip()
+        for each in server.calls[before:]
+    ]
+
+
+def is_busy(server: Slack, message: Message) -> bool:
+    return server.workspace.session_status(message.thread.channel, message.thread.thread) == "processing"
+
+
+async def test_a_session_ends_with_the_stream_of_its_answer(server: Slack, serving: Serve) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        assert await calls_of(server, bot, message, gated_answer(Text("hello "))) == STREAMED
+        assert not is_busy(server, message)
+
+
+async def test_a_session_lasts_until_the_last_message_of_a_long_answer(server: Slack, serving: Serve) -> None:
+    """Until then the thread looks busy, and has its stop button."""
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        calls = await calls_of(server, bot, message, gated_answer(Text(LONG)))
+        assert len(own(server, message)) > 2
+        assert calls == [STREAMED[0], *APART[1:3] * (len(own(server, message)) - 1), *STREAMED[1:]]
+
+
+@pytest.mark.parametrize("error", ["invalid_arguments", "invalid_arg_name", "not_in_the_documentation"])
+async def test_where_sessions_do_not_end_with_a_stream_they_end_by_themselves(
+    server: Slack, error: str, serving: Serve
+) -> None:
+    """Slack is asked only once, until it is tried again; the answer is shown in its stream."""
+    server.fail("chat.stopStream", error=error)
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        for calls in (REFUSED, APART, APART):
+            assert await calls_of(server, bot, message, gated_answer(Text("hello "))) == calls
+            assert not is_busy(server, message)
+        assert [reply.text for reply in own(server, message)] == ["hello "] * 3
+
+
+async def test_a_stream_is_tried_again_after_a_time(server: Slack, serving: Serve) -> None:
+    server.fail("chat.stopStream", error="invalid_arguments")
+    async with serving(server, timing=replace(TIMING, session_retry_interval=0)) as bot:
+        message = await a_message(bot, server)
+        for calls in (REFUSED, STREAMED):
+            assert await calls_of(server, bot, message, gated_answer(Text("hello "))) == calls
+
+
+async def test_a_refusal_for_one_thread_changes_nothing_in_others(server: Slack, serving: Serve) -> None:
+    """Its question has been deleted, so the end of the session is refused as well."""
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+
+        async def deleted() -> None:
+            await wait_until(lambda: is_busy(server, message), "the session has begun")
+            for method in ("chat.stopStream", "agents.sessions.setStatus"):
+                server.fail(method, error="invalid_thread_ts")
+
+        assert await calls_of(server, bot, message, gated_answer(deleted, Text("hello "))) == REFUSED
+        assert await calls_of(server, bot, message, gated_answer(Text("hello "))) == STREAMED
+        assert [reply.text for reply in own(server, message)] == ["hello "] * 2
+
+
+async def test_a_stream_that_is_refused_in_any_case_says_nothing_about_sessions(
+    server: Slack, serving: Serve
+) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        server.fail("chat.stopStream", error="invalid_chunks", times=2)
+        calls = await calls_of(server, bot, message, gated_answer(Text("hello ")))
+        assert calls[:4] == [*STREAMED, APART[2]]
+        assert calls[-1] == APART[3]
+        assert not is_busy(server, message)
+        assert await calls_of(server, bot, message, gated_answer(Text("hello "))) == STREAMED
+
+
+@pytest.mark.parametrize("failure", [LeaseLost(), StorageDown("x")], ids=repr)
+async def test_after_a_crash_between_the_end_of_the_stream_and_that_of_the_turn_no_session_stays_busy(
+    server: Slack, failure: Exception, serving: Serve
+) -> None:
+    """The next attempt begins one, finds the stream ended, and shows nothing twice."""
+    server.tolerate("message_not_in_streaming_state")
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+
+        async def keep(state: Mapping[str, Json]) -> None:
+            if server.count("chat.stopStream"):
+                raise failure
+            bot.receipts[message.id] = dict(state)
+
+        turn = Turn(id=f"turn-{message.id}", thread=message.thread, messages=(message,))
+        with contextlib.suppress(type(failure)):  # nothing is stored after the stream's end, tried or not
+            await bot.platform.thread(message.thread).reply(
+                gated_answer(Text("hello "))(message), Receipt(turn, keep)
+            )
+        assert "finished" not in bot.receipts[message.id]
+        assert not is_busy(server, message)
+        await bot.reply(message, gated_answer(Text("hello again ")), attempt=2)
+        assert not is_busy(server, message)
+    assert [reply.text for reply in own(server, message)] == ["hello again "]
+    assert [each.status for each in server.workspace.session_statuses][-2:] == ["processing", "active"]
 
 
 async def test_the_stop_button_ends_a_session_in_which_nothing_is_under_way(

@@ -367,7 +367,8 @@ async def test_a_session_that_one_thread_cannot_have_is_asked_for_in_others(
     async with ask_question(slack, redis) as question:
         for id in ("one", "two"):
             await replace(question, id=id, state={}).answer(Text("Yes."))
-    assert slack.count(SESSIONS) == 3  # the refusal; then a beginning and an end
+    assert slack.count(SESSIONS) == 2  # the refusal, then a beginning, whose end comes with the stream
+    assert [each.status for each in slack.workspace.session_statuses] == ["processing", "active"]
 
 
 async def test_sessions_are_asked_for_again_after_a_time(slack: Slack, redis: Redis) -> None:

@@ -36,17 +36,17 @@ TURNS = ("slack, new", "slack, known", "slack, one tool", "discord, known", "htt
 
 LIMITS = {
     # slack: new, known, one tool | discord: known | http: new, known
-    "trips": (16, 16, 21, 12, 9, 9),  # round trips to Redis
-    "commands": (79, 75, 91, 52, 46, 42),  # with those that scripts run
+    "trips": (15, 15, 20, 14, 11, 11),  # round trips to Redis
+    "commands": (65, 61, 77, 58, 52, 48),  # with those that scripts run
     "searches": (0, 0, 0, 0, 0, 0),  # FT.SEARCH
-    "bytes sent": (8_700, 9_800, 20_200, 7_900, 6_300, 7_400),
-    "bytes received": (1_200, 2_350, 3_000, 2_050, 930, 2_000),
+    "bytes sent": (9_150, 10_250, 20_650, 8_400, 7_200, 8_300),
+    "bytes received": (1_250, 2_400, 3_100, 2_100, 950, 2_050),
     "checkpoints": (2, 2, 5, 2, 2, 2),  # which the saver writes
     "task writes": (0, 0, 0, 0, 0, 0),  # documents of earlier versions
     "supersteps": (2, 2, 5, 2, 2, 2),
-    "api calls": (4, 4, 4, 2, 0, 0),  # to the platform
+    "api calls": (3, 3, 3, 2, 0, 0),  # to the platform
     "model requests": (1, 1, 2, 1, 1, 1),
-    "function calls": (32_500, 33_200),
+    "function calls": (34_500, 35_500),
 }
 """Most that each of `TURNS` may take."""
 

@@ -3,7 +3,7 @@
 from bot.chat.admission import Admission, Admit, Ignore, Refuse, StopPolicy
 from bot.chat.agent import Agent, Attachments
 from bot.chat.approvals import ApprovalDisplay, Proposal, Requests
-from bot.chat.coordination import Coordination
+from bot.chat.coordination import Coordination, Permit
 from bot.chat.errors import (
     AnswerError,
     BotError,
@@ -95,6 +95,7 @@ __all__ = [
     "Notice",
     "Outcome",
     "Part",
+    "Permit",
     "PersonalDataSource",
     "Platform",
     "PlatformError",

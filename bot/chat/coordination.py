@@ -1,22 +1,35 @@
 """Coordination of all processes of the bot."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from bot.chat.events import Json
 
 
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Permit for one call, which counts as made in `second` (Unix time of the shared clock)."""
+
+    call: str
+    second: int
+
+
 class Coordination(Protocol):
     """Coordination of all processes of the bot; a platform receives it when it is connected.
 
-    Names (`limit`, `lease`, `group`, `source`) begin with the platform's. All methods raise `StorageDown`,
-    except `delay`, which then lets the caller continue: the chat service refuses calls over its limit.
+    Names (`counter`, `lease`, `group`, `source`) begin with the platform's. All methods raise `StorageDown`,
+    except `take`, which then lets the caller continue: the chat service refuses calls over its limit.
     """
 
-    async def delay(self, limit: str, per_minute: int) -> float:
-        """Count a call against a limit of `per_minute` calls in any 60 seconds.
+    async def take(
+        self, counter: str, calls: Mapping[str, int], *, ahead: int = 0, unused: Iterable[Permit] = ()
+    ) -> tuple[float, Sequence[Permit]]:
+        """Count the first of `calls` against its limit: the most such calls in any 60 seconds.
 
-        Returns 0 if it was counted, else the seconds to wait before the next attempt.
+        Returns 0 if it was counted, else the seconds to wait before the next attempt; and permits for those
+        of the other calls, in their order, that are allowed as well. Each has to be made within `ahead`
+        seconds, or its permit given back with a later request, among the `unused` ones of this counter.
         """
 
     async def lease(self, lease: str, seconds: float, holder: str = "") -> bool:

@@ -20,6 +20,7 @@ from bot.slack.errors import GivenUp, Refused, StoppedByUser, StreamEnded
 from bot.slack.fallback import NO_PREVIEWS, as_it_is, notify_author
 from bot.slack.markdown import paginate
 from bot.slack.rate_limits import RateLimits
+from bot.slack.status import Session
 from bot.slack.texts import refused
 from bot.slack.timing import Timing
 from bot.slack.writer import Writer
@@ -162,19 +163,42 @@ class ReplyMessages:
         """Add chunks to a stream. Raises `StreamEnded`."""
         await self.writer.write("chat.appendStream", page.ts, **self._at(page), chunks=chunks)
 
-    async def stop(self, page: Page, chunks: Sequence[Json], text: str = "") -> None:
-        """End a stream with its last chunks; `text` is all that it then shows. Raises `StreamEnded`."""
+    async def stop(
+        self, page: Page, chunks: Sequence[Json], text: str = "", session: Session | None = None
+    ) -> None:
+        """End a stream with its last chunks, and `session` with it; `text` is all that it then shows.
+
+        Raises `StreamEnded`.
+        """
         last = {"chunks": chunks} if chunks else {}
-        await self.writer.room("chat.stopStream")
         try:
-            await self.writer.write(
-                "chat.stopStream", page.ts, **self._at(page), **last, metadata=self._metadata()
-            )
+            if session and session.ends_with_stream:
+                await self._stop_both(page, last, session)
+            else:
+                await self._stop(page, last)
         except (StreamEnded, StoppedByUser):
             page.open = False
             raise
         page.open, page.digest = False, _digest(text)
         self.note()
+
+    async def _stop(self, page: Page, last: Mapping[str, Json]) -> None:
+        await self.writer.room("chat.stopStream")
+        await self.writer.write(
+            "chat.stopStream", page.ts, **self._at(page), **last, metadata=self._metadata()
+        )
+
+    async def _stop_both(self, page: Page, last: Mapping[str, Json], session: Session) -> None:
+        """End a stream and the session in one call; the stream alone if Slack does not accept that."""
+        try:
+            await self._stop(page, {**last, "session_status": "active"})
+            session.is_busy = False
+        except (GivenUp, StoppedByUser, StreamEnded):
+            raise
+        except Refused as error:
+            await self._stop(page, last)  # refused again if the session was not the cause
+            log.info("session not ended with its stream", extra={"error": str(error)})
+            session.refusal = error.code
 
     async def close(self, page: Page, chunks: Sequence[Json] = ()) -> None:
         """End a stream as it is, if possible. Raises `StoppedByUser`."""

@@ -6,9 +6,10 @@ https://docs.slack.dev/apis/web-api/rate-limits
 
 import asyncio
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 
-from bot.chat import Coordination, RateLimited
+from bot.chat import Coordination, Permit, RateLimited
 
 END_SESSION = "agents.sessions.setStatus (end)"
 """Name for calls of that method that end a session, which are counted separately."""
@@ -35,18 +36,64 @@ crash, which is not counted: a turn does not wait for the reading of history."""
 
 _IN_EACH_CHANNEL = frozenset({"chat.postMessage"})
 
+_SOON_AFTER: Mapping[str, tuple[str, ...]] = {
+    "agents.sessions.setStatus": ("chat.startStream", "chat.stopStream"),
+    "chat.startStream": ("chat.stopStream",),
+}
+"""Calls that soon follow another one, if the answer is short: one request to Redis counts them together."""
+
 
 class RateLimits:
-    """Shares Slack's limits among all callers; `per_minute` are the calls of each method."""
+    """Shares Slack's limits among all callers; `per_minute` are the calls of each method.
 
-    def __init__(self, coordination: Coordination, per_minute: Mapping[str, int] = PER_MINUTE) -> None:
+    Permits for calls that soon follow are valid for `permit_seconds`, for any caller of this process. Those
+    that nobody used by then are given back with the process's next request.
+    """
+
+    def __init__(
+        self,
+        coordination: Coordination,
+        per_minute: Mapping[str, int] = PER_MINUTE,
+        *,
+        permit_seconds: int = 5,
+    ) -> None:
         self._coordination = coordination
         self.per_minute = per_minute
+        self._permit_seconds = permit_seconds
+        self._permits: dict[str, list[tuple[float, Permit]]] = {}  # by counter, with the end of validity
 
     async def delay(self, team: str, method: str, channel: str = "") -> float:
         """Return the seconds until Slack accepts one more call; 0 counts it as made."""
-        name = f"slack:{team}:{method}" + (f":{channel}" if method in _IN_EACH_CHANNEL else "")
-        return await self._coordination.delay(name, self.per_minute[method])
+        counter = f"slack:{team}" + (f":{channel}" if method in _IN_EACH_CHANNEL else "")
+        asked_at = time.monotonic()
+        if self._use_permit(counter, method, asked_at):
+            return 0
+        seconds, permits = await self._coordination.take(
+            counter,
+            {each: self.per_minute[each] for each in (method, *_SOON_AFTER.get(method, ()))},
+            ahead=self._permit_seconds,
+            unused=self._remove_lapsed(counter, asked_at),
+        )
+        if permits:
+            held = self._permits.setdefault(counter, [])
+            held += [(asked_at + self._permit_seconds, permit) for permit in permits]
+        return seconds
+
+    def _use_permit(self, counter: str, method: str, now: float) -> bool:
+        """Use up a permit for this call; return False if there is none."""
+        held = self._permits.get(counter, [])
+        for each in held:
+            if each[0] > now and each[1].call == method:
+                held.remove(each)
+                return True
+        return False
+
+    def _remove_lapsed(self, counter: str, now: float) -> Sequence[Permit]:
+        held = self._permits.get(counter, [])
+        lapsed = [permit for until, permit in held if until <= now]
+        if lapsed:
+            self._permits[counter] = [each for each in held if each[0] > now]
+        return lapsed
 
     async def wait(self, team: str, method: str, channel: str = "", *, most: float = math.inf) -> None:
         """Wait until Slack accepts one more call, and count it as made.

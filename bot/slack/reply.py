@@ -12,7 +12,7 @@ from bot.slack.errors import StoppedByUser
 from bot.slack.messages import ReplyMessages
 from bot.slack.rate_limits import RateLimits
 from bot.slack.renderer import Renderer
-from bot.slack.status import Status
+from bot.slack.status import Session, Status
 from bot.slack.stream import Stream, StreamBudget
 from bot.slack.timing import Timing
 from bot.slack.uploads import Uploads
@@ -44,9 +44,9 @@ class SlackThread:
             return
         messages = ReplyMessages(self.api, self.limits, self.id, receipt, self.timing)
         text = _without_approvals(parts, Approvals(messages, self.lookup))
-        async with ReadAhead(text) as ahead, self.status.at_work(self.id, receipt):
+        async with ReadAhead(text) as ahead, self.status.at_work(self.id, receipt) as session:
             try:
-                await self._show(ahead, messages, receipt)
+                await self._show(ahead, messages, receipt, session)
             except StoppedByUser:
                 log.info("answer stopped by user")
                 await messages.save(finished=True)
@@ -54,18 +54,18 @@ class SlackThread:
             if ahead.failure:
                 raise ahead.failure
 
-    async def _show(self, ahead: ReadAhead, messages: ReplyMessages, receipt: Receipt) -> None:
+    async def _show(
+        self, ahead: ReadAhead, messages: ReplyMessages, receipt: Receipt, session: Session | None
+    ) -> None:
         renderer = Renderer()
         await messages.recover()
         uploads = Uploads(self.api, messages, receipt, self.files)
         has_failed = messages.writer.has_failed("chat.startStream")
         is_new = not messages.pages and not has_failed
-        if (
-            is_new
-            and _takes_streams(receipt)
-            and await Stream(messages, renderer, self.budget, uploads, self.timing).follow(ahead)
-        ):
-            return
+        if is_new and _takes_streams(receipt):
+            stream = Stream(messages, renderer, self.budget, uploads, session, self.timing)
+            if await stream.follow(ahead):
+                return
         while not ahead.has_ended:
             for part in await ahead.take(None):
                 renderer.add(part)

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -53,15 +54,33 @@ _OF_THE_WORKSPACE = frozenset(
 """Refusals of a session that concern the whole workspace. All others, also unknown ones, concern one thread:
 a question may have been deleted, and its refusal must not take the stop button from everybody."""
 
+_OF_ONE_THREAD = frozenset({"invalid_thread_ts", "thread_not_found"})
+"""Refusals to end a session with a stream that concern one thread. After all others, also unknown ones, the
+workspace's sessions end by a call of their own until the stream is tried again."""
+
+
+@dataclass(slots=True)
+class Session:
+    """Session of a thread during one reply, `is_busy` until it has ended.
+
+    It may end with the answer's last stream, if `ends_with_stream`; `refusal` is Slack's error if it did not
+    accept that.
+    """
+
+    ends_with_stream: bool
+    is_busy: bool = True
+    refusal: str = ""
+
 
 class Status:
-    """Status of threads; workspaces without sessions are remembered for `Timing.session_retry_interval`."""
+    """Status of threads; what a workspace lacks is remembered for `Timing.session_retry_interval`."""
 
     def __init__(self, api: SlackApi, limits: RateLimits, timing: Timing) -> None:
         self._api = api
         self._limits = limits
         self._timing = timing
-        self._none_until: dict[str, float] = {}
+        self._none_until: dict[str, float] = {}  # workspaces without sessions
+        self._apart_until: dict[str, float] = {}  # workspaces where no session ends with a stream
         self._ending: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -73,28 +92,29 @@ class Status:
         await cancel(*self._ending)
 
     @contextlib.asynccontextmanager
-    async def at_work(self, thread: ThreadId, receipt: Receipt) -> AsyncIterator[None]:
-        """Show that the bot is at work until the body ends. Raises `LeaseLost`."""
+    async def at_work(self, thread: ThreadId, receipt: Receipt) -> AsyncIterator[Session | None]:
+        """Show that the bot is at work until the body ends, in a session if possible. Raises `LeaseLost`."""
         await receipt.check()
-        has_session = await self._begin_session(thread)
-        has_line = not has_session
-        if has_line:
+        session = await self._begin_session(thread)
+        if not session:
             await self._show_line(thread, THINKING)
         ours = True
         try:
-            yield
+            yield session
         except (LeaseLost, asyncio.CancelledError):
             ours = False  # another attempt continues, and clears it
             raise
         finally:
-            if ours:
-                await receipt.check()
-                if has_line:  # Slack clears it with an answer, but an earlier attempt may have shown that
-                    await self._show_line(thread, "")
-                if has_session:  # even if another thread has found since that the workspace has none
+            if session and session.refusal not in {"", *_OF_ONE_THREAD}:
+                self._apart_until[thread.space] = self._retry_time()
+            if ours and (session is None or session.is_busy):
+                await receipt.hold()  # stores the end of the answer first: Slack's limits may take time
+                if session:  # even if another thread has found since that the workspace has none
                     await self._end_session(thread)
-                elif receipt.turn.attempt > 1:  # an earlier attempt may have begun one and crashed
-                    await self.end(thread)
+                else:  # Slack clears the line with an answer, but an earlier attempt may have shown that
+                    await self._show_line(thread, "")
+                    if receipt.turn.attempt > 1:  # an earlier attempt may have begun a session and crashed
+                        await self.end(thread)
 
     async def end(self, thread: ThreadId) -> None:
         """Clear the status, whichever process has set it. Never raises."""
@@ -122,10 +142,10 @@ class Status:
             if isinstance(error, PlatformError):
                 self._note(thread.space, error)
 
-    async def _begin_session(self, thread: ThreadId) -> bool:
-        """Begin a session; return whether the thread has one, as far as is known."""
+    async def _begin_session(self, thread: ThreadId) -> Session | None:
+        """Begin a session; return None if the thread has none, as far as is known."""
         if self._has_none(thread.space) or await self._limits.delay(thread.space, _SESSIONS):
-            return False
+            return None
         try:
             async with asyncio.timeout(self._timing.status_timeout):
                 await self._set_session(thread, "processing")
@@ -134,18 +154,21 @@ class Status:
         except PlatformError as error:
             log.debug("session refused", extra={"error": str(error)})
             self._note(thread.space, error)
-            return False
-        return True
+            return None
+        return Session(self._apart_until.get(thread.space, 0.0) <= time.monotonic())
 
     def _has_none(self, space: str) -> bool:
         return self._none_until.get(space, 0.0) > time.monotonic()
+
+    def _retry_time(self) -> float:
+        return time.monotonic() + self._timing.session_retry_interval
 
     def _note(self, space: str, error: PlatformError) -> None:
         """Remember a workspace without sessions, if the error means that."""
         if isinstance(error, CredentialsRejected) or (
             isinstance(error, Refused) and error.code in _OF_THE_WORKSPACE
         ):
-            self._none_until[space] = time.monotonic() + self._timing.session_retry_interval
+            self._none_until[space] = self._retry_time()
 
     async def _set_session_patiently(self, thread: ThreadId, status: str) -> None:
         while True:

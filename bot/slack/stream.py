@@ -15,6 +15,7 @@ from bot.slack.markdown import PageBreak
 from bot.slack.messages import Page, ReplyMessages
 from bot.slack.rate_limits import RateLimits
 from bot.slack.renderer import Card, Renderer
+from bot.slack.status import Session
 from bot.slack.timing import Timing
 from bot.slack.uploads import Uploads
 
@@ -63,9 +64,11 @@ class Stream:
         renderer: Renderer,
         budget: StreamBudget,
         uploads: Uploads,
+        session: Session | None,
         timing: Timing,
     ) -> None:
         self._messages = messages
+        self._session = session  # ends with the last page
         self._uploads = uploads
         self._renderer = renderer
         self._budget = budget
@@ -141,7 +144,7 @@ class Stream:
     async def _finish(self) -> None:
         self._renderer.finish()
         await self._take()
-        await self._end_page("")
+        await self._end_page("", self._session)
         await self._messages.finish()
 
     async def _abandon(self) -> None:
@@ -207,7 +210,7 @@ class Stream:
     def _confirm(self) -> None:
         self._shown, self._chunks = len(self._body), []
 
-    async def _end_page(self, close: str) -> None:
+    async def _end_page(self, close: str, session: Session | None = None) -> None:
         self._add_text(close)
         page = self._page
         if not page:
@@ -215,7 +218,7 @@ class Stream:
                 return
             page = await self._start()
         try:
-            await self._messages.stop(page, self._chunks, self._reopen + self._body + close)
+            await self._messages.stop(page, self._chunks, self._reopen + self._body + close, session)
         except StreamEnded:
             await self._complete(page, close)
 

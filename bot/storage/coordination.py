@@ -2,13 +2,13 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from bot.chat import Json
+from bot.chat import Json, Permit
 from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
@@ -17,21 +17,57 @@ _TAG = "{bot}"
 _CURSORS = f"{_TAG}:heard"
 _MOST_SOURCES = 10_000
 
-# The times of the calls of the last 60 seconds, so that no such period has more than allowed. It uses the
-# clock of Redis, because machines differ.
-# KEYS limit | ARGV per_minute -> milliseconds until one more is allowed; 0 taken
-_DELAY = """
+# The calls of the last 60 seconds, packed as {call: {second: count}}, by the clock of Redis, because machines
+# differ. A second counts until all of it is 60 seconds old, so that no such period has more than allowed; one
+# that is more than a minute ahead was counted before the clock was set back.
+# KEYS counter | ARGV seconds ahead, number of calls, calls with limits, unused permits with their seconds
+# -> milliseconds until the first call is allowed, 0 taken; this second; the number of calls taken
+_TAKE = """
 local time = redis.call('TIME')
-local now, most = time[1] * 1000 + math.floor(time[2] / 1000), tonumber(ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 60000)
-local used = redis.call('ZCARD', KEYS[1])
-if used >= most then
-  local leaving = redis.call('ZRANGE', KEYS[1], used - most, used - most, 'WITHSCORES')
-  return leaving[2] + 60000 - now
+local now, ahead, calls = tonumber(time[1]), tonumber(ARGV[1]), tonumber(ARGV[2])
+local packed = redis.call('GET', KEYS[1])
+local counts = packed and cmsgpack.unpack(packed) or {}
+
+local function count_calls(made)
+  local used = 0
+  for second, count in pairs(made) do
+    if second + 61 <= now or second > now + 60 then made[second] = nil else used = used + count end
+  end
+  return used
 end
-redis.call('ZADD', KEYS[1], now, time[1] .. '.' .. time[2] .. '.' .. used)
-redis.call('PEXPIRE', KEYS[1], 60000)
-return 0
+
+local function wait(made, leaving)
+  local seconds = {}
+  for second in pairs(made) do seconds[#seconds + 1] = second end
+  table.sort(seconds)
+  local allowed_at = now + 61
+  for _, second in ipairs(seconds) do
+    if leaving <= 0 then break end
+    leaving, allowed_at = leaving - made[second], second + 61
+  end
+  return (allowed_at - now) * 1000 - math.floor(time[2] / 1000)
+end
+
+for index = 3 + 2 * calls, #ARGV, 2 do
+  local made, second = counts[ARGV[index]] or {}, tonumber(ARGV[index + 1])
+  if made[second] then made[second] = math.max(0, made[second] - 1) end
+end
+local taken, milliseconds = 0, 0
+while taken < calls do
+  local call, most = ARGV[3 + 2 * taken], tonumber(ARGV[4 + 2 * taken])
+  local made = counts[call] or {}
+  local used = count_calls(made)
+  if used >= most then
+    if taken == 0 then milliseconds = wait(made, used - most + 1) end
+    break
+  end
+  local second = taken == 0 and now or now + ahead
+  made[second] = (made[second] or 0) + 1
+  counts[call] = made
+  taken = taken + 1
+end
+redis.call('SET', KEYS[1], cmsgpack.pack(counts), 'EX', 120)  -- 61, and less than a minute ahead
+return {milliseconds, now, taken}
 """
 
 # KEYS lease | ARGV owner milliseconds -> 1 ours | 0
@@ -106,19 +142,26 @@ class RedisCoordination:
     def __init__(self, redis: Redis, name: str) -> None:
         self._redis = redis
         self._name = name
-        self._delay = redis.register_script(_DELAY)
+        self._take = redis.register_script(_TAKE)
         self._lease = redis.register_script(_LEASE)
         self._release = redis.register_script(_RELEASE)
         self._attend = redis.register_script(_ATTEND)
         self._agree = redis.register_script(_AGREE)
 
-    async def delay(self, limit: str, per_minute: int) -> float:
-        """Count a call against a limit; return the seconds to wait, 0 if it was counted."""
+    async def take(
+        self, counter: str, calls: Mapping[str, int], *, ahead: int = 0, unused: Iterable[Permit] = ()
+    ) -> tuple[float, Sequence[Permit]]:
+        """Count a call against its limit; return the seconds to wait, 0 if it was counted, and permits."""
+        asked = [part for each in calls.items() for part in each]
+        returned = [part for each in unused for part in (each.call, each.second)]
         try:
-            return float(await self._delay(keys=[f"{_TAG}:limit:{limit}"], args=[per_minute])) / 1000
+            milliseconds, second, taken = await self._take(
+                keys=[f"{_TAG}:limit:{counter}"], args=[ahead, len(calls), *asked, *returned]
+            )
         except (RedisError, OSError) as error:
-            log.debug("rate limit check failed", extra={"limit": limit, "error": repr(error)})
-            return 0
+            log.debug("rate limit check failed", extra={"counter": counter, "error": repr(error)})
+            return 0, []
+        return milliseconds / 1000, [Permit(call, second + ahead) for call in list(calls)[1:taken]]
 
     async def lease(self, lease: str, seconds: float, holder: str = "") -> bool:
         """Take or renew a lease; return whether this process holds it."""
