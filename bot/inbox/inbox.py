@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -132,7 +132,7 @@ class Inbox:
             json.dumps(message.to_json()),
             int(message.addressed),
             message.sent_at,
-            json.dumps(asdict(message.thread)),
+            json.dumps(message.thread.to_json()),
             SEEN_SECONDS,
             self._follow_seconds,
             EARLY_SECONDS,
