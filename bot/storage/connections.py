@@ -124,7 +124,12 @@ class _Quick(AbstractConnection):
         packed = [b"*%d" % len(values)]
         for each in values:
             kind = each.__class__
-            value = each if kind is bytes else each.encode() if kind is str else self.encoder.encode(each)
-            packed += (b"$%d" % len(value), value)
+            if kind is str:
+                each = each.encode()
+            elif kind is int:
+                each = b"%d" % each
+            elif kind is not bytes:
+                each = self.encoder.encode(each)
+            packed += (b"$%d" % len(each), each)
         packed.append(b"")
         return [b"\r\n".join(packed)]
