@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import FrozenInstanceError, astuple
+from dataclasses import FrozenInstanceError, asdict, astuple
 from typing import Any
 
 import pytest
@@ -117,6 +117,8 @@ def test_a_message_survives_being_stored_as_json(message: Message) -> None:
     assert restored == message
     assert isinstance(restored.thread, ThreadId)
     assert isinstance(restored.attachments, tuple)
+    # nothing is left out, also of what is added to a message later
+    assert json.dumps(message.to_json()) == json.dumps(asdict(message))
 
 
 def test_stored_message_without_later_fields_can_be_read() -> None:

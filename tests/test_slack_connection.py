@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from slack_bolt.async_app import AsyncApp
 
 from bot.chat import CredentialsRejected, Unreachable
 from bot.slack.socket_mode import SOCKETS
@@ -117,6 +118,22 @@ async def test_a_message_is_kept_and_acknowledged_while_the_web_api_is_limited(
 
 
 # --- sockets
+
+
+async def test_events_on_a_socket_do_not_pass_through_bolt(
+    server: Slack, serving: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes 700 function calls for each of them."""
+
+    async def dispatch(app: AsyncApp, request: Any) -> None:
+        pytest.fail(f"Bolt got {request.body}")
+
+    monkeypatch.setattr(AsyncApp, "async_dispatch", dispatch)
+    async with serving(server):
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
+        await server.answer(GENERAL, ts)
+        await server.wait_until_settled()
+    assert all(delivery.acked for delivery in server.deliveries)
 
 
 async def test_nothing_is_lost_while_slack_replaces_a_socket(server: Slack, serving: Serve) -> None:

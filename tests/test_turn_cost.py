@@ -46,7 +46,7 @@ LIMITS = {
     "supersteps": (2, 2, 5, 2, 2, 2),
     "api calls": (3, 3, 3, 2, 0, 0),  # to the platform
     "model requests": (1, 1, 2, 1, 1, 1),
-    "function calls": (34_500, 35_500),
+    "function calls": (28_000, 29_000),
 }
 """Most that each of `TURNS` may take."""
 

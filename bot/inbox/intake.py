@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import cast
 
 from redis.asyncio import Redis
@@ -80,7 +80,7 @@ class Intake:
             json.dumps(message.to_json()),
             int(message.addressed),
             message.sent_at,
-            json.dumps(asdict(message.thread)),
+            json.dumps(message.thread.to_json()),
             SEEN_SECONDS,
             self._follow_seconds,
             EARLY_SECONDS,

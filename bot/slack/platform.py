@@ -2,7 +2,8 @@
 
 Bolt acknowledges an event before its listener has run, and drops it when its own `auth.test` fails
 (slack_bolt/listener/asyncio_runner.py, middleware/authorization). So events are delivered in
-`before_authorize`, which runs after the signature check and before everything else.
+`before_authorize`, which runs after the signature check and before everything else; events on sockets do not
+pass through Bolt at all.
 """
 
 import asyncio
@@ -53,7 +54,7 @@ from bot.slack.memory_command import add_memory_command
 from bot.slack.rate_limits import PER_MINUTE, RateLimits
 from bot.slack.redis_command import add_redis_command, is_form
 from bot.slack.reply import SlackThread
-from bot.slack.socket_mode import SOCKETS, Sockets, open_sockets
+from bot.slack.socket_mode import SOCKETS, DeliverEvent, Sockets, open_sockets
 from bot.slack.status import Status
 from bot.slack.stream import StreamBudget
 from bot.slack.timing import Timing
@@ -156,10 +157,11 @@ class Slack:
         """Connect, deliver events and answer commands until cancelled."""
         deliver = self._users.add_authors(deliver)
         identity = self._identity = await self._api.identify()
-        self._app = self._build_app(identity, deliver, commands)
+        deliver_event = partial(self._deliver_event, identity, deliver)
+        self._app = self._build_app(identity, deliver_event, commands)
         try:
             if self._app_token:
-                await self._listen(self._app, self._app_token, identity)
+                await self._listen(self._app, deliver_event, self._app_token, identity)
             else:
                 self._hears(identity)
                 await self._catch_up.wait_until_deaf()
@@ -242,9 +244,11 @@ class Slack:
     async def _count_sockets(self) -> int:
         return await self._sockets.count_connected() if self._sockets else 0
 
-    async def _listen(self, app: AsyncApp, app_token: str, identity: Identity) -> None:
+    async def _listen(
+        self, app: AsyncApp, deliver_event: DeliverEvent, app_token: str, identity: Identity
+    ) -> None:
         address = await self._api.request_socket(app_token)
-        async with open_sockets(app, self._api, app_token, address, self._timing) as sockets:
+        async with open_sockets(app, deliver_event, self._api, app_token, address, self._timing) as sockets:
             self._sockets = sockets
             self._hears(identity)
             await first_failure(sockets.watch(self._catch_up.mark_missed), self._catch_up.wait_until_deaf())
@@ -259,7 +263,26 @@ class Slack:
             return web.Response(status=503, text="Not connected to Slack yet")
         return await serve(app, self._signing_secret, request)
 
-    def _build_app(self, identity: Identity, deliver: Deliver, commands: Commands) -> AsyncApp:
+    async def _deliver_event(self, identity: Identity, deliver: Deliver, body: Mapping[str, Json]) -> None:
+        """Deliver the event in a payload. Raises if it is not stored: it is then not acknowledged."""
+        self._last_event = time.monotonic()
+        id = event_id(body.get("event"))
+        if self._lookup.has_hung(id):
+            log.error("event given up, the process has hung on it", extra={"event_id": id})
+            return
+        with name_work(f"event:{id}"):
+            try:
+                event = parse_event(body, identity.user_id, self._bots - identity.names)
+            except Unreadable as error:  # acknowledged: otherwise Slack would repeat it
+                log.warning("event skipped", extra={"event_id": body.get("event_id"), "error": str(error)})
+                return
+            if event:
+                with self._catch_up.unless_delivered():
+                    await deliver(event)
+        if isinstance(event, Stop) and event.thread:
+            self._status.clear(event.thread)
+
+    def _build_app(self, identity: Identity, deliver_event: DeliverEvent, commands: Commands) -> AsyncApp:
         async def authorize() -> AuthorizeResult:
             return AuthorizeResult(
                 enterprise_id=None,
@@ -278,23 +301,7 @@ class Slack:
             if body.get("type") == "block_actions":
                 await self._approval_buttons.handle(body, identity.team_id, commands)
                 return BoltResponse(status=200)
-            id = event_id(body.get("event"))
-            if self._lookup.has_hung(id):
-                log.error("event given up, the process has hung on it", extra={"event_id": id})
-                return BoltResponse(status=200)
-            with name_work(f"event:{id}"):
-                try:
-                    event = parse_event(body, identity.user_id, self._bots - identity.names)
-                except Unreadable as error:  # acknowledged: otherwise Slack would repeat it
-                    log.warning(
-                        "event skipped", extra={"event_id": body.get("event_id"), "error": str(error)}
-                    )
-                    return BoltResponse(status=200)
-                if event:
-                    with self._catch_up.unless_delivered():
-                        await deliver(event)  # raises: Bolt answers 500 or not at all, and Slack repeats
-            if isinstance(event, Stop) and event.thread:
-                self._status.clear(event.thread)
+            await deliver_event(body)  # raises: Bolt answers 500 or not at all, and Slack repeats
             return BoltResponse(status=200)
 
         app = AsyncApp(

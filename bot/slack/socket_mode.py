@@ -1,12 +1,14 @@
 """Socket Mode: two sockets, checked regularly.
 
+Events do not pass through Bolt, which takes 700 function calls for each of them.
+
 https://docs.slack.dev/apis/events-api/using-socket-mode
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
@@ -15,7 +17,7 @@ from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 
-from bot.chat import Unreachable
+from bot.chat import Json, Unreachable
 from bot.slack.api import SDK_LOG, SlackApi
 from bot.slack.timing import Timing
 
@@ -25,16 +27,19 @@ SOCKETS = 2
 """slack-sdk closes a socket that Slack wants to replace before it opens the next: the other one receives the
 events in between."""
 
+DeliverEvent = Callable[[Mapping[str, Json]], Awaitable[None]]
+"""Function that delivers the event in a payload: it is acknowledged when the function returns."""
+
 
 @contextlib.asynccontextmanager
 async def open_sockets(
-    app: AsyncApp, api: SlackApi, app_token: str, address: str, timing: Timing
+    app: AsyncApp, deliver: DeliverEvent, api: SlackApi, app_token: str, address: str, timing: Timing
 ) -> AsyncIterator["Sockets"]:
-    """Open sockets that pass events to `app`, the first one at `address`.
+    """Open sockets that pass events to `deliver`, and commands, buttons and forms to `app`.
 
-    Raises `Unreachable` when none opens in time.
+    The first one uses `address`. Raises `Unreachable` when none opens in time.
     """
-    handlers = [_handler(app, api, app_token, timing.ping_interval) for _ in range(SOCKETS)]
+    handlers = [_Handler(app, deliver, api, app_token, timing.ping_interval) for _ in range(SOCKETS)]
     handlers[0].client.wss_uri = address  # Slack limits how many addresses an app requests in a minute
     try:
         await _connect(handlers, timing.connect_timeout)
@@ -83,7 +88,18 @@ class Sockets:
 class _Handler(AsyncSocketModeHandler):
     """Handler that acknowledges payloads in which Bolt cannot find ids: else Slack would repeat them."""
 
+    def __init__(
+        self, app: AsyncApp, deliver: DeliverEvent, api: SlackApi, app_token: str, ping_interval: float
+    ) -> None:
+        super().__init__(app, app_token, logger=SDK_LOG, web_client=api.reader, ping_interval=ping_interval)
+        self.client.proxy = None  # as in bot.slack.api
+        self._deliver = deliver
+
     async def handle(self, client: SocketModeClient, req: SocketModeRequest) -> None:  # type: ignore[override]  # as Bolt does
+        if req.type == "events_api" and isinstance(req.payload, dict):
+            await self._deliver(req.payload)
+            await client.send_socket_mode_response(SocketModeResponse(envelope_id=req.envelope_id))
+            return
         try:
             AsyncBoltRequest(mode="socket_mode", body=req.payload)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -91,12 +107,6 @@ class _Handler(AsyncSocketModeHandler):
             await client.send_socket_mode_response(SocketModeResponse(envelope_id=req.envelope_id))
             return
         await super().handle(client, req)
-
-
-def _handler(app: AsyncApp, api: SlackApi, app_token: str, ping_interval: float) -> AsyncSocketModeHandler:
-    handler = _Handler(app, app_token, logger=SDK_LOG, web_client=api.reader, ping_interval=ping_interval)
-    handler.client.proxy = None  # as in bot.slack.api
-    return handler
 
 
 async def _connect(handlers: Sequence[AsyncSocketModeHandler], timeout: float) -> None:

@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bot.chat import StorageDown
+from bot.storage.connections import Pool
 from bot.storage.sentinel import is_behind_sentinels, open_master
 
 _MODULES = frozenset({"rejson", "search"})
@@ -96,4 +97,4 @@ def _client(url: str, **options: Any) -> AbstractAsyncContextManager[Redis]:
     options |= {"timeout": 10, "socket_timeout": 5, "socket_connect_timeout": 3}
     if is_behind_sentinels(url):
         return open_master(url, **options)
-    return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
+    return Redis.from_pool(Pool.from_url(url, **options))

@@ -5,13 +5,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.sentinel import (
     Sentinel,
     SentinelConnectionPool,
     SentinelManagedConnection,
     SentinelManagedSSLConnection,
 )
+
+from bot.storage.connections import Pool
 
 _CONNECTIONS = {
     "redis+sentinel": SentinelManagedConnection,
@@ -22,7 +24,7 @@ _SECONDS = 3.0
 """Seconds to wait for a Sentinel before the next one is asked."""
 
 
-class _Pool(BlockingConnectionPool, SentinelConnectionPool):
+class _Pool(Pool, SentinelConnectionPool):
     """Connection pool of the master that waits for a free connection; redis-py's own pool raises instead."""
 
 

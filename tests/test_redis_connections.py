@@ -1,0 +1,128 @@
+"""Connections to Redis: time limits, order of those who wait, and the form of commands."""
+
+# mypy: disable-error-code="no-untyped-call"
+# redis-py leaves the methods of its pools untyped
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from redis.asyncio import Connection, Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from bot.storage.connections import Pool
+
+LIMIT = 0.3
+"""Seconds that a client waits for Redis."""
+
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
+
+
+@asynccontextmanager
+async def redis_that(answers: Answer) -> AsyncIterator[Redis]:
+    """Yield a client with one connection to a server that does as `answers` says."""
+    serving: list[asyncio.Task[None]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.append(asyncio.current_task())  # type: ignore[arg-type]  # it is one
+        try:
+            await answers(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    pool = Pool(
+        host="127.0.0.1",
+        port=port,
+        max_connections=1,
+        timeout=10,
+        socket_timeout=LIMIT,
+        protocol=2,
+        driver_info=None,  # so that a connection begins without a request
+    )
+    async with server, Redis.from_pool(pool) as redis:
+        yield redis
+        for task in serving:
+            task.cancel()
+
+
+async def test_a_reply_that_does_not_come_is_given_up_at_the_time_limit() -> None:
+    """The next request has a new connection."""
+    peers: list[tuple[Any, ...]] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peers.append(writer.get_extra_info("peername"))
+        while await reader.read(1000):
+            if len(peers) > 1:
+                writer.write(b"+OK\r\n")
+
+    async with redis_that(answer) as redis:
+        with pytest.raises(RedisTimeoutError, match="Timeout reading"):
+            await redis.get("key")
+        assert await redis.get("key") == b"OK"
+    assert len(set(peers)) == 2
+
+
+async def test_the_time_limit_is_that_of_each_reply() -> None:
+    """Together they may take longer."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            await asyncio.sleep(LIMIT / 2)
+            writer.write(b"+OK\r\n")
+
+    async with redis_that(answer) as redis:
+        assert [await redis.get("key") for _ in range(4)] == [b"OK"] * 4
+
+
+async def test_a_command_that_nobody_reads_is_given_up_at_the_time_limit() -> None:
+    """It is larger than what the operating system takes."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(10 * LIMIT)
+
+    async with redis_that(answer) as redis:
+        with pytest.raises(RedisTimeoutError, match="Timeout writing"):
+            await redis.set("key", bytes(30_000_000))
+
+
+async def test_a_connection_goes_to_whoever_waits_for_it() -> None:
+    """A later request waits, too: it would otherwise take each connection that becomes free."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with redis_that(answer) as redis:
+        pool = redis.connection_pool
+        connection = await pool.get_connection()
+        served: list[int] = []
+
+        async def take(number: int) -> None:
+            taken = await pool.get_connection()
+            served.append(number)
+            await pool.release(taken)
+
+        first = asyncio.create_task(take(1))
+        await asyncio.sleep(0)
+        await pool.release(connection)
+        await asyncio.gather(first, take(2))
+        assert served == [1, 2]
+        assert await pool.get_connection() is connection
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("GET", "clé"),
+        ("CONFIG GET", "save"),
+        (b"SET", b"\x00\r\n", 10, 1.5, memoryview(b"view")),
+        ("SET", "key", "x" * 20_000),
+    ],
+)
+def test_a_command_is_packed_as_redis_py_does(command: tuple[Any, ...]) -> None:
+    """Its own way takes several times as many function calls."""
+    ours, theirs = Pool().connection_class(), Connection()
+    assert b"".join(ours.pack_command(*command)) == b"".join(theirs.pack_command(*command))
