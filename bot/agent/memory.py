@@ -29,6 +29,9 @@ STORAGE_ERRORS = (RedisError, RedisVLError)
 
 _DAY = 24 * 60 * 60
 
+_DOCUMENTS = "documents"
+"""Field of a run's config: the id of the checkpoint that the run has read from documents."""
+
 _CALL = "~__pregel_push"
 """Beginning of the path of a task that is one of several calls of a node."""
 
@@ -65,8 +68,6 @@ class ThreadMemory(AsyncRedisSaver):
         self.serde = _Serializer()
         self._expiry = ttl_days * _DAY
         self._writes: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
-        self._documents: dict[str, str] = {}
-        """Newest checkpoints, by thread, that were read from documents."""
 
     async def set_up(self) -> None:
         """Create the indices; retry when another process creates them at once ("Index already exists")."""
@@ -84,7 +85,6 @@ class ThreadMemory(AsyncRedisSaver):
         await asyncio.sleep(0)  # a new write registers itself in its first step
         while writes := self._writes.get(thread_id):
             await asyncio.wait(writes)
-        self._writes.pop(thread_id, None)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the thread's only checkpoint, the newest one."""
@@ -128,7 +128,8 @@ class ThreadMemory(AsyncRedisSaver):
         """
         thread_id = config["configurable"]["thread_id"]
         if metadata.get("source") != "input":
-            await self._write(thread_id, self._replace(thread_id, checkpoint, metadata))
+            has_documents = _DOCUMENTS in config["configurable"]
+            await self._write(thread_id, self._replace(thread_id, checkpoint, metadata, has_documents))
         return _place(thread_id, checkpoint)
 
     async def aput_writes(
@@ -139,7 +140,7 @@ class ThreadMemory(AsyncRedisSaver):
             return
         thread_id = config["configurable"]["thread_id"]
         checkpoint_id = config["configurable"]["checkpoint_id"]
-        if self._documents.get(thread_id) == checkpoint_id:
+        if config["configurable"].get(_DOCUMENTS) == checkpoint_id:
             write = super().aput_writes(config, writes, task_id, task_path)
         else:
             write = self._append(thread_id, dump_writes(checkpoint_id, task_id, writes))
@@ -164,18 +165,22 @@ class ThreadMemory(AsyncRedisSaver):
 
     async def _read_documents(self, config: RunnableConfig) -> CheckpointTuple | None:
         found = await super().aget_tuple(config)
-        if found:
-            self._documents[config["configurable"]["thread_id"]] = found.checkpoint["id"]
-            _number_versions(found.checkpoint)
-        return found
+        if found is None:
+            return None
+        _number_versions(found.checkpoint)
+        # langgraph passes the config of what it has read on to every write of the same run
+        place = {**found.config["configurable"], _DOCUMENTS: found.checkpoint["id"]}
+        return found._replace(config={**found.config, "configurable": place})
 
-    async def _replace(self, thread_id: str, checkpoint: Checkpoint, metadata: CheckpointMetadata) -> None:
+    async def _replace(
+        self, thread_id: str, checkpoint: Checkpoint, metadata: CheckpointMetadata, has_documents: bool
+    ) -> None:
         """Write a checkpoint; with a thread's first one, keep processes of earlier versions from its turns.
 
         They would answer without memory. Instead, they follow the pointer, fail because it leads to no
         document, and postpone the turn; a day is enough to replace them all.
         """
-        key, pointer, has_documents = _key(thread_id), self._pointer(thread_id), thread_id in self._documents
+        key, pointer = _key(thread_id), self._pointer(thread_id)
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.set(key, dump_checkpoint(checkpoint, metadata), ex=self._expiry)
             if has_documents or metadata["step"] <= 0:
@@ -184,7 +189,6 @@ class ThreadMemory(AsyncRedisSaver):
         if has_documents:
             await self.delete_documents(thread_id)  # with the pointer
             await self._redis.set(pointer, key, ex=_DAY)
-            del self._documents[thread_id]
 
     async def _append(self, thread_id: str, line: bytes) -> None:
         async with self._redis.pipeline(transaction=True) as pipeline:
@@ -205,6 +209,8 @@ class ThreadMemory(AsyncRedisSaver):
             return await write
         finally:
             writes.discard(task)
+            if not writes:
+                self._writes.pop(thread_id, None)
 
 
 def _key(thread_id: str) -> str:
