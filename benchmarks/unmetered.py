@@ -17,6 +17,7 @@ from bot.slack import ADAPTER
 from bot.slack.adapter import build_adapter
 from bot.slack.rate_limits import PER_MINUTE
 from bot.slack.timing import Timing
+from bot.storage.embedded import Servers
 
 
 def add_recorder() -> None:
@@ -25,9 +26,9 @@ def add_recorder() -> None:
 
     serve = composition.serve
 
-    async def serve_recorded(settings: Settings, adapters: Sequence[Adapter[Any]]) -> None:
+    async def serve_recorded(settings: Settings, servers: Servers, adapters: Sequence[Adapter[Any]]) -> None:
         async with record_lag():
-            await serve(settings, adapters)
+            await serve(settings, servers, adapters)
 
     composition.serve = serve_recorded
 
