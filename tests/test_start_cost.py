@@ -12,71 +12,29 @@ import pytest
 
 from tests.support.bot import ROOT
 
-AT_SETTINGS = set(
-    [
-        "annotated_types",
-        "bot",
-        "dotenv",
-        "pydantic",
-        "pydantic_core",
-        "pydantic_settings",
-        "structlog",
-        "typing_extensions",
-        "typing_inspection",
-    ]
-)
+AT_SETTINGS = {
+    "annotated_types",
+    "bot",
+    "dotenv",
+    "pydantic",
+    "pydantic_core",
+    "pydantic_settings",
+    "structlog",
+    "typing_extensions",
+    "typing_inspection",
+}
 """Packages that the command line and the settings need."""
 
-AT_READY = AT_SETTINGS | set(
-    [
-        "aiohappyeyeballs",
-        "aiohttp",
-        "aiosignal",
-        "anyio",
-        "asyncpg",
-        "attr",
-        "certifi",
-        "chardet",
-        "charset_normalizer",
-        "click",
-        "cryptography",
-        "distro",
-        "frozenlist",
-        "httpx",
-        "httpx2",
-        "idna",
-        "jsonpatch",
-        "jsonpath_ng",
-        "jsonpointer",
-        "langchain_core",
-        "langchain_protocol",
-        "langgraph",
-        "langgraph_sdk",
-        "langsmith",
-        "multidict",
-        "orjson",
-        "ormsgpack",
-        "packaging",
-        "pglast",
-        "propcache",
-        "psutil",
-        "pygments",
-        "redis",
-        "redisvl",
-        "requests",
-        "requests_toolbelt",
-        "sniffio",
-        "tenacity",
-        "ulid",
-        "urllib3",
-        "uuid_utils",
-        "websockets",
-        "xxhash",
-        "yaml",
-        "yarl",
-        "zstandard",
-    ]
-)
+# fmt: off
+AT_READY = AT_SETTINGS | {
+    "aiohappyeyeballs", "aiohttp", "aiosignal", "anyio", "asyncpg", "attr", "certifi", "chardet",
+    "charset_normalizer", "click", "cryptography", "distro", "frozenlist", "httpx", "httpx2", "idna",
+    "jsonpatch", "jsonpath_ng", "jsonpointer", "langchain_core", "langchain_protocol", "langgraph",
+    "langgraph_sdk", "langsmith", "multidict", "orjson", "ormsgpack", "packaging", "pglast", "propcache",
+    "psutil", "pygments", "redis", "redisvl", "requests", "requests_toolbelt", "sniffio", "tenacity",
+    "ulid", "urllib3", "uuid_utils", "websockets", "xxhash", "yaml", "yarl", "zstandard",
+}
+# fmt: on
 """Packages that a bot with nothing configured needs; a model, Slack, Discord, charts, files and plug-ins need
 more, where they are used."""
 
