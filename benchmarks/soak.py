@@ -8,7 +8,7 @@ import asyncio
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -64,31 +64,38 @@ class Growth:
         return self.after > self.most
 
 
-def growths(samples: Sequence[Sample]) -> list[Growth]:
-    """Compare the thirds of a run.
+Value = Callable[[Sample], float]
+STATES: Sequence[tuple[str, Value, float]] = (
+    ("RSS (MiB)", lambda sample: sample.rss, 2),
+    ("open descriptors", lambda sample: sample.descriptors, 2),
+    ("asyncio tasks", lambda sample: sample.tasks, 2),
+    ("Redis keys that stay", lambda sample: sample.lasting_keys, 1),
+)
+"""What must not grow, and the units by which it may."""
+LEFT: Sequence[tuple[str, Value]] = (
+    ("Redis keys per turn", lambda sample: sample.redis_keys),
+    ("Redis bytes per turn", lambda sample: sample.redis_bytes),
+)
+"""What each turn leaves, to expire in days."""
 
-    What expires in days has to grow with the turns, so of Redis it is the part of each turn that is compared.
-    """
+
+def growths(samples: Sequence[Sample]) -> list[Growth]:
+    """Compare the last two thirds of a run."""
     third = len(samples) // 3
     middle, last = samples[third : 2 * third], samples[2 * third :]
     found = []
-    for name, values, slack in (
-        ("RSS (MiB)", [[each.rss for each in part] for part in (middle, last)], 2.0),
-        ("open descriptors", [[each.descriptors for each in part] for part in (middle, last)], 2.0),
-        ("asyncio tasks", [[each.tasks for each in part] for part in (middle, last)], 2.0),
-        ("Redis keys that stay", [[each.lasting_keys for each in part] for part in (middle, last)], 1.0),
-    ):
-        before, after = map(median, values)
+    for name, state, slack in STATES:
+        before, after = (median(state(each) for each in part) for part in (middle, last))
         found.append(Growth(name, before, after, 1.03 * before + slack))
-    for name, of in (
-        ("Redis keys per turn", lambda each: each.redis_keys),
-        ("Redis bytes per turn", lambda each: each.redis_bytes),
-    ):
-        before, after = (
-            (of(part[-1]) - of(part[0])) / max(1, part[-1].turns - part[0].turns) for part in (middle, last)
-        )
+    for name, left in LEFT:
+        before, after = (_per_turn(part, left) for part in (middle, last))
         found.append(Growth(name, before, after, 1.2 * before))
     return found
+
+
+def _per_turn(samples: Sequence[Sample], value: Value) -> float:
+    first, last = samples[0], samples[-1]
+    return (value(last) - value(first)) / max(1, last.turns - first.turns)
 
 
 async def soak(minutes: float, users: int, pause: float, directory: Path) -> tuple[list[Sample], Talk]:

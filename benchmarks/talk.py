@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -44,6 +46,11 @@ def respond(request: dict[str, Json]) -> Script:
     return Script(tool_calls=named) if named else Script(text=ANSWER)
 
 
+def is_whole(shown: Sequence[DiscordMessage]) -> bool:
+    """Return True if one of the bot's messages has the end of the answer."""
+    return any(END in each.content for each in shown)
+
+
 @dataclass(slots=True)
 class Talk:
     """Users of all services; `turns` and `unanswered` by the name of the service."""
@@ -63,9 +70,9 @@ class Talk:
         self.model.respond = respond
         async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
             for number in range(users):
-                group.create_task(self._talk("slack", lambda user=f"U0SOAK{number:02}": self._on_slack(user)))
+                group.create_task(self._talk("slack", partial(self._on_slack, f"U0SOAK{number:02}")))
                 group.create_task(self._talk("discord", self._on_discord))
-                group.create_task(self._talk("http", lambda: self._on_http(session)))
+                group.create_task(self._talk("http", partial(self._on_http, session)))
 
     async def _talk(self, service: str, begin: Callable[[], Ask]) -> None:
         while True:
@@ -74,7 +81,8 @@ class Talk:
                 try:
                     await ask(random.choice(QUESTIONS))
                     self.turns[service] += 1
-                except AssertionError:
+                except AssertionError as error:
+                    print(f"{service}: {error}", file=sys.stderr)
                     self.unanswered[service] += 1
                     break
                 self._forget()
@@ -102,7 +110,10 @@ class Talk:
             asked: DiscordMessage = await discord.say(discord.alice, thread or place, text)
             thread = thread or await discord.thread_of(asked, timeout=PATIENCE)
             await discord.answer(
-                thread, lambda shown: END in shown[-1].content, after=asked, timeout=PATIENCE
+                thread,
+                lambda shown: any(END in each.content for each in shown),
+                after=asked,
+                timeout=PATIENCE,
             )
 
         return ask
