@@ -7,6 +7,7 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -92,8 +93,11 @@ async def open_redis(url: str, *, pool_size: int) -> AsyncIterator[Redis]:
 
 
 def _client(url: str, **options: Any) -> AbstractAsyncContextManager[Redis]:
-    """Open a client, and close it with its connections at the end of the context."""
-    options |= {"timeout": 10, "socket_timeout": 5, "socket_connect_timeout": 3}
+    """Open a client, and close it with its connections at the end of the context.
+
+    Without `driver_info` each new connection would search the disk for the version of redis-py.
+    """
+    options |= {"timeout": 10, "socket_timeout": 5, "socket_connect_timeout": 3, "driver_info": DriverInfo()}
     if is_behind_sentinels(url):
         return open_master(url, **options)
     return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))

@@ -24,9 +24,10 @@ async def hold_lock(path: Path, mode: int) -> AsyncIterator[int]:
 
 def is_free(path: Path, mode: int = fcntl.LOCK_SH) -> bool:
     """Return True if the lock is available in this mode; takes it for an instant to find out."""
-    if not path.exists():
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
         return True
-    descriptor = _open(path)
     try:
         return _try_lock(descriptor, mode)
     finally:
