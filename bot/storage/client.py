@@ -17,6 +17,9 @@ from bot.storage.sentinel import is_behind_sentinels, open_master
 _MODULES = frozenset({"rejson", "search"})
 """Commands that the checkpoint saver and the memory search need; Redis 8 and Redis Stack have both."""
 
+_DRIVER = DriverInfo()
+"""Name and version of redis-py: without it each new connection would search the disk for them."""
+
 
 async def check_redis(url: str) -> None:
     """Check at once, without retries, that this Redis is usable.
@@ -93,11 +96,8 @@ async def open_redis(url: str, *, pool_size: int) -> AsyncIterator[Redis]:
 
 
 def _client(url: str, **options: Any) -> AbstractAsyncContextManager[Redis]:
-    """Open a client, and close it with its connections at the end of the context.
-
-    Without `driver_info` each new connection would search the disk for the version of redis-py.
-    """
-    options |= {"timeout": 10, "socket_timeout": 5, "socket_connect_timeout": 3, "driver_info": DriverInfo()}
+    """Open a client, and close it with its connections at the end of the context."""
+    options |= {"timeout": 10, "socket_timeout": 5, "socket_connect_timeout": 3, "driver_info": _DRIVER}
     if is_behind_sentinels(url):
         return open_master(url, **options)
     return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
