@@ -66,13 +66,13 @@ async def conditions(rounds: Sequence[Round], absent: Mapping[str, str]) -> str:
     return textwrap.fill(text, width=120)
 
 
-def replace_block(page: str, block: str) -> str:
-    """Return a page with a new block between the two marks."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"no {BEGIN} and {END} in the page")
-    return f"{before}{BEGIN}\n{block}\n{END}{after}"
+def replace_block(page: str, block: str, begin: str = BEGIN, end: str = END) -> str:
+    """Return a page with a new block between two marks."""
+    before, begins, rest = page.partition(begin)
+    _, ends, after = rest.partition(end)
+    if not begins or not ends:
+        raise ValueError(f"no {begin} and {end} in the page")
+    return f"{before}{begin}\n{block}\n{end}{after}"
 
 
 async def main(rounds: int) -> None:

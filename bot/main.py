@@ -3,6 +3,8 @@
 import argparse
 import asyncio
 import ctypes
+import gc
+import importlib
 import logging
 import sys
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ from bot.config import (
     ConfigError,
     Settings,
     load_settings,
+    secret_value,
     settings_table,
     settings_with,
     unknown_names,
@@ -93,13 +96,34 @@ def _run(arguments: argparse.Namespace, settings: Settings, platforms: Sequence[
         for each in unknown_names(SETTINGS):
             what = {"variable": each.name, "source": each.source, "hint": each.hint}
             log.warning("unknown setting", extra=what)
-    from bot import composition  # takes seconds: by now the settings are known to be right
-
+    gc.disable()  # it takes a sixth of the imports' time and frees nothing; `composition.serve` enables it
     if arguments.command == "run":
-        asyncio.run(composition.serve(settings, platforms))
-    else:
-        print(asyncio.run(composition.operate(settings, arguments.action, arguments.entry)))  # noqa: T201 - its output
+        asyncio.run(_serve(settings, platforms))
+        return 0
+    from bot.composition import operate
+
+    print(asyncio.run(operate(settings, arguments.action, arguments.entry)))  # noqa: T201 - its output
     return 0
+
+
+async def _serve(settings: Settings, platforms: Sequence[Adapter[Any]]) -> None:
+    """Import the bot while its servers start, since each takes seconds; then serve.
+
+    By now the settings are known to be right. A signal meanwhile ends the process at once, which the servers
+    survive (`bot.storage.embedded`).
+    """
+    from bot.storage.client import check_redis
+    from bot.storage.embedded import open_servers
+
+    importing = asyncio.create_task(asyncio.to_thread(importlib.import_module, "bot.composition"))
+    redis_url, database_url = secret_value(settings.redis_url), secret_value(settings.database_url)
+    if redis_url is not None:
+        await check_redis(redis_url)
+    async with open_servers(settings.data_dir, redis_url, database_url) as servers:
+        await importing
+        from bot.composition import serve
+
+        await serve(settings, servers, platforms)
 
 
 def _hide_memory() -> None:

@@ -47,7 +47,7 @@ PLATFORM = "chat commands commands.redis concurrency platforms"
 
 RULES = {
     "__main__": rule("main"),
-    "main": rule("__version__ chat composition config discord http platforms slack"),
+    "main": rule("__version__ chat composition config discord http platforms slack storage storage.embedded"),
     "app": rule("access.approvals chat commands concurrency config inbox platforms turn", "structlog"),
     "turn": rule("chat"),
     "concurrency": rule("chat"),

@@ -93,6 +93,21 @@ async def test_all_of_a_checkpoint_is_taken_over(redis: Redis, model: ModelServe
     assert again.checkpoint["channel_versions"] == numbers
 
 
+async def test_reading_a_thread_of_an_earlier_version_leaves_nothing_in_the_process(
+    redis: Redis, model: ModelServer
+) -> None:
+    """Personal data is read in any number of threads that are never continued."""
+    with earlier_version():
+        async with an_agent(redis, model) as agent:
+            await text_of(agent, a_turn("hello"))
+    memory = ThreadMemory(redis, 1)
+    await memory.set_up()
+    memory._key_cache_max_size = 0  # the package limits its cache of keys
+    before = {name: len(each) for name, each in vars(memory).items() if isinstance(each, dict)}
+    assert await memory.aget_tuple(CONFIG)
+    assert {name: len(each) for name, each in vars(memory).items() if isinstance(each, dict)} == before
+
+
 async def test_a_finished_tool_of_an_earlier_version_is_not_run_again(
     redis: Redis, model: ModelServer
 ) -> None:

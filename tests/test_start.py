@@ -102,19 +102,19 @@ async def test_ctrl_c_while_it_starts_leaves_no_trace(tmp_path: Path) -> None:
     assert not any("Traceback" in line for line in bot.output)
 
 
-async def test_an_unexpected_error_at_start_is_a_line_of_the_log_without_secrets(tmp_path: Path) -> None:
+async def test_an_unexpected_error_at_start_is_a_line_of_the_log_without_secrets(own: dict[str, str]) -> None:
     """With its trace; Python itself would print it as it is."""
     fail = """
 import bot.composition, bot.main
 
-async def serve(settings, platforms):
+async def serve(settings, servers, platforms):
     raise ValueError("cannot use " + settings.api_token.get_secret_value())
 
 bot.composition.serve = serve
 raise SystemExit(bot.main.main(["run"]))
 """
     token = "a-token-of-sixteen"
-    code, output = await python("-c", fail, API_TOKEN=token, LOG_FORMAT="json", HOME=str(tmp_path))
+    code, output = await python("-c", fail, **own, API_TOKEN=token, LOG_FORMAT="json")
     assert code == 1
     line = json.loads(output.splitlines()[-1])
     assert line["event"] == "stopped by an unexpected error"
@@ -123,16 +123,16 @@ raise SystemExit(bot.main.main(["run"]))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a call of Linux")
-async def test_no_other_process_of_the_user_may_read_the_memory_of_the_bot(tmp_path: Path) -> None:
+async def test_no_other_process_of_the_user_may_read_the_memory_of_the_bot(own: dict[str, str]) -> None:
     """The kernel gives out neither memory nor environment of a process that is not dumpable."""
     served = """
 import ctypes, sys, types
-async def serve(settings, platforms): print("dumpable", ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
+async def serve(settings, servers, platforms): print("dumpable", ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
 sys.modules["bot.composition"] = types.SimpleNamespace(serve=serve)
 import bot.main
 sys.exit(bot.main.main([]))
 """
-    code, output = await python("-c", served, DATA_DIR=str(tmp_path), HOME=str(tmp_path))
+    code, output = await python("-c", served, **own)
     assert code == 0
     assert output.splitlines().count("dumpable 0") == 1, output
 

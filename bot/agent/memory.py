@@ -35,6 +35,9 @@ AUTHORS = "__authors"
 
 _DAY = 24 * 60 * 60
 
+_DOCUMENTS = "documents"
+"""Field of a run's config: the id of the checkpoint that the run has read from documents."""
+
 _CALL = "~__pregel_push"
 """Beginning of the path of a task that is one of several calls of a node."""
 
@@ -71,8 +74,6 @@ class ThreadMemory(AsyncRedisSaver):
         self.serde = _Serializer()
         self._expiry = ttl_days * _DAY
         self._writes: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
-        self._documents: dict[str, str] = {}
-        """Newest checkpoints, by thread, that were read from documents."""
 
     async def set_up(self) -> None:
         """Create the indices; retry when another process creates them at once ("Index already exists")."""
@@ -90,7 +91,6 @@ class ThreadMemory(AsyncRedisSaver):
         await asyncio.sleep(0)  # a new write registers itself in its first step
         while writes := self._writes.get(thread_id):
             await asyncio.wait(writes)
-        self._writes.pop(thread_id, None)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the thread's only checkpoint, the newest one."""
@@ -145,7 +145,7 @@ class ThreadMemory(AsyncRedisSaver):
             return
         thread_id = config["configurable"]["thread_id"]
         checkpoint_id = config["configurable"]["checkpoint_id"]
-        if self._documents.get(thread_id) == checkpoint_id:
+        if config["configurable"].get(_DOCUMENTS) == checkpoint_id:
             write = self._append_documents(config, writes, task_id, task_path)
         else:
             write = self._append(config, dump_writes(checkpoint_id, task_id, writes))
@@ -170,10 +170,12 @@ class ThreadMemory(AsyncRedisSaver):
 
     async def _read_documents(self, config: RunnableConfig) -> CheckpointTuple | None:
         found = await super().aget_tuple(config)
-        if found:
-            self._documents[config["configurable"]["thread_id"]] = found.checkpoint["id"]
-            _number_versions(found.checkpoint)
-        return found
+        if found is None:
+            return None
+        _number_versions(found.checkpoint)
+        # langgraph passes the config of what it has read on to every write of the same run
+        place = {**found.config["configurable"], _DOCUMENTS: found.checkpoint["id"]}
+        return found._replace(config={**found.config, "configurable": place})
 
     async def _replace(
         self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
@@ -183,8 +185,9 @@ class ThreadMemory(AsyncRedisSaver):
         They would answer without memory. Instead, they follow the pointer, fail because it leads to no
         document, and postpone the turn; a day is enough to replace them all.
         """
-        thread_id = config["configurable"]["thread_id"]
-        key, pointer, has_documents = _key(thread_id), self._pointer(thread_id), thread_id in self._documents
+        place = config["configurable"]
+        thread_id, has_documents = place["thread_id"], _DOCUMENTS in place
+        key, pointer = _key(thread_id), self._pointer(thread_id)
         async with self._step(config) as pipeline:
             pipeline.set(key, dump_checkpoint(checkpoint, metadata), ex=self._expiry)
             if has_documents or metadata["step"] <= 0:
@@ -192,7 +195,6 @@ class ThreadMemory(AsyncRedisSaver):
         if has_documents:
             await self.delete_documents(thread_id)  # with the pointer
             await self._redis.set(pointer, key, ex=_DAY)
-            del self._documents[thread_id]
 
     async def _append(self, config: RunnableConfig, line: bytes) -> None:
         key = _key(config["configurable"]["thread_id"])
@@ -232,6 +234,8 @@ class ThreadMemory(AsyncRedisSaver):
             return await write
         finally:
             writes.discard(task)
+            if not writes:
+                self._writes.pop(thread_id, None)
 
 
 def _key(thread_id: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -16,6 +17,9 @@ from bot.storage.sentinel import is_behind_sentinels, open_master
 
 _MODULES = frozenset({"rejson", "search"})
 """Commands that the checkpoint saver and the memory search need; Redis 8 and Redis Stack have both."""
+
+_DRIVER = DriverInfo()
+"""Name and version of redis-py: without it each new connection would search the disk for them."""
 
 
 async def check_redis(url: str) -> None:
@@ -94,7 +98,7 @@ async def open_redis(url: str, *, pool_size: int) -> AsyncIterator[Redis]:
 
 def _client(url: str, **options: Any) -> AbstractAsyncContextManager[Redis]:
     """Open a client, and close it with its connections at the end of the context."""
-    options |= {"timeout": 10, "socket_timeout": 5, "socket_connect_timeout": 3}
+    options |= {"timeout": 10, "socket_timeout": 5, "socket_connect_timeout": 3, "driver_info": _DRIVER}
     if is_behind_sentinels(url):
         return open_master(url, **options)
     return Redis.from_pool(Pool.from_url(url, **options))

@@ -18,9 +18,11 @@ from typing import Any
 
 from bot.app import Bot, Intervals
 from bot.composition import open_bot
-from bot.config import settings_with
+from bot.config import secret_value, settings_with
 from bot.main import main
 from bot.platforms.adapter import Adapter
+from bot.storage.embedded import open_servers
+from tests.support.blocking import detect_blocking
 from tests.support.forks import FORKS, become
 from tests.support.platforms import platforms_with
 from tests.support.wait import wait_until
@@ -35,11 +37,20 @@ async def run_bot(
     /,
     **settings: Any,
 ) -> AsyncIterator[Bot]:
-    """Run the whole bot in this process, with these settings and nothing from the environment."""
+    """Run the whole bot in this process, with these settings and nothing from the environment.
+
+    A call of the bot that blocks the event loop raises `BlockingError` meanwhile.
+    """
     stop = asyncio.Event()
     values = {"http_port": 0, "shutdown_grace": 5, "lease_seconds": 2} | settings
     chosen = settings_with([each.settings for each in platforms])(_env_file=None, **values)
-    async with open_bot(chosen, platforms) as opened, asyncio.TaskGroup() as group:
+    addresses = secret_value(chosen.redis_url), secret_value(chosen.database_url)
+    async with (
+        open_servers(chosen.data_dir, *addresses) as servers,
+        open_bot(chosen, servers, platforms) as opened,
+        detect_blocking(),
+        asyncio.TaskGroup() as group,
+    ):
         bot = replace(opened, intervals=intervals or opened.intervals)
         group.create_task(bot.run(stop, time.monotonic()))
         try:

@@ -18,5 +18,6 @@ The locks need a local file system. POSIX only.
 from bot.storage.embedded.postgres import embedded_postgres, writer_dsn
 from bot.storage.embedded.redis import embedded_redis
 from bot.storage.embedded.server import EmbeddedError
+from bot.storage.embedded.servers import Servers, open_servers
 
-__all__ = ["EmbeddedError", "embedded_postgres", "embedded_redis", "writer_dsn"]
+__all__ = ["EmbeddedError", "Servers", "embedded_postgres", "embedded_redis", "open_servers", "writer_dsn"]

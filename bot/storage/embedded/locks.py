@@ -24,10 +24,14 @@ async def hold_lock(path: Path, mode: int) -> AsyncIterator[int]:
 
 def is_free(path: Path, mode: int = fcntl.LOCK_SH) -> bool:
     """Return True if the lock is available in this mode; takes it for an instant to find out."""
-    if not path.exists():
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
         return True
-    with take_lock(path, mode) as is_taken:
-        return is_taken
+    try:
+        return _try_lock(descriptor, mode)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
