@@ -5,7 +5,10 @@ No import may start a thread or an event loop: a fork has neither.
 
 import importlib
 import os
+from contextlib import suppress
 
+from bot.config import ConfigError, load_settings
+from bot.main import SETTINGS
 from bot.memory import embeddings
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # else numpy starts threads when it is imported
@@ -26,3 +29,5 @@ for name in (
     importlib.import_module(name)
 
 embeddings._load()
+with suppress(ConfigError):  # the first reading takes twice as long as the next one: it builds the validator
+    load_settings(SETTINGS)
