@@ -36,17 +36,17 @@ TURNS = ("slack, new", "slack, known", "slack, one tool", "discord, known", "htt
 
 LIMITS = {
     # slack: new, known, one tool | discord: known | http: new, known
-    "trips": (15, 15, 20, 14, 11, 11),  # round trips to Redis
-    "commands": (65, 61, 77, 58, 52, 48),  # with those that scripts run
+    "trips": (12, 12, 16, 10, 8, 8),  # round trips to Redis
+    "commands": (55, 51, 65, 47, 44, 40),  # with those that scripts run
     "searches": (0, 0, 0, 0, 0, 0),  # FT.SEARCH
-    "bytes sent": (9_150, 10_250, 20_650, 8_400, 7_200, 8_300),
-    "bytes received": (1_250, 2_400, 3_100, 2_100, 950, 2_050),
+    "bytes sent": (7_900, 9_000, 19_200, 7_500, 6_150, 7_250),
+    "bytes received": (1_220, 2_350, 3_050, 2_050, 930, 2_000),
     "checkpoints": (2, 2, 5, 2, 2, 2),  # which the saver writes
     "task writes": (0, 0, 0, 0, 0, 0),  # documents of earlier versions
     "supersteps": (2, 2, 5, 2, 2, 2),
     "api calls": (3, 3, 3, 2, 0, 0),  # to the platform
     "model requests": (1, 1, 2, 1, 1, 1),
-    "function calls": (28_000, 29_000),
+    "function calls": (24_000, 24_500),
 }
 """Most that each of `TURNS` may take."""
 
