@@ -287,10 +287,14 @@ async def test_finished_tool_is_not_run_again_after_a_crash(redis: Redis, model:
     assert sorted(runs) == ["quick", "slow", "slow"]
 
 
-async def test_a_turn_that_is_cancelled_again_ends_after_its_tool(
-    redis: Redis, model: ModelServer, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("texts", ["x", "xy"], ids=["one call", "two calls"])
+async def test_a_turn_that_is_cancelled_again_ends_after_its_tools(
+    redis: Redis, model: ModelServer, texts: str
 ) -> None:
-    """Fault: its thread was handed over, while a tool that ignores cancellation could still write."""
+    """Fault: its thread was handed over, while a tool that ignores cancellation could still write.
+
+    langgraph waits for a single call itself, and leaves several behind.
+    """
     gate = Gate()
     cancelled = asyncio.Event()
 
@@ -305,7 +309,8 @@ async def test_a_turn_that_is_cancelled_again_ends_after_its_tool(
                 cancelled.set()
         return "written"
 
-    model.script(Script(tool_calls=[("write", {"text": "x"})]), "Written.")
+    calls = [("write", {"text": text}) for text in texts]
+    model.script(Script(tool_calls=calls), "Written.")
     async with an_agent(redis, model, tools=[write]) as agent:
         turn = asyncio.create_task(parts_of(agent, a_turn("write")))
         await gate.entered.wait()
@@ -318,7 +323,6 @@ async def test_a_turn_that_is_cancelled_again_ends_after_its_tool(
         gate.open.set()
         await asyncio.gather(turn, return_exceptions=True)
         assert turn.cancelled()
-        assert "tool calls not ended" in caplog.messages
         assert await text_of(agent, a_turn("write", attempt=2)) == "Written."
 
 

@@ -146,10 +146,8 @@ class Agent:
             if not run.cancelled():
                 run.exception()  # retrieved: asyncio logs exceptions that are never retrieved
         finally:
-            if left := [each for each in context.calls if not each.done()]:
-                log.warning("tool calls not ended", extra={"calls": len(left)})
             try:
-                await cancel(*left, patience=CLEAN_UP_SECONDS)
+                await cancel(*context.calls, patience=CLEAN_UP_SECONDS)
             finally:
                 await self._memory.wait_for_writes(thread_id)
 

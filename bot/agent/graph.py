@@ -60,7 +60,7 @@ class Context:
     turn: Turn
     emit: Emit
     calls: set[asyncio.Task[Any]] = field(default_factory=set)
-    """Tasks of tool calls: langgraph leaves them running when a run is cancelled for the second time."""
+    """Tasks of tool calls: langgraph leaves several running when a run is cancelled for the second time."""
 
 
 class ProposalOutcome(TypedDict):
