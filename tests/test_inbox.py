@@ -355,6 +355,24 @@ async def test_a_hang_counts_for_its_cause_alone(redis: Redis, work: str, crashe
     }
 
 
+async def test_a_service_that_is_busy_is_told_again_that_a_turn_is_given_up(redis: Redis) -> None:
+    """Fault: the limit of posts a minute was reached, and the turn ended without a word."""
+    poison = a_message("poison")
+    await an_inbox(redis).put(poison)
+    await _die_of_hangs(redis, MAX_HANGS, poison.id)
+    endings: list[str] = []
+
+    async def work(turn: Turn, receipt: Receipt, halt: Halt) -> None:
+        endings.append(halt.result())
+        if len(endings) == 1:
+            raise RateLimited("the limit of posts is reached", 0.01)
+
+    async with serving(redis, an_inbox(redis), work):
+        await wait_until(lambda: _is_dead(redis), "given up")
+    assert len(endings) == 2
+    assert endings[1].startswith("I stopped responding twice while working on this, so I gave up.")
+
+
 async def test_a_turn_that_hangs_even_when_it_says_that_it_is_given_up_ends_without_a_word(
     redis: Redis,
 ) -> None:

@@ -327,10 +327,13 @@ class _Worker:
             )  # nobody waits for it, and its channel may be gone
             dead = dead or ("" if is_stopped else f"the reply cannot be shown: {error}")
         except Exception as error:  # noqa: BLE001 - whatever failed, the turn is retried or kept as a dead letter
-            if not dead:
+            # a service that is out of reach or limits calls is told again that the turn is given up
+            is_foreseen = isinstance(error, PlatformError | StorageDown)
+            if not dead or (is_foreseen and turn.attempt <= MAX_ATTEMPTS):
                 await receipt.flush()
                 await self._try_again(lease, turn, error)
                 return
+            log.warning("end of turn not shown", extra={"thread_id": lease.thread, "error": repr(error)})
         await self._finish(lease, turn, dead, receipt)
 
     async def _finish(self, lease: Lease, turn: Turn, dead: str, receipt: Receipt | None = None) -> None:
