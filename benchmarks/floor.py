@@ -15,7 +15,7 @@ from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from benchmarks.lag import record_lag
+from benchmarks.event_loop import record_lag
 
 Json = Any
 APPEND_EVERY = 1.0

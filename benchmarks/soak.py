@@ -20,9 +20,9 @@ from redis.asyncio import Redis
 
 from benchmarks.contest import PAGE, replace_block
 from benchmarks.contestants import PRODUCT, run_process
+from benchmarks.event_loop import TASKS_FILE
 from benchmarks.figures import number
 from benchmarks.talk import Talk
-from benchmarks.tasks import VARIABLE as TASKS_FILE
 from bot.concurrency.tasks import cancel
 from bot.storage.embedded import embedded_postgres, embedded_redis
 from tests.servers.discord.service import Discord

@@ -14,9 +14,8 @@ from redis.asyncio import Redis
 
 from benchmarks import figures
 from benchmarks.contestants import Contestant, run_process
+from benchmarks.event_loop import LAG_FILE, p99_lag
 from benchmarks.figures import Figure
-from benchmarks.lag import VARIABLE as LAG_FILE
-from benchmarks.lag import p99_lag
 from benchmarks.servers import Load, Outcome, Servers, open_servers
 from bot.storage.embedded import embedded_redis
 

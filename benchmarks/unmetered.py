@@ -9,10 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.lag import VARIABLE as LAG_FILE
-from benchmarks.lag import record_lag
-from benchmarks.tasks import VARIABLE as TASKS_FILE
-from benchmarks.tasks import record_tasks
+from benchmarks.event_loop import LAG_FILE, TASKS_FILE, record_lag, record_tasks
 from bot.config import Settings
 from bot.main import PLATFORMS, main
 from bot.platforms.adapter import Adapter

@@ -10,8 +10,8 @@ import pytest
 from benchmarks import figures
 from benchmarks.contest import BEGIN, END, PAGE, replace_block
 from benchmarks.contestants import PEER, PRODUCT, Absent, find_peer
+from benchmarks.event_loop import p99_lag
 from benchmarks.figures import FIGURES, Figure, Round, Spread, number, spread, table
-from benchmarks.lag import p99_lag
 from benchmarks.picture import HEIGHT_OF_ROW, WIDTH, Scale, picture
 from benchmarks.servers import ANSWER, TOKENS, Load, wire
 from benchmarks.stage import PLAN, Plan, Reading, open_stage, play_alone

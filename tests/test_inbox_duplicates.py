@@ -10,6 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from bot.chat import Outcome
 from bot.inbox import Inbox
 from tests.support.inbox import a_message, an_inbox, answer
+from tests.support.wait import wait_until
 
 
 class SlowRedis(Redis):
@@ -46,8 +47,7 @@ async def begin_puts(slow: SlowRedis, inbox: Inbox, count: int = 2) -> list[asyn
     """Put a message so many times at once; none has reached Redis."""
     slow.gate.clear()
     puts = [asyncio.create_task(inbox.put(a_message("hello"))) for _ in range(count)]
-    await asyncio.sleep(0.01)
-    assert slow.runs == 1
+    await wait_until(lambda: slow.runs == 1, "the first is at Redis")
     assert not any(each.done() for each in puts)
     return puts
 
@@ -80,8 +80,7 @@ async def test_events_that_have_waited_for_one_that_failed_are_stored_at_once(
     """Fault: while Redis hung, each of them waited for the time-outs of all before it."""
     puts = await begin_puts(slow, inbox, 4)
     puts[0].cancel()
-    await asyncio.sleep(0.01)
-    assert slow.runs == 4
+    await wait_until(lambda: slow.runs == 4, "the others are at Redis")
     slow.gate.set()
     results = await asyncio.gather(*puts, return_exceptions=True)
     assert isinstance(results[0], asyncio.CancelledError)
@@ -112,7 +111,7 @@ async def test_a_mention_is_taken_beside_its_event_that_names_nobody(slow: SlowR
     puts = [
         asyncio.create_task(inbox.put(a_message("hello", addressed=addressed))) for addressed in (False, True)
     ]
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)  # both begin in one step of the loop
     slow.gate.set()
     assert await asyncio.gather(*puts) == ["ignored", "kept"]
 

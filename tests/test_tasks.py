@@ -29,24 +29,22 @@ async def test_a_task_is_cancelled_until_it_ends() -> None:
 async def test_a_cancelled_cancellation_still_waits_for_the_end() -> None:
     """Fault: a second cancellation left the task behind, which went on beside its successor."""
     may_end = asyncio.Event()
-    cancellations = 0
+    cancellations: asyncio.Queue[None] = asyncio.Queue()
 
     async def work() -> None:
-        nonlocal cancellations
         while not may_end.is_set():
             try:
                 await may_end.wait()
             except asyncio.CancelledError:
-                cancellations += 1
+                cancellations.put_nowait(None)
 
     task = asyncio.create_task(work())
     await asyncio.sleep(0)
     ending = asyncio.create_task(cancel(task, patience=60))
-    await asyncio.sleep(0.01)
+    await cancellations.get()
     for _ in range(2):
         ending.cancel()
-        await asyncio.sleep(0.01)
-    assert cancellations == 3  # each was passed on
+        await cancellations.get()  # it was passed on
     assert not ending.done()
     may_end.set()
     with pytest.raises(asyncio.CancelledError):

@@ -73,7 +73,7 @@ class Receipt:
             had_notes, self.has_notes = self.has_notes, False
             try:
                 yield self.state if had_notes else None
-            except BaseException:
+            except BaseException:  # raised again; also a cancelled write may not have stored the state
                 self.has_notes = self.has_notes or had_notes
                 raise
 

@@ -166,7 +166,7 @@ class Watchdog:
 
         try:
             asyncio.run(note())
-        except Exception:  # the process ends without Redis, too; the turn then counts a crash
+        except Exception:  # whatever fails here, the process must end; the turn then counts a crash
             log.exception("hang note failed")
             return False
         return True

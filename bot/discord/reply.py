@@ -203,6 +203,6 @@ async def _tasks() -> AsyncIterator[asyncio.TaskGroup]:
     try:
         async with asyncio.TaskGroup() as group:
             yield group
-    except BaseExceptionGroup as failures:
+    except BaseExceptionGroup as failures:  # also of cancellations; the first failure is raised again
         first = failures.exceptions[0]
         raise first from first.__cause__

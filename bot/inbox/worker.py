@@ -46,6 +46,9 @@ was paused, lost its lease and hung when it went on."""
 MAX_ATTEMPTS = 1500
 """Attempts after which a turn is given up while a service is down: about 25 hours at full back-off."""
 
+_FORESEEN = (PlatformError, StorageDown)
+"""Errors that pass: of a service that is out of reach or busy."""
+
 _HAND_OVER_SECONDS = 3.0
 _BLOCK_MS = 2_000  # below the shared client's socket timeout of 5 s
 _LOOK_SECONDS = 0.2
@@ -326,14 +329,13 @@ class _Worker:
                 start.stop_reason or running.halt.done()
             )  # nobody waits for it, and its channel may be gone
             dead = dead or ("" if is_stopped else f"the reply cannot be shown: {error}")
-        except Exception as error:  # noqa: BLE001 - whatever failed, the turn is retried or kept as a dead letter
+        except Exception as error:
             # a service that is out of reach or limits calls is told again that the turn is given up
-            is_foreseen = isinstance(error, PlatformError | StorageDown)
-            if not dead or (is_foreseen and turn.attempt <= MAX_ATTEMPTS):
+            if not dead or (isinstance(error, _FORESEEN) and turn.attempt <= MAX_ATTEMPTS):
                 await receipt.flush()
                 await self._try_again(lease, turn, error)
                 return
-            log.warning("end of turn not shown", extra={"thread_id": lease.thread, "error": repr(error)})
+            log.exception("end of turn not shown", extra={"thread_id": lease.thread, "turn": turn.id})
         await self._finish(lease, turn, dead, receipt)
 
     async def _finish(self, lease: Lease, turn: Turn, dead: str, receipt: Receipt | None = None) -> None:
@@ -347,7 +349,7 @@ class _Worker:
         await self._inbox.finish(lease, turn, dead, result, filing)
 
     async def _try_again(self, lease: Lease, turn: Turn, error: Exception) -> None:
-        is_foreseen = isinstance(error, PlatformError | StorageDown)
+        is_foreseen = isinstance(error, _FORESEEN)
         log.warning(
             "turn failed, retry scheduled",
             extra={

@@ -151,7 +151,7 @@ class Filer:
             try:
                 async with asyncio.timeout(_EMBED_SECONDS):
                     return await self._embedded(texts)
-            except Exception as error:
+            except Exception as error:  # whatever a model raises, records are stored without vectors
                 is_foreseen = isinstance(error, EmbeddingFailed | TimeoutError)
                 log.warning(
                     "embedding failed", extra={"error": repr(error)}, exc_info=None if is_foreseen else error
@@ -202,7 +202,7 @@ async def _try(step: Callable[[], Awaitable[None]], failure: str) -> None:
         await step()
     except (*ERRORS, OSError, EmbeddingFailed) as error:
         log.warning(failure, extra={"error": repr(error)})
-    except Exception:  # a bug
+    except Exception:  # a bug is logged with its trace; if it ended the task, no later turn would be filed
         log.exception(failure)
 
 

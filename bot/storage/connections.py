@@ -4,8 +4,8 @@ redis-py starts a task to send a request, and enters a condition and two time li
 finds a free connection and an empty write buffer cannot wait there; all others go redis-py's way.
 """
 
+# redis-py leaves the methods of its pool and its connections untyped:
 # mypy: disable-error-code="no-untyped-call"
-# redis-py leaves these methods untyped
 
 import asyncio
 import math
@@ -36,7 +36,7 @@ class Pool(BlockingConnectionPool):
         connection = self.get_available_connection()
         try:
             await self.ensure_connection(connection)
-        except BaseException:
+        except BaseException:  # raised again; also if cancelled, or the pool would lose the connection
             await self.release(connection)
             raise
         return connection
