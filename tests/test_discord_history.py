@@ -71,6 +71,19 @@ async def ask(discord: Discord, text: str, channel: Channel | None = None, **mor
     await discord.say(discord.alice, channel or discord.general, f"{discord.mention} {text}", more=more)
 
 
+async def test_a_stop_that_was_written_in_a_thread_is_found(discord: Discord, redis: Redis) -> None:
+    """In the thread that the bot opened for the question, which has only just begun."""
+    question = await discord.say(discord.alice, discord.general, f"{discord.mention} count")
+    thread = discord.world.start_thread(discord.general, "count", discord.world.bot, question)
+    await discord.say(discord.alice, thread, "!stop")
+    async with return_after_absence(discord, redis) as reader:
+        assert await reader.catch_up() == ["count", "!stop"]
+        asked, stop = reader.events
+        assert isinstance(asked, Message)
+        assert isinstance(stop, Message)
+        assert asked.thread == stop.thread
+
+
 BROKEN = [
     {"author": None},
     {"id": "none"},

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tests.servers.slack.service import ALICE, CAROL
-from tests.storm.places import Place
+from tests.storm.places import PATIENCE, Place
 from tests.support.wait import wait_until
-
-PATIENCE = 300.0
-"""Seconds until an approver sees a request, or its decision."""
 
 _GIVEN_UP = re.compile(r"so I gave up|could not finish it")
 

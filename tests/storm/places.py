@@ -8,6 +8,9 @@ from tests.servers.discord.service import Channel, Discord
 from tests.servers.discord.service import Message as DiscordMessage
 from tests.servers.slack.service import Slack
 
+PATIENCE = 300.0
+"""Seconds that a user waits for what the bot has to show first."""
+
 
 class Place(Protocol):
     """One conversation that began with a message; `requests` are the tokens."""
@@ -73,7 +76,8 @@ class SlackPlace:
 class DiscordPlace:
     """Discord direct message channel, or the thread that the bot creates from a message.
 
-    Nothing can be written before the thread exists. Requests are decided by typed messages.
+    Nothing can be written before the thread exists: a stop waits for it. Requests are decided by typed
+    messages.
     """
 
     def __init__(
@@ -108,6 +112,8 @@ class DiscordPlace:
         self._discord.remove(self._root)
 
     async def stop(self) -> None:
+        if self._root:
+            await self._discord.thread_of(self._root, timeout=PATIENCE)
         await self.say("!stop")
 
     async def decide(self, *, approve: bool) -> bool:
