@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Author, Message, StillBusy
+from bot.chat import Author, Message, StillBusy, Stop
 from bot.inbox import Erasure, Inbox, keys
 from tests.support.turns import slack_dm, slack_message
 from tests.support.wait import wait_until
@@ -105,10 +106,13 @@ async def test_only_the_named_person_is_erased(inbox: Inbox, eraser: Erasure, re
         await redis.xadd(keys.DEAD, dead)
         early = slack_message(message.text, user=message.author[6:], team=message.thread.space, thread="8.8")
         await inbox.put(_unaddressed(early))
+        await inbox.put(Stop(by=message.author, at=time.time(), thread=early.thread))
     await redis.xadd(keys.DEAD, {"thread": "slack:t1:c1", "id": "y", "message": "{broken", "reason": "r"})
     assert await _mentions(redis, "mine")
     await eraser.erase([ALICE])
     assert not await _mentions(redis, "mine")
+    assert await _stoppers(redis, "slack:t1") == ["slack:U2"]
+    assert await _stoppers(redis, "slack:t2") == ["slack:U1"]
     assert await _mentions(redis, "hers")
     assert await _mentions(redis, "far")
     assert await redis.xlen(keys.DEAD) == 3
@@ -171,6 +175,12 @@ async def _answer(inbox: Inbox, message: Message) -> None:
 
 def _unaddressed(message: Message) -> Message:
     return Message.from_json(message.to_json() | {"addressed": False})
+
+
+async def _stoppers(redis: Redis, space: str) -> list[str]:
+    """Return the authors of the stops that are known in a workspace."""
+    found: list[Any] = [await redis.hkeys(key) for key in await redis.keys(f"{{bot}}:stops:{space}:*")]
+    return [each.decode() for authors in found for each in authors]
 
 
 async def _mentions(redis: Redis, word: str) -> bool:

@@ -374,6 +374,58 @@ async def test_a_stop_that_comes_late_spares_what_was_asked_after_it(inbox: Inbo
     assert await inbox.put(again) == "idle", "the turn under way is newer"
 
 
+async def test_a_stop_that_comes_early_ends_the_message_it_was_written_after(inbox: Inbox) -> None:
+    """Fault: a service that sends events again mixes up their order, and the answer was given in full."""
+    thread = a_message("").thread
+    assert await inbox.put(Stop(by="test:ada", at=NOW + 10, thread=thread)) == "idle"
+    assert await inbox.put(Stop(by="test:ada", at=NOW + 5, thread=thread)) == "idle", "an older one, later"
+    await inbox.put(a_message("old", sent_at=NOW + 8))
+    await inbox.put(a_message("others", author="test:bob", sent_at=NOW + 9))
+    await inbox.put(a_message("new", sent_at=NOW + 20))
+    lease, begun = await begin(inbox)
+    assert (begun.stop_reason, [each.text for each in begun.turn.messages]) == ("stop", ["old"])
+    await inbox.finish(lease, begun.turn)
+    assert await answer(inbox) == ["others", "new"]
+
+
+async def test_a_stop_that_comes_early_ends_what_waits_behind_a_turn_of_somebody_else(inbox: Inbox) -> None:
+    """It is not answered, as if the stop had come later, and comes no more if it is delivered again."""
+    await inbox.put(a_message("others", author="test:bob"))
+    lease, begun = await begin(inbox)
+    with pytest.raises(StopRefused):
+        await inbox.stop(Stop(by="test:ada", at=NOW + 10, thread=begun.turn.thread))
+    assert await inbox.put(a_message("old")) == "kept"
+    assert await inbox.put(a_message("old")) == "duplicate"
+    assert await inbox.put(a_message("new", sent_at=NOW + 20)) == "kept"
+    await inbox.finish(lease, begun.turn)
+    assert await answer(inbox) == ["new"]
+
+
+async def test_a_stop_that_comes_early_ends_what_waits_for_its_mention(inbox: Inbox) -> None:
+    mention, reply = a_message("mention"), a_message("reply", addressed=False, sent_at=NOW + 1)
+    later = a_message("later", addressed=False, sent_at=NOW + 3)
+    assert [await inbox.put(each) for each in (reply, later)] == ["ignored"] * 2
+    await inbox.put(Stop(by="test:ada", at=NOW + 2, thread=mention.thread))
+    assert await inbox.put(mention) == "kept"
+    lease, begun = await begin(inbox)
+    assert (begun.stop_reason, [each.text for each in begun.turn.messages]) == ("stop", ["mention"])
+    await inbox.finish(lease, begun.turn)
+    assert await answer(inbox) == ["later"]
+
+
+async def test_an_early_stop_by_who_overrules_others_ends_what_everybody_wrote_before(redis: Redis) -> None:
+    class Root:
+        async def can_stop(self, author: str, thread: str) -> bool:
+            return author == "test:root"
+
+    inbox = Inbox(redis, name="one", follow_days=30, stop_policy=Root())
+    await inbox.enter()
+    await inbox.put(Stop(by="test:root", at=NOW + 10, thread=a_message("").thread))
+    await inbox.put(a_message("one"))
+    _, begun = await begin(inbox)
+    assert begun.stop_reason == "stop"
+
+
 async def test_a_stop_that_comes_twice_stops_nothing_else(inbox: Inbox, redis: Redis) -> None:
     """Its thread is idle by then, and it would go on to the author's other threads."""
     await inbox.put(a_message("one"))

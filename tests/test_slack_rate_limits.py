@@ -107,6 +107,22 @@ async def test_a_stream_that_is_not_allowed_takes_no_end_from_others(one: Asked,
     assert not any(ends)
 
 
+async def test_the_reading_of_history_leaves_turns_some_calls(one: Asked, two: Asked) -> None:
+    """Fault: turns that looked for their answers after crashes were not counted, and broke Slack's limit."""
+    method, history, turns = "conversations.replies", RateLimits(one), RateLimits(two)
+    read = [await history.delay("T1", method) for _ in range(PER_MINUTE[method] + 1)]
+    assert (sum(not each for each in read), read[-1] > 0) == (40, True)
+    found = [await turns.delay("T1", method, for_turn=True) for _ in range(9)]
+    assert (sum(not each for each in found), found[-1] > 0) == (8, True), "48 of 50 together"
+
+
+async def test_calls_of_turns_count_for_the_reading_of_history(one: Asked) -> None:
+    method, limits = "conversations.replies", RateLimits(one)
+    found = [await limits.delay("T1", method, for_turn=True) for _ in range(PER_MINUTE[method])]
+    assert not any(found)
+    assert await limits.delay("T1", method) > 0
+
+
 async def test_without_redis_nothing_is_permitted_in_advance(one: Asked, redis: Redis) -> None:
     """Each call is tried, and Slack refuses what is too much."""
     limits = RateLimits(one)

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, assert_never
 
 from aiohttp import hdrs, web
@@ -165,7 +165,8 @@ class Conversation:
         _, commands = self._require_recipients()
         try:
             async with asyncio.timeout(self._timing.delivery_timeout):
-                answer = await commands.stop(order)
+                # no time: it cannot come late, and the clock of another process may be behind this one
+                answer = await commands.stop(replace(order, at=0.0))
         except Exception as error:  # errors of the store, time-outs: a repeated stop does no harm
             logger.exception("stop failed", extra={"thread_id": str(order.thread)})
             raise not_now(texts.PERHAPS_NOT_STOPPED) from error

@@ -99,7 +99,7 @@ class Erasure:
         return {}
 
     async def erase(self, user: Sequence[Author]) -> None:
-        """Remove a user's receipts, dead letters and early messages, and the author from other entries.
+        """Remove a user's receipts, stops, dead and early messages, and the author from other entries.
 
         The message ids stay: else a redelivered message would be answered again.
         """
@@ -122,6 +122,11 @@ class Erasure:
             thread = key.removeprefix(f"{TAG}:early:")
             theirs = [id for id, each in early.items() if user.wrote(json.loads(each)[1], thread)]
             if theirs:
+                await self._redis.hdel(key, *theirs)
+        async for key in self._keys("stops:"):
+            thread = key.removeprefix(f"{TAG}:stops:")
+            stoppers: Any = await self._redis.hkeys(key)
+            if theirs := [each for each in stoppers if user.wrote(keys.text(each), thread)]:
                 await self._redis.hdel(key, *theirs)
         dead: Any = await self._redis.xrange(DEAD)
         for entry, fields in dead:

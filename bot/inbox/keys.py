@@ -33,6 +33,11 @@ def early(thread: str) -> str:
     return f"{TAG}:early:{thread}"
 
 
+def stops(thread: str) -> str:
+    """Return the key of the latest stops of a thread, which may have arrived before what they stop."""
+    return f"{TAG}:stops:{thread}"
+
+
 def threads(platform: str) -> str:
     """Return the key of a platform's joined threads."""
     return f"{TAG}:threads:{platform}"

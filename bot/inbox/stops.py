@@ -15,7 +15,7 @@ Reason = Literal["stop", "withdrawn"]
 """Reason why a turn is stopped: a user said so, or deleted the question."""
 
 EARLY_SECONDS = 600
-"""Seconds that an early reply waits for its mention, and an early deletion for its message."""
+"""Seconds that an early reply waits for its mention, and an early deletion or stop for its message."""
 
 
 async def is_current(redis: Redis, wordings: Mapping[str, float]) -> bool:
@@ -70,8 +70,8 @@ class Stops:
     async def _stop_thread(self, stop: Stop, thread: str, *, own: bool = False) -> Outcome:
         overrules = not own and await self._overrules(stop, thread)
         outcome = await self._stop(
-            keys=[keys.mailbox(thread), keys.messages(thread)],
-            args=[TAG, thread, "stop", stop.at, stop.by, int(overrules), SEEN_SECONDS],
+            keys=[keys.mailbox(thread), keys.messages(thread), keys.stops(thread)],
+            args=[TAG, thread, "stop", stop.at, stop.by, int(overrules), SEEN_SECONDS, EARLY_SECONDS],
         )
         return cast("Outcome", keys.text(outcome))
 

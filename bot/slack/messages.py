@@ -132,10 +132,14 @@ class ReplyMessages:
     async def _messages_after(self, ts: str) -> AsyncIterator[Mapping[str, Json]]:
         arguments = {"channel": self._thread.channel, "oldest": ts} | self._in_thread("ts")
         method = "conversations.replies" if self._thread.thread else "conversations.history"
-        replies = pages(self._api.read, method, "messages", **arguments, include_all_metadata="true")
+        replies = pages(self._read, method, "messages", **arguments, include_all_metadata="true")
         async for message in replies:
             if float(message["ts"]) > float(ts):  # the root of the thread is always included
                 yield message
+
+    async def _read(self, method: str, **arguments: str | int) -> Mapping[str, Json]:
+        await self.writer.room(method)
+        return await self._api.read(method, **arguments)
 
     async def start(self, chunks: Sequence[Json]) -> Page:
         """Open a stream with its first chunks. Raises `RateLimited` at once, without waiting."""

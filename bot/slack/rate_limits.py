@@ -31,8 +31,11 @@ PER_MINUTE: Mapping[str, int] = {
     "users.conversations": 18,
     "users.info": 90,
 }
-"""Calls per minute that the bot allows itself. `conversations.replies` also serves to find answers after a
-crash, which is not counted: a turn does not wait for the reading of history."""
+"""Calls per minute that the bot allows itself."""
+
+_RESERVED: Mapping[str, int] = {"conversations.history": 8, "conversations.replies": 8}
+"""Calls per minute in addition that are left to turns, which look for their answers after a crash: they do
+not wait for the reading of history, but are counted with it."""
 
 _IN_EACH_CHANNEL = frozenset({"chat.postMessage"})
 
@@ -62,15 +65,18 @@ class RateLimits:
         self._permit_seconds = permit_seconds
         self._permits: dict[str, list[tuple[float, Permit]]] = {}  # by counter, with the end of validity
 
-    async def delay(self, team: str, method: str, channel: str = "") -> float:
+    async def delay(self, team: str, method: str, channel: str = "", *, for_turn: bool = False) -> float:
         """Return the seconds until Slack accepts one more call; 0 counts it as made."""
         counter = f"slack:{team}" + (f":{channel}" if method in _IN_EACH_CHANNEL else "")
         asked_at = time.monotonic()
         if self._use_permit(counter, method, asked_at):
             return 0
+        calls = {each: self.per_minute[each] for each in (method, *_SOON_AFTER.get(method, ()))}
+        if for_turn:
+            calls[method] += _RESERVED.get(method, 0)
         seconds, permits = await self._coordination.take(
             counter,
-            {each: self.per_minute[each] for each in (method, *_SOON_AFTER.get(method, ()))},
+            calls,
             ahead=self._permit_seconds,
             unused=self._remove_lapsed(counter, asked_at),
         )
@@ -95,13 +101,15 @@ class RateLimits:
             self._permits[counter] = [each for each in held if each[0] > now]
         return lapsed
 
-    async def wait(self, team: str, method: str, channel: str = "", *, most: float = math.inf) -> None:
+    async def wait(
+        self, team: str, method: str, channel: str = "", *, most: float = math.inf, for_turn: bool = False
+    ) -> None:
         """Wait until Slack accepts one more call, and count it as made.
 
         Raises `RateLimited` when that takes more than `most` seconds.
         """
         waited = 0.0
-        while seconds := await self.delay(team, method, channel):
+        while seconds := await self.delay(team, method, channel, for_turn=for_turn):
             waited += seconds
             if waited > most:
                 raise RateLimited(f"Slack's rate limit of {method} is reached", seconds)

@@ -14,6 +14,7 @@ after its message was taken, `turn` three days after its end.
     messages:<thread>    hash: messages by id
     joined:<thread>      string: id of the message that was answered last; exists while the bot takes part
     early:<thread>       hash: messages that arrived before the mention that joins the thread
+    stops:<thread>       hash: times of the latest stops by author, `*` for one who overrules the others
     threads:<platform>   sorted set: joined threads by the time of their newest message
     left                 set: digests of threads that the bot left within the last minute, so that processes
                          that remember them drop them

@@ -5,12 +5,32 @@ from bot.inbox.scripts.common import ACCEPT, FIX, STOP_TURN
 # KEYS seen joined early threads ... | ARGV tag thread id author message addressed sent_at place seen_seconds
 # joined_seconds early_seconds channel ... Slack does not keep the order: a reply may arrive before the
 # mention that it belongs to, and waits in `early`. In threads without the bot `early` fills up; then the
-# oldest entry is removed.
+# oldest entry is removed. A stop may arrive before the message that it is about, which then ends at once.
 _TAKE = (
     ACCEPT
+    + FIX
+    + STOP_TURN
     + """
 local tag, thread, id, author, message = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local addressed, sent_at, channel = ARGV[6] == '1', tonumber(ARGV[7]), ARGV[12]
+local stops = tag .. ':stops:' .. thread
+local function is_stopped(by, at)
+  for _, stopped_at in ipairs(redis.call('HMGET', stops, by, '*')) do
+    if stopped_at and at <= tonumber(stopped_at) then return true end
+  end
+  return false
+end
+local function stop_at_once()
+  local mailbox = tag .. ':mailbox:' .. thread
+  local first = redis.call('XRANGE', mailbox, '-', '+', 'COUNT', 1)[1]
+  if first[2][2] == id then
+    redis.call('HSET', tag .. ':turn:' .. id, 'last', fix(tag, thread, {first}, ARGV[9]))
+    stop_turn(tag, thread, id, 'stop')
+  else -- as a stop removes what waits
+    redis.call('XDEL', mailbox, redis.call('XREVRANGE', mailbox, '+', '-', 'COUNT', 1)[1][1])
+    redis.call('HDEL', tag .. ':messages:' .. thread, id)
+  end
+end
 local function make_room()
   local early, oldest, at = redis.call('HGETALL', KEYS[3]), nil, math.huge
   for i = 1, #early, 2 do
@@ -34,7 +54,7 @@ local function accept_early()
   for i = 1, #early, 2 do
     local each = cjson.decode(early[i + 1])
     each[1] = tonumber(each[1])
-    if each[1] > sent_at then later[#later + 1] = {early[i], each} end
+    if each[1] > sent_at and not is_stopped(each[2], each[1]) then later[#later + 1] = {early[i], each} end
   end
   table.sort(later, function(a, b) return a[2][1] < b[2][1] end)
   for _, each in ipairs(later) do
@@ -51,12 +71,14 @@ local function join()
 end
 -- A full Redis refuses a script only by its first write, which must therefore store something.
 local function take(edited)
-  if redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
+  local known = redis.call('EXISTS', KEYS[1], stops)
+  if known > 0 and redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
   if not addressed and redis.call('EXISTS', KEYS[2]) == 0 then
     wait_early(edited)
     return 'ignored'
   end
   accept(tag, thread, id, author, channel, message, edited, ARGV[9])
+  if known > 0 and is_stopped(author, sent_at) and not is_decision({0, {'id', id}}) then stop_at_once() end
   redis.call('ZADD', KEYS[4], 'GT', sent_at, ARGV[8])
   local was_joined = redis.call('EXPIRE', KEYS[2], ARGV[10]) == 1
   if not was_joined then join() end
@@ -134,12 +156,12 @@ return found and not is_theirs and 'refused' or 'ignored'
 """
 )
 
-# KEYS mailbox messages | ARGV tag thread reason at by overrules seen_seconds
+# KEYS mailbox messages stops | ARGV tag thread reason at by overrules seen_seconds early_seconds
 # -> idle | refused | removed | stopped
 # Permissions of `by`: an author of the running turn can end it, and so can a user who overrules others.
 # Messages that wait after it are removed silently, except decisions; without `overrules` only the user's own
 # ones. A stop may arrive late, by catch-up: messages sent after it stay (`at` is the time of the stop, 0:
-# now).
+# now). It may also arrive early, and is remembered for the messages that were sent before it.
 STOP = (
     FIX
     + STOP_TURN
@@ -151,6 +173,12 @@ local function is_meant(entry)
 end
 local function is_theirs(entry)
   return overrules or redis.call('HGET', tag .. ':seen:' .. entry[2][2], 'author') == by
+end
+if at > 0 then
+  local who = overrules and '*' or by
+  local latest = tonumber(redis.call('HGET', KEYS[3], who) or 0)
+  if at > latest then redis.call('HSET', KEYS[3], who, ARGV[4]) end
+  redis.call('EXPIRE', KEYS[3], ARGV[8])
 end
 local waiting = redis.call('XRANGE', KEYS[1], '-', '+')
 if #waiting == 0 or not is_meant(waiting[1]) then return 'idle' end
