@@ -470,8 +470,8 @@ async def test_scope_that_the_place_does_not_have_is_refused(
 async def test_tools_say_when_redis_is_gone() -> None:
     """The model is told to continue without it."""
     async with Redis.from_url("redis://127.0.0.1:1") as nowhere, open_database("", size=1) as pool:
-        _, _, save, search, _ = toolset(pool, open_memory(nowhere))
+        tools = {each.name: each for each in toolset(pool, open_memory(nowhere))}
         with pytest.raises(ToolFailure, match="Continue without it"):
-            await run(search, HERE, query="x")
+            await run(tools["memory_search"], HERE, query="x")
         with pytest.raises(ToolFailure, match="continue without it"):
-            await run(save, HERE, text="We ship on Mondays", scope="channel")
+            await run(tools["memory_save"], HERE, text="We ship on Mondays", scope="channel")
