@@ -181,7 +181,8 @@ def _build_access(settings: Settings, storage: _Storage) -> _Access:
         account_links.authors,
         partial(is_current, storage.redis),
     )
-    return _Access(build_access_control(settings, storage.redis), account_links, inbox, approvals)
+    control = build_access_control(settings, storage.redis, storage.fenced_redis)
+    return _Access(control, account_links, inbox, approvals)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,8 @@ def rule(rooms: str = "", libraries: str = "") -> Rule:
 
 # what speaks to another service stays where that service is spoken to
 BOUND_LIBRARIES = rule(
-    libraries="asyncpg discord langchain_core langchain_mcp_adapters langchain_openai langgraph mcp openai "
-    "pglast redis redisvl slack_bolt slack_sdk structlog wordllama"
+    libraries="asyncpg discord hiredis langchain_core langchain_mcp_adapters langchain_openai langgraph mcp "
+    "openai pglast redis redisvl slack_bolt slack_sdk structlog wordllama"
 ).libraries
 
 PLATFORM = "chat commands commands.redis concurrency platforms"
@@ -78,7 +78,7 @@ RULES = {
         "anyio httpx langchain_core langchain_mcp_adapters mcp pydantic redis",
     ),
     "tools.sql": rule("chat tools", "asyncpg pglast tenacity"),
-    "storage": rule("chat config", "redis"),
+    "storage": rule("chat config", "hiredis redis"),
     "storage.embedded": rule("chat", "asyncpg redis"),
 }
 ROOT = "composition"

@@ -1,5 +1,6 @@
 """Writes behind a lease: they pass while it is held, and change nothing once it is lost."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -12,8 +13,9 @@ from redis.exceptions import ResponseError
 from bot.agent.memory import ThreadMemory
 from bot.chat import LeaseLost, Message, Receipt, ThreadId
 from bot.inbox import FencedRedis, Inbox, Lookup, keys
-from bot.inbox.fence import FencingToken, use_fence
+from bot.inbox.fence import FencingToken, fence_turn, use_fence
 from tests.support.inbox import an_inbox, begin
+from tests.support.wait import wait_until
 
 MESSAGE = Message(
     id="m1", thread=ThreadId("test", "space", "t1"), author="test:ada", text="hi", sent_at=1, addressed=True
@@ -170,3 +172,103 @@ async def test_a_checkpoint_of_a_lost_turn_changes_nothing(redis: Redis) -> None
         with pytest.raises(LeaseLost):
             await memory.aput_writes(config, [("messages", "late")], "task-1")
     assert await dump(redis) == before
+
+
+TTL = 1000
+
+
+async def numbers(redis: Redis) -> dict[str, int]:
+    """Return what was counted."""
+    found: Any = await redis.hgetall("counted")
+    return {field.decode(): int(number) for field, number in found.items()}
+
+
+async def test_numbers_are_added_in_the_step_of_the_next_write(redis: Redis) -> None:
+    """Once, with what the receipt has noted; the replies are those of the write."""
+    receipt, fence = await a_receipt(redis)
+    fenced = FencedRedis(redis)
+    await redis.hset("counted", "a", "5")
+    async with fence_turn(fence):
+        await fenced.increase("counted", {"a": 1, "b": 2**40}, TTL)
+        receipt.note(pages=["17.1"])
+        assert await numbers(redis) == {"a": 5}
+        await redis.config_resetstat()
+        assert await fenced.incr("n") == 1
+        commands: Any = await redis.info("commandstats")
+        assert sum(commands[f"cmdstat_{each}"]["calls"] for each in ("evalsha", "hmget", "hset")) <= 4
+        assert await numbers(redis) == {"a": 6, "b": 2**40}
+        await fenced.increase("counted", {"a": 1}, TTL)
+        await fenced.increase("counted", {"a": 10}, TTL)
+        assert await fenced.incr("n") == 2
+    assert await numbers(redis) == {"a": 17, "b": 2**40}
+    assert await Lookup(redis).receipt_of(MESSAGE.id) == {"pages": ["17.1"]}
+    assert TTL - 100 < await redis.ttl("counted") <= TTL
+
+
+async def test_numbers_that_no_write_has_added_are_added_at_the_end_of_the_turn(redis: Redis) -> None:
+    """Also if the turn fails, and outside of a turn at once."""
+    fenced = FencedRedis(redis)
+
+    async def fail() -> None:
+        async with fence_turn(await a_fence(redis)):
+            await fenced.increase("counted", {"a": 1}, TTL)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert await numbers(redis) == {"a": 1}
+    await fenced.increase("counted", {"a": 1}, TTL)
+    assert await numbers(redis) == {"a": 2}
+    assert TTL - 100 < await redis.ttl("counted") <= TTL
+
+
+async def test_numbers_count_once_even_if_the_lease_is_lost(redis: Redis) -> None:
+    """They tell what has been used, whoever answers."""
+    fenced = FencedRedis(redis)
+    fence = await a_fence(redis)
+    await take_over(redis)
+    async with fence_turn(fence):
+        await fenced.increase("counted", {"a": 1}, TTL)
+        with pytest.raises(LeaseLost):
+            await fenced.set("s", "late")
+    assert await numbers(redis) == {"a": 1}
+    assert await redis.get("s") is None
+
+
+async def test_a_write_does_not_fail_because_numbers_cannot_be_added(
+    redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They wait for the next one; at the end of the turn the log tells."""
+    fenced = FencedRedis(redis)
+    await redis.set("counted", "of a wrong type")
+    async with fence_turn(await a_fence(redis)):
+        await fenced.increase("counted", {"a": 1}, TTL)
+        assert await fenced.set("s", "1")
+        await redis.delete("counted")
+        assert await fenced.set("s", "2")
+        assert await numbers(redis) == {"a": 1}
+        await redis.set("counted", "of a wrong type")
+        await fenced.increase("counted", {f"field {number}": 1 for number in range(5000)}, TTL)
+        assert await fenced.set("s", "3")
+    assert await redis.get("s") == b"3"
+    assert "usage not counted" in caplog.text
+
+
+async def test_numbers_in_a_write_that_is_cancelled_count_once(redis: Redis) -> None:
+    """Redis runs what was sent."""
+    fenced = FencedRedis(redis)
+    await fenced.increase("warm", {"a": 1}, TTL)
+    async with fence_turn(await a_fence(redis)):
+        await fenced.set("s", "1")
+        await fenced.increase("counted", {"a": 1}, TTL)
+        write = asyncio.ensure_future(fenced.set("s", "2"))
+        await asyncio.sleep(0)
+        write.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await write
+
+    async def is_written() -> bool:
+        return await redis.get("s") == b"2"
+
+    await wait_until(is_written, "the write has run")
+    assert await numbers(redis) == {"a": 1}

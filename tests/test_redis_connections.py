@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from redis._parsers import _AsyncHiredisParser, _AsyncRESP2Parser
 from redis.asyncio import Connection, Redis
+from redis.exceptions import DataError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bot.storage.connections import Pool
@@ -17,11 +19,20 @@ from bot.storage.connections import Pool
 LIMIT = 0.3
 """Seconds that a client waits for Redis."""
 
+PARSERS = (_AsyncHiredisParser, _AsyncRESP2Parser)
+"""Readers of replies: the usual one, and redis-py's own, which it takes where it finds no hiredis."""
+
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
 
 
+@pytest.fixture(params=PARSERS, ids=lambda each: each.__name__)
+def parser(request: pytest.FixtureRequest) -> Any:
+    """Return each parser in turn."""
+    return request.param
+
+
 @asynccontextmanager
-async def redis_that(answers: Answer) -> AsyncIterator[Redis]:
+async def redis_that(answers: Answer, parser: Any) -> AsyncIterator[Redis]:
     """Yield a client with one connection to a server that does as `answers` says."""
     serving: list[asyncio.Task[None]] = []
 
@@ -41,6 +52,7 @@ async def redis_that(answers: Answer) -> AsyncIterator[Redis]:
         timeout=10,
         socket_timeout=LIMIT,
         protocol=2,
+        parser_class=parser,
         driver_info=None,  # so that a connection begins without a request
     )
     async with server, Redis.from_pool(pool) as redis:
@@ -49,7 +61,7 @@ async def redis_that(answers: Answer) -> AsyncIterator[Redis]:
             task.cancel()
 
 
-async def test_a_reply_that_does_not_come_is_given_up_at_the_time_limit() -> None:
+async def test_a_reply_that_does_not_come_is_given_up_at_the_time_limit(parser: Any) -> None:
     """The next request has a new connection."""
     peers: list[tuple[Any, ...]] = []
 
@@ -59,14 +71,14 @@ async def test_a_reply_that_does_not_come_is_given_up_at_the_time_limit() -> Non
             if len(peers) > 1:
                 writer.write(b"+OK\r\n")
 
-    async with redis_that(answer) as redis:
+    async with redis_that(answer, parser) as redis:
         with pytest.raises(RedisTimeoutError, match="Timeout reading"):
             await redis.get("key")
         assert await redis.get("key") == b"OK"
     assert len(set(peers)) == 2
 
 
-async def test_the_time_limit_is_that_of_each_reply() -> None:
+async def test_the_time_limit_is_that_of_each_reply(parser: Any) -> None:
     """Together they may take longer."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,28 +86,28 @@ async def test_the_time_limit_is_that_of_each_reply() -> None:
             await asyncio.sleep(LIMIT / 2)
             writer.write(b"+OK\r\n")
 
-    async with redis_that(answer) as redis:
+    async with redis_that(answer, parser) as redis:
         assert [await redis.get("key") for _ in range(4)] == [b"OK"] * 4
 
 
-async def test_a_command_that_nobody_reads_is_given_up_at_the_time_limit() -> None:
+async def test_a_command_that_nobody_reads_is_given_up_at_the_time_limit(parser: Any) -> None:
     """It is larger than what the operating system takes."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(10 * LIMIT)
 
-    async with redis_that(answer) as redis:
+    async with redis_that(answer, parser) as redis:
         with pytest.raises(RedisTimeoutError, match="Timeout writing"):
             await redis.set("key", bytes(30_000_000))
 
 
-async def test_a_connection_goes_to_whoever_waits_for_it() -> None:
+async def test_a_connection_goes_to_whoever_waits_for_it(parser: Any) -> None:
     """A later request waits, too: it would otherwise take each connection that becomes free."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    async with redis_that(answer) as redis:
+    async with redis_that(answer, parser) as redis:
         pool = redis.connection_pool
         connection = await pool.get_connection()
         served: list[int] = []
@@ -118,11 +130,17 @@ async def test_a_connection_goes_to_whoever_waits_for_it() -> None:
     [
         ("GET", "clé"),
         ("CONFIG GET", "save"),
-        (b"SET", b"\x00\r\n", 10, 1.5, memoryview(b"view")),
+        (b"SET", b"\x00\r\n", 10, 1.5, memoryview(b"view"), bytearray(b"array")),
         ("SET", "key", "x" * 20_000),
     ],
 )
 def test_a_command_is_packed_as_redis_py_does(command: tuple[Any, ...]) -> None:
-    """Its own way takes several times as many function calls."""
+    """Its own way takes many times as many function calls."""
     ours, theirs = Pool().connection_class(), Connection()
     assert b"".join(ours.pack_command(*command)) == b"".join(theirs.pack_command(*command))
+
+
+@pytest.mark.parametrize("value", [None, True, ["list"]])
+def test_a_value_that_redis_cannot_hold_is_refused_as_redis_py_does(value: Any) -> None:
+    with pytest.raises(DataError):
+        Pool().connection_class().pack_command("SET", "key", value)

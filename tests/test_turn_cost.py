@@ -36,24 +36,24 @@ TURNS = ("slack, new", "slack, known", "slack, one tool", "discord, known", "htt
 
 LIMITS = {
     # slack: new, known, one tool | discord: known | http: new, known
-    "trips": (12, 12, 16, 10, 8, 8),  # round trips to Redis
-    "commands": (55, 51, 65, 47, 44, 40),  # with those that scripts run
+    "trips": (11, 11, 14, 9, 7, 7),  # round trips to Redis
+    "commands": (54, 50, 63, 46, 43, 39),  # with those that scripts run
     "searches": (0, 0, 0, 0, 0, 0),  # FT.SEARCH
-    "bytes sent": (7_900, 9_000, 19_200, 7_500, 6_150, 7_250),
+    "bytes sent": (7_900, 9_000, 19_300, 7_500, 6_200, 7_250),
     "bytes received": (1_220, 2_350, 3_050, 2_050, 930, 2_000),
     "checkpoints": (2, 2, 5, 2, 2, 2),  # which the saver writes
     "task writes": (0, 0, 0, 0, 0, 0),  # documents of earlier versions
     "supersteps": (2, 2, 5, 2, 2, 2),
     "api calls": (3, 3, 3, 2, 0, 0),  # to the platform
     "model requests": (1, 1, 2, 1, 1, 1),
-    "function calls": (24_000, 24_500),
+    "function calls": (22_500, 23_200),
 }
 """Most that each of `TURNS` may take."""
 
-PER_TOKEN = {"function calls": 240.0, "objects": 2.5, "texts": 0.2, "thread-safe wake-ups": 0.0}
+PER_TOKEN = {"function calls": 220.0, "objects": 2.5, "texts": 0.2, "thread-safe wake-ups": 0.0}
 """Most that each further token of an answer may take, if it arrives by itself."""
 
-LONGEST = {"commands": 50, "bytes sent": 31_000, "bytes received": 13_700}
+LONGEST = {"commands": 45, "bytes sent": 31_000, "bytes received": 13_700}
 """Most that any turn of a long thread may take: the one that summarises takes the most."""
 
 PERIOD = 11

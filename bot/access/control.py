@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from bot.access.allow_list import AllowList
 from bot.access.budget import Budget
 from bot.access.rate_limits import MessageRates, RateLimiter
-from bot.access.spending import SpendingStore
+from bot.access.spending import Counters, SpendingStore
 from bot.access.usage_report import UsageReport
 from bot.chat import Admit, Ignore, Message, Refuse
 from bot.config import Settings
@@ -33,7 +33,7 @@ class AccessControl:
         return await self.rate_limiter.check(message) if isinstance(admission, Admit) else admission
 
 
-def build_access_control(settings: Settings, redis: Redis) -> AccessControl:
+def build_access_control(settings: Settings, redis: Redis, counters: Counters | None = None) -> AccessControl:
     """Return the access control for these settings, without a request to Redis."""
     is_listed = bool(settings.allowed_users or settings.allowed_roles)
     allow_list = AllowList(
@@ -55,7 +55,7 @@ def build_access_control(settings: Settings, redis: Redis) -> AccessControl:
     rate_limiter = RateLimiter(redis, limits, allow_list.is_admin, hears_bots=bool(settings.allowed_bots))
     if not settings.has_model:
         return AccessControl(allow_list, rate_limiter)
-    store = SpendingStore(redis, hold_seconds=settings.turn_timeout + _OVER_TURN_SECONDS)
+    store = SpendingStore(redis, settings.turn_timeout + _OVER_TURN_SECONDS, counters)
     return AccessControl(
         allow_list,
         rate_limiter,

@@ -7,8 +7,8 @@ process dies, the hold is released when it expires. Money is in millionths of th
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Protocol
 
 from redis.asyncio import Redis
 
@@ -163,14 +163,25 @@ class CapReached:
     amount: int
 
 
+class Counters(Protocol):
+    """Sums in Redis."""
+
+    async def increase(self, key: str, numbers: Mapping[str, int], ttl_seconds: int) -> None:
+        """Add numbers to the fields of a hash, in a turn together with its next write.
+
+        The hash expires `ttl_seconds` after it got a new field. Errors of redis-py pass through.
+        """
+
+
 class SpendingStore:
     """Ledger of all accounts. `day` is an ISO date; `hold_seconds` must exceed the duration of any call.
 
-    All methods raise `StorageDown`.
+    With `counters`, usage under no cap is counted by them. All methods raise `StorageDown`.
     """
 
-    def __init__(self, redis: Redis, hold_seconds: float) -> None:
+    def __init__(self, redis: Redis, hold_seconds: float, counters: Counters | None = None) -> None:
         self._redis = redis
+        self._counters = counters
         self._hold_seconds = round(hold_seconds)
         self._hold = redis.register_script(_HOLD)
         self._settle = redis.register_script(_SETTLE)
@@ -198,6 +209,14 @@ class SpendingStore:
 
         Returns the index and the spent amount of each cap that has just reached WARNED_AT.
         """
+        if self._counters and not hold:  # nothing depends on the new sums
+            used = asdict(replace(usage, calls=1))
+            numbers = {
+                f"{account}|{name}": number for account in accounts for name, number in used.items() if number
+            }
+            with storage_errors():
+                await self._counters.increase(_keys(day)[0], numbers, _TTL_SECONDS)
+            return []
         counted: list[int | str] = [usage.input, usage.output, usage.cost, len(accounts), *accounts]
         with storage_errors():
             told = await self._settle(

@@ -6,18 +6,22 @@ script that checks the lease first. Writes outside of a turn are not fenced.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
+from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
 from bot.chat import LeaseLost, Receipt
 from bot.inbox import keys, scripts
+
+log = logging.getLogger(__name__)
 
 _READS = frozenset(
     (
@@ -35,16 +39,50 @@ Command = tuple[Sequence[Any], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
+class Increase:
+    """Numbers to add to the fields of a hash; a field that is new sets the expiry time of the hash."""
+
+    script: AsyncScript
+    key: str
+    args: Sequence[Any]
+    """The expiry time in seconds; then each field with its number."""
+
+    @property
+    def command(self) -> list[Any]:
+        """Return what stands for this in the commands of the script FENCED."""
+        return [len(self.args) + 2, "INCREASE", self.key, *self.args]
+
+    async def make(self) -> None:
+        """Add the numbers, in a step of its own."""
+        await self.script(keys=[self.key], args=self.args)
+
+
+@dataclass(frozen=True, slots=True)
 class FencingToken:
     """Lease that a write must hold: stream, consumer and entry id.
 
-    What was noted in `receipt` is stored in the same step as the write.
+    What was noted in `receipt` is stored in the same step as the write, and so are the `increases`.
     """
 
     ready: str
     consumer: str
     lease: str
     receipt: Receipt | None = None
+    increases: list[Increase] = field(default_factory=list)
+
+    @contextmanager
+    def take_increases(self) -> Iterator[Sequence[Increase]]:
+        """Yield the increases for the body to make; after an error they wait for the next write.
+
+        After a cancellation they do not: Redis runs a script that has been sent, and nothing may count twice.
+        """
+        taken = self.increases.copy()
+        self.increases.clear()
+        try:
+            yield taken
+        except Exception:  # raised again
+            self.increases.extend(taken)
+            raise
 
 
 _current: ContextVar[FencingToken | None] = ContextVar("fence", default=None)
@@ -60,12 +98,42 @@ def use_fence(fence: FencingToken) -> Iterator[None]:
         _current.reset(token)
 
 
+@asynccontextmanager
+async def fence_turn(fence: FencingToken) -> AsyncIterator[None]:
+    """Fence the writes of a turn; at its end, make the increases that no write has made.
+
+    These count what has been used, so they are made even if the lease is lost.
+    """
+    try:
+        with use_fence(fence):
+            yield
+    finally:
+        try:
+            for each in fence.increases:
+                await each.make()
+        except (RedisError, OSError) as error:
+            log.warning("usage not counted", extra={"key": each.key, "error": repr(error)})
+
+
 class FencedRedis(Redis):
     """Redis client that raises `LeaseLost` instead of writing once the current turn's lease is lost."""
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(connection_pool=redis.connection_pool)
         self._fenced = redis.register_script(scripts.FENCED)
+        self._increase = redis.register_script(scripts.INCREASE)
+
+    async def increase(self, key: str, numbers: Mapping[str, int], ttl_seconds: int) -> None:
+        """Add numbers to the fields of a hash: at the next write of the turn, or without one at its end.
+
+        Outside of a turn they are added at once. The hash expires `ttl_seconds` after it got a new field.
+        """
+        pairs = [value for pair in numbers.items() for value in pair]
+        increase = Increase(self._increase, key, [ttl_seconds, *pairs])
+        if fence := _current.get():
+            fence.increases.append(increase)
+        else:
+            await increase.make()
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run one command. Raises `LeaseLost`."""
@@ -92,14 +160,19 @@ class FencedRedis(Redis):
         return [self._parse(reply, *each) for reply, each in zip(replies, commands, strict=True)]
 
     async def _run(self, fence: FencingToken, flat: list[Any]) -> list[Any]:
-        """Run commands, and store what was noted in the receipt; return the replies to the commands."""
+        """Run commands, and store what was noted; return the replies to the commands."""
         receipt = fence.receipt if fence.receipt and fence.receipt.has_notes else None
         async with receipt.take_notes() if receipt else nullcontext() as noted:
             if receipt and noted is not None:
                 flat = [*flat, 4, "HSET", keys.turn(receipt.turn.id), "receipt", json.dumps(noted)]
-            replies: list[Any] | None = await self._fenced(keys=[fence.ready], args=flat)
-            if replies is None:
-                raise LeaseLost(fence.lease)
+            with fence.take_increases() as increases:
+                added = [value for each in increases for value in each.command]
+                replies: list[Any] | None = await self._fenced(keys=[fence.ready], args=[*flat, *added])
+                if replies is None:
+                    raise LeaseLost(fence.lease)
+        for each in reversed(increases):
+            if isinstance(replies.pop(), RedisError):
+                fence.increases.append(each)
         if receipt and noted is not None and isinstance(replies.pop(), RedisError):
             receipt.note()  # the next write tries again
         return replies

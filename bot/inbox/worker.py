@@ -26,7 +26,7 @@ from bot.chat import (
 )
 from bot.concurrency.tasks import CLEAN_UP_SECONDS, cancel
 from bot.inbox.fair_queue import FairQueue
-from bot.inbox.fence import use_fence
+from bot.inbox.fence import fence_turn
 from bot.inbox.hangs import MAX_HANGS
 from bot.inbox.inbox import Inbox
 from bot.inbox.lease import Lease, TurnStart
@@ -313,7 +313,7 @@ class _Worker:
             partial(self._inbox.replicate, turn),
         )
         try:
-            with use_fence(self._inbox.fence(lease, receipt)):
+            async with fence_turn(self._inbox.fence(lease, receipt)):
                 await self._work(turn, receipt, running.halt)
         except (LeaseLost, RedisError):
             raise

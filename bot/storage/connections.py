@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import hiredis
 from redis.asyncio import BlockingConnectionPool, Connection
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -119,17 +120,9 @@ class _Quick(AbstractConnection):
             self._deadline = asyncio.get_running_loop().time() + (timeout or math.inf)
 
     def pack_command(self, *args: Any) -> list[bytes]:
-        """Return a command in the protocol of Redis."""
-        values = [*args[0].split(), *args[1:]]  # a name may have two words, such as CONFIG GET
-        packed = [b"*%d" % len(values)]
-        for each in values:
-            kind = each.__class__
-            if kind is str:
-                each = each.encode()
-            elif kind is int:
-                each = b"%d" % each
-            elif kind is not bytes:
-                each = self.encoder.encode(each)
-            packed += (b"$%d" % len(each), each)
-        packed.append(b"")
-        return [b"\r\n".join(packed)]
+        """Return a command in the protocol of Redis. Raises redis-py's `DataError`."""
+        name, *values = args
+        try:
+            return [hiredis.pack_command((*name.split(), *values))]  # a name may have two words: CONFIG GET
+        except TypeError:  # a value of another type than str, bytes, int and float
+            return super().pack_command(*args)

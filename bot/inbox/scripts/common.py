@@ -76,3 +76,19 @@ local function stop_turn(tag, thread, turn, reason)
   redis.call('PUBLISH', tag .. ':news:stop', cjson.encode(turn))
 end
 """
+
+# HINCRBY of several fields at once: the arguments from `first` to `last` are each field and its number. A new
+# field sets the expiry time, so that a new hash has one, too.
+INCREASE_ALL = """
+local function increase_all(key, seconds, first, last)
+  local fields, sums, has_new = {}, {}, false
+  for i = first, last, 2 do fields[#fields + 1] = ARGV[i] end
+  for i, value in ipairs(redis.call('HMGET', key, unpack(fields))) do
+    has_new = has_new or not value
+    sums[2 * i - 1], sums[2 * i] = fields[i], (value or 0) + ARGV[first + 2 * i - 1]
+  end
+  redis.call('HSET', key, unpack(sums))
+  if has_new then redis.call('EXPIRE', key, seconds) end
+  return 1
+end
+"""

@@ -1,6 +1,6 @@
 """Scripts for turns and their leases."""
 
-from bot.inbox.scripts.common import ENQUEUE, FIX, HELD, LEASE
+from bot.inbox.scripts.common import ENQUEUE, FIX, HELD, INCREASE_ALL, LEASE
 
 # KEYS ready mailbox messages active | ARGV tag consumer lease thread idle_ms seen_seconds
 # -> nil fenced | {} nothing to do, lease given up
@@ -245,17 +245,27 @@ return handed
 )
 
 # KEYS ready | ARGV consumer lease (count argument...)... -> nil fenced | {reply...}
-# Runs other writes behind the fence; the reply of a failed one is its error, as in a pipeline.
+# Runs other writes behind the fence; the reply of a failed one is its error, as in a pipeline. INCREASE, with
+# the arguments key, seconds, (field number)..., is not a command of Redis.
 FENCED = (
     HELD
+    + INCREASE_ALL
     + """
 if not held(KEYS[1], ARGV[1], ARGV[2]) then return nil end
+local function increase(at, last)
+  local is_done, reply = pcall(increase_all, ARGV[at], ARGV[at + 1], at + 2, last)
+  return (is_done or type(reply) == 'table') and reply or redis.error_reply(reply)
+end
 local replies, at = {}, 3
 while at <= #ARGV do
-  local count = tonumber(ARGV[at])
-  replies[#replies + 1] = redis.pcall(unpack(ARGV, at + 1, at + count))
-  at = at + count + 1
+  local last = at + tonumber(ARGV[at])
+  local is_increase = ARGV[at + 1] == 'INCREASE'
+  replies[#replies + 1] = is_increase and increase(at + 2, last) or redis.pcall(unpack(ARGV, at + 1, last))
+  at = last + 1
 end
 return replies
 """
 )
+
+# KEYS hash | ARGV seconds (field number)...
+INCREASE = INCREASE_ALL + "return increase_all(KEYS[1], ARGV[1], 2, #ARGV)"
