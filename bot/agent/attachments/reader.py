@@ -90,7 +90,8 @@ class AttachmentReader:
         return await reader(content, name)
 
     async def _text(self, content: bytes, name: str) -> tuple[str, File | None]:
-        text, chars = await asyncio.to_thread(decode, content, self._limits.chars + 1) or ("", 0)
+        decoded = await asyncio.to_thread(decode, content, self._limits.chars + 1)
+        text, chars = decoded or ("", 0)
         return self._as_data(name, f"{len(content):,} bytes", text, f" of {chars:,}"), None
 
     async def _unknown_text(self, content: bytes, name: str) -> tuple[str, File | None]:
