@@ -20,6 +20,7 @@ from typing import Any
 from tests.servers.model import KEY, ModelServer, Script, Wire, model_server
 from tests.servers.slack.service import BOT_USER, Message, Slack
 from tests.servers.slack.workspace import Change
+from tests.support.obedient_model import is_order, obey
 
 ROOT = Path(__file__).parent.parent
 TOKENS = 40
@@ -89,7 +90,7 @@ class Users:
         self._channels = 0
         slack.workspace.on_change = self._watch
         answer = Script(wire=wire(ANSWER))
-        model.respond = lambda _: answer
+        model.respond = lambda request: obey(request) if is_order(request) else answer
 
     async def play(self, load: Load) -> Outcome:
         """Ask everything. Raises `AssertionError` if the bot broke a rule of Slack or of the model."""

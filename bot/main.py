@@ -36,6 +36,12 @@ PLATFORMS: Sequence[Adapter[Any]] = (
 SETTINGS = settings_with([each.settings for each in PLATFORMS])
 """The class of all settings, those of the platforms among them."""
 
+_SWITCH_SECONDS = 0.0005
+"""Time after which the event loop gets the interpreter lock back from a thread that computes.
+
+A turn waits for it at each step, and Python's default of 5 ms doubles the time until its first text.
+"""
+
 _SET_DUMPABLE = 4
 
 
@@ -91,6 +97,7 @@ def main(arguments: Sequence[str] | None = None, platforms: Sequence[Adapter[Any
 
 def _run(arguments: argparse.Namespace, settings: Settings, platforms: Sequence[Adapter[Any]]) -> int:
     _hide_memory()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     if arguments.command == "run":
         log.info("starting", extra={"version": __version__})
         for each in unknown_names(SETTINGS):

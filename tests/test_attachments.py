@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from pypdf import PdfWriter
 from redis.asyncio import Redis
 
 from bot.agent.attachments import AttachmentLimits, AttachmentReader, confinement
@@ -21,40 +20,13 @@ from bot.agent.attachments.sandbox import Sandbox
 from bot.agent.spotlighting import unmark
 from bot.chat import Attachment, AttachmentContent, FileRefused, Message, ThreadId
 from bot.storage.files import FileStore
+from tests.support.files import pdf
 
 
 def picture(size: tuple[int, int] = (40, 30), form: str = "PNG", mode: str = "RGB") -> bytes:
     written = io.BytesIO()
     Image.new(mode, size, "red" if mode == "RGB" else None).save(written, form)
     return written.getvalue()
-
-
-def pdf(*pages: str, password: str = "") -> bytes:
-    """A PDF with a line of text on each page, written by hand: pypdf writes no text."""
-    objects = ["<< /Type /Catalog /Pages 2 0 R >>"]
-    kids = " ".join(f"{4 + 2 * number} 0 R" for number in range(len(pages)))
-    objects.append(f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>")
-    objects.append("<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>")
-    for number, text in enumerate(pages):
-        font = "/Resources << /Font << /F1 3 0 R >> >>"
-        objects.append(f"<< /Type /Page /Parent 2 0 R {font} /Contents {5 + 2 * number} 0 R >>")
-        stream = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET"
-        objects.append(f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream")
-    body, offsets = "%PDF-1.4\n", []
-    for number, each in enumerate(objects, 1):
-        offsets.append(len(body))
-        body += f"{number} 0 obj\n{each}\nendobj\n"
-    table = "".join(f"{offset:010d} 00000 n \n" for offset in offsets)
-    head = f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}"
-    trailer = f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{len(body)}\n%%EOF"
-    content = (body + head + trailer).encode()
-    if password:
-        writer = PdfWriter(clone_from=io.BytesIO(content))
-        writer.encrypt(password, algorithm="RC4-128")
-        written = io.BytesIO()
-        writer.write(written)
-        return written.getvalue()
-    return content
 
 
 def huge_picture() -> bytes:
@@ -112,7 +84,17 @@ def test_a_file_is_what_it_holds_whatever_it_is_called(content: bytes, kind: str
     ],
 )
 def test_unicode_texts_are_read_without_a_guess(content: bytes, text: str | None) -> None:
-    assert decode(content) == text
+    assert decode(content, 100) == (text and (text, len(text)))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_of_a_long_text_the_beginning_is_kept_and_all_characters_count(encoding: str) -> None:
+    """Pieces of bytes that are decoded may end within a character or within a line end."""
+    for shift in range(4):
+        text = "x" * shift + "ä\r\n好\r🙂\n" * 30_000
+        lines = text.replace("\r\n", "\n").replace("\r", "\n")
+        assert decode(text.encode(encoding), 100) == (lines[:100], len(lines))
+    assert decode(text.encode(encoding) + b"\xff", 100) is None
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ import bot.main
 def report():
     tops = sorted({name.partition(".")[0] for name in sys.modules})
     state = {"packages": tops, "frozen": gc.get_freeze_count(), "collects": gc.isenabled()}
+    state["switch_interval"] = sys.getswitchinterval()
     state["full_collections"] = gc.get_stats()[2]["collections"]
     print("report", json.dumps(state), flush=True)
 report()
@@ -87,3 +88,4 @@ async def test_packages_and_collections_of_a_start(tmp_path: Path) -> None:
     assert at_ready["full_collections"] == at_settings["full_collections"]  # a live one takes 0.1 s
     assert at_ready["frozen"] > 100_000
     assert at_ready["collects"]
+    assert at_ready["switch_interval"] <= 0.001  # seconds that each step of a turn waits for a busy thread

@@ -1,6 +1,7 @@
 """Client of Slack's Web API, with time limits and the errors of bot.chat."""
 
 import contextlib
+import io
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ class SlackApi:
         The request has no token: the address is the secret. Raises `Unreachable`.
         """
         with translate_errors("the upload of a file", "SLACK_BOT_TOKEN"):
-            async with self.session.post(url, data=content, allow_redirects=False) as response:
+            async with self.session.post(url, data=io.BytesIO(content), allow_redirects=False) as response:
                 if response.status != 200:
                     raise Unreachable(f"Slack did not accept the upload of a file: status {response.status}")
 

@@ -71,7 +71,8 @@ async def export(database: Database, keep: Keep, query: str, limits: ExportLimit
         raise ToolFailure("The query returned no rows, so there is nothing to export.\nCheck its conditions.")
     content = sheet.content()
     about = f"{count(sheet.rows, 'row')} and {count(len(columns), 'column')} as CSV"
-    file = await keep(file_name(_subject(query), content, "csv"), "text/csv", content, about)
+    name = await asyncio.to_thread(file_name, _subject(query), content, "csv")
+    file = await keep(name, "text/csv", content, about)
     return Export(file, _words(sheet, file))
 
 

@@ -19,6 +19,12 @@ def obey(request: dict[str, Any]) -> Script:
     return Script(tool_calls=[(name, json.loads(arguments))])
 
 
+def is_order(request: dict[str, Any]) -> bool:
+    """Return True if the last message is a user's that makes the model call a tool."""
+    last = request["messages"][-1]
+    return last["role"] == "user" and isinstance(last["content"], str) and last["content"].startswith("CALL ")
+
+
 def order(tool: str, **arguments: Any) -> str:
     """Return the text that makes the model call a tool."""
     return f"CALL {tool} {json.dumps(arguments)}"

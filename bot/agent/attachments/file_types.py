@@ -1,6 +1,7 @@
 """Detection of file types by content, since names and media types prove nothing. Pure."""
 
 import codecs
+import io
 import re
 from typing import Literal
 
@@ -25,6 +26,7 @@ _BOMS = (
 )
 _BINARY_SHARE = 0.02
 _SAMPLE = 8_192
+_PIECE = 1 << 16
 
 
 def kind_of(content: bytes) -> Kind:
@@ -33,22 +35,22 @@ def kind_of(content: bytes) -> Kind:
         return "picture"
     if _is_pdf(content):
         return "pdf"
-    if decode(content) is not None:
+    if decode(content, 0) is not None:
         return "text"
     if _looks_like_text(content):
         return "unknown text"
     return "picture" if content.startswith(_LETTERS) else "other"
 
 
-def decode(content: bytes) -> str | None:
-    """Return the text of a file in UTF-8 or in the encoding of its byte order mark, else None.
+def decode(content: bytes, most_chars: int) -> tuple[str, int] | None:
+    """Return the first characters of a file in UTF-8 or in the encoding of its byte order mark, else None.
 
-    Line ends become those of Unix.
+    The number is that of all its characters. Line ends become those of Unix.
     """
     for mark, encoding in _BOMS:
         if content.startswith(mark):
-            return _decode(content, encoding)
-    return _decode(content, "utf-8") if _looks_like_text(content) else None
+            return _decode(content, encoding, most_chars)
+    return _decode(content, "utf-8", most_chars) if _looks_like_text(content) else None
 
 
 def unix_lines(text: str) -> str:
@@ -64,10 +66,13 @@ def _is_pdf(content: bytes) -> bool:
     return header.start() == 0 or b"%%EOF" in content[-_PDF_BEGINS:] or not _looks_like_text(content)
 
 
-def _decode(content: bytes, encoding: str) -> str | None:
+def _decode(content: bytes, encoding: str, most_chars: int) -> tuple[str, int] | None:
+    """Decode piece by piece: a single call would not release the interpreter lock before its end."""
+    text = io.TextIOWrapper(io.BytesIO(content), encoding)
     try:
-        return unix_lines(content.decode(encoding))
-    except UnicodeDecodeError:
+        first = text.read(most_chars)
+        return first, len(first) + sum(map(len, iter(lambda: text.read(_PIECE), "")))
+    except UnicodeError:
         return None
 
 

@@ -1,5 +1,6 @@
 """Conversion of a message's attachments to text and pictures for the model."""
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -83,14 +84,15 @@ class AttachmentReader:
             "pdf": self._pdf,
             "picture": self._picture,
         }
-        reader = readers.get(kind_of(content))
+        reader = readers.get(await asyncio.to_thread(kind_of, content))
         if reader is None:
             raise FileRefused(texts.UNKNOWN_KIND)
         return await reader(content, name)
 
     async def _text(self, content: bytes, name: str) -> tuple[str, File | None]:
-        text = decode(content) or ""
-        return self._as_data(name, f"{len(content):,} bytes", text, f" of {len(text):,}"), None
+        decoded = await asyncio.to_thread(decode, content, self._limits.chars + 1)
+        text, chars = decoded or ("", 0)
+        return self._as_data(name, f"{len(content):,} bytes", text, f" of {chars:,}"), None
 
     async def _unknown_text(self, content: bytes, name: str) -> tuple[str, File | None]:
         told, _ = await self._sandbox.parse("text", content, self._limits.chars)

@@ -52,8 +52,9 @@ async def draw(database: Database, keep: Keep, query: str, kind: Kind, x: str, y
             "Let the database group them (for example by day or month), or take a sample with "
             "ORDER BY random() LIMIT 2000."
         )
-    plot = arrange(result, kind, x, y, one_line(title), is_ordered=bool(_ORDER.search(query)))
-    png, numbered = await asyncio.get_running_loop().run_in_executor(_painter, _render, plot)
+    loop, is_ordered = asyncio.get_running_loop(), bool(_ORDER.search(query))
+    plot = await asyncio.to_thread(arrange, result, kind, x, y, one_line(title), is_ordered=is_ordered)
+    png, numbered = await loop.run_in_executor(_painter, _render, plot)
     about = _about(plot)
     alt = ". ".join([each for each in (plot.title, about) if each])
     file = await keep(file_name(plot.title or kind, png, "png"), "image/png", png, alt)

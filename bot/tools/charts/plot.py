@@ -1,6 +1,6 @@
 """Selection of the values to draw from a query result. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, cast
@@ -89,11 +89,11 @@ def arrange(result: Result, kind: Kind, x: str, y: str, title: str, *, is_ordere
         xs=table.xs,
         series=table.series,
         unit=_common_unit([result.columns[each].name for each in y_at]),
+        remarks=table.remarks,
         are_years=_are_years(table.xs) if table.scale == "number" else False,
     )
     if not plot.count:
         raise ToolFailure("All values of y are NULL, so there is nothing to draw.")
-    plot = _largest_series(plot)
     return _in_order(plot) if kind == "line" and plot.scale != "name" else _bars(plot, is_ordered=is_ordered)
 
 
@@ -110,10 +110,14 @@ class _Table:
     scale: Scale
     xs: tuple[datetime | float | str, ...]
     series: tuple[Series, ...]
+    remarks: tuple[str, ...]
 
 
 def _table(result: Result, x_at: int, y_at: Sequence[int]) -> _Table:
-    """Return the values by x and series. With one y, a further column of names defines the series."""
+    """Return the values of the largest series by x. With one y, a further column of names defines the series.
+
+    Each row may be a series of its own, so only those that are shown get a place for each x.
+    """
     scale, xs = _along(result, x_at)
     columns = [values.numbers(result, each) for each in y_at]
     places = {
@@ -123,7 +127,7 @@ def _table(result: Result, x_at: int, y_at: Sequence[int]) -> _Table:
         raise ToolFailure(f"All values of {result.columns[x_at].name} are NULL, so there is nothing to draw.")
     by = _name_column(result, {x_at, *y_at}) if len(y_at) == 1 else None
     whose = values.names(result, by) if by is not None else [""] * len(xs)
-    cells: dict[str, list[float | None]] = {}
+    cells: dict[str, dict[int, float | None]] = {}
     taken: set[tuple[str, int]] = set()
     for row, x in enumerate(xs):
         if x is None:
@@ -133,9 +137,10 @@ def _table(result: Result, x_at: int, y_at: Sequence[int]) -> _Table:
             if (name, places[x]) in taken:
                 raise ToolFailure(_several_rows(result.columns[x_at].name))
             taken.add((name, places[x]))
-            cells.setdefault(name, [None] * len(places))[places[x]] = column[row]
-    series = tuple(Series(name, tuple(each)) for name, each in cells.items())
-    return _Table(scale, tuple(places), series)
+            cells.setdefault(name, {})[places[x]] = column[row]
+    shown, remarks = _largest({name: each.values() for name, each in cells.items()})
+    series = tuple(Series(name, tuple(map(cells[name].get, range(len(places))))) for name in shown)
+    return _Table(scale, tuple(places), series, remarks)
 
 
 def _along(result: Result, at: int) -> tuple[Scale, list[datetime | float | str | None]]:
@@ -167,19 +172,17 @@ def _are_years(xs: Sequence[object]) -> bool:
     return all(isinstance(x, float) and x == int(x) and int(x) in _PLAIN_YEARS for x in xs)
 
 
-def _largest_series(plot: Plot) -> Plot:
-    if len(plot.series) <= MOST_SERIES:
-        return plot
-    largest = sorted(plot.series, key=lambda each: -_total(each.values))[:MOST_SERIES]
-    kept = tuple(each for each in plot.series if each in largest)
-    return replace(
-        plot,
-        series=kept,
-        remarks=(*plot.remarks, f"The {MOST_SERIES} largest of {len(plot.series)} series"),
-    )
+def _largest(values: Mapping[str, Collection[float | None]]) -> tuple[list[str], tuple[str, ...]]:
+    """Return the names of the largest series in their order, and a remark if there are more."""
+    if len(values) <= MOST_SERIES:
+        return list(values), ()
+    sizes = {name: (set(each) != {None}, _total(each)) for name, each in values.items()}
+    largest = set(sorted(sizes, key=sizes.__getitem__, reverse=True)[:MOST_SERIES])
+    remark = f"The {MOST_SERIES} largest of {len(values)} series"
+    return [name for name in values if name in largest], (remark,)
 
 
-def _total(numbers: Sequence[float | None]) -> float:
+def _total(numbers: Iterable[float | None]) -> float:
     return sum(abs(each) for each in numbers if each is not None)
 
 
@@ -263,6 +266,8 @@ def _scatter(result: Result, x_at: int, y_at: Sequence[int], title: str) -> Plot
                 name: [value if owner == name else None for value, owner in zip(column, whose, strict=True)]
                 for name in dict.fromkeys(whose)
             }
+    kept = [place for place, x in enumerate(xs) if x is not None]
+    shown, remarks = _largest({name: [each[place] for place in kept] for name, each in columns.items()})
     plot = Plot(
         kind="scatter",
         title=title or _title(result, x_at, y_at, "against"),
@@ -270,12 +275,12 @@ def _scatter(result: Result, x_at: int, y_at: Sequence[int], title: str) -> Plot
         x_unit=labels.unit_of(result.columns[x_at].name),
         scale=scale,
         xs=tuple(each if each is not None else float("nan") for each in xs),
-        series=tuple(Series(name, tuple(column)) for name, column in columns.items()),
+        series=tuple(Series(name, tuple(columns[name])) for name in shown),
         unit=_common_unit([result.columns[at].name for at in y_at]),
+        remarks=remarks,
         are_years=_are_years([each for each in xs if each is not None]) if scale == "number" else False,
     )
-    kept = [place for place, x in enumerate(xs) if x is not None]
-    plot = _largest_series(_reorder(plot, kept))
+    plot = _reorder(plot, kept)
     if not plot.count:
         raise ToolFailure("All values of x or y are NULL, so there is nothing to draw.")
     return plot

@@ -13,8 +13,8 @@ MAX_TEXT_CHARS = 32_000
 
 _MOST_ROWS = 500
 _MOST_CELLS_AT_FIRST = 100
-_BATCH_CHARS = 1_000_000
-"""Approximate size of a batch, estimated from the batch before it."""
+_BATCH_CHARS = 50_000
+"""Approximate size of a batch, estimated from the batch before it; the event loop handles it at once."""
 
 Batch: TypeAlias = Sequence[Sequence[str | None]]
 
