@@ -28,8 +28,8 @@ AT_SETTINGS = {
 # fmt: off
 AT_READY = AT_SETTINGS | {
     "aiohappyeyeballs", "aiohttp", "aiosignal", "anyio", "asyncpg", "attr", "certifi", "chardet",
-    "charset_normalizer", "click", "cryptography", "distro", "frozenlist", "httpx", "httpx2", "idna",
-    "jsonpatch", "jsonpath_ng", "jsonpointer", "langchain_core", "langchain_protocol", "langgraph",
+    "charset_normalizer", "click", "cryptography", "distro", "frozenlist", "hiredis", "httpx", "httpx2",
+    "idna", "jsonpatch", "jsonpath_ng", "jsonpointer", "langchain_core", "langchain_protocol", "langgraph",
     "langgraph_sdk", "langsmith", "multidict", "orjson", "ormsgpack", "packaging", "pglast", "propcache",
     "psutil", "pygments", "redis", "redisvl", "requests", "requests_toolbelt", "sniffio", "tenacity",
     "ulid", "urllib3", "uuid_utils", "websockets", "xxhash", "yaml", "yarl", "zstandard",
