@@ -39,7 +39,7 @@ def rule(rooms: str = "", libraries: str = "") -> Rule:
 # what speaks to another service stays where that service is spoken to
 BOUND_LIBRARIES = rule(
     libraries="asyncpg discord hiredis langchain_core langchain_mcp_adapters langchain_openai langgraph mcp "
-    "openai pglast redis redisvl slack_bolt slack_sdk structlog wordllama"
+    "openai pglast redis redisvl slack_bolt slack_sdk structlog tokenizers"
 ).libraries
 
 PLATFORM = "chat commands commands.redis concurrency platforms"
@@ -70,7 +70,7 @@ RULES = {
     ),
     "agent.models": rule("agent chat tools", "aiohttp langchain_core langchain_openai pydantic yarl"),
     "agent.attachments": rule("agent chat", "PIL chardet pypdf"),
-    "memory": rule("chat commands concurrency", "httpx2 openai pydantic redis redisvl wordllama"),
+    "memory": rule("chat commands concurrency", "httpx2 numpy openai pydantic redis redisvl tokenizers"),
     "tools": rule("chat memory tools.charts tools.sql", "langchain_core pydantic"),
     "tools.charts": rule("chat tools tools.sql", "matplotlib"),
     "tools.plugins": rule(

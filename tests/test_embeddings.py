@@ -2,7 +2,12 @@
 
 import asyncio
 import gzip
+import json
+import random
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -11,7 +16,23 @@ from pydantic import SecretStr
 from bot.memory.embeddings import EmbeddingFailed, OfflineEmbeddings, Vector
 from bot.memory.openai_embeddings import OpenAIEmbeddings, open_embeddings
 from tests.servers.model import KEY, ModelServer
+from tests.support.bot import ROOT
 from tests.support.wait import wait_until
+
+REPORT = """
+import asyncio, json, sys, tracemalloc
+from bot.memory.embeddings import OfflineEmbeddings
+before = set(sys.modules)
+async def embed():
+    embeddings = OfflineEmbeddings()
+    await embeddings.embed(["car"])
+    tracemalloc.start()
+    await embeddings.embed(["a cup of tea " * 80] * 64)
+    return tracemalloc.get_traced_memory()[1]
+peak = asyncio.run(embed())
+packages = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(json.dumps({"packages": sorted(packages - {"bot"}), "peak": peak}))
+"""
 
 
 def cosine(one: Vector | None, other: Vector | None) -> float:
@@ -48,6 +69,32 @@ async def test_offline_model_is_loaded_once_by_many() -> None:
     impatient.cancel()
     found = await asyncio.gather(*(embeddings.embed(["car"]) for _ in range(5)))
     assert all(each == found[0] for each in found)
+
+
+async def test_offline_vectors_are_those_of_wordllama_itself() -> None:
+    """Stored vectors come from the package: those of today must be comparable with them."""
+    import wordllama  # type: ignore[import-untyped]  # it has no types
+
+    itself = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
+    chance = random.Random(11)
+    words = (ROOT / "CHANGELOG.md").read_text().split()
+    parts = [*words, "\n", "  ", "naïve", "\u202e", "日本語", "🙂", "\x00", "<s>", "</s>", "<unk>", "x" * 300]
+    texts = [" ".join(chance.choices(parts, k=chance.randint(1, 120)))[:1_000] for _ in range(300)]
+    expected = itself.embed(texts, norm=True).tolist()
+    found = await OfflineEmbeddings().embed(texts)
+    assert min(map(cosine, found, expected)) > 0.999_99
+
+
+async def test_offline_model_imports_what_it_uses_and_a_batch_takes_little_memory() -> None:
+    """The package of wordllama takes 97 MiB, and a batch of texts padded to one length another 16 MiB."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", REPORT, cwd=ROOT, stdout=PIPE, stderr=PIPE
+    )
+    output, errors = await child.communicate()
+    assert child.returncode == 0, errors.decode()
+    report = json.loads(output)
+    assert set(report["packages"]) - sys.stdlib_module_names == {"numpy", "tokenizers"}
+    assert report["peak"] < 4 * 2**20
 
 
 async def test_service_gives_vectors_in_the_order_of_the_texts(

@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from bot.memory.wordllama import WordLlama
 
 Vector = tuple[float, ...]
 
@@ -33,45 +35,34 @@ class Embeddings(Protocol):
         """
 
 
-class _WordLlama(Protocol):
-    def embed(self, texts: Sequence[str], norm: bool) -> Any:
-        """Return a numpy array with a row for each text."""
-
-
 class OfflineEmbeddings:
     """Embeddings by wordllama, whose wheel holds the weights (256 dimensions): 0.03 ms for a short text."""
 
     model = "wordllama"
 
     def __init__(self) -> None:
-        self._loading: asyncio.Future[_WordLlama] | None = None
+        self._loading: asyncio.Future[WordLlama] | None = None
 
     async def embed(self, texts: Sequence[str]) -> list[Vector | None]:
         """Return a vector of length 1 for each text. Raises `EmbeddingFailed`."""
-        if self._loading is None:  # takes a second, half of it for the import: only on demand
+        if self._loading is None:  # takes half a second and 35 MiB: only on demand
             self._loading = asyncio.ensure_future(asyncio.to_thread(_load))
         try:
             model = await asyncio.shield(self._loading)
-        except (ImportError, OSError, ValueError) as error:  # the wheel is incomplete
+        except (ImportError, OSError, ValueError) as error:  # the wheel is incomplete, or another one
             raise EmbeddingFailed(f"wordllama cannot be loaded: {error!r}") from error
         return await asyncio.to_thread(_embed, model, [text[:_OFFLINE_CHARS] for text in texts])
 
 
 @cache
-def _load() -> _WordLlama:
-    import wordllama  # type: ignore[import-untyped]  # it has no types
+def _load() -> "WordLlama":
+    from bot.memory.wordllama import WordLlama
 
-    # plain load() looks for the weights elsewhere, and downloads them
-    loaded: _WordLlama = wordllama.WordLlama.load(
-        cache_dir=Path(wordllama.__file__).parent, disable_download=True
-    )
-    return loaded
+    return WordLlama()
 
 
-def _embed(model: _WordLlama, texts: Sequence[str]) -> list[Vector | None]:
-    encodable = [text.encode("utf-8", "replace").decode() for text in texts]
-    # not norm=True: it divides by zero for a text without known words
-    return [usable(vector) for vector in model.embed(encodable, norm=False).tolist()]
+def _embed(model: "WordLlama", texts: Sequence[str]) -> list[Vector | None]:
+    return [usable(model.embed(text.encode("utf-8", "replace").decode())) for text in texts]
 
 
 def usable(vector: Sequence[float]) -> Vector | None:
