@@ -1,4 +1,4 @@
-"""Attachments of messages, converted for the model: text, CSV, Markdown, code, PDF and pictures."""
+"""Attachments of messages, converted for the model: text, documents and pictures."""
 
 from bot.agent.attachments.reader import AttachmentLimits, AttachmentReader
 

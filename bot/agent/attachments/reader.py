@@ -2,15 +2,15 @@
 
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.agent.attachments import texts
-from bot.agent.attachments.file_types import decode, kind_of, unix_lines
+from bot.agent.attachments.file_types import Kind, decode, kind_of, text_kind, unix_lines
 from bot.agent.attachments.sandbox import Sandbox
 from bot.agent.spotlighting import mark
 from bot.chat import Attachment, AttachmentContent, File, FileRefused, Files, FileSource, Message
-from bot.chat.text import one_line
+from bot.chat.text import count, one_line
 from bot.chat.texts import file_too_large
 
 log = logging.getLogger(__name__)
@@ -18,6 +18,17 @@ log = logging.getLogger(__name__)
 _NAME_CHARS = 100
 
 _PICTURE = "[Picture {name}, {width} by {height} pixels]"
+_DOCUMENTS: Mapping[Kind, str] = {
+    "docx": "DOCX",
+    "xlsx": "XLSX",
+    "pptx": "PPTX",
+    "html": "HTML as text; send it as .txt to have its source read",
+}
+_REFUSED: Mapping[Kind, str] = {
+    "protected document": texts.PROTECTED,
+    "old document": texts.OLD_DOCUMENT,
+    "other": texts.UNKNOWN_KIND,
+}
 _CUT = "\n[cut here: these are the first {most:,} characters{of}]"
 
 
@@ -77,33 +88,41 @@ class AttachmentReader:
         content = await self._source.fetch(message, attachment, self._limits.size)
         if not content:
             raise FileRefused(texts.EMPTY)
-        readers: dict[str, Callable[[bytes, str], Awaitable[tuple[str, File | None]]]] = {
-            "text": self._text,
-            "unknown text": self._unknown_text,
-            "pdf": self._pdf,
-            "picture": self._picture,
-        }
-        reader = readers.get(kind_of(content))
-        if reader is None:
-            raise FileRefused(texts.UNKNOWN_KIND)
-        return await reader(content, name)
+        kind = kind_of(content)
+        if kind == "html" and name.lower().endswith(".txt"):
+            kind = text_kind(content) or kind
+        if reason := _REFUSED.get(kind):
+            raise FileRefused(reason)
+        if kind == "picture":
+            return await self._picture(content, name)
+        if kind == "text":
+            text = decode(content) or ""
+            return self._as_data(name, f"{len(content):,} bytes", text, f" of {len(text):,}"), None
+        if kind == "unknown text":
+            return await self._unknown_text(content, name), None
+        if kind == "pdf":
+            return await self._pdf(content, name), None
+        return await self._document(kind, content, name), None
 
-    async def _text(self, content: bytes, name: str) -> tuple[str, File | None]:
-        text = decode(content) or ""
-        return self._as_data(name, f"{len(content):,} bytes", text, f" of {len(text):,}"), None
-
-    async def _unknown_text(self, content: bytes, name: str) -> tuple[str, File | None]:
+    async def _unknown_text(self, content: bytes, name: str) -> str:
         told, _ = await self._sandbox.parse("text", content, self._limits.chars)
         about = f"{len(content):,} bytes, read as {told['encoding']}, which is a guess"
-        return self._as_data(name, about, unix_lines(str(told["text"])), f" of {told['chars']:,}"), None
+        return self._as_data(name, about, unix_lines(str(told["text"])), f" of {told['chars']:,}")
 
-    async def _pdf(self, content: bytes, name: str) -> tuple[str, File | None]:
+    async def _pdf(self, content: bytes, name: str) -> str:
         told, _ = await self._sandbox.parse("pdf", content, self._limits.chars)
         pages = int(told["pages"])
         about = f"PDF, {pages} page{'' if pages == 1 else 's'}"
         if told["read"] < pages:
             about += f", of which these are the first {told['read']}"
-        return self._as_data(name, about, str(told["text"]), ""), None
+        return self._as_data(name, about, str(told["text"]), "")
+
+    async def _document(self, kind: Kind, content: bytes, name: str) -> str:
+        told, _ = await self._sandbox.parse(kind, content, self._limits.chars)
+        about = [_DOCUMENTS[kind]]
+        about += [count(int(told[f"{part}s"]), part) for part in ("sheet", "slide") if f"{part}s" in told]
+        about += ["without its macros"] if told["macros"] else []
+        return self._as_data(name, ", ".join(about), str(told["text"]), "")
 
     async def _picture(self, content: bytes, name: str) -> tuple[str, File | None]:
         if not self._sees_pictures:

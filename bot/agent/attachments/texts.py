@@ -18,7 +18,12 @@ NO_NAME = "a file without a name"
 # reasons: they complete `not_read`
 EMPTY = "it is empty"
 DAMAGED = "it is damaged, or not what its name says"
-UNKNOWN_KIND = "it is not one of the types that I can read: text, CSV, Markdown, code, PDF and pictures"
+UNKNOWN_KIND = (
+    "it is not one of the types that I can read: text, CSV, Markdown, code, HTML, PDF, DOCX, XLSX, PPTX and "
+    "pictures"
+)
+PROTECTED = "it is protected by a password"
+OLD_DOCUMENT = "it has the format of an old version of Office; please save it as DOCX, XLSX, PPTX or PDF"
 NO_VISION = "the model cannot process pictures"
 NOT_OPENED = "it cannot be opened at the moment; please try again in a few minutes"
 TOO_SLOW = "opening it takes too long"
