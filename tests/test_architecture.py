@@ -48,7 +48,8 @@ PLATFORM = "chat commands commands.redis concurrency platforms"
 RULES = {
     "__main__": rule("main"),
     "main": rule(
-        "__version__ chat composition concurrency config discord http platforms slack storage storage.embedded"
+        "__version__ chat composition concurrency config discord http platforms slack "
+        "storage storage.embedded"
     ),
     "app": rule("access.approvals chat commands concurrency config inbox platforms turn", "structlog"),
     "turn": rule("chat"),

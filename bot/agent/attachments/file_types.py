@@ -1,8 +1,10 @@
-"""Detection of file types by content, since names and media types prove nothing. Pure."""
+"""Detection of file types, mostly by content, since names and media types prove nothing. Pure."""
 
 import codecs
 import re
 from typing import Literal
+
+from bot.chat import Attachment, Message
 
 Kind = Literal[
     "text",
@@ -35,6 +37,11 @@ _OFFICE_PART = re.compile(rb"PK\x01\x02.{42}(word|xl|ppt)/", re.DOTALL)
 _COMPOUND_FILE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # MS-CFB 2.2
 _PROTECTED = "EncryptedPackage".encode("utf-16-le")  # MS-OFFCRYPTO 2.3.4.4
 
+_AUDIO_NAMES = (".ogg", ".oga", ".opus", ".mp3", ".m4a", ".wav", ".flac")
+_AUDIO = {b"OggS": "ogg", b"fLaC": "flac", b"ID3": "mp3", b"\x1aE\xdf\xa3": "webm"}
+_MPEG_AUDIO = frozenset({0xE2, 0xE3, 0xF2, 0xF3, 0xFA, 0xFB})
+"""Second byte of a frame of MPEG audio, layer 3 (ISO 11172-3, 2.4.2.3)."""
+
 # the possessive groups keep the time linear
 _HTML = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*+(?:<\?xml[^>]*+>\s*+)?(?>(?:<!--.*?-->)\s*+)*+<(?:!doctype\s+html|html)[\s>]",
@@ -64,6 +71,23 @@ def kind_of(content: bytes) -> Kind:
     if kind := text_kind(content):
         return "html" if _HTML.match(content, 0, _SAMPLE) else kind
     return "picture" if content.startswith(_LETTERS) else "other"
+
+
+def is_recording(message: Message, attachment: Attachment) -> bool:
+    """Return whether a file is a voice message or is said to be audio."""
+    named = attachment.media_type.startswith("audio/") or attachment.name.lower().endswith(_AUDIO_NAMES)
+    return named or attachment.url in message.voices
+
+
+def audio_format(content: bytes) -> str | None:
+    """Return the usual ending of a name for a recording, or None for another file."""
+    if content[:4] == b"RIFF" and content[8:12] == b"WAVE":
+        return "wav"
+    if content[4:8] == b"ftyp":  # also of a film, whose sound services take
+        return "m4a"
+    if len(content) > 1 and content[0] == 0xFF and content[1] in _MPEG_AUDIO:
+        return "mp3"
+    return next((format for begin, format in _AUDIO.items() if content.startswith(begin)), None)
 
 
 def text_kind(content: bytes) -> Literal["text", "unknown text"] | None:

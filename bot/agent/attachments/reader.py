@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.agent.attachments import texts
-from bot.agent.attachments.file_types import Kind, decode, kind_of, text_kind, unix_lines
+from bot.agent.attachments.file_types import Kind, decode, is_recording, kind_of, text_kind, unix_lines
 from bot.agent.attachments.sandbox import Sandbox
 from bot.agent.spotlighting import mark
 from bot.chat import Attachment, AttachmentContent, File, FileRefused, Files, FileSource, Message
@@ -83,6 +83,8 @@ class AttachmentReader:
         )
 
     async def _open(self, message: Message, attachment: Attachment, name: str) -> tuple[str, File | None]:
+        if is_recording(message, attachment):  # `RecordingReader` takes it out if there is one
+            raise FileRefused(texts.NO_HEARING)
         if attachment.size > self._limits.size:
             raise FileRefused(file_too_large(self._limits.size))
         content = await self._source.fetch(message, attachment, self._limits.size)
