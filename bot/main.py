@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import ctypes
-import gc
 import importlib
 import logging
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 
 from bot import __version__, discord, http, slack
 from bot.chat import BotError
+from bot.concurrency import garbage
 from bot.config import (
     ConfigError,
     Settings,
@@ -103,7 +103,7 @@ def _run(arguments: argparse.Namespace, settings: Settings, platforms: Sequence[
         for each in unknown_names(SETTINGS):
             what = {"variable": each.name, "source": each.source, "hint": each.hint}
             log.warning("unknown setting", extra=what)
-    gc.disable()  # it takes a sixth of the imports' time and frees nothing; `composition.serve` enables it
+    garbage.pause()  # `composition.serve` resumes it
     if arguments.command == "run":
         asyncio.run(_serve(settings, platforms))
         return 0

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
@@ -30,18 +30,23 @@ from bot.chat import (
     Part,
     PlatformError,
     Receipt,
+    Recordings,
     Refuse,
     StorageDown,
     Text,
     Thread,
     ThreadId,
     ToolStep,
+    Transcripts,
     Turn,
     harmless,
 )
 from bot.chat.texts import too_long, turn_failed
 
 log = logging.getLogger(__name__)
+
+_HEARD = "heard"
+"""Key of a receipt's state with the transcripts of the turn's recordings."""
 
 
 class TextCommands(Protocol):
@@ -94,6 +99,7 @@ class Turns:
     approval_display: ApprovalDisplay | None = None
     durations: Durations = field(default_factory=Durations)
     memory: MemoryWriter | None = None
+    recordings: Recordings | None = None
 
     async def run(self, turn: Turn, receipt: Receipt, halt: Halt) -> None:
         """Answer one turn completely; it ends at once if `halt` is done.
@@ -112,7 +118,7 @@ class Turns:
             return
         async with aclosing(self._parts(turn, receipt, halt, received)) as parts:
             await self.thread(turn.thread).reply(parts, receipt)
-        await self._find_filing(_asked(turn, received), receipt)
+        await self._find_filing(self._heard(_asked(turn, received), receipt), receipt)
         log.info("turn finished", extra={"seconds": round(self.durations.add(began), 3)})
 
     async def _parts(
@@ -135,21 +141,21 @@ class Turns:
             if turn.decision and halt.done():  # a decision is always carried out: stops are for answers
                 halt = asyncio.get_running_loop().create_future()
             problem = _Problem()
-            async with aclosing(_harmless(self._answer_parts(asked, halt, problem))) as parts:
+            async with aclosing(_harmless(self._answer_parts(asked, receipt, halt, problem))) as parts:
                 async for part in parts:
                     said.append(part)
                     yield part
             async for shown in self._show_elsewhere(said, receipt):
                 yield shown
             if not problem.words:
-                self._file(asked, _answer(said, ""), receipt)
+                self._file(self._heard(asked, receipt), _answer(said, ""), receipt)
                 return
             # stored before `conclude`: a repeated agent would take the concluded turn for its own answer
             status = {"ending_status": problem.status} if problem.status else {}
             await receipt.save(ending=problem.words, **status, said=[_pack(part) for part in _join(said)])
         ending: str = receipt.state["ending"]
         # idempotent, so it may run again after a crash
-        outcome = await self.agent.conclude(asked, _answer(said, ending))
+        outcome = await self.agent.conclude(self._heard(asked, receipt), _answer(said, ending))
         if outcome:
             yield Notice(outcome)
         yield Notice(ending, receipt.state.get("ending_status"))
@@ -211,12 +217,18 @@ class Turns:
                 answer = await self.commands.answer(message)
                 return Notice(answer) if answer is not None else None
 
-    async def _answer_parts(self, turn: Turn, halt: Halt, problem: "_Problem") -> AsyncGenerator[Part]:
+    async def _answer_parts(
+        self, turn: Turn, receipt: Receipt, halt: Halt, problem: "_Problem"
+    ) -> AsyncGenerator[Part]:
         """Yield the agent's parts; set `problem` if something ends them early."""
         try:
-            async with _until(halt, self.limit), aclosing(_generator(self.agent.answer(turn))) as parts:
-                async for part in parts:
-                    yield part
+            async with _until(halt, self.limit):
+                for words in await self._hear(turn, receipt):
+                    yield Notice(words)
+                heard = self._heard(turn, receipt)
+                async with aclosing(_generator(self.agent.answer(heard))) as parts:
+                    async for part in parts:
+                        yield part
         except (PlatformError, StorageDown, LeaseLost):
             raise
         except AnswerError as error:
@@ -231,6 +243,20 @@ class Turns:
         except Exception:  # the outermost boundary of a turn: the user gets a sentence, the log the trace
             log.exception("turn failed", extra={"reference": turn.reference})
             problem.words, problem.status = turn_failed(turn.reference), 500
+
+    async def _hear(self, turn: Turn, receipt: Receipt) -> Sequence[str]:
+        """Store the transcripts of a turn's recordings in the receipt; return notices about them."""
+        if self.recordings and _HEARD not in receipt.state:
+            transcripts = await self.recordings.transcribe(turn)
+            if transcripts:
+                await receipt.save(**{_HEARD: asdict(transcripts)})
+        notices: Sequence[str] = receipt.state.get(_HEARD, {}).get("notices", ())
+        return notices
+
+    def _heard(self, turn: Turn, receipt: Receipt) -> Turn:
+        """Return the turn with the transcripts that the receipt has."""
+        stored = receipt.state.get(_HEARD)
+        return self.recordings.insert(turn, Transcripts(**stored)) if self.recordings and stored else turn
 
 
 @dataclass(slots=True)

@@ -47,7 +47,10 @@ PLATFORM = "chat commands commands.redis concurrency platforms"
 
 RULES = {
     "__main__": rule("main"),
-    "main": rule("__version__ chat composition config discord http platforms slack storage storage.embedded"),
+    "main": rule(
+        "__version__ chat composition concurrency config discord http platforms slack "
+        "storage storage.embedded"
+    ),
     "app": rule("access.approvals chat commands concurrency config inbox platforms turn", "structlog"),
     "turn": rule("chat"),
     "concurrency": rule("chat"),
@@ -69,9 +72,9 @@ RULES = {
         "langchain_core langgraph pydantic redis redisvl tenacity",
     ),
     "agent.models": rule("agent chat tools", "aiohttp langchain_core langchain_openai pydantic yarl"),
-    "agent.attachments": rule("agent chat", "PIL chardet pypdf"),
+    "agent.attachments": rule("agent chat", "PIL bs4 chardet mammoth markdownify pptx pypdf python_calamine"),
     "memory": rule("chat commands concurrency", "httpx2 numpy openai pydantic redis redisvl tokenizers"),
-    "tools": rule("chat memory tools.charts tools.sql", "langchain_core pydantic"),
+    "tools": rule("chat memory tools.charts tools.sql", "langchain_core pydantic xlsxwriter"),
     "tools.charts": rule("chat tools tools.sql", "matplotlib"),
     "tools.plugins": rule(
         "__version__ chat concurrency config tools",

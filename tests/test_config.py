@@ -40,6 +40,7 @@ DEFAULTS = {
     "OPENAI_BASE_URL": None,
     "OPENAI_FALLBACK_MODEL": None,
     "OPENAI_EMBEDDING_MODEL": None,
+    "OPENAI_TRANSCRIPTION_MODEL": None,
     "REQUEST_TIMEOUT": 30,
     "REDIS_URL": None,
     "DATABASE_URL": None,
@@ -278,6 +279,7 @@ def test_any_other_prefix_is_taken(environ: Environ, prefix: str) -> None:
         ),
         ({"OPENAI_MODEL": "gpt-5"}, ["OPENAI_MODEL"]),
         ({"OPENAI_EMBEDDING_MODEL": "embed-1"}, ["OPENAI_EMBEDDING_MODEL"]),
+        ({"OPENAI_TRANSCRIPTION_MODEL": "whisper-1"}, ["OPENAI_TRANSCRIPTION_MODEL"]),
         (
             {"OPENAI_FALLBACK_MODEL": "gpt-4", "OPENAI_MODEL": "gpt-5"},
             ["OPENAI_FALLBACK_MODEL", "OPENAI_MODEL"],

@@ -19,10 +19,12 @@ from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support.bot import http_port, run_bot
+from tests.support.documents import docx, paragraph, pptx, xlsx
 from tests.support.files import PICTURE
 from tests.support.settings import of_slack
 from tests.support.wait import wait_until
 
+OLD_DOCUMENT = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
 CSV = b"month,revenue\r\nJanuary,4711\r\n"
 
 
@@ -70,6 +72,33 @@ async def test_files_on_slack_reach_the_model_and_what_cannot_be_read_is_said(
     assert Image.open(io.BytesIO(picture)).size == (1, 1)
     assert "I could not read data.zip: it is not one of the types that I can read: text" in answer
     assert "I have read it." in answer
+
+
+async def test_documents_on_slack_and_discord_reach_the_model_as_text(
+    settings: dict[str, Any], model: ModelServer, slack: Slack, discord: Discord
+) -> None:
+    settings |= of_slack(slack) | {"discord_token": discord.token, "discord_api_url": discord.url}
+    files = [
+        ("plan.docx", "application/octet-stream", docx(paragraph("The code is 4711."))),
+        ("deck.pptx", "application/octet-stream", pptx(("The city", "is Bern"))),
+        ("page.html", "text/html", b"<!doctype html><html><body><h1>The day is Monday</h1></body></html>"),
+        ("old.doc", "application/msword", OLD_DOCUMENT),
+    ]
+    async with run_bot(**settings):
+        await slack.wait_for_connections(2)
+        await discord.wait_for_connections()
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} what is in it?", files=files)
+        answer = await slack.answer(GENERAL, ts, until=lambda text: "read it" in text)
+        asked, _ = newest_question(model)
+        upload = Upload("sales.xlsx", xlsx({"Sales": [["month", "revenue"], ["May", 4711]]}))
+        channel = discord.world.dm(discord.alice)
+        await discord.say(discord.alice, channel, "what is it?", files=[upload])
+        await wait_until(lambda: "sales.xlsx" in newest_question(model)[0], "the model is asked")
+    assert "> The code is 4711." in asked
+    assert "> ## Slide 1\n> \n> The city\n> is Bern" in asked
+    assert "> # The day is Monday" in asked
+    assert "I could not read old.doc: it has the format of an old version of Office; please save it" in answer
+    assert "> | May | 4711 |" in newest_question(model)[0]
 
 
 async def test_no_file_makes_the_bot_call_a_method_of_slack(

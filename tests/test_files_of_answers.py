@@ -4,12 +4,14 @@ import io
 
 import aiohttp
 from PIL import Image
+from python_calamine import CalamineWorkbook
 from redis.asyncio import Redis
 
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support.bot import http_port, run_bot
+from tests.support.settings import of_slack
 from tests.support.wait import wait_until
 
 QUERY = "select status, count(*) as orders from orders group by status order by 2 desc"
@@ -65,3 +67,34 @@ async def test_a_chart_comes_into_the_threads_of_slack_and_discord(
         [attached] = [file for each in discord.messages(thread) for file in each.attachments]
         assert attached.data == file.data
         assert attached.description == file.alt
+
+
+async def test_a_workbook_comes_into_the_threads_of_slack_and_discord(
+    redis: Redis, redis_url: str, database_url: str, model: ModelServer, slack: Slack, discord: Discord
+) -> None:
+    def respond(request: dict[str, list[dict[str, str]]]) -> Script | str:
+        if request["messages"][-1]["role"] == "tool":
+            return "There is your list."
+        return Script(tool_calls=[("export", {"query": QUERY, "format": "xlsx"})])
+
+    model.respond = respond
+    settings = of_slack(slack) | {
+        "discord_token": discord.token,
+        "discord_api_url": discord.url,
+        "openai_api_key": KEY,
+        "openai_base_url": model.base_url,
+    }
+    async with run_bot(redis_url=redis_url, database_url=database_url, **settings):
+        await slack.wait_for_connections(2)
+        await discord.wait_for_connections()
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} give me the list for Excel")
+        await slack.answer(GENERAL, ts, until=lambda text: "your list" in text)
+        [file] = [file for each in slack.replies(GENERAL, ts) for file in each.files]
+        question = await discord.say(discord.alice, discord.general, f"{discord.mention} the list for Excel")
+        thread = await discord.thread_of(question)
+        await wait_until(lambda: len(discord.messages(thread)) == 2, "text and workbook are there")
+        [attached] = [file for each in discord.messages(thread) for file in each.attachments]
+    for content in (file.data or b"", attached.data or b""):
+        book = CalamineWorkbook.from_filelike(io.BytesIO(content))
+        assert book.get_sheet_by_name("Rows").to_python()[0] == ["status", "orders"]
+    assert file.alt.endswith("and 2 columns as XLSX")

@@ -1,17 +1,25 @@
-"""Exports: every row as CSV, within limits that are said, with no formula in it."""
+"""Exports: every row as CSV or XLSX, within limits that are said, with no formula in it."""
 
 import csv
 import io
+import os
 import re
+import tempfile
+import zipfile
+from datetime import date
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from python_calamine import CalamineWorkbook
 from redis.asyncio import Redis
 
 from bot.storage.files import MOST_BYTES, FileStore
 from bot.tools import Database, ToolFailure
-from bot.tools.export import Export, ExportLimits, export, harmless
+from bot.tools.csv_file import harmless
+from bot.tools.export import Export, ExportLimits, Format, export
 from tests.support import sql_database
 from tests.support.growth import MOST_GROWTH, grows
 
@@ -19,10 +27,10 @@ pool = sql_database.pool
 
 
 async def export_query(
-    redis: Redis, pool: Database, query: str, limits: ExportLimits | None = None
+    redis: Redis, pool: Database, query: str, limits: ExportLimits | None = None, format: Format = "csv"
 ) -> tuple[Export, bytes]:
     store = FileStore(redis)
-    made = await export(pool, store.keep, query, limits)
+    made = await export(pool, store.keep, query, limits, format)
     found = await store.find(made.file.id)
     assert found is not None
     return made, found[1]
@@ -179,3 +187,106 @@ async def test_no_line_is_a_formula_to_a_spreadsheet_with_another_separator(
     """Fault: `-1` and `0+x` as one value, a formula where a comma is decimal."""
     _, content = await export_query(redis, pool, "select -1 as n, '0+cmd|x' as a union all select 2, 'b'")
     assert b'\r\n"-1","0+cmd|x"\r\n2,b\r\n' in content
+
+
+# --- XLSX
+
+
+def cells(content: bytes) -> list[list[Any]]:
+    """Return the values of the only sheet, as another program reads them."""
+    [name] = (book := CalamineWorkbook.from_filelike(io.BytesIO(content))).sheet_names
+    return book.get_sheet_by_name(name).to_python()
+
+
+def sheet_xml(content: bytes) -> str:
+    with zipfile.ZipFile(io.BytesIO(content)) as package:
+        return package.read("xl/worksheets/sheet1.xml").decode()
+
+
+async def test_a_workbook_has_every_value_as_stored(redis: Redis, pool: Database) -> None:
+    query = """select * from (values
+        (1, 'Zürich', date '2026-05-01', null, true, 1.50, 0.25::float8, 1234567890123456789::int8),
+        (2, E'two\\nlines', null, '', false, -2.25, 'nan', 5::int8))
+        as t(n, name, day, nothing, flag, price, share, id)"""
+    made, content = await export_query(redis, pool, query, format="xlsx")
+    assert cells(content) == [
+        ["n", "name", "day", "nothing", "flag", "price", "share", "id"],
+        [1, "Zürich", date(2026, 5, 1), "", True, 1.5, 0.25, "1234567890123456789"],
+        [2, "two\nlines", "", "", False, -2.25, "NaN", 5],
+    ]
+    assert made.file.name.endswith(".xlsx")
+    assert made.file.media_type.endswith("spreadsheetml.sheet")
+    assert "2 rows and 8 columns as XLSX" in made.words
+    with zipfile.ZipFile(io.BytesIO(content)) as package:
+        assert 'formatCode="0.00"' in package.read("xl/styles.xml").decode()  # 1.50 is shown as such
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1+1",
+        "+49 30 1234",
+        "@SUM(A1)",
+        "{=1+1}",
+        "https://example.org/",
+        "0123",
+        "1e5",
+        "<r><t>rich</t></r>",
+        "<r></c><c><f>1+1</f></c></r>",
+        " padded ",
+        "_x0041_",
+        "a\tb\rc\x01d",
+        "<b>&amp;</b>",
+    ],
+)
+async def test_a_text_stays_a_text_in_a_workbook(redis: Redis, pool: Database, text: str) -> None:
+    """Also one that xlsxwriter takes for its own markup."""
+    codes = " || ".join(f"chr({ord(character)})" for character in text)
+    made, content = await export_query(redis, pool, f'select {codes} as "=a", {codes} as b', format="xlsx")
+    assert cells(content) == [["=a", "b"], [text, text]]
+    assert "<f>" not in sheet_xml(content)
+    assert "tell the users" not in made.words
+
+
+async def test_equal_rows_make_an_equal_workbook(redis: Redis, pool: Database) -> None:
+    """A repeated call shows the same file, not a second one."""
+    query = "select n, 'x' as a from generate_series(1, 2345) as n"
+    first, content = await export_query(redis, pool, query, format="xlsx")
+    second, again = await export_query(redis, pool, query, format="xlsx")
+    assert first.file == second.file
+    assert content == again
+    assert len(cells(content)) == 2_346
+
+
+async def test_a_workbook_within_limits_says_what_is_cut(redis: Redis, pool: Database) -> None:
+    query = "select n from generate_series(1, 9999) as n"
+    made, content = await export_query(redis, pool, query, ExportLimits(rows=600), "xlsx")
+    assert len(cells(content)) == 601
+    assert "only the first 600 rows" in made.words
+    query = "select repeat('ü', 100) as a from generate_series(1, 9999) as n"
+    made, content = await export_query(redis, pool, query, ExportLimits(size=50_000), "xlsx")
+    assert f"only the first {len(cells(content)) - 1} rows" in made.words
+    made, content = await export_query(
+        redis, pool, "select repeat(chr(128512), 20000) as long, 1 as n", format="xlsx"
+    )
+    assert len(cells(content)[1][0]) == 32_767 // 2
+    assert "Values too long for a cell of Excel were cut in long (1 cell): tell the users." in made.words
+
+
+async def test_a_workbook_leaves_no_file_on_the_disk(
+    redis: Redis, pool: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    await export_query(redis, pool, "select 1 as n", format="xlsx")
+    for query in ("select 1 as n where false", "select 1 / (n - 700) as a from generate_series(1, 999) as n"):
+        with pytest.raises(ToolFailure):
+            await export_query(redis, pool, query, format="xlsx")
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_disk_that_takes_no_file_is_a_sentence(
+    redis: Redis, pool: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(ToolFailure, match="The file could not be written"):
+        await export_query(redis, pool, "select 1 as n", format="xlsx")

@@ -45,6 +45,10 @@ UNFINISHED_TOOL = "This call was interrupted and has no result."
 
 NO_TEXT = "[The user addressed you without writing anything.]"
 
+TRANSCRIPT = "[Voice message of the user, transcribed:]\n{text}"
+UNHEARD = "[The recording {name} could not be transcribed: {reason}]"
+CUT_TRANSCRIPT = "\n[The rest of the transcript is left out.]"
+
 CORRECTION = """\
 [The user has edited the message that you answered last. The new text follows. Answer it again if that \
 makes a difference.]

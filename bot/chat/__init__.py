@@ -46,6 +46,7 @@ from bot.chat.parts import Approval, File, Notice, Part, Text, ToolStep, with_de
 from bot.chat.personal_data import Author, Mailboxes, PersonalDataSource
 from bot.chat.platform import Audience, Halt, Health, HealthCheck, Platform, Receipt, Thread
 from bot.chat.platform_info import PlatformInfo, platform_info, register
+from bot.chat.recordings import Recordings, Transcripts
 from bot.chat.text import well_formed, well_formed_json
 from bot.chat.text_decisions import MOST_REASON, TextDecision, parse_decision
 from bot.chat.work import name_work, work_at_hand
@@ -104,6 +105,7 @@ __all__ = [
     "Quote",
     "RateLimited",
     "Receipt",
+    "Recordings",
     "Refuse",
     "Requests",
     "StillBusy",
@@ -117,6 +119,7 @@ __all__ = [
     "ThreadId",
     "Tokens",
     "ToolStep",
+    "Transcripts",
     "Turn",
     "Undeliverable",
     "Unreachable",

@@ -99,6 +99,7 @@ class Message:
     - `channel` is the id of the channel, empty on a platform without channels. If that is a thread with a
       separate id (Discord), `parent` is the thread's channel, and `is_private_thread` marks a thread that not
       all readers of `parent` can read. `place` is further data that the platform needs to answer there.
+    - `voices` are the addresses of the attachments in which the author speaks: voice messages.
     - `seen_request` is the id of the approval request that the message replies to; empty if the thread is
       endless and the message replies to none; None if everybody reads the whole thread.
     - Only the inbox sets the rest. `corrects` is the id of the answered message whose new wording this is,
@@ -129,6 +130,7 @@ class Message:
     is_guest: bool = False
     quotes: tuple[Quote, ...] = ()
     seen_request: str | None = None
+    voices: tuple[str, ...] = ()
 
     @property
     def is_external(self) -> bool:
@@ -162,7 +164,7 @@ class Message:
         fields["thread"] = ThreadId(**fields["thread"])
         fields["attachments"] = tuple(Attachment(**each) for each in fields["attachments"])
         fields["quotes"] = tuple(Quote(**each) for each in fields.get("quotes", ()))
-        for name in ("roles", "bot_ids"):
+        for name in ("roles", "bot_ids", "voices"):
             fields[name] = tuple(fields.get(name, ()))
         if decision := fields.get("decision"):
             typed = {"thread": ThreadId(**decision["thread"]), "askers": tuple(decision.get("askers", ()))}

@@ -78,6 +78,11 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
     openai_embedding_model: str | None = Field(
         None, description="embedding model for memory search; default an offline one"
     )
+    openai_transcription_model: str | None = Field(
+        None,
+        description="model that transcribes voice messages and other recordings; without it users are told "
+        "that the bot cannot listen",
+    )
     request_timeout: PositiveFloat = Field(
         30, description="seconds to wait for the next piece of the model's answer"
     )
@@ -232,7 +237,8 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
         return self
 
     def _model_problems(self) -> list[str]:
-        named = self.model_fields_set & {"openai_model", "openai_fallback_model", "openai_embedding_model"}
+        models = {f"openai_{each}model" for each in ("", "fallback_", "embedding_", "transcription_")}
+        named = self.model_fields_set & models
         if named and not self.has_model:
             return [f"{name.upper()}: also set OPENAI_API_KEY or OPENAI_BASE_URL" for name in sorted(named)]
         return []
@@ -257,6 +263,12 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
         """Return the models in use by variable."""
         named = {"OPENAI_MODEL": self.openai_model, "OPENAI_FALLBACK_MODEL": self.openai_fallback_model}
         return {name: model for name, model in named.items() if model and self.has_model}
+
+    @property
+    def all_models(self) -> dict[str, str]:
+        """Return the models in use by variable, with the one that transcribes."""
+        name = self.openai_transcription_model
+        return {**self.models, **({"OPENAI_TRANSCRIPTION_MODEL": name} if name else {})}
 
     @property
     def has_model(self) -> bool:

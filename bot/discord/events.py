@@ -50,6 +50,7 @@ def parse_message(
         addressed=addressed,
         direct=thread.space == DIRECT,
         attachments=tuple(attachments),
+        voices=tuple(str(file.url) for file in message.attachments if message.flags.voice),
         quotes=quoted,
         channel=str(message.channel.id),
         parent=str(getattr(message.channel, "parent_id", None) or ""),  # only threads have one

@@ -111,7 +111,7 @@ def stickers(message: discord.Message | discord.MessageSnapshot) -> list[str]:
 
 
 def voice(message: discord.Message) -> list[str]:
-    """Return a line for each voice recording: it is not transcribed, but the model is informed."""
+    """Return a line with the length of each voice recording."""
     seconds = [file.duration for file in message.attachments if message.flags.voice and file.duration]
     return [f"[voice message of {each:.0f} seconds]" for each in seconds]
 

@@ -27,12 +27,14 @@ _LABEL_CHARS = 100
 class Content:
     """Text and files of a message; `text` is only what its author wrote.
 
+    `voices` are the addresses of the files that its author has recorded in Slack.
     `mentions_bot`: the author mentions the bot. `is_named_by_others`: a quote or a preview mentions it.
     """
 
     text: str
     quotes: tuple[Quote, ...]
     files: tuple[Attachment, ...]
+    voices: tuple[str, ...]
     mentions_bot: bool
     is_named_by_others: bool
 
@@ -58,6 +60,7 @@ class _Reader:
             text=text,
             quotes=tuple(_limit(map(self._quote, quoted), _MOST_CHARS - len(text))),
             files=tuple(file for each in holders for file in _files(each.get("files"))),
+            voices=tuple(_voices(message.get("files"))),
             mentions_bot=self._is_mentioned([message.get("text"), message.get("blocks"), own]),
             is_named_by_others=self._is_mentioned([*quoted, *previews]),
         )
@@ -153,6 +156,11 @@ def _files(files: Json) -> Iterator[Attachment]:
                 size=size if isinstance(size, int) and size > 0 else 0,
                 url=address,
             )
+
+
+def _voices(files: Json) -> Iterator[str]:
+    """Yield the addresses of audio clips (https://docs.slack.dev/reference/objects/file-object)."""
+    return (address_of(file) for file in objects(files) if file.get("subtype") == "slack_audio")
 
 
 def address_of(file: Mapping[str, Json]) -> str:

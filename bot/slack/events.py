@@ -187,6 +187,7 @@ def _message(
         addressed=addressed,
         direct=kind == "im",
         attachments=content.files,
+        voices=content.voices,
         quotes=content.quotes,
         channel=channel,
         place={

@@ -7,6 +7,7 @@ from bot.chat import BotError, Json, Keep
 from bot.tools.artifacts import artifact_of
 from bot.tools.charts import Kind, draw
 from bot.tools.errors import ToolFailure
+from bot.tools.export import Format
 from bot.tools.export import export as export_rows
 from bot.tools.sql.database import Database
 
@@ -17,8 +18,8 @@ Let the database group and sum: return one row for each value of x (and for each
 users see the picture next to your answer: do not link to it, and do not repeat its numbers one by one."""
 
 _EXPORT = """\
-Give the users all rows of a read-only query in the business database as a CSV file, at most 100,000. Use it \
-when they ask for a file, a list, a spreadsheet, or more rows than fit into an answer."""
+Give the users all rows of a read-only query in the business database as a CSV file or an Excel workbook, at \
+most 100,000. Use it when they ask for a file, a list, a spreadsheet, or more rows than fit into an answer."""
 
 
 class ChartArguments(BaseModel):
@@ -48,6 +49,7 @@ class ExportArguments(BaseModel):
     """Arguments of `export`."""
 
     query: str = Field(description="One PostgreSQL SELECT")
+    format: Format = Field("csv", description="csv, or xlsx for Excel")
 
 
 def file_tools(database: Database, keep: Keep) -> list[BaseTool]:
@@ -60,9 +62,9 @@ def file_tools(database: Database, keep: Keep) -> list[BaseTool]:
             raise ToolFailure(_NOT_KEPT) from error
         return drawn.words, artifact_of([drawn.file])
 
-    async def export(query: str) -> tuple[str, Json]:
+    async def export(query: str, format: Format = "csv") -> tuple[str, Json]:
         try:
-            exported = await export_rows(database, keep, query)
+            exported = await export_rows(database, keep, query, format=format)
         except BotError as error:
             raise ToolFailure(_NOT_KEPT) from error
         return exported.words, artifact_of([exported.file])

@@ -15,12 +15,13 @@ from typing import Any, Literal
 
 from aiohttp import web
 
+from tests.servers.model_audio import Audio
 from tests.servers.steps import Steps, unobserved
 
 Json = Any
 Ending = Literal["close", "drop", "hang", "comment"]
 KEY = "sk-test-0123456789abcdef"
-MODELS = ("main-model", "other-model")
+MODELS = ("main-model", "other-model", "speech-model")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,7 @@ class ModelServer:
     """`requests` holds every body; `script()` queues answers; `respond` answers when the queue is empty.
 
     `embedded` holds every text that a vector was asked for; an `embeddings_status` other than 200 refuses.
+    `audio` transcribes recordings.
     """
 
     def __init__(self) -> None:
@@ -88,6 +90,7 @@ class ModelServer:
         """Client addresses of the connections of requests."""
         self.embedded: list[str] = []
         self.embeddings_status = 200
+        self.audio = Audio()
         self.respond: Responder = echo
         self.usage: Literal["told", "ignored", "refused"] = "told"
         """Reaction to `stream_options.include_usage`, which some services do not know."""
@@ -154,6 +157,15 @@ class ModelServer:
         usage = {"prompt_tokens": 1, "total_tokens": 1}
         answer = {"object": "list", "data": vectors[::-1], "model": body["model"], "usage": usage}
         return web.json_response(answer)
+
+    async def transcribe(self, request: web.Request) -> web.StreamResponse:
+        """Handle `POST /v1/audio/transcriptions`."""
+        if request.headers.get("Authorization") != f"Bearer {KEY}":
+            return _error(401, "Incorrect API key provided.", "invalid_api_key")
+        async with self.steps("transcription"):
+            response, violation = await self.audio.transcribe(request)
+        self.violations += [violation] if violation else []
+        return response
 
     def _next(self, body: dict[str, Json]) -> Script:
         if self._scripts:
@@ -390,9 +402,10 @@ def _no_number(text: str) -> float:
 async def model_server() -> AsyncIterator[ModelServer]:
     """Run a `ModelServer` on a free port of the loopback interface."""
     server = ModelServer()
-    app = web.Application(client_max_size=10_000_000)
+    app = web.Application(client_max_size=30_000_000)
     app.router.add_post("/v1/chat/completions", server.complete)
     app.router.add_post("/v1/embeddings", server.embed)
+    app.router.add_post("/v1/audio/transcriptions", server.transcribe)
     app.router.add_get("/v1/models", server.list_models)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()

@@ -1,5 +1,6 @@
-"""Attachments of messages, converted for the model: text, CSV, Markdown, code, PDF and pictures."""
+"""Attachments of messages, converted for the model: text, documents and pictures."""
 
 from bot.agent.attachments.reader import AttachmentLimits, AttachmentReader
+from bot.agent.attachments.recordings import RecordingReader
 
-__all__ = ["AttachmentLimits", "AttachmentReader"]
+__all__ = ["AttachmentLimits", "AttachmentReader", "RecordingReader"]

@@ -1,4 +1,4 @@
-"""Parsers for untrusted PDFs, pictures and texts of unknown encoding, run by `confinement.py` in a sandbox.
+"""Parsers for untrusted files, run by `confinement.py` in a sandbox; `documents.py` has more of them.
 
 The file arrives on standard input; the answer on standard output is a line of JSON, then the bytes of a
 picture. This module imports nothing of the bot.
@@ -9,7 +9,9 @@ import importlib
 import io
 import json
 import pkgutil
+import runpy
 import sys
+from pathlib import Path
 from typing import Any
 
 MOST_PAGES = 100
@@ -31,11 +33,19 @@ _CLEARLY = 2.0, 0.05
 """Factor and least probability by which another encoding must beat the usual one: a few Western European
 accents fit many encodings a little."""
 
+_DOCUMENTS = ("docx", "xlsx", "pptx", "html")
+_documents: dict[str, Any] = {}
+"""Names in `documents.py`; `prepare` loads them from the file, because there is no package in the sandbox."""
+
 Answer = tuple[dict[str, Any], bytes]
 
 
 def prepare(kind: str, _: str) -> None:
     """Import everything that the parser needs: after this no file can be opened."""
+    if kind in _DOCUMENTS:
+        _documents.update(runpy.run_path(str(Path(__file__).with_name("documents.py"))))
+        _documents["prepare"](kind)
+        return
     if kind == "picture":
         importlib.import_module("PIL.ImageOps")
         from PIL import Image
@@ -62,13 +72,22 @@ def run(kind: str, limit: str) -> None:
     """Parse one file from standard input, up to `limit` characters."""
     content = sys.stdin.buffer.read()
     try:
-        told, rest = {"pdf": _pdf, "picture": _picture, "text": _text}[kind](content, int(limit))
+        told, rest = _parse(kind, content, int(limit))
     except MemoryError:
         told, rest = {"problem": "opening it takes too much memory"}, b""
-    except Exception:  # noqa: BLE001 - pypdf and Pillow document no common error; the user reads a sentence
+    except Exception:  # noqa: BLE001 - the parsers document no common error; the user reads a sentence
         told, rest = {"problem": "it is damaged, or not what its name says"}, b""
     sys.stdout.buffer.write(json.dumps(told).encode() + b"\n" + rest)
     sys.stdout.buffer.flush()
+
+
+def _parse(kind: str, content: bytes, most_chars: int) -> Answer:
+    if kind not in _DOCUMENTS:
+        return {"pdf": _pdf, "picture": _picture, "text": _text}[kind](content, most_chars)
+    try:
+        return _documents["parse"](kind, content, most_chars), b""
+    except _documents["Unreadable"] as error:
+        return {"problem": str(error)}, b""
 
 
 def _pdf(content: bytes, most_chars: int) -> Answer:

@@ -3,15 +3,15 @@
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.agent.attachments import texts
-from bot.agent.attachments.file_types import decode, kind_of, unix_lines
+from bot.agent.attachments.file_types import Kind, decode, is_recording, kind_of, text_kind, unix_lines
 from bot.agent.attachments.sandbox import Sandbox
 from bot.agent.spotlighting import mark
 from bot.chat import Attachment, AttachmentContent, File, FileRefused, Files, FileSource, Message
-from bot.chat.text import one_line
+from bot.chat.text import count, one_line
 from bot.chat.texts import file_too_large
 
 log = logging.getLogger(__name__)
@@ -19,6 +19,17 @@ log = logging.getLogger(__name__)
 _NAME_CHARS = 100
 
 _PICTURE = "[Picture {name}, {width} by {height} pixels]"
+_DOCUMENTS: Mapping[Kind, str] = {
+    "docx": "DOCX",
+    "xlsx": "XLSX",
+    "pptx": "PPTX",
+    "html": "HTML as text; send it as .txt to have its source read",
+}
+_REFUSED: Mapping[Kind, str] = {
+    "protected document": texts.PROTECTED,
+    "old document": texts.OLD_DOCUMENT,
+    "other": texts.UNKNOWN_KIND,
+}
 _CUT = "\n[cut here: these are the first {most:,} characters{of}]"
 
 
@@ -73,39 +84,53 @@ class AttachmentReader:
         )
 
     async def _open(self, message: Message, attachment: Attachment, name: str) -> tuple[str, File | None]:
+        if is_recording(message, attachment):  # `RecordingReader` takes it out if there is one
+            raise FileRefused(texts.NO_HEARING)
         if attachment.size > self._limits.size:
             raise FileRefused(file_too_large(self._limits.size))
         content = await self._source.fetch(message, attachment, self._limits.size)
         if not content:
             raise FileRefused(texts.EMPTY)
-        readers: dict[str, Callable[[bytes, str], Awaitable[tuple[str, File | None]]]] = {
-            "text": self._text,
-            "unknown text": self._unknown_text,
-            "pdf": self._pdf,
-            "picture": self._picture,
-        }
-        reader = readers.get(await asyncio.to_thread(kind_of, content))
-        if reader is None:
-            raise FileRefused(texts.UNKNOWN_KIND)
-        return await reader(content, name)
+        kind = await asyncio.to_thread(kind_of, content)
+        if kind == "html" and name.lower().endswith(".txt"):
+            plain = await asyncio.to_thread(text_kind, content)
+            kind = plain or kind
+        if reason := _REFUSED.get(kind):
+            raise FileRefused(reason)
+        if kind == "picture":
+            return await self._picture(content, name)
+        if kind == "text":
+            return await self._text(content, name), None
+        if kind == "unknown text":
+            return await self._unknown_text(content, name), None
+        if kind == "pdf":
+            return await self._pdf(content, name), None
+        return await self._document(kind, content, name), None
 
-    async def _text(self, content: bytes, name: str) -> tuple[str, File | None]:
+    async def _text(self, content: bytes, name: str) -> str:
         decoded = await asyncio.to_thread(decode, content, self._limits.chars + 1)
         text, chars = decoded or ("", 0)
-        return self._as_data(name, f"{len(content):,} bytes", text, f" of {chars:,}"), None
+        return self._as_data(name, f"{len(content):,} bytes", text, f" of {chars:,}")
 
-    async def _unknown_text(self, content: bytes, name: str) -> tuple[str, File | None]:
+    async def _unknown_text(self, content: bytes, name: str) -> str:
         told, _ = await self._sandbox.parse("text", content, self._limits.chars)
         about = f"{len(content):,} bytes, read as {told['encoding']}, which is a guess"
-        return self._as_data(name, about, unix_lines(str(told["text"])), f" of {told['chars']:,}"), None
+        return self._as_data(name, about, unix_lines(str(told["text"])), f" of {told['chars']:,}")
 
-    async def _pdf(self, content: bytes, name: str) -> tuple[str, File | None]:
+    async def _pdf(self, content: bytes, name: str) -> str:
         told, _ = await self._sandbox.parse("pdf", content, self._limits.chars)
         pages = int(told["pages"])
         about = f"PDF, {pages} page{'' if pages == 1 else 's'}"
         if told["read"] < pages:
             about += f", of which these are the first {told['read']}"
-        return self._as_data(name, about, str(told["text"]), ""), None
+        return self._as_data(name, about, str(told["text"]), "")
+
+    async def _document(self, kind: Kind, content: bytes, name: str) -> str:
+        told, _ = await self._sandbox.parse(kind, content, self._limits.chars)
+        about = [_DOCUMENTS[kind]]
+        about += [count(int(told[f"{part}s"]), part) for part in ("sheet", "slide") if f"{part}s" in told]
+        about += ["without its macros"] if told["macros"] else []
+        return self._as_data(name, ", ".join(about), str(told["text"]), "")
 
     async def _picture(self, content: bytes, name: str) -> tuple[str, File | None]:
         if not self._sees_pictures:

@@ -27,6 +27,10 @@ _PROGRAM = Path(__file__).with_name("child.py")
 _FIELDS: Mapping[str, Mapping[str, type]] = {
     "text": {"text": str, "chars": int, "encoding": str},
     "pdf": {"text": str, "pages": int, "read": int},
+    "docx": {"text": str, "macros": bool},
+    "xlsx": {"text": str, "macros": bool, "sheets": int},
+    "pptx": {"text": str, "macros": bool, "slides": int},
+    "html": {"text": str, "macros": bool},
     "picture": {"width": int, "height": int},
 }
 """Fields of a parser's answer by kind of file."""

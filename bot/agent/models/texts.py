@@ -39,6 +39,14 @@ REFUSED = "The model service refused this request. Please ask a shorter question
 NO_WORDS = "The model gave no answer. Please ask again, or rephrase your question."
 ALL_THINKING = "The model reached its length limit before it gave an answer. Please ask for less at once."
 
+# reasons why a recording is not transcribed: they complete `not_heard` of `bot/agent/attachments/texts.py`
+TRANSCRIPTION_DOWN = "the transcription service does not answer at the moment; please try again in a minute"
+TRANSCRIPTION_TOO_LONG = "it is too long for the transcription service"
+TRANSCRIPTION_REFUSED = (
+    "the transcription service refuses it; the operator of the bot can see why in the log, and check "
+    "OPENAI_TRANSCRIPTION_MODEL"
+)
+
 
 def with_wait(sentence: str, seconds: float) -> str:
     """Return a sentence with the time to wait that the service names in place of an estimate."""

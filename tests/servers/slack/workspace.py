@@ -68,6 +68,7 @@ class File:
             "user": self.user,
             "size": self.length,
             **({"alt_txt": self.alt} if self.alt else {}),
+            **({"subtype": "slack_audio"} if self.name.startswith("audio_message.") else {}),
             "mode": "hosted",
             "url_private": f"{private}/{self.name}",
             "url_private_download": f"{private}/download/{self.name}",
