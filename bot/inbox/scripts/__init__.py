@@ -23,7 +23,7 @@ after its message was taken, `turn` three days after its end.
     hung                 hash: number of hangs while receiving an event, by the event's id
 """
 
-from bot.inbox.scripts.events import CORRECT, PUT, STOP, WITHDRAW
+from bot.inbox.scripts.events import CLAIM, CORRECT, PUT, STOP, WITHDRAW
 from bot.inbox.scripts.pause import PAUSE, RESUME
 from bot.inbox.scripts.replay import REPLAY, RESTORE
 from bot.inbox.scripts.turns import (
@@ -43,6 +43,7 @@ from bot.inbox.scripts.turns import (
 
 __all__ = [
     "BEGIN",
+    "CLAIM",
     "CORRECT",
     "DEFER",
     "EVENT_HUNG",
