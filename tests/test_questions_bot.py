@@ -10,9 +10,10 @@ from redis.asyncio import Redis
 
 from bot.app import Intervals
 from bot.main import PLATFORMS
+from bot.tools import OPEN_TOOLS
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, Slack
 from tests.support.approvals import tool_results
 from tests.support.bot import http_port, run_bot
 from tests.support.http_caller import Caller
@@ -364,3 +365,20 @@ async def test_a_question_is_no_approval(settings: dict[str, Any], model: ModelS
         assert (status, "There is no open request" in words) == (404, True)
         assert "There is no open request" in await caller.ask(f"approve {question['id']}")
         assert len(model.requests) == 1
+
+
+async def test_the_answer_of_a_guest_goes_on_with_the_tools_of_a_guest(
+    settings: dict[str, Any], model: ModelServer, slack: Slack
+) -> None:
+    """Fault: the turn of a decision was that of a member, with the database."""
+    room = SlackRoom(slack)
+    slack.describe(ALICE, is_restricted=True)
+    async with run_bot(**settings, **room.settings, allow_external="chat"):
+        await room.connect()
+        model.script(asking(), "Apples it is.")
+        await room.ask("buy fruit")
+        await asked(room)
+        await room.press("alice", 0)
+        await told(room, "Apples it is.")
+        offered = [{each["function"]["name"] for each in request["tools"]} for request in model.requests]
+        assert offered[0] == offered[1] <= OPEN_TOOLS

@@ -264,7 +264,8 @@ class Decision:
     `request` is the request's id. `by` (an author as in `Message`, named `by_name`) decided at `at` (Unix
     seconds), or nobody did and it `expired`. `asker` made the request with a message that had this `channel`,
     `parent`, `is_private_thread` and `place`; `askers` are all requesters. `summary` describes it in one
-    line. `reason` is that of the decision, or the chosen answer.
+    line. `reason` is that of the decision, or the chosen answer. `is_external` is as in `Message`, for any of
+    the requesters.
     """
 
     request: str
@@ -282,6 +283,7 @@ class Decision:
     reason: str = ""
     askers: tuple[str, ...] = ()
     by_name: str = ""
+    is_external: bool = False
 
 
 def with_channel(stored: Mapping[str, Json]) -> Mapping[str, Json]:

@@ -142,6 +142,7 @@ def as_message(decision: Decision) -> Message:
         channel=decision.channel,
         parent=decision.parent,
         is_private_thread=decision.is_private_thread,
+        is_guest=decision.is_external,
         place=decision.place,
         decision=decision,
     )

@@ -29,7 +29,8 @@ class RequestRecord:
 
     `people` are the accounts of all requesters, including linked ones; they count as the owners of an
     approval request. `questions` maps the original ids of the messages that it answers to their `edited_at`.
-    `shown` are the further threads that show the request.
+    `shown` are the further threads that show the request. `is_external`
+    is that of any requester, as in `Message`.
     """
 
     request: Request
@@ -44,6 +45,7 @@ class RequestRecord:
     people: Sequence[str] = ()
     questions: Mapping[str, float] = field(default_factory=dict)
     shown: Sequence[str] = ()
+    is_external: bool = False
 
     @classmethod
     def of(
@@ -68,6 +70,7 @@ class RequestRecord:
             direct=turn.direct,
             people=people,
             questions=questions,
+            is_external=any(each.is_external for each in turn.messages),
         )
 
     def decision(self, verdict: Verdict, by: str = "", reason: str = "", name: str = "") -> Decision:
@@ -88,6 +91,7 @@ class RequestRecord:
             by_name=name,
             reason=reason,
             askers=tuple(self.askers),
+            is_external=self.is_external,
         )
 
     def withdrawal(self, by: str, reason: str) -> Decision:
@@ -154,6 +158,7 @@ class RequestRecord:
             stored.get("people", ()),
             stored.get("questions") or {parsed.asked_in: 0.0},
             json.loads(shown) if shown else (),
+            stored.get("is_external", False),
         )
 
 
