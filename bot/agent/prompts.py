@@ -58,7 +58,7 @@ WAITING_QUESTION = """\
 This question has been asked, and nobody has answered it yet.
 Its answer comes later: do not ask it again."""
 
-ANSWERED_BELOW = "The user has answered in words: see their message that follows."
+ANSWERED_BELOW = "The user has answered in words, in a message below."
 
 WITHDRAWN_QUESTION = "[The question was taken back before anybody answered it.]"
 

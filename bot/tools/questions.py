@@ -43,7 +43,7 @@ class AskUserArguments(BaseModel):
 
     @field_validator("question")
     @classmethod
-    def has_text(cls, question: str) -> str:
+    def check_text(cls, question: str) -> str:
         """Return the question. Raises `ValueError` if nothing of it can be seen."""
         if not visible(question, MOST_QUESTION):
             raise ValueError("the question must have a text")
@@ -51,7 +51,7 @@ class AskUserArguments(BaseModel):
 
     @field_validator("options")
     @classmethod
-    def readable(cls, options: list[str] | None) -> list[str] | None:
+    def clean_options(cls, options: list[str] | None) -> list[str] | None:
         """Return the options without invisible characters. Raises `ValueError` if two look alike."""
         shown = [one_line(visible(each, MOST_OPTION)) for each in options or ()]
         if not all(shown) or len({each.casefold() for each in shown}) < len(shown):

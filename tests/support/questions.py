@@ -41,7 +41,7 @@ class Room(Protocol):
         """Mention the bot as Alice, in a channel."""
 
     async def say(self, user: str, text: str) -> None:
-        """Write in the thread."""
+        """Write in the thread; where the platform may deliver a message twice, it does."""
 
     def edit(self, text: str) -> None:
         """Edit the message that has mentioned the bot."""
@@ -91,7 +91,7 @@ class SlackRoom:
         self.root = await self.slack.say(ALICE, GENERAL, f"{self.slack.mention} {text}")
 
     async def say(self, user: str, text: str) -> None:
-        await self.slack.say(self._users[user], GENERAL, text, thread_ts=self.root)
+        await self.slack.say(self._users[user], GENERAL, text, thread_ts=self.root, copies=2)
 
     def edit(self, text: str) -> None:
         self.slack.edit(GENERAL, self.root, f"{self.slack.mention} {text}")
