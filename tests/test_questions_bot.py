@@ -18,7 +18,7 @@ from tests.support.approvals import tool_results
 from tests.support.bot import http_port, run_bot
 from tests.support.http_caller import Caller
 from tests.support.questions import DiscordRoom, Room, SlackRoom, asked, asking, last_message, told
-from tests.support.settings import of_model
+from tests.support.settings import of_discord, of_model
 from tests.support.wait import wait_until
 
 OFTEN = Intervals(expire=0.1)
@@ -382,3 +382,34 @@ async def test_the_answer_of_a_guest_goes_on_with_the_tools_of_a_guest(
         await told(room, "Apples it is.")
         offered = [{each["function"]["name"] for each in request["tools"]} for request in model.requests]
         assert offered[0] == offered[1] <= OPEN_TOOLS
+
+
+async def test_in_a_direct_message_on_discord_the_next_message_answers(
+    settings: dict[str, Any], model: ModelServer, discord: Discord
+) -> None:
+    """Its thread never ends."""
+    direct = discord.dm(discord.alice)
+    async with run_bot(**settings, **of_discord(discord)):
+        await discord.wait_for_connections()
+        model.script(asking(), "Pears it is.")
+        await discord.say(discord.alice, direct, "buy fruit")
+        await discord.answer(direct, lambda shown: bool(shown[-1].components))
+        await discord.say(discord.alice, direct, "Pears")
+        shown = await discord.answer(direct, lambda shown: shown[-1].content == "Pears it is.")
+        assert "answered: Pears" in shown[0].content
+
+
+async def test_where_the_bot_answers_by_replies_a_reply_to_the_question_answers(
+    settings: dict[str, Any], model: ModelServer, discord: Discord
+) -> None:
+    """Even one that pings nobody; and the question says so."""
+    discord.general.denied.add("create_public_threads")
+    async with run_bot(**settings, **of_discord(discord)):
+        await discord.wait_for_connections()
+        model.script(asking(), "Pears it is.")
+        await discord.say(discord.alice, discord.general, f"{discord.mention} buy fruit")
+        shown = await discord.answer(discord.general, lambda shown: bool(shown[-1].components))
+        assert "write your answer in a reply to this message" in shown[-1].content
+        await discord.say(discord.alice, discord.general, "Pears", reply_to=shown[-1], ping=False)
+        await discord.answer(discord.general, lambda shown: shown[-1].content == "Pears it is.")
+        assert "answered: Pears" in shown[-1].content
