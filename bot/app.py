@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from bot.access.approvals import Approvals
+from bot.access.requests import Requests
 from bot.chat import Correction, Decision, Event, Halt, Message, Receipt, Stop, Turn, Withdrawal
 from bot.chat.texts import NOT_THEIRS
 from bot.commands import approval_texts
@@ -36,7 +36,7 @@ class Intervals:
     restore: float = 3.0
     """Comparisons with Redis, which may have lost messages."""
     expire: float = 10.0
-    """Searches for expired approval requests."""
+    """Searches for expired requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Bot:
     platforms: Platforms
     inbox: Inbox
     lookup: Lookup
-    approvals: Approvals
+    requests: Requests
     turns: Turns
     commands: Commands
     check_health: HealthChecks
@@ -77,7 +77,7 @@ class Bot:
         ]
         keepers.append(asyncio.create_task(self.inbox.keep_whole(self.intervals.restore)))
         keepers.append(asyncio.create_task(self.lookup.keep_learning_hangs()))
-        keepers.append(asyncio.create_task(self.approvals.keep_expiring(self.intervals.expire)))
+        keepers.append(asyncio.create_task(self.requests.keep_expiring(self.intervals.expire)))
         try:
             async with asyncio.TaskGroup() as group:
                 receivers = [
@@ -106,11 +106,13 @@ class Bot:
         match event:
             case Correction():
                 edited_at, reason = event.edited_at, approval_texts.QUESTION_EDITED
-                await self.approvals.withdraw(event.message.id, reason, before=edited_at)
+                await self.requests.withdraw(event.message.id, reason, before=edited_at)
             case Withdrawal():
-                await self.approvals.withdraw(event.message_id, approval_texts.QUESTION_DELETED)
-            case Stop() if outcome == "refused":
-                self._refuse(event)
+                await self.requests.withdraw(event.message_id, approval_texts.QUESTION_DELETED)
+            case Stop():
+                ended = await self.requests.stop(event, in_channel=outcome == "idle")
+                if outcome == "refused" and not ended:
+                    self._refuse(event)
             case _:
                 pass
         log.info("event taken", extra={"kind": type(event).__name__, "outcome": outcome, **_names(event)})

@@ -20,8 +20,8 @@ from typing import Any
 from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
-from bot.access.approvals import Approvals, Copies, Moderators, RequestStore
 from bot.access.control import AccessControl, build_access_control
+from bot.access.requests import ApprovalRules, Copies, Moderators, QuestionRules, Requests, RequestStore
 from bot.agent import Agent, Model, ThreadData, offline_model, open_agent
 from bot.agent.attachments import AttachmentLimits, AttachmentReader, RecordingReader
 from bot.agent.models.transcription import open_transcription
@@ -34,7 +34,7 @@ from bot.concurrency import garbage
 from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings, secret_value
 from bot.http.platform import Http
-from bot.inbox import Erasure, FencedRedis, Inbox, Lookup, admin, is_current, note_hang
+from bot.inbox import Erasure, FencedRedis, Inbox, Lookup, admin, note_hang
 from bot.inbox.process_name import process_name
 from bot.memory import AccountLinks, Embeddings, LongTermMemory, OfflineEmbeddings
 from bot.memory.personal_data import PersonalData
@@ -76,8 +76,8 @@ async def open_bot(
         check_health = _build_health_checks(settings, storage, access, parts, platforms, durations)
         commands = Commands(
             check_health,
-            access.inbox.stop,
-            access.approvals,
+            partial(access.requests.halt, access.inbox.stop),
+            access.requests,
             Operations(storage.keys, access.control.allow_list.is_admin),
             access.control.usage,
             _build_personal_data(settings, storage, access, parts),
@@ -85,7 +85,7 @@ async def open_bot(
         )
         http = next((each for each in platforms if isinstance(each, Http)), None)
         page = await stack.enter_async_context(http.serve(commands, platforms.webhooks)) if http else None
-        copies = Copies(access.approvals, platforms.of, storage.lookup, settings.approvals_channel)
+        copies = Copies(access.requests, platforms.of, storage.lookup, settings.approvals_channel)
         turns = Turns(
             parts.agent,
             platforms.thread,
@@ -105,7 +105,7 @@ async def open_bot(
             platforms,
             access.inbox,
             storage.lookup,
-            access.approvals,
+            access.requests,
             turns,
             commands,
             check_health,
@@ -158,33 +158,32 @@ async def _open_storage(settings: Settings, servers: Servers) -> AsyncIterator[_
 
 @dataclass(frozen=True, slots=True)
 class _Access:
-    """Inbox, access control and approvals."""
+    """Inbox, access control, and requests to users."""
 
     control: AccessControl
     account_links: AccountLinks
     inbox: Inbox
-    approvals: Approvals
+    requests: Requests
 
 
 def _build_access(settings: Settings, storage: _Storage) -> _Access:
-    requests, account_links = RequestStore(storage.redis), AccountLinks(storage.redis)
+    store, account_links = RequestStore(storage.redis), AccountLinks(storage.redis)
+    moderators = Moderators(settings.admin_users, settings.who_approves, store)
     inbox = Inbox(
         storage.redis,
         name=storage.process,
         follow_days=settings.thread_ttl_days,
-        stop_policy=Moderators(settings.admin_users, settings.who_approves, requests),
+        stop_policy=moderators,
     )
-    approvals = Approvals(
-        requests,
-        inbox.put,
+    control = build_access_control(settings, storage.redis, storage.fenced_redis)
+    approvals = ApprovalRules(
         settings.who_approves,
         settings.approval_hours,
         settings.approval_four_eyes,
         account_links.authors,
-        partial(is_current, storage.redis),
     )
-    control = build_access_control(settings, storage.redis, storage.fenced_redis)
-    return _Access(control, account_links, inbox, approvals)
+    questions = QuestionRules(settings.question_hours, control.allow_list)
+    return _Access(control, account_links, inbox, Requests(store, inbox, approvals, questions, moderators))
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +214,7 @@ async def _open_agent(
             await stack.enter_async_context(long_term_memory.filer.in_background())
         wanted = settings.plugins if "worker" in settings.bot_roles else None
         memory = long_term_memory if settings.enable_memory else None
-        own = toolset(storage.database, memory, keep=storage.files.keep, writer=storage.writer)
+        own = toolset(storage.database, memory, None, storage.files.keep, storage.writer, asks=bool(memory))
         plugins = await stack.enter_async_context(open_plugins(wanted, storage.redis, own))
         model = await stack.enter_async_context(_model(settings, plugins.toolbox))
         has_sight = settings.has_model and settings.openai_vision
@@ -227,7 +226,7 @@ async def _open_agent(
                 storage.fenced_redis,
                 model,
                 plugins.toolbox,
-                access.approvals,
+                access.requests,
                 owners=long_term_memory.owners,
                 attachments=AttachmentReader(platforms, storage.files, limits, sees_pictures=has_sight),
                 pictures=storage.files if has_sight else None,
@@ -257,7 +256,7 @@ def _build_personal_data(
 ) -> PersonalData:
     owners, erasure = parts.long_term_memory.owners, Erasure(storage.redis, access.inbox)
     threads = ThreadData(parts.agent, owners, erasure)
-    sources: list[PersonalDataSource] = [threads, owners, erasure, access.approvals]
+    sources: list[PersonalDataSource] = [threads, owners, erasure, access.requests]
     if access.control.budget:
         sources.append(access.control.budget)
     return PersonalData(owners, access.account_links, sources, is_on=settings.enable_memory)
@@ -276,7 +275,7 @@ def _build_health_checks(
     if storage.writer:
         others.append(storage.writer)
     if settings.who_approves:
-        others.append(access.approvals)
+        others.append(access.requests)
     if parts.plugins:
         others.append(parts.plugins)
     return HealthChecks(services, platforms.listeners, others)

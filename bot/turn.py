@@ -29,6 +29,7 @@ from bot.chat import (
     Notice,
     Part,
     PlatformError,
+    Question,
     Receipt,
     Recordings,
     Refuse,
@@ -177,11 +178,14 @@ class Turns:
 
         This comes after the answer, because the time limit of the answer could interrupt it.
         """
-        for approval in [each for each in parts if isinstance(each, Approval) and self.approval_display]:
-            assert self.approval_display
-            if approval.state != "asked":
-                await self.approval_display.settle(approval, receipt)
-            elif words := await self.approval_display.show(approval, receipt):
+        if self.approval_display is None:
+            return
+        for request in [each for each in parts if isinstance(each, Approval | Question)]:
+            if request.state != "asked":
+                await self.approval_display.settle(request, receipt)
+            elif isinstance(request, Approval) and (
+                words := await self.approval_display.show(request, receipt)
+            ):
                 yield Notice(words)
 
     async def _admissions(self, turn: Turn, receipt: Receipt) -> dict[str, Notice | Ignore]:
@@ -307,7 +311,9 @@ def _asked(turn: Turn, received: Mapping[str, Notice | Ignore]) -> Turn:
     return replace(turn, messages=tuple(each for each in turn.messages if each.id not in received))
 
 
-_KINDS: dict[str, type[Part]] = {kind.__name__: kind for kind in (Text, ToolStep, Approval, Notice, File)}
+_KINDS: dict[str, type[Part]] = {
+    kind.__name__: kind for kind in (Text, ToolStep, Approval, Question, Notice, File)
+}
 
 
 def _pack(part: Part) -> Json:
@@ -316,7 +322,9 @@ def _pack(part: Part) -> Json:
 
 def _unpack(stored: Json) -> Part:
     kind, fields = stored
-    return Approval.from_json(fields) if kind == Approval.__name__ else _KINDS[kind](**fields)
+    if kind == Approval.__name__:
+        return Approval.from_json(fields)
+    return Question.from_json(fields) if kind == Question.__name__ else _KINDS[kind](**fields)
 
 
 def _answer(parts: Iterable[Part], ending: str) -> str:
@@ -351,6 +359,9 @@ async def _harmless(parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
                     yield replace(part, alt=harmless(part.alt))
                 case Approval():
                     yield part
+                case Question():
+                    options = tuple(map(harmless, part.options))
+                    yield replace(part, text=harmless(part.text), options=options)
                 case Text():
                     pass
     if shown := text.rest():

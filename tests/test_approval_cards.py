@@ -1,13 +1,14 @@
 """Requests as each platform shows them: what they hold, and what nobody can smuggle into them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from bot.chat import SIGN, Approval
-from bot.discord.approvals import render_request as on_discord
-from bot.http.replies import approval_text
-from bot.slack.approvals import render_request as slack_request
+from bot.discord.request_forms import render_request as on_discord
+from bot.http.replies import request_text
+from bot.slack.request_forms import render_request as slack_request
 
 ASKED = Approval(
     id="7f3a9c21",
@@ -28,7 +29,7 @@ def on_slack(approval: Approval) -> str:
     return str(slack_request(approval))
 
 
-SHOWN = {"slack": on_slack, "discord": on_discord, "http": approval_text}
+SHOWN: dict[str, Callable[[Approval], str]] = {"slack": on_slack, "discord": on_discord, "http": request_text}
 
 
 @pytest.mark.parametrize("platform", SHOWN)
@@ -48,20 +49,18 @@ def test_a_request_shows_its_sign_statement_effect_and_asker(platform: str, appr
 
 def test_no_account_of_another_platform_is_shown_by_its_id() -> None:
     """Slack shows `discord:400…` where a name belongs: it is a name, or a word for somebody there."""
-    assert "discord:" not in on_slack(ASKED) + on_slack(DECIDED) + approval_text(ASKED) + approval_text(
-        DECIDED
-    )
+    assert "discord:" not in on_slack(ASKED) + on_slack(DECIDED) + request_text(ASKED) + request_text(DECIDED)
     assert "Carol or <@U0BOB> or an approver on Discord or an approver over HTTP can press" in on_slack(ASKED)
     assert "Approved by somebody on Discord: checked" in on_slack(DECIDED)
     assert "<@400> or <@401> or an approver over HTTP or an approver on Slack can press" in on_discord(ASKED)
-    assert "Carol or you or an approver on Discord or an approver on Slack can press" in approval_text(ASKED)
+    assert "Carol or you or an approver on Discord or an approver on Slack can press" in request_text(ASKED)
 
 
 @pytest.mark.parametrize("run", range(3, 9))
 def test_no_run_of_backticks_ends_the_block_of_the_statement(run: int) -> None:
     """Fault: of five in a row three stayed, and what followed looked like a text of the bot."""
     approval = replace(ASKED, action=f"UPDATE shelf SET name = '{'`' * run}\n# Harmless'")
-    for shown in (on_discord(approval), approval_text(approval)):
+    for shown in (on_discord(approval), request_text(approval)):
         assert shown.count("```") == 2
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from bot.access.approvals import Moderators
-from bot.chat import Author, Decision, Message, Turn
+from bot.access.requests import Moderators
+from bot.chat import Approval, Author, Decision, Message, Turn
 from bot.inbox.intake import as_message
 from tests.support.approval_requests import (
     ADA,
@@ -109,7 +109,7 @@ async def test_with_four_eyes_all_who_asked_together_are_askers(redis: Redis) ->
     kept = approvals(redis, approvers={ADA, BOB}, four_eyes=True)
     both = replace(TURN, messages=(QUESTION, replace(QUESTION, id="2", author=BOB)))
     asked = await kept.ask(both, PROPOSAL)
-    assert asked
+    assert isinstance(asked, Approval)
     assert asked.approvers == ()
     decided = await kept.decide(PROPOSAL.id, BOB, approve=True)
     assert "set APPROVERS" in decided.words
@@ -126,7 +126,7 @@ async def test_with_four_eyes_who_asked_stays_an_asker_of_what_follows(redis: Re
     again = await kept.ask(
         Turn(id=message.id, thread=THREAD, messages=(message,)), replace(PROPOSAL, id="bbbbbbbb")
     )
-    assert again
+    assert isinstance(again, Approval)
     assert again.approvers == (EVE,)
     assert "somebody else" in (await kept.decide("bbbbbbbb", BOB, approve=True)).words
 
@@ -150,7 +150,7 @@ async def test_a_request_of_another_version_keeps_no_other_from_being_decided_or
     await redis.hset("{bot}:approval:aaaaaaaa", "request", '{"approval": {"approvers": [], "new": 1}}')
     await redis.zadd("{bot}:approvals", {"aaaaaaaa": 0})
     await kept.ask(TURN, PROPOSAL)
-    assert await Moderators(set(), kept.approvers, kept.requests).can_stop(BOB, str(THREAD))
+    assert await Moderators(set(), kept.approvals.approvers, kept.store).can_stop(BOB, str(THREAD))
     assert not (await kept.decide("aaaaaaaa", BOB, approve=True)).is_known
     assert [each["id"] for each in (await kept.export([Author(ADA, "T1")]))["requests"]] == [PROPOSAL.id]
     await kept.withdraw(TURN.id, "the question was deleted")
@@ -165,9 +165,9 @@ async def test_with_four_eyes_a_linked_account_is_the_same_person(redis: Redis) 
     async def linked(author: str, space: str) -> frozenset[str]:
         return frozenset({ADA, BOB}) if author == ADA and space == "T1" else frozenset({author})
 
-    kept = replace(approvals(redis, approvers={BOB, EVE}, four_eyes=True), same_person=linked)
+    kept = approvals(redis, approvers={BOB, EVE}, four_eyes=True, same_person=linked)
     asked = await kept.ask(TURN, PROPOSAL)
-    assert asked
+    assert isinstance(asked, Approval)
     assert asked.approvers == (EVE,)
     assert "somebody else" in (await kept.decide(PROPOSAL.id, BOB, approve=True)).words
     assert (await kept.decide(PROPOSAL.id, EVE, approve=True)).words.startswith("Approved.\n")
@@ -182,7 +182,7 @@ async def test_with_four_eyes_an_account_unlinked_meanwhile_stays_the_same_perso
     async def linked(author: str, space: str) -> frozenset[str]:
         return links.get(author, frozenset({author}))
 
-    kept = replace(approvals(redis, approvers={BOB, EVE}, four_eyes=True), same_person=linked)
+    kept = approvals(redis, approvers={BOB, EVE}, four_eyes=True, same_person=linked)
     assert await kept.ask(TURN, PROPOSAL)
     links.clear()
     assert "somebody else" in (await kept.decide(PROPOSAL.id, BOB, approve=True)).words

@@ -5,13 +5,12 @@ import math
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from functools import partial
 
 import pytest
 from redis.asyncio import Redis
 
 from bot.chat import Admit, Correction, Event, Message, Notice, Part, Receipt, Text, Turn, Withdrawal
-from bot.inbox import Inbox, Lookup, is_current, note_hang, queries, serve
+from bot.inbox import Inbox, Lookup, note_hang, queries, serve
 from bot.inbox.intake import as_message
 from bot.turn import Turns
 from tests.support.agents import FunctionAgent
@@ -84,7 +83,7 @@ async def test_what_an_answer_asks_for_after_its_question_was_changed_is_taken_b
     Also when the change is heard of only after the request was made, which is later by the clock.
     """
     inbox = Inbox(redis, name="one", follow_days=1)
-    kept = replace(approvals(redis), is_current=partial(is_current, redis))
+    kept = approvals(redis)
     changed: Event = Correction(message=replace(QUESTION, text="take two"), edited_at=5.0)
     if deleted:
         changed = Withdrawal(message_id=QUESTION.id)

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from bot.access.approvals import Approvals
-from bot.access.approvals.record import RequestRecord
-from bot.access.approvals.request_store import MOST_OPEN
-from bot.chat import Author, ThreadId
+from bot.access.requests import ApprovalRules
+from bot.access.requests.record import RequestRecord
+from bot.access.requests.request_store import MOST_OPEN
+from bot.chat import Approval, Author, ThreadId
 from tests.support.approval_requests import (
     ADA,
     BOB,
@@ -131,7 +131,7 @@ async def test_of_one_person_three_requests_are_open_at_most(redis: Redis) -> No
     async def linked(author: str, space: str) -> frozenset[str]:
         return frozenset({ADA, BOB}) if author in (ADA, BOB) else frozenset({author})
 
-    kept = replace(approvals(redis), same_person=linked)
+    kept = approvals(redis, same_person=linked)
     of_bob = replace(TURN, messages=(replace(QUESTION, author=BOB),))
     both = replace(TURN, messages=(QUESTION, replace(QUESTION, author=EVE)))
     asked = await asyncio.gather(
@@ -153,13 +153,15 @@ async def test_nothing_stays_for_ever_of_a_request_that_is_forgotten_while_it_is
     """Fault: the word that confirms it stayed, with the id of who has written."""
     kept = approvals(redis)
     await kept.ask(TURN, PROPOSAL)
-    find = Approvals._refusal
+    find = ApprovalRules.refusal
 
-    async def forgotten(self: Approvals, record: RequestRecord, by: str, approve: bool) -> str | None:
-        await self.erase([Author(ADA, "T1")])
-        return await find(self, record, by, approve)
+    async def forgotten(
+        self: ApprovalRules, record: RequestRecord, approval: Approval, by: str, *, approve: bool
+    ) -> str | None:
+        await kept.erase([Author(ADA, "T1")])
+        return await find(self, record, approval, by, approve=approve)
 
-    monkeypatch.setattr(Approvals, "_refusal", forgotten)
+    monkeypatch.setattr(ApprovalRules, "refusal", forgotten)
     assert "Nothing is decided yet" in await answer_to(
         kept, message_by(f"approve {PROPOSAL.id}", thread=ELSEWHERE)
     )

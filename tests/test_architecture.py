@@ -51,7 +51,7 @@ RULES = {
         "__version__ chat composition concurrency config discord http platforms slack "
         "storage storage.embedded"
     ),
-    "app": rule("access.approvals chat commands concurrency config inbox platforms turn", "structlog"),
+    "app": rule("access.requests chat commands concurrency config inbox platforms turn", "structlog"),
     "turn": rule("chat"),
     "concurrency": rule("chat"),
     "config": rule("chat", "dotenv pydantic pydantic_settings structlog"),
@@ -66,7 +66,7 @@ RULES = {
     "commands": rule("__version__ chat commands.redis"),
     "commands.redis": rule("chat storage"),
     "access": rule("chat config storage", "redis"),
-    "access.approvals": rule("chat commands storage", "redis"),
+    "access.requests": rule("chat commands storage", "redis"),
     "agent": rule(
         "agent.models chat concurrency memory tools",
         "langchain_core langgraph pydantic redis redisvl tenacity",
@@ -218,7 +218,6 @@ def test_the_root_can_be_read_at_a_glance() -> None:
 TWINS = {
     "adapter": "ADAPTER build_adapter",
     "api": "{Platform}Api",
-    "approvals": "Approvals Approvals.show Approvals.settle render_request show_request settle_request",
     "commands": "add_commands",
     "errors": "GivenUp Refused translate_errors",
     "events": "STOP_REACTION is_guest parse_message",
@@ -231,6 +230,8 @@ TWINS = {
     "redis_command": "add_redis_command",
     "renderer": "Renderer Renderer.add Renderer.finish",
     "reply": "{Platform}Thread {Platform}Thread.reply",
+    "request_forms": "render_request",
+    "requests": "Requests Requests.show Requests.settle show_request settle_request",
     "responses": "answer follow_up",
     "status": "Status",
     "timing": "Timing",

@@ -5,18 +5,17 @@ none of them, but the steps before and after it are.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from bot.inbox import admin
 from tests.crash.bot import Bot
+from tests.crash.killed_once import KilledOnce
 from tests.crash.scenes import TIMEOUT, DiscordScene, SlackScene
 from tests.crash.trial import Lane, environ_of, open_lane
-from tests.crash.watch import Watch
 from tests.servers.discord.service import InteractionFailed
 from tests.servers.model import Script, model_server
 from tests.servers.slack.service import ALICE, BOB, GENERAL
@@ -135,22 +134,15 @@ class DiscordDirectDesk(DiscordDesk):
 Desk = SlackDesk | DiscordDesk
 
 
-class Trial:
+class Trial(KilledOnce):
     """One change, with one kill at most."""
 
     def __init__(self, lane: Lane, desk: Desk, shelf: Shelf, end: str) -> None:
-        self._lane = lane
+        super().__init__(lane, desk, end)
         self._desk = desk
         self._shelf = shelf
-        self._end = end
-        self.watch = Watch(self._die)
         self.asking: list[str] = []
         self.deciding: list[str] = []
-
-    def _die(self) -> None:
-        self._bot.kill()
-        self._lane.proxy.drop()
-        self._desk.on_kill()
 
     async def run(self) -> list[str]:
         """Ask, decide, and tell what is wrong in the end. `_end` is in the first half or in the second."""
@@ -169,8 +161,8 @@ class Trial:
                 "SQL_WRITES": "approval",
                 "APPROVERS": self._desk.approver,
             }
-            self._bot = Bot(environ, log)
-            stack.callback(self._bot.kill)
+            self.bot = Bot(environ, log)
+            stack.callback(self.bot.kill)
             model.steps = self.watch.over("model")
             self._lane.proxy.steps = self.watch.over("redis")
             self._desk.observe(self.watch)
@@ -181,16 +173,14 @@ class Trial:
                 return [str(error), *log.read_text().splitlines()[-20:]]
 
     async def _play(self) -> None:
-        self._bot.start()
-        await self._desk.listens(self._bot, self._lane.redis)
-        self.watch.begin(self._end)
-        await self._desk.ask(self._bot, QUESTION)
-        await self._until(lambda: bool(self._desk.requests()), self._no_more)
-        self.asking = self._steps()
-        self.watch.begin(self._end if not self.watch.ended else "")
+        await self.begin()
+        await self._desk.ask(self.bot, QUESTION)
+        await self.until(lambda: bool(self._desk.requests()), self._no_more)
+        self.asking = self.steps()
+        self.begin_second_half()
         pressing = asyncio.create_task(self._press())
-        await self._until(lambda: any(ANSWER in each for each in self._desk.visible_messages()), self._press)
-        self.deciding = self._steps()
+        await self.until(lambda: any(ANSWER in each for each in self._desk.visible_messages()), self._press)
+        self.deciding = self.steps()
         await pressing
 
     async def _no_more(self) -> None:
@@ -200,29 +190,9 @@ class Trial:
         """Press again until the press is taken."""
         await wait_until(self._desk.press, "the press is taken", TIMEOUT)
 
-    def _steps(self) -> list[str]:
-        self.watch.rest()
-        return self.watch.lives[-1]
-
-    async def _until(self, holds: Callable[[], bool], again: Callable[[], Awaitable[None]]) -> None:
-        """Wait until all is done, over a kill, after which a person does something `again`."""
-
-        async def is_over() -> bool:
-            return holds() and await admin.list_messages(self._lane.redis) == "The inbox is empty."
-
-        before = self.watch.ended
-        await wait_until(lambda: _either(self.watch.ended and not before, is_over), self._end, TIMEOUT)
-        if self.watch.ended and not before:
-            self.watch.begin("")
-            self.watch.ended = True  # there is no second kill
-            self._bot.start()
-            await self._desk.listens(self._bot, self._lane.redis)
-            await again()
-            await wait_until(is_over, f"all is done after {self._end}", TIMEOUT)
-
     async def _faults(self, violations: Sequence[str]) -> list[str]:
-        faults = [*violations, *await self._desk.faults(self._bot)]
-        faults += [str(each) for each in self._bot.log if each["level"] in ("error", "critical")]
+        faults = [*violations, *await self._desk.faults(self.bot)]
+        faults += [str(each) for each in self.bot.log if each["level"] in ("error", "critical")]
         if await self._shelf.stock() != TAKEN:
             faults.append(f"on the shelf: {await self._shelf.stock()}")
         if len(await self._shelf.ledger()) != 1:
@@ -232,10 +202,6 @@ class Trial:
         if sum(ANSWER in each for each in self._desk.visible_messages()) != 1:
             faults.append(f"answered: {self._desk.visible_messages()}")
         return faults
-
-
-async def _either(one: bool, other: Callable[[], Awaitable[bool]]) -> bool:
-    return one or await other()
 
 
 @pytest_asyncio.fixture(scope="module")

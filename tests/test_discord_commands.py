@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from bot.chat import Approval, Health, Message, StorageDown, TextDecision
 from bot.chat.texts import NO_STORAGE
-from bot.commands.decisions import DecisionAnswer
+from bot.commands.decisions import Chooser, DecisionAnswer
 from tests.servers.discord.interactions import Kind
 from tests.servers.discord.records import MessageFlag
 from tests.servers.discord.service import Discord
@@ -80,7 +80,10 @@ async def test_a_press_that_fails_says_so(server: Discord, bot: Bot) -> None:
         async def decide_in_words(self, order: TextDecision, message: Message) -> str:
             raise AssertionError(order)
 
-    bot.commands = replace(bot.commands, approvals=Broken())
+        async def choose(self, id: str, option: int, by: Chooser) -> DecisionAnswer:
+            raise AssertionError(id)
+
+    bot.commands = replace(bot.commands, requests=Broken())
     request = Approval(
         id="7f3a9c21", title="Do it", action="x", effect="", expires_at=0, approvers=(), asked_in="q"
     )

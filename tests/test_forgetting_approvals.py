@@ -8,15 +8,14 @@ from langchain_core.tools import StructuredTool
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from bot.access.approvals import Approvals, RequestStore
 from bot.agent import Agent, open_agent
 from bot.agent.models.openai_service import open_model
 from bot.chat import Approval, Decision, Message, Part, ThreadId, Turn
-from bot.inbox import Inbox
 from bot.inbox.intake import as_message
 from bot.memory import account_of
 from bot.tools import GuardedTool, Preview
 from tests.servers.model import KEY, ModelServer, Script
+from tests.support.approval_requests import approvals
 
 THREAD = ThreadId("test", "space", "t1")
 
@@ -62,9 +61,7 @@ async def test_a_change_that_waits_runs_once_after_another_person_is_forgotten(
 ) -> None:
     statements: list[str] = []
     tools = [a_guarded_tool(statements)]
-    approvals = Approvals(
-        RequestStore(redis), Inbox(redis, name="a", follow_days=1).put, {"test:carol"}, 1, False
-    )
+    requests = approvals(redis, approvers={"test:carol"})
     ann, bob = says("ann", "annmark"), says("bob", "bobmark")
     async with (
         open_model(
@@ -79,7 +76,7 @@ async def test_a_change_that_waits_runs_once_after_another_person_is_forgotten(
             redis,
             asked,
             tools,
-            approvals,
+            requests,
             max_iterations=5,
             history_tokens=8000,
             ttl_days=1,

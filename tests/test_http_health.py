@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from bot.chat import CredentialsRejected, Health, Message, TextDecision, ThreadId
-from bot.commands.decisions import DecisionAnswer
+from bot.commands.decisions import Chooser, DecisionAnswer
 from bot.http.platform import Http
 from bot.http.timing import Timing
 from tests.support import http_worker
@@ -220,7 +220,10 @@ async def test_a_decision_of_days_ago_is_told_at_once(headers: dict[str, str]) -
         async def decide_in_words(self, order: TextDecision, message: Message) -> str:
             raise AssertionError(order)
 
-    commands = replace(healthy(), approvals=Late())
+        async def choose(self, id: str, option: int, by: Chooser) -> DecisionAnswer:
+            raise AssertionError(id)
+
+    commands = replace(healthy(), requests=Late())
     async with (
         serve_chat(commands=commands, timing=Timing(answer_timeout=0.05)) as setup,
         setup.client.post("/approvals/7f3a9c21", json={"approve": True}, headers=headers) as response,

@@ -93,7 +93,7 @@ async def test_who_can_approve_a_request_stops_what_waits_in_its_thread_and_no_o
             await bot.deliver(_question(each))
         assert await bot.inbox.put(stop) == "refused"
         asked = Turn(id="1", thread=thread, messages=(_question(thread),))
-        await bot.approvals.ask(asked, _proposal("7f3a9c21"))
+        await bot.requests.ask(asked, _proposal("7f3a9c21"))
         assert await bot.inbox.put(Stop(by=f"slack:{BOB}", thread=other)) == "refused"
         assert await bot.inbox.put(Stop(by="slack:U0EVE", thread=thread)) == "refused"
         assert await bot.inbox.put(stop) == "stopped"

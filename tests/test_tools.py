@@ -13,8 +13,8 @@ from tests.support.turns import derive_audience
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "tools.md"
 
-NEED_MORE = {"sql_execute", "chart", "export", "memory_save", "memory_search"}
-"""Tools that are there only with a writer, a store of files or a memory."""
+NEED_MORE = {"sql_execute", "chart", "export", "memory_save", "memory_search", "ask_user"}
+"""Tools that are there only with a writer, a store of files or a memory, or if questions are possible."""
 
 
 async def test_names_arguments_and_titles_are_documented(redis: Redis) -> None:
@@ -27,7 +27,7 @@ async def test_names_arguments_and_titles_are_documented(redis: Redis) -> None:
         recall = LongTermMemory(
             redis, OfflineEmbeddings(), AccountLinks(redis), derive_audience, fact_days=1, turn_days=1
         )
-        tools = toolset(database, recall, keep=FileStore(redis).keep, writer=orders)
+        tools = toolset(database, recall, keep=FileStore(redis).keep, writer=orders, asks=True)
         fewest = toolset(database, None)
     titles = titles_of(tools)
     rows = re.findall(r"^\| `(\w+)\((.*?)\)` \| (.*?) \|", DOCUMENT.read_text(), re.MULTILINE)

@@ -22,6 +22,7 @@ from bot.chat import (
     Part,
     Receipt,
     Refuse,
+    Request,
     StorageDown,
     Text,
     Turn,
@@ -284,8 +285,8 @@ class Elsewhere:
         self.done.append(("show", approval.id, len(self.thread.parts)))
         return "Shown to Bob."
 
-    async def settle(self, approval: Approval, receipt: Receipt) -> None:
-        self.done.append(("settle", approval.id, len(self.thread.parts)))
+    async def settle(self, request: Request, receipt: Receipt) -> None:
+        self.done.append(("settle", request.id, len(self.thread.parts)))
 
 
 @pytest.mark.parametrize("error", [None, AnswerError("Busy.")])

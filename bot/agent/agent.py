@@ -42,6 +42,7 @@ from bot.chat import (
     StorageDown,
     Text,
     Turn,
+    WaitingCall,
     with_decision,
 )
 from bot.concurrency.tasks import CLEAN_UP_SECONDS, cancel
@@ -112,6 +113,9 @@ class Agent:
                 yield Notice(texts.unknown_request(turn.decision.request))
                 return
             yield with_decision(request[0], turn.decision)
+            if turn.decision.verdict == "withdrawn":
+                await self.conclude(turn, prompts.WITHDRAWN_QUESTION)
+                return
         plan = await self._plan(turn, request[1] if request else None, config)
         for part in plan.earlier:
             yield part
@@ -151,7 +155,7 @@ class Agent:
             finally:
                 await self._memory.wait_for_writes(thread_id)
 
-    async def _plan(self, turn: Turn, proposal: Proposal | None, config: RunnableConfig) -> ResumePlan:
+    async def _plan(self, turn: Turn, proposal: WaitingCall | None, config: RunnableConfig) -> ResumePlan:
         """Return the way to run a turn: from the beginning, or from the state of an attempt or interrupt."""
         plan = await self._plan_resumption(turn, proposal, config)
         if plan:
@@ -160,7 +164,7 @@ class Agent:
         return ResumePlan(begin=begin, earlier=_problems(begin["messages"]))
 
     async def _plan_resumption(
-        self, turn: Turn, proposal: Proposal | None, config: RunnableConfig
+        self, turn: Turn, proposal: WaitingCall | None, config: RunnableConfig
     ) -> ResumePlan | None:
         """Return the way to go on from the state of an attempt or interrupt, or None if there is none.
 
@@ -257,7 +261,7 @@ class Agent:
     async def _outcome(self, decision: Decision) -> str | None:
         """Return the outcome of an approved call, as far as its tool knows it."""
         found = await self._requests.find(decision.request) if decision.verdict == "approved" else None
-        if found is None:
+        if found is None or not isinstance(found[1], Proposal):
             return None
         tool = next((each for each in self._tools if each.name == found[1].tool), None)
         if not isinstance(tool, GuardedTool) or tool.outcome is None:

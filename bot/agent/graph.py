@@ -1,11 +1,11 @@
 """ReAct loop as a LangGraph graph: think -> act -> observe -> think … -> answer. Wiring, no I/O."""
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import takewhile
 from typing import Annotated, Any, TypedDict
 
@@ -24,10 +24,19 @@ from bot.agent.images import add_pictures
 from bot.agent.models.completion import UNREADABLE, Manner
 from bot.agent.models.metering import CallMeter, call_meter
 from bot.agent.models.model import Emit, Model
+from bot.agent.waiting import (
+    ProposalOutcome,
+    failure,
+    invalid_arguments,
+    is_about,
+    make_request,
+    open_questions,
+    refusal,
+    request_id,
+)
 from bot.chat import (
     AnswerError,
     BudgetExceeded,
-    Decision,
     Files,
     Meter,
     Proposal,
@@ -35,7 +44,7 @@ from bot.chat import (
     Text,
     Turn,
 )
-from bot.tools import OPEN_TOOLS, GuardedTool, files_of, tool_config, use_asker
+from bot.tools import OPEN_TOOLS, WaitingTool, files_of, tool_config, use_asker
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +59,7 @@ class State(TypedDict):
     summary: str
     iterations: int
     last_error: str
-    proposals: dict[str, "ProposalOutcome"]
+    proposals: dict[str, ProposalOutcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +70,6 @@ class Context:
     emit: Emit
     calls: set[asyncio.Task[Any]] = field(default_factory=set)
     """Tasks of tool calls: langgraph leaves several running when a run is cancelled for the second time."""
-
-
-class ProposalOutcome(TypedDict):
-    """Outcome of proposing a call for approval: the request's id, or the reason why there is no request."""
-
-    request: str
-    refusal: str
 
 
 class ToolTask(TypedDict):
@@ -94,17 +96,20 @@ def build_graph(
     `tools` is read for each use, because it may change while the graph runs. A turn for which `is_restricted`
     is true can use `OPEN_TOOLS` only. A model with vision receives the pictures in `pictures`.
 
-    A call of a `GuardedTool` is proposed for approval through `requests` and interrupts the graph. To
-    continue, run the graph with a turn whose decision is about that request.
+    A call of a `WaitingTool` makes a request through `requests` and interrupts the graph. To continue, run
+    the graph with a turn whose decision is about that request. A turn whose words answer a question begins
+    with `hear`, and goes on like any other.
     """
     nodes = _Nodes(model, tools, max_iterations, history_tokens, requests, meter, pictures, is_restricted)
     graph = StateGraph(State, Context)
+    graph.add_node("hear", nodes.hear)
     graph.add_node("summarise", nodes.summarise)
     graph.add_node("think", nodes.think)
     graph.add_node("propose", nodes.propose)
     graph.add_node("act", nodes.act, input_schema=ToolTask)
     graph.add_node("observe", nodes.observe)
-    graph.add_conditional_edges(START, nodes.is_history_too_long, ["summarise", "think"])
+    graph.add_conditional_edges(START, nodes.how_to_begin, ["hear", "summarise", "think"])
+    graph.add_conditional_edges("hear", nodes.is_history_too_long, ["summarise", "think"])
     graph.add_edge("summarise", "think")
     graph.add_conditional_edges("think", nodes.what_to_do, ["propose", "act", END])
     graph.add_conditional_edges("propose", _tool_tasks, ["act"])
@@ -155,6 +160,24 @@ class _Nodes:
         self._max_iterations = max_iterations
         self._history_tokens = history_tokens
         self._meter = meter
+
+    async def how_to_begin(self, state: State) -> str:
+        has_questions = open_questions(state["messages"], state.get("proposals") or {})
+        return "hear" if has_questions else await self.is_history_too_long(state)
+
+    async def hear(self, state: State) -> Update:
+        """Take the words of this turn for the answer to an open question, if it is for their author."""
+        context = get_runtime(Context).context
+        proposals, newest = state["proposals"], state["messages"][-1]
+        for call in open_questions(state["messages"], proposals):
+            if self._requests and (answered := await self._requests.answer(context.turn, request_id(call))):
+                context.emit(answered)
+                marks = {**newest.additional_kwargs, history.ANSWERED_CALL: call["id"]}
+                return {
+                    "messages": [newest.model_copy(update={"additional_kwargs": marks})],
+                    "proposals": {id: each for id, each in proposals.items() if id != call["id"]},
+                }
+        return {"proposals": proposals}
 
     async def is_history_too_long(self, state: State) -> str:
         budget = history.room(self._history_tokens, state.get("summary", ""))
@@ -210,7 +233,7 @@ class _Nodes:
         return sentence
 
     async def what_to_do(self, state: State) -> list[Send] | str:
-        if any(call["name"] in self._guarded_tools for call in _calls(state)):
+        if any(call["name"] in self._waiting_tools for call in _calls(state)):
             return "propose"
         return await _tool_tasks(state) or END
 
@@ -229,52 +252,26 @@ class _Nodes:
         return {each.name: each for each in self._all_tools if not is_restricted or each.name in OPEN_TOOLS}
 
     @property
-    def _guarded_tools(self) -> dict[str, GuardedTool]:
-        return {name: tool for name, tool in self._tools.items() if isinstance(tool, GuardedTool)}
+    def _waiting_tools(self) -> dict[str, WaitingTool]:
+        return {name: tool for name, tool in self._tools.items() if isinstance(tool, WaitingTool)}
 
     async def propose(self, state: State) -> Update:
-        """Request approvals, one call at a time: two requests at once are hard to tell apart in a chat."""
+        """Make requests, one call at a time: two requests at once are hard to tell apart in a chat."""
+        context = get_runtime(Context).context
+        ask = partial(make_request, self._requests, context.turn, context.emit)
         unreadable = _unreadable(state)
         proposals = dict(state.get("proposals") or {})
         asked = False
         for call in _calls(state):
             if call["id"] in unreadable:
-                refusal = unreadable[call["id"]]["refusal"]
-            elif tool := self._guarded_tools.get(call["name"]):
-                refusal = prompts.ONE_AT_A_TIME if asked else await self._ask(tool, call)
-                asked = asked or not refusal
+                refused = unreadable[call["id"]]["refusal"]
+            elif tool := self._waiting_tools.get(call["name"]):
+                refused = prompts.ONE_AT_A_TIME if asked else await ask(tool, call)
+                asked = asked or not refused
             else:  # its result would have to wait with the other one, or be lost
-                refusal = prompts.NOT_BESIDE
-            proposals[call["id"] or ""] = ProposalOutcome(request=request_id(call), refusal=refusal)
+                refused = prompts.NOT_BESIDE
+            proposals[call["id"] or ""] = ProposalOutcome(request=request_id(call), refusal=refused)
         return {"proposals": proposals}
-
-    async def _ask(self, tool: GuardedTool, call: ToolCall) -> str:
-        """Request an approval (idempotent); return why it cannot be requested, else an empty string."""
-        if self._requests is None:
-            return prompts.NOBODY_TO_ASK
-        context = get_runtime(Context).context
-        try:
-            with use_asker(context.turn):
-                preview = await tool.preview_call(call["args"])
-        except ToolException as error:
-            return str(error)
-        except ValidationError as error:
-            return _invalid_arguments(error)
-        proposal = Proposal(
-            id=request_id(call),
-            tool=call["name"],
-            arguments=call["args"],
-            title=preview.title,
-            action=preview.action,
-            effect=preview.effect,
-            language=preview.language,
-            facts=preview.facts,
-        )
-        asked = await self._requests.ask(context.turn, proposal)
-        if asked is None:
-            return prompts.TOO_MANY_OPEN
-        context.emit(asked)
-        return ""
 
     async def act(self, state: ToolTask, config: RunnableConfig) -> Update:
         call, proposed = state["call"], state.get("proposed")
@@ -282,7 +279,7 @@ class _Nodes:
         turn, emit, decision = context.turn, context.emit, context.turn.decision
         if task := asyncio.current_task():
             context.calls.add(task)
-        if proposed and not proposed["refusal"] and not _is_about(decision, proposed):
+        if proposed and not proposed["refusal"] and not is_about(decision, proposed):
             # langgraph would store a resume value; a decision belongs to its turn alone
             interrupt(proposed["request"])
         titles = parts.titles_of(self._all_tools)
@@ -292,7 +289,7 @@ class _Nodes:
             if proposed is None:
                 result = await self._result(call, tool_config(config, turn))
             else:
-                result = _refusal(call, proposed, decision) or await self._run_approved(
+                result = refusal(call, proposed, decision) or await self._run_decided(
                     call, proposed, config, turn
                 )
         seconds = round(time.monotonic() - began, 3)
@@ -301,32 +298,33 @@ class _Nodes:
         # a predictable id, so that a rerun recognises a result that is stored already
         return {"messages": [result.model_copy(update={"id": parts.result_id(call)})]}
 
-    async def _run_approved(
+    async def _run_decided(
         self, call: ToolCall, proposal: ProposalOutcome, config: RunnableConfig, turn: Turn
     ) -> ToolMessage:
-        """Run an approved call, if it is the one that was shown to the approver."""
+        """Run an approved or answered call, if it is the one that was shown to the user."""
         found = self._requests and await self._requests.find(proposal["request"])
         if not found or (found[1].tool, found[1].arguments) != (call["name"], call["args"]):
-            return _failure(call, prompts.NOT_WHAT_WAS_SHOWN)
-        return await self._result(call, tool_config(config, turn, found[1]))
+            return failure(call, prompts.NOT_WHAT_WAS_SHOWN)
+        approved = found[1] if isinstance(found[1], Proposal) else None
+        return await self._result(call, tool_config(config, turn, approved))
 
     async def _result(self, call: ToolCall, config: RunnableConfig) -> ToolMessage:
         """Run the tool; return its result, or an error that lets the model fix its call."""
         tools = self._tools
         tool = tools.get(call["name"])
         if tool is None and call["name"] in [each.name for each in self._all_tools]:
-            return _failure(call, prompts.NOT_FOR_THEM)
+            return failure(call, prompts.NOT_FOR_THEM)
         if tool is None:
-            return _failure(call, f"There is no tool {call['name']!r}.\nThe tools are {', '.join(tools)}.")
+            return failure(call, f"There is no tool {call['name']!r}.\nThe tools are {', '.join(tools)}.")
         try:
             result = await tool.ainvoke({**call, "type": "tool_call"}, config)
         except ToolException as error:
-            return _failure(call, str(error))
+            return failure(call, str(error))
         except ValidationError as error:
-            return _failure(call, _invalid_arguments(error))
+            return failure(call, invalid_arguments(error))
         except Exception:  # a bug in a tool or plug-in: logged, and the model continues without the result
             log.exception("tool failed unexpectedly", extra={"tool": call["name"]})
-            return _failure(call, "The tool failed with an internal error. The operator's log has more.")
+            return failure(call, "The tool failed with an internal error. The operator's log has more.")
         assert isinstance(result, ToolMessage)
         return result
 
@@ -356,35 +354,3 @@ class _Nodes:
             "last_error": errors[-1] if errors else "",
             "proposals": {call: each for call, each in proposals.items() if call in waiting},
         }
-
-
-def request_id(call: ToolCall) -> str:
-    """Return the id of a call's approval request: short enough to type, and the same for every attempt."""
-    return hashlib.sha256((call["id"] or "").encode()).hexdigest()[:8]
-
-
-def _is_about(decision: Decision | None, proposal: ProposalOutcome) -> bool:
-    return decision is not None and decision.request == proposal["request"]
-
-
-def _refusal(call: ToolCall, proposal: ProposalOutcome, decision: Decision | None) -> ToolMessage | None:
-    """Return the failure of a call that may not run, or None if it was approved."""
-    if proposal["refusal"]:
-        return _failure(call, proposal["refusal"])
-    assert decision is not None
-    match decision.verdict:
-        case "approved":
-            return None
-        case "expired":
-            return _failure(call, prompts.EXPIRED)
-        case "rejected":
-            reason = f" The reason: {decision.reason}" if decision.reason else ""
-            return _failure(call, prompts.REJECTED.format(reason=reason))
-
-
-def _invalid_arguments(error: ValidationError) -> str:
-    return f"The tool call has invalid arguments.\n{error}"
-
-
-def _failure(call: ToolCall, text: str) -> ToolMessage:
-    return ToolMessage(text, tool_call_id=call["id"], name=call["name"], status="error")

@@ -15,12 +15,16 @@ from bot.agent import prompts
 from bot.agent.authors import add_author_names
 from bot.agent.models.completion import WIRE
 from bot.agent.spotlighting import cut_marked, indent, mark
+from bot.tools import ASK_USER
 
 MOST_MESSAGES = 40
 CHARS_PER_TOKEN = 4
 LONGEST_SUMMARY = 2_000
 SHORTEST_RESULT = 200
 _LONGEST_IN_TRANSCRIPT = 2_000
+
+ANSWERED_CALL = "answered_call"
+"""Key of a `HumanMessage`'s `additional_kwargs`: id of the call whose question the message answers."""
 
 
 def size(messages: Sequence[AnyMessage]) -> int:
@@ -159,10 +163,11 @@ def _cut(message: AnyMessage, chars: int) -> AnyMessage:
 def repair(messages: Sequence[AnyMessage], waiting: Collection[str] = ()) -> list[AnyMessage]:
     """Add a result for every tool call that has none.
 
-    An interrupted turn and a call that waits for approval leave calls without results, which OpenAI refuses
-    with status 400.
+    An interrupted turn and a call that waits for a user leave calls without results, which OpenAI refuses
+    with status 400. So does a question that a user has answered in words: their message follows.
     """
     whole: list[AnyMessage] = []
+    answered_below = {each.additional_kwargs.get(ANSWERED_CALL) for each in messages}
     for index, message in enumerate(messages):
         whole.append(message)
         if isinstance(message, AIMessage):
@@ -170,15 +175,21 @@ def repair(messages: Sequence[AnyMessage], waiting: Collection[str] = ()) -> lis
             results = takewhile(lambda each: isinstance(each, ToolMessage), messages[index + 1 :])
             answered = {result.tool_call_id for result in results if isinstance(result, ToolMessage)}
             whole += [
-                _missing_result(call, is_waiting=call["id"] in waiting)
+                _missing_result(call, waiting, answered_below)
                 for call in message.tool_calls
                 if call["id"] not in answered
             ]
     return whole
 
 
-def _missing_result(call: ToolCall, *, is_waiting: bool) -> ToolMessage:
-    text = prompts.WAITING_TOOL if is_waiting else prompts.UNFINISHED_TOOL
+def _missing_result(
+    call: ToolCall, waiting: Collection[str], answered_below: Collection[str | None]
+) -> ToolMessage:
+    text = prompts.UNFINISHED_TOOL
+    if call["id"] in answered_below:
+        text = prompts.ANSWERED_BELOW
+    elif call["id"] in waiting:
+        text = prompts.WAITING_QUESTION if call["name"] == ASK_USER else prompts.WAITING_TOOL
     return ToolMessage(text, tool_call_id=call["id"], name=call["name"], status="error")
 
 

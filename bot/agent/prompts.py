@@ -58,12 +58,24 @@ WAITING_TOOL = """\
 This call waits for an approval, which has been requested.
 Its result comes later: do not call it again."""
 
+WAITING_QUESTION = """\
+This question has been asked, and nobody has answered it yet.
+Its answer comes later: do not ask it again."""
+
+ANSWERED_BELOW = "The user has answered in words, in a message below."
+
+WITHDRAWN_QUESTION = "[The question was taken back before anybody answered it.]"
+
+UNANSWERED = """\
+Nobody answered in time.
+Go on without an answer if that makes sense, or say what is missing. Do not ask again."""
+
 REJECTED = "The request was rejected, and nothing was done.{reason}\nDo not ask for it again in another form."
 
 EXPIRED = "Nobody approved this in time, and nothing was done.\nThe user may ask for it again."
 
 ONE_AT_A_TIME = """\
-Nothing was done: another call waits for an approval, and only one can be requested at a time.
+Nothing was done: another call waits for an approval or an answer, and only one can be requested at a time.
 Call it again once the other one is decided."""
 
 TOO_MANY_OPEN = """\
@@ -71,10 +83,10 @@ Nothing was done: this needs an approval, and too many requests of this user are
 Tell them that one of those has to be decided or withdrawn first. Call it again only when they ask for it \
 then."""
 
-NOBODY_TO_ASK = "Nothing was done: this needs an approval, and no approvers are configured."
+NOBODY_TO_ASK = "Nothing was done: this needs a decision of a user, and nobody can be asked."
 
 NOT_WHAT_WAS_SHOWN = "Nothing was done: the approved request does not match this call.\nRequest it again."
 
 NOT_BESIDE = """\
-Nothing was done: another call of the same step needs an approval first.
+Nothing was done: another call of the same step needs an approval or an answer first.
 Make this call on its own."""

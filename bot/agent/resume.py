@@ -9,9 +9,11 @@ from langchain_core.tools import BaseTool
 from langgraph.types import Command, StateSnapshot
 
 from bot.agent import parts
-from bot.agent.graph import ProposalOutcome, State, request_id, tool_task
-from bot.chat import Part, Proposal
-from bot.tools import GuardedTool
+from bot.agent.graph import State, tool_task
+from bot.agent.history import ANSWERED_CALL
+from bot.agent.waiting import ProposalOutcome, request_id, request_of
+from bot.chat import Part, WaitingCall
+from bot.tools import WaitingTool
 
 _AGAIN = "decided_"
 _MESSAGE = "message_"
@@ -24,7 +26,7 @@ class ResumePlan:
     """Plan of a resumed turn: `earlier` parts exist already, then the graph runs from `begin`.
 
     `begin` is None where the graph continues from its checkpoint; `is_over` means that nothing is left to
-    run. `requests` are the approval requests of an earlier attempt.
+    run. `requests` are the requests of an earlier attempt, and those that the turn has answered.
     """
 
     begin: State | Command[None] | None = None
@@ -44,17 +46,21 @@ def plan_repetition(state: StateSnapshot, newest: str, tools: Sequence[BaseTool]
         return None
     proposals: dict[str, ProposalOutcome] = state.values.get("proposals") or {}
     calls = [call["id"] for message in made for call in _calls(message)]
-    guarded_tools = [tool.name for tool in tools if isinstance(tool, GuardedTool)]
+    waiting_tools = [tool.name for tool in tools if isinstance(tool, WaitingTool)]
+    asked = takewhile(
+        lambda each: isinstance(each, HumanMessage), reversed(messages[: ids.index(newest) + 1])
+    )
+    answered = [id for each in asked if (id := each.additional_kwargs.get(ANSWERED_CALL))]
     requests = [proposals[id]["request"] for id in calls if id in proposals and not proposals[id]["refusal"]]
     return ResumePlan(
-        earlier=list(parts.replay(made, parts.titles_of(tools), guarded_tools)),
-        requests=requests,
+        earlier=list(parts.replay(made, parts.titles_of(tools), waiting_tools)),
+        requests=[*map(request_of, answered), *requests],
         is_over=all(task.interrupts for task in state.tasks),
     )
 
 
 def plan_after_decision(
-    state: StateSnapshot, proposal: Proposal, author_fields: Mapping[str, str], tools: Sequence[BaseTool]
+    state: StateSnapshot, proposal: WaitingCall, author_fields: Mapping[str, str], tools: Sequence[BaseTool]
 ) -> ResumePlan:
     """Return how the thread continues after the decision of a request.
 

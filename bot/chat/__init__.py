@@ -2,7 +2,6 @@
 
 from bot.chat.admission import Admission, Admit, Ignore, Refuse, StopPolicy
 from bot.chat.agent import Agent, Attachments
-from bot.chat.approvals import ApprovalDisplay, Proposal, Requests
 from bot.chat.coordination import Coordination, Permit
 from bot.chat.errors import (
     AnswerError,
@@ -42,11 +41,12 @@ from bot.chat.filing import Filing, MemoryWriter
 from bot.chat.imitation import SIGN, Harmless, harmless
 from bot.chat.inbox import InboxLookup
 from bot.chat.meter import CallUsage, Meter, Tokens
-from bot.chat.parts import Approval, File, Notice, Part, Text, ToolStep, with_decision
+from bot.chat.parts import Approval, File, Notice, Part, Question, Request, Text, ToolStep, with_decision
 from bot.chat.personal_data import Author, Mailboxes, PersonalDataSource
 from bot.chat.platform import Audience, Halt, Health, HealthCheck, Platform, Receipt, Thread
 from bot.chat.platform_info import PlatformInfo, platform_info, register
 from bot.chat.recordings import Recordings, Transcripts
+from bot.chat.requests import ApprovalDisplay, Inquiry, Proposal, Requests, WaitingCall
 from bot.chat.text import well_formed, well_formed_json
 from bot.chat.text_decisions import MOST_REASON, TextDecision, parse_decision
 from bot.chat.work import name_work, work_at_hand
@@ -86,6 +86,7 @@ __all__ = [
     "HealthCheck",
     "Ignore",
     "InboxLookup",
+    "Inquiry",
     "Json",
     "Keep",
     "LeaseLost",
@@ -102,11 +103,13 @@ __all__ = [
     "PlatformError",
     "PlatformInfo",
     "Proposal",
+    "Question",
     "Quote",
     "RateLimited",
     "Receipt",
     "Recordings",
     "Refuse",
+    "Request",
     "Requests",
     "StillBusy",
     "Stop",
@@ -124,6 +127,7 @@ __all__ = [
     "Undeliverable",
     "Unreachable",
     "Verdict",
+    "WaitingCall",
     "Withdrawal",
     "harmless",
     "name_work",

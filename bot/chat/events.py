@@ -195,6 +195,11 @@ class Turn:
         return tuple(dict.fromkeys(message.author for message in self.messages))
 
     @property
+    def names(self) -> dict[str, str]:
+        """Return the display names of the authors that have one."""
+        return {message.author: message.author_name for message in self.messages if message.author_name}
+
+    @property
     def direct(self) -> bool:
         """Return whether only the author and the bot read the answer."""
         return all(message.direct for message in self.messages)
@@ -250,17 +255,19 @@ class Stop:
     is_external: bool = False
 
 
-Verdict = Literal["approved", "rejected", "expired"]
+Verdict = Literal["approved", "rejected", "answered", "withdrawn", "expired"]
+"""Outcome of a request: an approval is `approved` or `rejected`, a question `answered` or `withdrawn`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Decision about a request that was made in `thread`; a request has at most one.
+    """Decision about a request that was made in `thread`, or its answer; a request has at most one.
 
     `request` is the request's id. `by` (an author as in `Message`, named `by_name`) decided at `at` (Unix
     seconds), or nobody did and it `expired`. `asker` made the request with a message that had this `channel`,
     `parent`, `is_private_thread` and `place`; `askers` are all requesters. `summary` describes it in one
-    line.
+    line. `reason` is that of the decision, or the chosen answer. `is_external` is as in `Message`, for any of
+    the requesters.
     """
 
     request: str
@@ -278,6 +285,7 @@ class Decision:
     reason: str = ""
     askers: tuple[str, ...] = ()
     by_name: str = ""
+    is_external: bool = False
 
 
 def with_channel(stored: Mapping[str, Json]) -> Mapping[str, Json]:

@@ -75,10 +75,53 @@ class Approval:
         return cls(**fields)
 
 
-def with_decision(approval: Approval, decision: Decision) -> Approval:
-    """Return the request with its decision."""
-    names = {**approval.names, **({decision.by: decision.by_name} if decision.by_name else {})}
-    return replace(approval, state=decision.verdict, by=decision.by, reason=decision.reason, names=names)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Question of the agent to the users it works for, or its answer.
+
+    `text` is Markdown; `options` are the answers to choose from, if there are any. One of the `respondents`
+    (authors, as in `Message`), or with `anyone` everybody in the thread, can answer from `asked_at` until
+    `expires_at` (Unix seconds), by a button or in words. In the state `asked` the question is shown with its
+    options; in other states the message that the turn `asked_in` has shown gets the `answer` of `by` instead
+    of the buttons. If the question was `withdrawn`, `answer` is the reason, empty for a stop by `by`. `names`
+    are display names of some of these authors. All texts come from the model or from users: treat them as
+    untrusted.
+    """
+
+    id: str
+    text: str
+    options: tuple[str, ...]
+    respondents: tuple[str, ...]
+    asked_at: float
+    expires_at: float
+    asked_in: str
+    anyone: bool = False
+    state: Literal["asked", "answered", "withdrawn", "expired"] = "asked"
+    by: str = ""
+    answer: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Json]) -> "Question":
+        """Return the question from the result of `asdict`, without fields that another version added."""
+        fields = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
+        return cls(**fields | {name: tuple(fields[name]) for name in ("options", "respondents")})
+
+
+Request = Approval | Question
+"""Part that waits for a decision of a user, and is shown with buttons meanwhile."""
+
+
+def with_decision(request: Request, decision: Decision) -> Request:
+    """Return a request with its decision."""
+    names = {**request.names, **({decision.by: decision.by_name} if decision.by_name else {})}
+    match request, decision.verdict:
+        case Approval(), "approved" | "rejected" | "expired" as state:
+            return replace(request, state=state, by=decision.by, reason=decision.reason, names=names)
+        case Question(), "answered" | "withdrawn" | "expired" as state:
+            return replace(request, state=state, by=decision.by, answer=decision.reason, names=names)
+        case _:
+            raise ValueError(f"{decision.verdict} is not a decision of this request")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,5 +140,5 @@ class File:
     alt: str = ""
 
 
-Part = Text | ToolStep | Approval | Notice | File
+Part = Text | ToolStep | Request | Notice | File
 """Part of an answer."""

@@ -23,7 +23,7 @@ class Receipt:
     change. A crash before that loses it, as does one right after the visible change that it is about.
 
     `state` is a JSON object whose keys belong to the platform, except for `received`, `ending` and `said`
-    (see turn.py) and `copies` (see `bot.access.approvals`); it is empty before the first step.
+    (see turn.py) and `copies` (see `bot.access.requests`); it is empty before the first step.
     """
 
     turn: Turn

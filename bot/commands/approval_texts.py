@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
-from bot.chat import SIGN, Approval, TextDecision, harmless, platform_info
+from bot.chat import SIGN, Approval, Request, TextDecision, harmless, platform_info
 from bot.chat.text import one_line
 
 _MOST_REASON = 200
@@ -39,9 +39,9 @@ Name = Callable[[str], str]
 """Function that returns the display form of an author."""
 
 
-def display_name(approval: Approval, author: str) -> str:
+def display_name(request: Request, author: str) -> str:
     """Return an author's display name for a place without mentions, never the id of the account."""
-    name = harmless(approval.names.get(author, ""))
+    name = harmless(request.names.get(author, ""))
     letters = (each if each.isalnum() or each in "-.'\u2019" else " " for each in name)
     return one_line("".join(letters))[:_MOST_NAME] or f"somebody {_place(author)}"
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bot.chat import Event, Health, Message, Stop, StopRefused, parse_decision
-from bot.commands import texts
+from bot.commands import question_texts, texts
 from bot.commands.approval_texts import NOT_FOR_EXTERNAL
-from bot.commands.decisions import DecisionAnswer, Decisions, unknown_request
+from bot.commands.decisions import Chooser, DecisionAnswer, Decisions, unknown_request
 from bot.commands.health import describe, in_a_line
 from bot.commands.redis import Operations
 
@@ -53,8 +53,8 @@ class Commands:
 
     check_health: Callable[[], Awaitable[Sequence[Health]]]
     halt: Callable[[Stop], Awaitable[int]]
-    """Function that stops turns in any process and returns their number. Raises `StopRefused`."""
-    approvals: Decisions | None = None
+    """Function that stops turns and ends questions, and returns their number. Raises `StopRefused`."""
+    requests: Decisions | None = None
     operations: Operations | None = None
     """Operations of `/agent-redis`; without them the platforms do not offer that command."""
     usage: Callable[[str, bool], Awaitable[str]] | None = None
@@ -79,9 +79,15 @@ class Commands:
         self, id: str, by: str, *, approve: bool, reason: str = "", name: str = ""
     ) -> DecisionAnswer:
         """Take a decision made by a button or over HTTP, see `Decisions`."""
-        if self.approvals is None:
+        if self.requests is None:
             return unknown_request(id)
-        return await self.approvals.decide(id, by, approve=approve, reason=reason, name=name)
+        return await self.requests.decide(id, by, approve=approve, reason=reason, name=name)
+
+    async def choose(self, id: str, option: int, by: Chooser) -> DecisionAnswer:
+        """Take the answer to a question by a button, see `Decisions`."""
+        if self.requests is None:
+            return DecisionAnswer(question_texts.UNKNOWN, is_known=False)
+        return await self.requests.choose(id, option, by)
 
     async def stop(self, request: Stop) -> str:
         """Answer `/agent-stop`: stop the answers that `request` names."""
@@ -101,9 +107,9 @@ class Commands:
         if order := parse_decision(message.text):
             if order.approve and message.is_external:
                 return NOT_FOR_EXTERNAL
-            if self.approvals is None:
+            if self.requests is None:
                 return unknown_request(order.request).words
-            return await self.approvals.decide_in_words(order, message)
+            return await self.requests.decide_in_words(order, message)
         if command == USAGE:
             return await self.report_usage(message.author)
         if self.memory and command == MEMORY:

@@ -1,4 +1,4 @@
-"""Decisions on approval requests: the protocol, and the answer to the user who decides."""
+"""Decisions of requests: the protocol, and the answer to the user who decides."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,8 +16,18 @@ class DecisionAnswer:
     is_known: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Chooser:
+    """User who answers a question by a button: an author with a name and roles, as in `Message`."""
+
+    author: str
+    name: str = ""
+    roles: tuple[str, ...] = ()
+    is_external: bool = False
+
+
 class Decisions(Protocol):
-    """Decisions about approval requests. Both methods raise `StorageDown`."""
+    """Decisions of approval requests, and answers to questions. All methods raise `StorageDown`."""
 
     async def decide(
         self, id: str, by: str, *, approve: bool, reason: str = "", name: str = ""
@@ -33,6 +43,9 @@ class Decisions(Protocol):
         If the decision is ambiguous, or the request is not shown there, the reply shows the request and asks
         for a confirmation.
         """
+
+    async def choose(self, id: str, option: int, by: Chooser) -> DecisionAnswer:
+        """Take the answer of a user who has pressed the button of an option, if the question is for them."""
 
 
 def unknown_request(id: str) -> DecisionAnswer:

@@ -1,4 +1,4 @@
-"""Approval settings, a part of `Settings`: approvers, channel, expiry, and changes of the database."""
+"""Settings of requests to users, a part of `Settings`: approvals, changes of the database, questions."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -32,6 +32,12 @@ class ApprovalSettings(BaseSettings):
         gt=0,
         le=48,  # duplicates of a decision are recognised for three days
         description="hours after which an undecided request expires",
+    )
+    question_hours: float = Field(
+        24,
+        gt=0,
+        le=48,  # as above
+        description="hours after which a question of the agent to a user (`ask_user`) expires",
     )
 
 

@@ -9,7 +9,7 @@ Each key with the hash tag `{bot}` is used by one package only:
     {bot}:probe                                                           storage.client
     {bot}:rate                                                            access.rate_limits
     {bot}:spent held holds                                                access.spending
-    {bot}:approvals approval                                              access.approvals
+    {bot}:approvals approval                                              access.requests
     {bot}:plugin_call                                                     tools.plugins
     {bot}:filing                                                          memory.filing
 """

@@ -15,7 +15,6 @@ from bot.chat import Correction, Deliver, Event, InboxLookup, Message, Unreachab
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
 from bot.discord import events
-from bot.discord.approvals import ApprovalButton
 from bot.discord.client import Client
 from bot.discord.commands import CommandTree
 from bot.discord.errors import translate_errors
@@ -23,6 +22,7 @@ from bot.discord.handlers import Handlers, HandOver
 from bot.discord.history import History
 from bot.discord.identify import IdentifyQueue, IdentifyTurn
 from bot.discord.payloads import Payload, read_guild, read_message
+from bot.discord.request_buttons import ApprovalButton, OptionButton, OptionMenu
 from bot.discord.shard import Shard
 from bot.discord.timing import Timing
 
@@ -61,7 +61,7 @@ class Listener(Client):
         self.commands = commands
         self.handlers = Handlers()
         self._tree = CommandTree(self, commands, self.handlers, timing)
-        self.add_dynamic_items(ApprovalButton)
+        self.add_dynamic_items(ApprovalButton, OptionButton, OptionMenu)
         self._identify_queue = identify_queue
         self._turn: IdentifyTurn | None = None
         self._shard = shard

@@ -25,7 +25,7 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import first_failure
-from bot.discord import approvals, events
+from bot.discord import events, requests
 from bot.discord.api import DiscordApi
 from bot.discord.connection import Connection
 from bot.discord.gateway import Listener
@@ -150,14 +150,14 @@ class Discord:
 
     async def show_request(self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool) -> None:
         """Post an approval request in a channel or in a user's direct messages."""
-        await approvals.show_request(approval, to, receipt, self._api, self._lookup, is_channel=is_channel)
+        await requests.show_request(approval, to, receipt, self._api, self._lookup, is_channel=is_channel)
 
     def refuse_stop(self, stop: Stop, words: str) -> None:
         """Do nothing: on Discord, private answers are possible only to commands and buttons."""
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """Show the decision in the message of a request."""
-        await approvals.settle_request(approval, receipt, self._api)
+        await requests.settle_request(approval, receipt, self._api)
 
     async def health(self) -> Health:
         """Return the state of the token, of the gateway connections and of the shards."""

@@ -11,16 +11,17 @@ from bot.chat import (
     InboxLookup,
     Notice,
     Part,
+    Question,
     Receipt,
+    Request,
     ThreadId,
     Turn,
     Undeliverable,
     Unreachable,
 )
-from bot.commands import approval_texts
+from bot.commands import approval_texts, question_texts
 from bot.discord import destination as destinations
 from bot.discord.api import DiscordApi
-from bot.discord.approvals import Approvals
 from bot.discord.destination import Destination
 from bot.discord.errors import GivenUp, Refused
 from bot.discord.fallback import notify_author
@@ -28,6 +29,7 @@ from bot.discord.messages import EditPace, ReplyMessages
 from bot.discord.part_timeout import PartTimeout
 from bot.discord.renderer import Renderer
 from bot.discord.request_guard import Hold
+from bot.discord.requests import Requests
 from bot.discord.status import Status
 from bot.discord.uploads import Uploads
 from bot.platforms.read_ahead import ReadAhead
@@ -76,7 +78,7 @@ class DiscordThread:
             answer = _Answer(
                 ReplyMessages(self._api, destination, receipt, part_timeout),
                 Status(tasks, self._api, destination.channel, receipt.check),
-                Approvals(self._api, destination, receipt, self._lookup),
+                Requests(self._api, destination, receipt, self._lookup),
                 Uploads(self._api, destination, receipt, part_timeout, self._files),
                 part_timeout,
                 self._pace,
@@ -111,25 +113,25 @@ class DiscordThread:
 
 
 class _Answer:
-    """One answer: messages with its text, approval requests and files."""
+    """One answer: messages with its text, requests and files."""
 
     def __init__(
         self,
         messages: ReplyMessages,
         status: Status,
-        approvals: Approvals,
+        requests: Requests,
         uploads: Uploads,
         part_timeout: PartTimeout,
         pace: EditPace,
     ) -> None:
         self._messages = messages
         self._status = status
-        self._approvals = approvals
+        self._requests = requests
         self._uploads = uploads
         self._part_timeout = part_timeout
         self._pace = pace
         self._renderer = Renderer()
-        self._requests: list[Approval] = []
+        self._asked: list[Request] = []
 
     async def follow(self, ahead: ReadAhead) -> None:
         """Show the parts as they arrive, and return after all are shown. Raises the exception of `ahead`."""
@@ -155,10 +157,10 @@ class _Answer:
 
     async def _take(self, ahead: ReadAhead, patience: float | None) -> None:
         for part in await ahead.take(patience):
-            if not isinstance(part, Approval):
+            if not isinstance(part, Approval | Question):
                 self._renderer.add(part)
             elif part.state == "asked":
-                self._requests.append(part)
+                self._asked.append(part)
             else:
                 await self._settle_request(part)
 
@@ -176,25 +178,26 @@ class _Answer:
         await self._status.stop()
         await self._messages.show(self._renderer.messages())
         await self._uploads.show(self._renderer)
-        for approval in self._requests:
-            await self._show_request(approval)
+        for request in self._asked:
+            await self._show_request(request)
         await self._messages.finish(self._renderer.messages())
 
-    async def _show_request(self, approval: Approval) -> None:
+    async def _show_request(self, request: Request) -> None:
         try:
-            async with self._part_timeout.limit(f"request {approval.id}"):
-                await self._approvals.show(approval)
+            async with self._part_timeout.limit(f"request {request.id}"):
+                await self._requests.show(request)
         except Refused as error:
-            log.warning("approval request not shown", extra={"request": approval.id, "reason": str(error)})
-            self._renderer.add(Notice(approval_texts.not_accepted("Discord")))
+            log.warning("request not shown", extra={"request": request.id, "reason": str(error)})
+            texts = approval_texts if isinstance(request, Approval) else question_texts
+            self._renderer.add(Notice(texts.not_accepted("Discord")))
 
-    async def _settle_request(self, approval: Approval) -> None:
+    async def _settle_request(self, request: Request) -> None:
         """Show the decision on a request; a failure does not undo the decision."""
         try:
-            async with self._part_timeout.limit(f"request {approval.id}"):
-                await self._approvals.settle(approval)
+            async with self._part_timeout.limit(f"request {request.id}"):
+                await self._requests.settle(request)
         except Refused as error:
-            log.warning("approval decision not shown", extra={"request": approval.id, "reason": str(error)})
+            log.warning("decision not shown", extra={"request": request.id, "reason": str(error)})
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from bot.chat import (
     Message,
     Notice,
     Part,
+    Question,
     Stop,
     StorageDown,
     Text,
@@ -38,7 +39,7 @@ from bot.concurrency.tasks import cancel
 from bot.http import bodies, texts
 from bot.http.errors import Refusal, not_now
 from bot.http.files import SentFile, store_files, to_json
-from bot.http.replies import CALLER, Replies, Reply, approval_text, at_hand, stored_parts
+from bot.http.replies import CALLER, Replies, Reply, at_hand, request_text, stored_parts
 from bot.http.timing import Timing
 
 logger = logging.getLogger(__name__)
@@ -303,8 +304,10 @@ def _part_event(part: Part) -> bytes:
             return _event("notice", {"text": part.text})
         case Approval():
             return _event(
-                "approval", asdict(part) | {"text": approval_text(part), "whole": approval_text(part)}
+                "approval", asdict(part) | {"text": request_text(part), "whole": request_text(part)}
             )
+        case Question():
+            return _event("question", asdict(part) | {"question": part.text, "text": request_text(part)})
         case ToolStep():
             fields = {"id": part.id, "name": part.name, "state": part.state}
             return _event("tool", fields | {"title": part.title, "output": part.output})

@@ -16,14 +16,17 @@ from bot.chat import (
     Notice,
     Part,
     PlatformError,
+    Question,
     Receipt,
+    Request,
     StorageDown,
     Text,
     ToolStep,
     Turn,
 )
 from bot.chat.texts import command_failed
-from bot.commands.approval_texts import display_name, request_text
+from bot.commands import approval_texts, question_texts
+from bot.commands.approval_texts import display_name
 from bot.http import texts
 from bot.http.errors import Refusal, not_now
 
@@ -190,13 +193,19 @@ def as_markdown(parts: Iterable[Part]) -> str:
     return "".join(_piece(part) for part in parts).strip("\n")
 
 
-def approval_text(approval: Approval) -> str:
-    """Return the text of a request, with the users who can decide it or the one who did."""
+def request_text(request: Request) -> str:
+    """Return the text of a request, with the users who can decide it, or with the decision."""
 
     def name(author: str) -> str:
-        return "you" if author == CALLER else display_name(approval, author)
+        return "you" if author == CALLER else display_name(request, author)
 
-    return request_text(approval, name, lambda author: author == CALLER or author in approval.names)
+    match request:
+        case Approval():
+            return approval_texts.request_text(
+                request, name, lambda author: author == CALLER or author in request.names
+            )
+        case Question():
+            return question_texts.question_text(request, name)
 
 
 def _piece(part: Part) -> str:
@@ -205,8 +214,8 @@ def _piece(part: Part) -> str:
             return part.text
         case Notice():
             return "" if part.status else f"\n\n{part.text}\n\n"
-        case Approval():
-            return f"\n\n{approval_text(part)}\n\n"
+        case Approval() | Question():
+            return f"\n\n{request_text(part)}\n\n"
         case ToolStep() | File():
             return ""
         case _:

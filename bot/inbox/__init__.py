@@ -7,7 +7,6 @@ from bot.inbox.hangs import note_hang
 from bot.inbox.inbox import Inbox
 from bot.inbox.lookup import Lookup
 from bot.inbox.queries import health as inbox_health
-from bot.inbox.stops import is_current
 from bot.inbox.worker import Work, serve
 
 __all__ = [
@@ -18,7 +17,6 @@ __all__ = [
     "Work",
     "admin",
     "inbox_health",
-    "is_current",
     "note_hang",
     "serve",
 ]

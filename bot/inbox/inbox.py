@@ -32,7 +32,7 @@ from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
 from bot.inbox.lease import Lease, TurnStart, read_leases
 from bot.inbox.queries import SEEN_SECONDS, ensure_group
 from bot.inbox.replica import MOST, Replica
-from bot.inbox.stops import Reason, Stops
+from bot.inbox.stops import Reason, Stops, is_current
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,14 @@ class Inbox:
     async def put(self, event: Event) -> Outcome:
         """Store an event durably and return the outcome."""
         return await self._intake.put(event)
+
+    async def claim(self, request: str, turn: Turn) -> bool:
+        """Let a turn stand for the decision of a request; return whether it does. Idempotent."""
+        return await self._intake.claim(request, turn)
+
+    async def is_current(self, wordings: Mapping[str, float]) -> bool:
+        """Return whether none of these messages was edited or deleted since; see `bot.inbox.stops`."""
+        return await is_current(self._redis, wordings)
 
     async def health(self) -> Health:
         """Return how much waits, runs and was given up, over all processes."""

@@ -9,7 +9,7 @@ from typing import cast
 from redis.asyncio import Redis
 
 from bot.access.origin import scopes_of
-from bot.chat import Correction, Decision, Event, Message, Outcome, Stop, StopRefused, Withdrawal
+from bot.chat import Correction, Decision, Event, Message, Outcome, Stop, StopRefused, Turn, Withdrawal
 from bot.inbox import keys, scripts
 from bot.inbox.keys import TAG
 from bot.inbox.queries import SEEN_SECONDS
@@ -32,6 +32,7 @@ class Intake:
         """Messages that are being stored, by their ids; the results tell whether Redis has them."""
         self._put = redis.register_script(scripts.PUT)
         self._correct = redis.register_script(scripts.CORRECT)
+        self._claim = redis.register_script(scripts.CLAIM)
 
     async def put(self, event: Event) -> Outcome:
         """Store an event durably and return the outcome."""
@@ -46,6 +47,11 @@ class Intake:
                 return await self._put_message(as_message(event))
             case Stop():
                 return await self._put_stop(event)
+
+    async def claim(self, request: str, turn: Turn) -> bool:
+        """Let a turn stand for the decision of a request; return whether it does. Idempotent."""
+        key = keys.seen(keys.decision(request))
+        return bool(await self._claim(keys=[key], args=[turn.id, str(turn.thread), SEEN_SECONDS]))
 
     async def _put_message(self, message: Message) -> Outcome:
         # Slack delivers a mention as two events: the second one waits, and is stored itself only if the first
@@ -136,6 +142,7 @@ def as_message(decision: Decision) -> Message:
         channel=decision.channel,
         parent=decision.parent,
         is_private_thread=decision.is_private_thread,
+        is_guest=decision.is_external,
         place=decision.place,
         decision=decision,
     )

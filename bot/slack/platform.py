@@ -41,7 +41,7 @@ from bot.concurrency.tasks import first_failure
 from bot.platforms.catch_up import CatchUp
 from bot.platforms.health import State, worst
 from bot.platforms.receiver import Webhook
-from bot.slack import approvals
+from bot.slack import requests
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
 from bot.slack.audience import Audiences
 from bot.slack.commands import add_commands
@@ -140,7 +140,7 @@ class Slack:
         self._budget = StreamBudget(limits, timing.flush_interval)
         self._audiences = Audiences(api, timing)
         self._users = Users(api, limits, timing)
-        self._approval_buttons = approvals.ApprovalButtons(self._users, api.session, timing.button_timeout)
+        self._request_buttons = requests.RequestButtons(self._users, api.session, timing.button_timeout)
         self._probe = TokenProbe(api, timing)
         self._notices: set[asyncio.Task[None]] = set()
         self._identity: Identity | None = None
@@ -198,13 +198,13 @@ class Slack:
         self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
     ) -> ThreadId:
         """Post an approval request in a channel or in a user's direct messages."""
-        return await approvals.show_request(
+        return await requests.show_request(
             approval, to, receipt, self._api, self._limits, self._timing, is_channel=is_channel
         )
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """Show the decision in the message of a request."""
-        await approvals.settle_request(approval, receipt, self._api, self._limits, self._timing)
+        await requests.settle_request(approval, receipt, self._api, self._limits, self._timing)
 
     def refuse_stop(self, stop: Stop, words: str) -> None:
         """Tell a user privately why a stop was refused, in a task: Slack waits only 3 s for the event."""
@@ -299,7 +299,7 @@ class Slack:
             if "command" in body or body.get("type") == "url_verification" or is_form(body):
                 return await next()
             if body.get("type") == "block_actions":
-                await self._approval_buttons.handle(body, identity.team_id, commands)
+                await self._request_buttons.handle(body, identity.team_id, commands)
                 return BoltResponse(status=200)
             await deliver_event(body)  # raises: Bolt answers 500 or not at all, and Slack repeats
             return BoltResponse(status=200)

@@ -4,14 +4,14 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from bot.chat import Approval, Files, InboxLookup, Part, Receipt, ThreadId
+from bot.chat import Approval, Files, InboxLookup, Part, Question, Receipt, ThreadId
 from bot.platforms.read_ahead import ReadAhead
 from bot.slack.api import SlackApi
-from bot.slack.approvals import Approvals
 from bot.slack.errors import StoppedByUser
 from bot.slack.messages import ReplyMessages
 from bot.slack.rate_limits import RateLimits
 from bot.slack.renderer import Renderer
+from bot.slack.requests import Requests
 from bot.slack.status import Session, Status
 from bot.slack.stream import Stream, StreamBudget
 from bot.slack.timing import Timing
@@ -43,7 +43,7 @@ class SlackThread:
             await self.status.end(self.id)  # only this may be missing
             return
         messages = ReplyMessages(self.api, self.limits, self.id, receipt, self.timing)
-        text = _without_approvals(parts, Approvals(messages, self.lookup))
+        text = _without_requests(parts, Requests(messages, self.lookup))
         async with ReadAhead(text) as ahead, self.status.at_work(self.id, receipt) as session:
             try:
                 await self._show(ahead, messages, receipt, session)
@@ -78,15 +78,15 @@ class SlackThread:
             await messages.finish()
 
 
-async def _without_approvals(parts: AsyncIterator[Part], approvals: Approvals) -> AsyncIterator[Part]:
-    """Yield the parts that are shown in the text; approval requests get separate messages."""
+async def _without_requests(parts: AsyncIterator[Part], requests: Requests) -> AsyncIterator[Part]:
+    """Yield the parts that are shown in the text; requests get separate messages."""
     async for part in parts:
-        if not isinstance(part, Approval):
+        if not isinstance(part, Approval | Question):
             yield part
         elif part.state == "asked":
-            approvals.show(part)
+            requests.show(part)
         else:
-            await approvals.settle(part)
+            await requests.settle(part)
 
 
 def _takes_streams(receipt: Receipt) -> bool:

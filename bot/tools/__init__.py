@@ -1,6 +1,5 @@
 """Tools of the agent, and the database behind them."""
 
-from bot.tools.approval import GuardedTool, Preview
 from bot.tools.artifacts import artifact_of, files_of
 from bot.tools.context import (
     proposal_of,
@@ -9,13 +8,17 @@ from bot.tools.context import (
     use_asker,
 )
 from bot.tools.errors import ToolFailure
+from bot.tools.questions import ASK_USER
 from bot.tools.sql.database import Database, QueryLimits, open_database
 from bot.tools.sql.role import RoleCheck, RolePolicy
 from bot.tools.sql.write import DatabaseWriter, open_database_writer
 from bot.tools.toolset import OPEN_TOOLS, toolset
+from bot.tools.waiting import AskingTool, GuardedTool, Preview, WaitingTool
 
 __all__ = [
+    "ASK_USER",
     "OPEN_TOOLS",
+    "AskingTool",
     "Database",
     "DatabaseWriter",
     "GuardedTool",
@@ -24,6 +27,7 @@ __all__ = [
     "RoleCheck",
     "RolePolicy",
     "ToolFailure",
+    "WaitingTool",
     "artifact_of",
     "files_of",
     "open_database",

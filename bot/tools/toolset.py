@@ -8,17 +8,18 @@ from pydantic import BaseModel, Field
 
 from bot.chat import Keep
 from bot.memory import LongTermMemory
-from bot.tools.approval import GuardedTool
 from bot.tools.clock import current_time
 from bot.tools.context import proposal_of, turn_of
 from bot.tools.errors import ToolFailure
 from bot.tools.file_tools import file_tools
 from bot.tools.memory import memory_tools
+from bot.tools.questions import ask_user
 from bot.tools.sql.database import Database, QueryLimits
 from bot.tools.sql.errors import UnknownName
 from bot.tools.sql.format import markdown
 from bot.tools.sql.schema import Schema
 from bot.tools.sql.write import DatabaseWriter
+from bot.tools.waiting import GuardedTool
 
 _SQL_SCHEMA = """\
 Describe the business database (PostgreSQL): its tables and views with columns, types, keys, comments and \
@@ -33,7 +34,7 @@ Change the business database (PostgreSQL) with one INSERT, UPDATE or DELETE. An 
 and the number of rows that it would change, and it runs only after their approval. Use it when somebody \
 asks for a change; look at the rows with sql_query first, and select them exactly in WHERE."""
 
-OPEN_TOOLS = frozenset({"current_time", "memory_save", "memory_search"})
+OPEN_TOOLS = frozenset({"ask_user", "current_time", "memory_save", "memory_search"})
 """The only tools of a turn in which an external user takes part, with ALLOW_EXTERNAL=chat. A tool that is not
 named here, such as one of a plug-in, is for members."""
 
@@ -74,18 +75,22 @@ def toolset(
     limits: QueryLimits | None = None,
     keep: Keep | None = None,
     writer: DatabaseWriter | None = None,
+    *,
+    asks: bool = False,
 ) -> list[BaseTool]:
     """Return the bot's own tools; those of plug-ins come from `bot.tools.plugins`.
 
     `long_term_memory` (long-term memory), `keep` (a store of files) and `writer` (for approved changes) each
-    add the tools that need them. All are async and raise `ToolFailure` with words for the model. Those of
-    memory take from the turn what they may see, never from the model. Their metadata has the `title` that
-    users see.
+    add the tools that need them; `asks` adds questions to users. All are async and raise `ToolFailure` with
+    words for the model. Those of memory take from the turn what they may see, never from the model. Their
+    metadata has the `title` that users see.
     """
     changing = [_sql_execute(writer)] if writer else []
     files = file_tools(database, keep) if keep else []
     memory = memory_tools(long_term_memory) if long_term_memory else []
-    return [*_sql_tools(database, limits or QueryLimits()), *files, *changing, *memory, _current_time()]
+    asking = [ask_user()] if asks else []
+    sql = _sql_tools(database, limits or QueryLimits())
+    return [*sql, *files, *changing, *memory, *asking, _current_time()]
 
 
 def _sql_tools(database: Database, limits: QueryLimits) -> list[BaseTool]:

@@ -28,7 +28,7 @@ REFUSAL = "The model service refused this request. Please ask a shorter question
 MARKS = {PLAN: "plan", RESULT: "result", ANSWER: "answer"}
 """Results of the model and the tool, by their marks. Once in the thread memory, they are not made again."""
 
-_SCRIPTS = ("PUT", "TAKE_BACK", "BEGIN", "KEEP", "POSTPONE", "FINISH", "FENCED")
+_SCRIPTS = ("PUT", "CLAIM", "TAKE_BACK", "BEGIN", "KEEP", "POSTPONE", "FINISH", "FENCED")
 
 
 def held(what: str) -> str:

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import assert_never
 
-from bot.chat import Approval, File, Notice, Part, Receipt, Text, ToolStep
+from bot.chat import Approval, File, Notice, Part, Question, Receipt, Text, ToolStep
 from bot.commands.approval_texts import request_text
+from bot.commands.question_texts import question_text
 
 Say = Callable[[str, str], Awaitable[None]]
 """Writes a line to a user. Raises `Unreachable`."""
@@ -47,6 +48,8 @@ def _rendered(part: Part) -> str:
             return f"\n\n{part.text}\n\n"
         case Approval():
             return f"\n\n{request_text(part)}\n\n"
+        case Question():
+            return f"\n\n{question_text(part)}\n\n"
         case File():
             return f"\n\nI made the file {part.name}, but I cannot send files here.\n\n"
         case ToolStep():

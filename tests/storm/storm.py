@@ -12,7 +12,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from bot.access.approvals.request_store import MOST_OPEN
+from bot.access.requests.request_store import MOST_OPEN
 from bot.concurrency.watchdog import HUNG
 from bot.inbox import admin
 from tests.servers.discord.service import Discord

@@ -9,12 +9,11 @@ from langchain_core.tools import BaseTool, ToolException, tool
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from bot.access.approvals import Approvals, RequestStore
 from bot.agent import Agent, offline_model, open_agent
 from bot.agent.models.openai_service import open_model
 from bot.chat import Message, Part, Requests, Text, ThreadId, Turn
-from bot.inbox import Inbox
 from tests.servers.model import KEY, ModelServer
+from tests.support.approval_requests import approvals
 
 
 def query_tool(attempts: list[str] | None = None) -> BaseTool:
@@ -87,15 +86,9 @@ async def an_agent(
         )
 
 
-def without_approvers(redis: Redis) -> Approvals:
+def without_approvers(redis: Redis) -> Requests:
     """Return requests for approval that nobody can decide."""
-    return Approvals(
-        RequestStore(redis),
-        put=Inbox(redis, name="a", follow_days=1).put,
-        approvers=set(),
-        hours=1,
-        four_eyes=False,
-    )
+    return approvals(redis, approvers=set())
 
 
 async def parts_of(agent: Agent, turn: Turn) -> list[Part]:

@@ -1,13 +1,13 @@
 """Approval request of a question, its approvers, and the decisions that Redis has of it."""
 
 import json
-from collections.abc import Set
+from collections.abc import Awaitable, Callable, Set
 from dataclasses import replace
 
 from redis.asyncio import Redis
 
-from bot.access.approvals import Approvals, RequestStore
-from bot.chat import Decision, Message, Proposal, ThreadId, Turn, parse_decision
+from bot.access.requests import ApprovalRules, QuestionRules, Requests, RequestStore
+from bot.chat import Admit, Decision, Message, Proposal, ThreadId, Turn, parse_decision
 from bot.inbox import Inbox, keys
 
 ADA, BOB, EVE = "slack:UADA", "discord:80351", "slack:UEVE"
@@ -43,11 +43,24 @@ DELETE FROM shelf WHERE id = 1
 
 
 def approvals(
-    redis: Redis, *, approvers: Set[str] = frozenset({ADA, BOB}), hours: float = 1, four_eyes: bool = False
-) -> Approvals:
-    """Return the approvals of a process named `one`."""
+    redis: Redis,
+    *,
+    approvers: Set[str] = frozenset({ADA, BOB}),
+    hours: float = 1,
+    four_eyes: bool = False,
+    same_person: Callable[[str, str], Awaitable[Set[str]]] | None = None,
+) -> Requests:
+    """Return the requests of a process named `one`."""
+    rules = ApprovalRules(approvers, hours, four_eyes, same_person)
     inbox = Inbox(redis, name="one", follow_days=1)
-    return Approvals(RequestStore(redis), inbox.put, approvers, hours, four_eyes)
+    return Requests(RequestStore(redis), inbox, rules, QuestionRules(hours, AdmitsAll()))
+
+
+class AdmitsAll:
+    """Implements `bot.chat.Admission`."""
+
+    async def check(self, message: Message) -> Admit:
+        return Admit()
 
 
 async def decisions(redis: Redis) -> list[Decision]:
@@ -62,7 +75,7 @@ def message_by(text: str, by: str = BOB, thread: ThreadId = THREAD) -> Message:
     return replace(QUESTION, id=f"{by} {text}", author=by, text=text, thread=thread, author_name="Bob")
 
 
-async def answer_to(kept: Approvals, message: Message) -> str:
+async def answer_to(kept: Requests, message: Message) -> str:
     """Return the answer to a decision in words."""
     order = parse_decision(message.text)
     assert order

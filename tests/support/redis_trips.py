@@ -24,7 +24,7 @@ import bot
 
 BACKGROUND = frozenset(
     {
-        "Approvals.keep_expiring",
+        "Requests.keep_expiring",
         "CatchUp._keep",
         "Conversation._look_up",
         "Inbox.keep_whole",

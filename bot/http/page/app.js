@@ -2,8 +2,8 @@
 //
 // A thread is {id, title, updated, messages}; a message is {role: "user", text, files: [name]} or
 // {role: "agent", key, parts, state: "pending" | "done" | "failed", error, again}. Parts are {type: "text" |
-// "notice", text}, {type: "tool", id, name, state, title, output}, {type: "approval", id, text, state} and {type:
-// "file", id, name, media_type, size, alt, url}. The answer to a decision has {decides: {request, approve}}.
+// "notice", text}, {type: "tool", id, name, state, title, output}, {type: "approval", id, text, state}, {type:
+// "question", id, text, options, state} and {type: "file", id, name, media_type, size, alt, url}. The answer to a decision has {decides: {request, approve}}.
 // localStorage keeps all of it.
 
 import { readableSize, sendable } from "./files.js";
@@ -28,6 +28,7 @@ const WELCOME = {
     ],
   },
 };
+const REQUESTS = ["approval", "question"];
 const REJOIN_AFTER_MS = [500, 2_000, 5_000];
 
 const find = (id) => document.getElementById(id);
@@ -108,7 +109,7 @@ async function takeParts(owner, answer) {
   const question = { message: asked, thread: owner.id, key: answer.key, files };
   const coming = answer.decides ? decide(answer.decides) : ask(question);
   for await (const { name, data } of coming) {
-    if (name === "approval" && data.state !== "asked") showDecision(owner, data);
+    if (REQUESTS.includes(name) && data.state !== "asked") showDecision(owner, data);
     if (name !== "done") parts = withPart(parts, name, data);
     else parts = complete(parts, data);
     Object.assign(answer, { parts, waiting: undefined });
@@ -116,11 +117,11 @@ async function takeParts(owner, answer) {
   }
 }
 
-/** Shows the decision of an earlier request and removes its buttons. */
+/** Shows the decision of an earlier request, or the answer to a question, and removes its buttons. */
 function showDecision(owner, decided) {
   for (const message of owner.messages) {
-    const asked = message.parts?.find((part) => part.type === "approval" && part.id === decided.id);
-    if (asked) Object.assign(asked, { state: decided.state, text: decided.whole });
+    const asked = message.parts?.find((part) => REQUESTS.includes(part.type) && part.id === decided.id);
+    if (asked) Object.assign(asked, { state: decided.state, text: decided.text });
   }
   if (owner === thread) show(thread);
 }
@@ -176,7 +177,7 @@ function show(next) {
 function messageNode(message) {
   if (message.role === "user") return question(message);
   const owner = thread;
-  view = new AnswerView(message, { onRetry: () => retry(owner), onDecide: settle });
+  view = new AnswerView(message, { onRetry: () => retry(owner), onDecide: settle, onAnswer: submit });
   return view.element;
 }
 

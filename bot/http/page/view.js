@@ -14,10 +14,11 @@ export function question({ text, files = [] }) {
 
 /** View of an answer that may still grow: call `update` after its message has changed. */
 export class AnswerView {
-  constructor(message, { onRetry, onDecide }) {
+  constructor(message, { onRetry, onDecide, onAnswer }) {
     this.message = message;
     this.onRetry = onRetry;
     this.onDecide = onDecide;
+    this.onAnswer = onAnswer;
     this.body = element("div", { class: "body" });
     this.foot = element("div", { class: "foot" });
     this.element = element("article", { class: "answer", "aria-label": "Agent" }, this.body, this.foot);
@@ -45,7 +46,7 @@ export class AnswerView {
     const signature = JSON.stringify(part);
     const before = this.shown[index];
     if (before?.signature === signature) return;
-    const node = part.type === "approval" ? this.#approval(part) : partNode(part);
+    const node = this.#partNode(part);
     if (before) {
       if (before.node.open) node.open = true;
       before.node.replaceWith(node);
@@ -53,17 +54,27 @@ export class AnswerView {
     this.shown[index] = { signature, node };
   }
 
+  #partNode(part) {
+    if (part.type === "approval") return this.#approval(part);
+    return part.type === "question" ? this.#question(part) : partNode(part);
+  }
+
   #approval({ id, text, state }) {
     const label = state === "asked" ? "Needs approval" : "Decided";
     const node = element("section", { class: "approval markdown", "aria-label": label }, render(text));
     if (state === "asked") {
-      const button = (label, approve) => {
-        const made = element("button", { type: "button", class: approve ? "button primary" : "button" }, label);
-        made.addEventListener("click", () => this.onDecide(id, approve));
-        return made;
-      };
-      node.append(element("div", { class: "decision" }, button("Approve", true), button("Reject", false)));
+      const approve = button("Approve", () => this.onDecide(id, true), "button primary");
+      node.append(element("div", { class: "decision" }, approve, button("Reject", () => this.onDecide(id, false))));
     }
+    return node;
+  }
+
+  /** Shows a question; the button of an option sends it as the next message. */
+  #question({ text, options, state }) {
+    const label = state === "asked" ? "Question for you" : "Answered question";
+    const node = element("section", { class: "approval markdown", "aria-label": label }, render(text));
+    const choices = options.map((option) => button(option, () => this.onAnswer(option)));
+    if (state === "asked" && choices.length) node.append(element("div", { class: "decision" }, ...choices));
     return node;
   }
 
@@ -86,6 +97,12 @@ export class AnswerView {
     copy.addEventListener("click", () => copyText(answerText(this.message), copy));
     return copy;
   }
+}
+
+function button(label, onClick, style = "button") {
+  const made = element("button", { type: "button", class: style }, label);
+  made.addEventListener("click", onClick);
+  return made;
 }
 
 /** Returns the text of an answer, without its steps. */

@@ -9,7 +9,8 @@ contains the `thread`, and the `author` and `channel` of its first waiting messa
 after its message was taken, `turn` three days after its end.
 
     seen:<message id>    hash: thread, author, channel, edited (-1: never), turn (once in one), corrects,
-                         withdrawn
+                         withdrawn; of a decision that is an answer in words only the thread and
+                         the turn of that message
     mailbox:<thread>     stream: ids of waiting and running messages, in order
     messages:<thread>    hash: messages by id
     joined:<thread>      string: id of the message that was answered last; exists while the bot takes part
@@ -24,7 +25,7 @@ after its message was taken, `turn` three days after its end.
     hung                 hash: number of hangs while receiving an event, by the event's id
 """
 
-from bot.inbox.scripts.events import CORRECT, PUT, STOP, WITHDRAW
+from bot.inbox.scripts.events import CLAIM, CORRECT, PUT, STOP, WITHDRAW
 from bot.inbox.scripts.pause import PAUSE, RESUME
 from bot.inbox.scripts.replay import REPLAY, RESTORE
 from bot.inbox.scripts.turns import (
@@ -45,6 +46,7 @@ from bot.inbox.scripts.turns import (
 
 __all__ = [
     "BEGIN",
+    "CLAIM",
     "CORRECT",
     "DEFER",
     "EVENT_HUNG",

@@ -1,4 +1,4 @@
-"""Scripts for user events: message, edit, deletion, stop."""
+"""Scripts for user events: message, edit, deletion, stop, answer in words."""
 
 from bot.inbox.scripts.common import ACCEPT, FIX, STOP_TURN
 
@@ -215,3 +215,14 @@ end
 return removed and 'removed' or 'refused'
 """
 )
+
+# KEYS seen | ARGV turn thread seen_seconds -> 1 the turn stands for the decision | 0 another one came first
+# An answer in words is a message: its turn takes the place of the decision, as if it were a message of it.
+CLAIM = """
+local turn = redis.call('HGET', KEYS[1], 'turn')
+if turn then return turn == ARGV[1] and 1 or 0 end
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'turn', ARGV[1], 'thread', ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return 1
+"""

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 
 from bot.chat.text import find_padding, first_invisible, one_line, visible, well_formed
 from bot.config.plugins import Policy
-from bot.tools.approval import Preview
 from bot.tools.context import proposal_of
 from bot.tools.errors import ToolFailure
 from bot.tools.plugins.idempotency import Once
@@ -26,6 +25,7 @@ from bot.tools.plugins.source import (
     PluginError,
 )
 from bot.tools.plugins.tool import ForeignTool, GuardedForeignTool, public_name
+from bot.tools.waiting import Preview
 
 log = logging.getLogger(__name__)
 

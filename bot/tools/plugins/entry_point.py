@@ -19,10 +19,10 @@ from langchain_core.tools import BaseTool, StructuredTool, Tool
 from pydantic import BaseModel
 
 from bot.chat import Json
-from bot.tools.approval import GuardedTool
 from bot.tools.errors import ToolFailure
 from bot.tools.plugins.daemon_thread import in_thread
 from bot.tools.plugins.source import Arguments, Offer, PluginError
+from bot.tools.waiting import GuardedTool
 
 GROUP = "bot.tools"
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from langchain_core.runnables import RunnableConfig
 
 from bot.chat import Json
-from bot.tools.approval import Preview
+from bot.tools.waiting import Preview
 
 Arguments = Mapping[str, Json]
 

@@ -9,7 +9,7 @@ from langchain_core.messages import ToolCall, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import StructuredTool
 
-from bot.tools.approval import GuardedTool, Preview
+from bot.tools.waiting import GuardedTool, Preview
 
 SEPARATOR = "__"
 """Separator that is part of no name of a built-in tool or of a plug-in."""

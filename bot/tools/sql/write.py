@@ -17,7 +17,6 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from bot.chat import Health, Proposal
 from bot.chat.text import count
-from bot.tools.approval import Preview
 from bot.tools.context import asker
 from bot.tools.errors import ToolFailure
 from bot.tools.sql import texts
@@ -29,6 +28,7 @@ from bot.tools.sql.mentions import quote
 from bot.tools.sql.pool import Connection, Pool, acquire, open_pool
 from bot.tools.sql.rehearsal import REHEARSAL_SECONDS, Allowance, Rehearsal
 from bot.tools.sql.resolution import require_harmless
+from bot.tools.waiting import Preview
 
 log = logging.getLogger(__name__)
 

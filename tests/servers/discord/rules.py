@@ -189,6 +189,8 @@ def _custom_ids(everything: Sequence[Json]) -> None:
     for each in everything:
         if each.get("type") == BUTTON:
             length(each.get("label") or "", "components.label", 0, 80)
+        if each.get("type") == SELECTS[0]:
+            _options(each.get("options") or [])
         custom_id = each.get("custom_id")
         interactive = each.get("type") in SELECTS or (each.get("type") == BUTTON and not each.get("url"))
         if interactive:
@@ -200,6 +202,18 @@ def _custom_ids(everything: Sequence[Json]) -> None:
                 "components", "COMPONENT_CUSTOM_ID_DUPLICATED", "Component custom id cannot be duplicated"
             )
         seen.add(custom_id)
+
+
+def _options(options: Sequence[Json]) -> None:
+    if not 1 <= len(options) <= 25:
+        raise form_error("components.options", "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 25 in length.")
+    for each in options:
+        length(each.get("label"), "components.options.label", 1, 100)
+        length(each.get("value"), "components.options.value", 1, 100)
+    if len({each["value"] for each in options}) < len(options):
+        raise form_error(
+            "components.options", "SELECT_COMPONENT_OPTION_VALUE_DUPLICATED", "Value is used twice"
+        )
 
 
 def walk(components: Sequence[Json]) -> Iterator[Json]:

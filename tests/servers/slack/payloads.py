@@ -103,15 +103,18 @@ def slash_command(
 def block_actions(
     workspace: Workspace, message: Message, user: str, block_id: str, element: dict[str, Json], value: str
 ) -> dict[str, Json]:
-    """Return the press of a button of a message."""
+    """Return the press of a button of a message, or the choice of the option with that value in a select."""
     channel = workspace.channels[message.channel]
     action = {
         "type": element["type"],
         "action_id": element["action_id"],
         "block_id": block_id,
-        "value": value,
         "action_ts": workspace.new_ts(),
     }
+    if element["type"] == "static_select":
+        action["selected_option"] = next(each for each in element["options"] if each["value"] == value)
+    else:
+        action["value"] = value
     container = {"type": "message", "message_ts": message.ts, "channel_id": channel.id, "is_ephemeral": False}
     team = workspace.described.get(user, {}).get("team_id", TEAM)
     return {

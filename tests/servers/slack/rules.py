@@ -173,9 +173,21 @@ def _check_element(element: dict[str, Json]) -> None:
         require(len(button.get("value", "")) <= 2_000, "invalid_blocks", "value over 2000")
         if isinstance(button.get("text"), dict):
             _check_text(button["text"], 75, "button", ("plain_text",))
+    if element["type"] == "static_select":
+        _check_select(element)
     if element["type"] == "feedback_buttons":
         both = "positive_button" in element and "negative_button" in element
         require(both, "invalid_blocks", "feedback_buttons needs both buttons")
+
+
+def _check_select(element: dict[str, Json]) -> None:
+    if "placeholder" in element:
+        _check_text(element["placeholder"], 150, "placeholder", ("plain_text",))
+    options = element.get("options", [])
+    require(1 <= len(options) <= 100, "invalid_blocks", f"a select takes 1 to 100 options: {len(options)}")
+    for each in options:
+        _check_text(each.get("text"), 75, "option", ("plain_text", "mrkdwn"))
+        require(1 <= len(each.get("value", "")) <= 150, "invalid_blocks", "an option's value takes 1 to 150")
 
 
 def _check_table(block: dict[str, Json]) -> None:

@@ -163,7 +163,7 @@ class Slack(SlackServer):
     async def press(
         self, user: str, channel: str, ts: str, action_id: str, value: str | None = None
     ) -> Command:
-        """Press a button of a message; `value` chooses among feedback buttons."""
+        """Press a button of a message; `value` chooses among feedback buttons, or an option of a select."""
         self._know(user)
         message = self.message(channel, ts)
         block, element = _find_action(message.blocks, action_id)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from bot.access.approvals.approvals import Approvals
+from bot.access.requests.requests import Requests
 from bot.chat import (
     Approval,
     InboxLookup,
@@ -12,6 +12,7 @@ from bot.chat import (
     Platform,
     PlatformError,
     Receipt,
+    Request,
     ThreadId,
     Turn,
     Unreachable,
@@ -27,12 +28,13 @@ _TRIES = 2
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """Copies of requests; a `bot.chat.Showing`. `channel` is APPROVALS_CHANNEL, empty for direct messages.
+    """Copies of approval requests; a `bot.chat.ApprovalDisplay`.
 
-    Each copy has a separate receipt, stored under `copies` in the receipt of the turn that asks.
+    `channel` is APPROVALS_CHANNEL, empty for direct messages. Each copy has a separate receipt, stored under
+    `copies` in the receipt of the turn that asks.
     """
 
-    approvals: Approvals
+    requests: Requests
     platform: Callable[[str], Platform]
     lookup: InboxLookup
     channel: str = ""
@@ -52,7 +54,7 @@ class Copies:
                 reached.append(approver)
         copies = receipt.state.get("copies", {})
         threads = [copies[_key(approval, each)].get("thread") for each in reached]
-        await self.approvals.note_shown(approval.id, [ThreadId(**each) for each in threads if each])
+        await self.requests.note_shown(approval.id, [ThreadId(**each) for each in threads if each])
         if is_in_channel:
             return approval_texts.SHOWN_IN_CHANNEL
         if reached:
@@ -78,9 +80,13 @@ class Copies:
                 return True
         return False
 
-    async def settle(self, approval: Approval, receipt: Receipt) -> None:
+    async def settle(self, request: Request, receipt: Receipt) -> None:
         """Store the decision, in case a crash prevented that, and show it in each copy."""
-        await self.approvals.note(approval)
+        await self.requests.note(request)
+        if isinstance(request, Approval):
+            await self._settle_copies(request, receipt)
+
+    async def _settle_copies(self, approval: Approval, receipt: Receipt) -> None:
         asked = await self.lookup.receipt_of(approval.asked_in) or {}
         copies: Mapping[str, Mapping[str, Json]] = asked.get("copies", {})
         for key, state in copies.items():

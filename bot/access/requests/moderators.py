@@ -3,7 +3,8 @@
 from collections.abc import Set
 from dataclasses import dataclass
 
-from bot.access.approvals.request_store import RequestStore
+from bot.access.requests.request_store import RequestStore
+from bot.chat import Approval
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,5 +21,6 @@ class Moderators:
             return True
         if author not in self.approvers:
             return False
-        waiting = await self.requests.undecided()
-        return any(str(each.thread) == thread and author in each.approval.approvers for each in waiting)
+        waiting = [each for each in await self.requests.undecided() if str(each.thread) == thread]
+        approvals = [each.request for each in waiting if isinstance(each.request, Approval)]
+        return any(author in each.approvers for each in approvals)

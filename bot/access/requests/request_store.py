@@ -1,4 +1,4 @@
-"""Storage of approval requests in Redis."""
+"""Storage of requests in Redis; approvals and questions are kept alike."""
 
 import json
 import logging
@@ -10,14 +10,14 @@ from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
 
-from bot.access.approvals.record import RequestRecord
-from bot.chat import Approval, ThreadId
+from bot.access.requests.record import RequestRecord
+from bot.chat import Approval, Request, ThreadId
 from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
 
 MOST_OPEN = 3
-"""Most open requests of one user: each one notifies the approvers."""
+"""Most open approval requests of one user: each one notifies the approvers."""
 
 _KEPT_SECONDS = 7 * 86_400
 """Time for which an expired request is kept, for users who press an old button."""
@@ -51,13 +51,13 @@ class RequestStore:
     redis: Redis
 
     async def add(self, record: RequestRecord) -> Literal["new", "known", "refused"]:
-        """Store a request, unless it is known or a requester has `MOST_OPEN` open ones."""
-        now, expires_at = time.time(), record.approval.expires_at
+        """Store a request, unless it is known or one of its `people` has `MOST_OPEN` open ones."""
+        now, expires_at = time.time(), record.request.expires_at
         ttl = round(expires_at - now) + _KEPT_SECONDS
         with storage_errors():
             outcome: Any = await self.redis.register_script(_ASK)(
-                keys=[_OPEN, _key(record.approval.id), *map(_open_of, record.people)],
-                args=[record.approval.id, record.to_json(), now, expires_at, ttl, MOST_OPEN],
+                keys=[_OPEN, _key(record.request.id), *map(_open_of, record.people)],
+                args=[record.request.id, record.to_json(), now, expires_at, ttl, MOST_OPEN],
             )
         return cast('Literal["new", "known", "refused"]', outcome.decode())
 
@@ -71,7 +71,7 @@ class RequestStore:
         try:
             return RequestRecord.from_json(*fields) if fields[0] else None
         except (KeyError, TypeError, ValueError):
-            log.exception("approval request unreadable", extra={"request": id})
+            log.exception("request unreadable", extra={"request": id})
             return None
 
     async def undecided(self) -> Sequence[RequestRecord]:
@@ -79,7 +79,7 @@ class RequestStore:
         with storage_errors():
             open_ids: Any = await self.redis.zrange(_OPEN, 0, -1)
         records = [await self.read(each.decode()) for each in open_ids]
-        return [each for each in records if each and each.approval.state == "asked"]
+        return [each for each in records if each and each.request.state == "asked"]
 
     async def due(self) -> Sequence[str]:
         """Return the ids of open requests that have expired, at most 100."""
@@ -123,12 +123,13 @@ class RequestStore:
                 _, word, _ = await step.execute()
         return str(word.decode())
 
-    async def note_decision(self, record: RequestRecord, approval: Approval) -> None:
+    async def note_decision(self, record: RequestRecord, request: Request) -> None:
         """Store the decision of a request, which is closed by it."""
-        fields = {name: getattr(approval, name) for name in ("state", "by", "reason", "names")}
+        words = {"reason": request.reason} if isinstance(request, Approval) else {"answer": request.answer}
+        fields = {"state": request.state, "by": request.by, "names": request.names, **words}
         with storage_errors():
             async with self.redis.pipeline(transaction=True) as step:
-                step.hset(_key(approval.id), "decided", json.dumps(fields))
+                step.hset(_key(request.id), "decided", json.dumps(fields))
                 _close(step, record)
                 await step.execute()
 
@@ -141,14 +142,14 @@ class RequestStore:
         """Remove a request, so that nobody can decide it any more."""
         with storage_errors():
             async with self.redis.pipeline(transaction=True) as step:
-                step.unlink(_key(record.approval.id))
+                step.unlink(_key(record.request.id))
                 _close(step, record)
                 await step.execute()
 
 
 def _close(step: Any, record: RequestRecord) -> None:
     for key in (_OPEN, *map(_open_of, record.people)):
-        step.zrem(key, record.approval.id)
+        step.zrem(key, record.request.id)
 
 
 def _key(id: str) -> str:

@@ -1,0 +1,118 @@
+"""Sentences about the agent's questions to users, the same on every platform."""
+
+from collections.abc import Callable
+from functools import partial
+
+from bot.chat import Question, harmless
+from bot.chat.text import one_line
+from bot.commands.approval_texts import MOST_NAMES, display_name
+
+Name = Callable[[str], str]
+"""Function that returns the display form of an author."""
+
+Quotation = Callable[[str], str]
+"""Function that returns a text of a user or the model as part of a line, with its markup made inert."""
+
+MOST_BUTTONS = 5
+"""Most options that are shown as buttons; more are shown as a menu."""
+
+_MOST_ANSWER = 200
+"""Most characters of an answer that are shown with its question."""
+
+_SIGN = "❓"
+
+PLACEHOLDER = "Choose an answer"
+"""Text of a menu before something is chosen."""
+
+WITHOUT_TEXT = "(a message without text)"
+"""Answer in words that has none, such as a file."""
+
+
+def headline(question: Question, name: Name | None = None, bold: str = "**") -> str:
+    """Return the first line of a question: the users whom it is for."""
+    who = "everybody here" if question.anyone else _respondents(question, name)
+    return f"{_SIGN} {bold}A question for {who}{bold}"
+
+
+def _respondents(question: Question, name: Name | None = None) -> str:
+    name = name or partial(display_name, question)
+    return " and ".join(dict.fromkeys(name(each) for each in question.respondents[:MOST_NAMES]))
+
+
+def status_text(
+    question: Question,
+    name: Name | None = None,
+    quote: Quotation = str,
+    *,
+    where: str = "here",
+    asks: str = "",
+) -> str:
+    """Return the ways to answer, or the answer, as a sentence; `where` an answer in words counts.
+
+    `asks` replaces the ways to answer on a platform without buttons.
+    """
+    name = name or partial(display_name, question)
+    match question.state:
+        case "asked":
+            return asks or f"{_ways(question)} {where}."
+        case "answered":
+            answer = quote(one_line(harmless(question.answer), _MOST_ANSWER))
+            return f"✅ {name(question.by)} answered: {answer}"
+        case "expired":
+            return "⌛ Nobody answered this in time."
+        case "withdrawn" if question.answer:
+            return f"⏹️ This is no longer needed: {question.answer}."
+        case "withdrawn":
+            return f"⏹️ Stopped by {name(question.by)}."
+
+
+def _ways(question: Question) -> str:
+    if not question.options:
+        return "Write your answer"
+    button = "Press a button" if len(question.options) <= MOST_BUTTONS else "Choose an answer"
+    return f"{button}, or write your answer"
+
+
+def question_text(question: Question, name: Name | None = None, quote: Quotation = str) -> str:
+    """Return a question as Markdown with its options as a list, for a platform without buttons."""
+    options = "\n".join(f"{number}. {quote(each)}" for number, each in enumerate(question.options, 1))
+    asks = "Write your answer in your next message."
+    status = status_text(question, name, quote, asks=asks)
+    shown = [headline(question, name), question.text, options if question.state == "asked" else "", status]
+    return "\n\n".join(filter(None, shown))
+
+
+UNKNOWN = "This question does not exist any more. Write to me if you still need an answer."
+
+NOT_STORED = "I could not store your answer. Please press the button again in a moment."
+
+NOT_FOR_EXTERNAL = (
+    "Guests and users from other organisations cannot answer this with a button. Please write your answer."
+)
+
+
+def not_accepted(platform: str) -> str:
+    """Return the notice for a question that a platform refuses to show."""
+    return f"I have a question for you, but {platform} does not accept it. Please write to me again later."
+
+
+def refusal(question: Question) -> str:
+    """Return the reply to a user whom the question is not for."""
+    return f"This question is for {_respondents(question)}."
+
+
+def confirmation(question: Question) -> str:
+    """Return the reply to an answer that counts."""
+    return f"Your answer: {one_line(harmless(question.answer), _MOST_ANSWER)}"
+
+
+def too_late(question: Question) -> str:
+    """Return the reply to an answer that comes after another one, or after the end of the question."""
+    match question.state:
+        case "answered":
+            who = display_name(question, question.by)
+            return f"{who} has already answered this: {one_line(harmless(question.answer), _MOST_ANSWER)}"
+        case "expired" | "withdrawn":
+            return "This question is over. Write to me if you still need an answer."
+        case "asked":
+            return "This question has just been answered."

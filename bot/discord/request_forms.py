@@ -1,0 +1,65 @@
+"""Texts of requests on Discord. Pure."""
+
+from dataclasses import replace
+
+from discord.utils import escape_markdown
+
+from bot.chat import Approval, Question, Request
+from bot.commands import approval_texts, question_texts
+from bot.commands.approval_texts import IN_REPLY, MOST_NAMES, display_name
+from bot.discord.events import PLATFORM
+from bot.discord.markdown.render import render
+from bot.discord.markdown.split import split
+from bot.platforms.requests import has_name
+
+_MOST_CHARS = 2_000
+
+_MOST_QUESTION = 1_200
+"""Most characters of a question's text in its message: the rest is for names and the answer."""
+
+
+def render_request(request: Request, *, is_reply: bool = False) -> str:
+    """Return the message of a request; `is_reply`: only replies to it belong to its conversation."""
+    match request:
+        case Approval():
+            return _render_approval(request)
+        case Question():
+            return _render_question(request, IN_REPLY if is_reply else "here")
+
+
+def _render_approval(approval: Approval) -> str:
+    """Return an approval request; if it is too long, without names, and then without the reason."""
+
+    def name(author: str) -> str:
+        return _name(approval, author)
+
+    text = approval_texts.request_text(approval, name, has_name(approval, PLATFORM), where=IN_REPLY)
+    nameless = replace(approval, names={})
+    shorter = [
+        approval_texts.request_text(each, where=IN_REPLY) for each in (nameless, replace(nameless, reason=""))
+    ]
+    return next((each for each in (text, *shorter) if len(each) <= _MOST_CHARS), shorter[-1])
+
+
+def _render_question(question: Question, where: str) -> str:
+    """Return a question; its text is rendered like that of an answer."""
+
+    def name(author: str) -> str:
+        return _name(question, author)
+
+    pieces = split(render(question.text, is_finished=True), _MOST_QUESTION)
+    text = pieces[0] + ("\n…" if len(pieces) > 1 else "") if pieces else ""
+    status = question_texts.status_text(question, name, escape_markdown, where=where)
+    return "\n".join(filter(None, [question_texts.headline(question, name), text, status]))
+
+
+def _name(request: Request, author: str) -> str:
+    platform, _, user = author.partition(":")
+    return f"<@{user}>" if platform == PLATFORM else display_name(request, author)
+
+
+def users_to_notify(request: Request) -> list[int]:
+    """Return the users to notify: those whom the message names and asks to decide or answer."""
+    people = request.approvers if isinstance(request, Approval) else request.respondents
+    authors = (each.partition(":") for each in people[:MOST_NAMES])
+    return [int(user) for platform, _, user in authors if platform == PLATFORM and user.isdecimal()]

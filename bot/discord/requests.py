@@ -1,0 +1,99 @@
+"""Messages of requests on Discord."""
+
+import logging
+import time
+
+from bot.chat import Approval, InboxLookup, Json, Receipt, Request, Undeliverable
+from bot.discord.api import DiscordApi
+from bot.discord.destination import Destination
+from bot.discord.errors import Refused
+from bot.discord.messages import find_messages, nonce_of
+from bot.discord.request_buttons import buttons
+from bot.discord.request_forms import render_request, users_to_notify
+from bot.platforms.requests import find_request
+
+log = logging.getLogger(__name__)
+
+
+class Requests:
+    """Requests of one answer.
+
+    Keys of the receipt: `extras` (the messages of requests, `[channel, id]` each), and while one is being
+    sent `asking` (its text and the time), since it may have arrived without an answer.
+    """
+
+    def __init__(
+        self, api: DiscordApi, destination: Destination, receipt: Receipt, lookup: InboxLookup
+    ) -> None:
+        self._api = api
+        self._destination = destination
+        self._receipt = receipt
+        self._lookup = lookup
+
+    async def show(self, request: Request) -> None:
+        """Send the message of a request once."""
+        extras: dict[str, Json] = dict(self._receipt.state.get("extras", {}))
+        if request.id in extras:
+            return
+        text = render_request(request, is_reply=self._destination.reply_to is not None)
+        id = await self._find(text)
+        if id is None:
+            await self._receipt.save(asking={"text": text, "at": time.time()})
+            sent = await self._api.send(
+                self._destination.channel,
+                text,
+                nonce=nonce_of(self._receipt.turn, f"request {request.id} {self._destination.channel}"),
+                reply_to=self._destination.reply_to,
+                hold=self._receipt.hold,
+                buttons=buttons(request),
+                tell=users_to_notify(request),
+            )
+            id = sent.id
+        extras[request.id] = [str(self._destination.channel), str(id)]
+        await self._receipt.save(extras=extras, asking=None)
+
+    async def _find(self, text: str) -> int | None:
+        """Return the message that an earlier attempt has sent without an answer."""
+        asking = self._receipt.state.get("asking")
+        if not asking or asking["text"] != text:
+            return None
+        recent = await find_messages(self._api, self._destination, asking["at"])
+        return next((each.id for each in recent if each.text == text.strip()), None)
+
+    async def settle(self, request: Request) -> None:
+        """Replace the buttons of a request with the decision, if its message still exists."""
+        message = await find_request(request, self._lookup)
+        if message is None:
+            return
+        try:
+            await _settle(request, message, self._api, self._receipt)
+        except Refused as error:  # a user has deleted it
+            log.warning("request buttons not removed", extra={"reason": str(error)})
+
+
+async def _settle(request: Request, message: Json, api: DiscordApi, receipt: Receipt) -> None:
+    channel, id = map(int, message)
+    await api.edit(channel, id, render_request(request), hold=receipt.hold, without_buttons=True)
+
+
+async def show_request(
+    approval: Approval, to: str, receipt: Receipt, api: DiscordApi, lookup: InboxLookup, *, is_channel: bool
+) -> None:
+    """Post a request in a channel or in a user's direct messages, once per receipt.
+
+    It starts no thread: users in a channel write in their own threads and replies, and direct messages
+    continue for ever below the request.
+    """
+    if "channel" not in receipt.state:
+        name = to.partition(":")[2]
+        if not (name.isascii() and name.isdecimal()):
+            raise Undeliverable(f"{to} is not a user or channel on Discord")
+        id = int(name)
+        await receipt.save(channel=str(id if is_channel else await api.open_direct(id)))
+    channel = receipt.state["channel"]
+    await Requests(api, Destination(int(channel)), receipt, lookup).show(approval)
+
+
+async def settle_request(approval: Approval, receipt: Receipt, api: DiscordApi) -> None:
+    """Show the decision in a message of `show_request`. Raises `PlatformError`."""
+    await _settle(approval, receipt.state["extras"][approval.id], api, receipt)

@@ -1,0 +1,188 @@
+"""Questions to users in the store: who can answer, what counts once, and what ends them."""
+
+import asyncio
+import json
+import time
+from dataclasses import replace
+
+import pytest
+from redis.asyncio import Redis
+
+from bot.access.requests import Requests
+from bot.chat import Author, Decision, Inquiry, Message, Question, Stop, ThreadId, Turn
+from bot.commands.decisions import Chooser
+from bot.inbox import Inbox, keys
+from bot.inbox.intake import as_message
+from tests.support.approval_requests import ADA, BOB, EVE, PROPOSAL, QUESTION, THREAD, TURN, approvals
+
+INQUIRY = Inquiry(
+    id="8f3a9c21",
+    tool="ask_user",
+    arguments={"question": "Which?", "options": ["Apples", "Pears"]},
+    text="Which?",
+    options=("Apples", "Pears"),
+)
+
+
+def said(text: str, by: str = ADA, corrects: str = "") -> Turn:
+    """Return a turn with a message that was written just now."""
+    id, now = f"{by} {text}", time.time() + 1
+    message = replace(QUESTION, id=id, author=by, text=text, sent_at=now, corrects=corrects)
+    return Turn(id=message.id, thread=THREAD, messages=(message,))
+
+
+async def ask(requests: Requests, *, anyone: bool = False) -> Question:
+    asked = await requests.ask(TURN, replace(INQUIRY, anyone=anyone))
+    assert isinstance(asked, Question)
+    return asked
+
+
+async def state(requests: Requests) -> tuple[str, str, str]:
+    """Return the state of the question, the user who has decided it, and the answer."""
+    found = await requests.find(INQUIRY.id)
+    assert found
+    assert isinstance(found[0], Question)
+    return found[0].state, found[0].by, found[0].answer
+
+
+async def waiting(redis: Redis) -> list[Decision]:
+    """Return the decisions in the mailbox of the thread."""
+    stored = await redis.hvals(keys.messages(str(THREAD)))
+    messages = [Message.from_json(json.loads(each)) for each in stored]
+    return [each.decision for each in messages if each.decision]
+
+
+async def test_the_first_answer_counts_by_a_button_or_in_words(redis: Redis) -> None:
+    """In each order, and however often each is repeated."""
+    for first in ("button", "words"):
+        await redis.flushall()
+        requests = approvals(redis)
+        await ask(requests)
+        words = said("neither")
+        for order in (first, "words", "button", "words"):
+            if order == "button":
+                await requests.choose(INQUIRY.id, 1, Chooser(ADA, "Ada"))
+            else:
+                answered = await requests.answer(words, INQUIRY.id)
+                assert (answered is None) == (first == "button")
+        decided = ("answered", ADA, "Pears" if first == "button" else "neither")
+        assert await state(requests) == decided
+        assert len(await waiting(redis)) == (first == "button")
+
+
+async def test_of_many_answers_at_once_one_counts(redis: Redis) -> None:
+    requests = approvals(redis)
+    await ask(requests, anyone=True)
+    turns = [said(f"word {number}", by) for number, by in enumerate((ADA, BOB, EVE))]
+    answers = await asyncio.gather(
+        *(requests.answer(each, INQUIRY.id) for each in turns),
+        *(requests.choose(INQUIRY.id, option, Chooser(BOB)) for option in (0, 1)),
+    )
+    taken = sum(isinstance(each, Question) for each in answers)
+    assert taken + len(await waiting(redis)) == 1
+
+
+async def test_only_the_users_who_are_asked_can_answer(redis: Redis) -> None:
+    """Nobody else reads more than that; unknown questions and options are nothing."""
+    requests = approvals(redis)
+    await ask(requests)
+    refused = await requests.choose(INQUIRY.id, 0, Chooser(BOB))
+    assert refused.words == "This question is for somebody on Slack."
+    assert await requests.answer(said("me!", BOB), INQUIRY.id) is None
+    for id, option in (("00000000", 0), (INQUIRY.id, 2), (INQUIRY.id, -1)):
+        assert not (await requests.choose(id, option, Chooser(ADA))).is_known
+    assert (await state(requests))[0] == "asked"
+
+
+async def test_guests_do_not_press_buttons_of_questions_to_everybody(redis: Redis) -> None:
+    """In words they are subject to access control; a guest who is asked can press."""
+    requests = approvals(redis)
+    await ask(requests, anyone=True)
+    assert "Guests" in (await requests.choose(INQUIRY.id, 0, Chooser(BOB, is_external=True))).words
+    assert (
+        await requests.choose(INQUIRY.id, 0, Chooser(ADA, is_external=True))
+    ).words == "Your answer: Apples"
+
+
+async def test_an_answer_by_words_is_for_one_turn(redis: Redis) -> None:
+    """A later message of the same user is none, and neither is a new wording of an earlier one."""
+    requests = approvals(redis)
+    await ask(requests)
+    assert await requests.answer(said("Pears, no", corrects="slack:T1:C1:1.1"), INQUIRY.id) is None
+    assert await requests.answer(said("Pears"), INQUIRY.id)
+    assert await requests.answer(said("Apples"), INQUIRY.id) is None
+    assert await state(requests) == ("answered", ADA, "Pears")
+
+
+@pytest.mark.parametrize(
+    ("stop", "ends"),
+    [
+        (Stop(by=ADA, thread=THREAD), True),
+        (Stop(by=ADA, message_id=QUESTION.id), True),
+        (Stop(by=ADA, channel="C1"), True),
+        (Stop(by=ADA, thread=THREAD, at=time.time() + 9_000), True),
+        (Stop(by=ADA, thread=THREAD, at=1.0), False),
+        (Stop(by=ADA, thread=ThreadId("slack", "T1", "C1", "9.9")), False),
+        (Stop(by=ADA, message_id="another"), False),
+        (Stop(by=BOB, thread=THREAD), False),
+        (Stop(by=BOB, channel="C1"), False),
+    ],
+)
+async def test_a_stop_ends_the_questions_that_it_names(redis: Redis, stop: Stop, ends: bool) -> None:
+    """Late stops end nothing that was asked after them, and approvals go on."""
+    requests = approvals(redis)
+    await ask(requests)
+    await requests.ask(TURN, PROPOSAL)
+    assert await requests.stop(stop, in_channel=True) == ends
+    assert [each.verdict for each in await waiting(redis)] == ["withdrawn"] * ends
+    found = await requests.find(PROPOSAL.id)
+    assert found
+    assert found[0].state == "asked"
+
+
+async def test_questions_do_not_count_as_open_approval_requests(redis: Redis) -> None:
+    """Else who leaves questions open could change nothing any more."""
+    requests = approvals(redis)
+    for number in range(9):
+        assert await requests.ask(TURN, replace(INQUIRY, id=f"{number:08}"))
+    assert await requests.ask(TURN, PROPOSAL)
+
+
+async def test_a_question_expires_once(redis: Redis) -> None:
+    """Also while it is answered in words, which then count."""
+    requests = approvals(redis, hours=0)
+    await ask(requests)
+    await Inbox(redis, name="two", follow_days=1).claim(INQUIRY.id, said("Pears"))
+    await requests.expire()
+    assert await waiting(redis) == []
+    await redis.flushall()
+    await ask(requests)
+    for _ in range(2):
+        await requests.expire()
+    assert [each.verdict for each in await waiting(redis)] == ["expired"]
+    assert (await requests.choose(INQUIRY.id, 0, Chooser(ADA))).words.startswith("This question is over.")
+
+
+async def test_what_follows_a_decision_asks_the_same_users(redis: Redis) -> None:
+    """Whoever has pressed: a question to everybody does not hand the conversation over."""
+    requests = approvals(redis)
+    await ask(requests, anyone=True)
+    await requests.choose(INQUIRY.id, 0, Chooser(BOB, "Bob"))
+    (decision,) = await waiting(redis)
+    message = as_message(decision)
+    follows = await requests.ask(
+        Turn(id=message.id, thread=THREAD, messages=(message,)), replace(INQUIRY, id="bbbbbbbb")
+    )
+    assert isinstance(follows, Question)
+    assert follows.respondents == (ADA,)
+    assert message.author == ADA
+
+
+async def test_questions_are_exported_and_forgotten(redis: Redis) -> None:
+    requests = approvals(redis)
+    await ask(requests)
+    (exported,) = (await requests.export([Author(ADA, "T1")]))["requests"]
+    assert exported["text"] == "Which?"
+    await requests.erase([Author(ADA, "T1")])
+    assert await requests.find(INQUIRY.id) is None
+    assert not (await requests.choose(INQUIRY.id, 0, Chooser(ADA))).is_known
