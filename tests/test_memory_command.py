@@ -1,15 +1,15 @@
 """`/agent-memory` and `/memory` while the store or the platform fails: the answer is written for users."""
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from bot.chat import Message, StorageDown
 from bot.chat.texts import NO_STORAGE
-from bot.commands.commands import Caller, Commands, PersonalMemory
+from bot.commands.commands import Commands
+from bot.commands.memory import Caller, PersonalMemory, Verb
 from bot.platforms import memory_command
-from bot.platforms.memory_command import Verb
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support.bot import run_bot
 from tests.support.commands import no_health, nothing_to_stop
@@ -25,6 +25,15 @@ class DownMemory(PersonalMemory):
     """Raises `DOWN` from every method."""
 
     async def show(self, caller: Caller) -> str:
+        raise DOWN
+
+    async def list_facts(self, caller: Caller, words: str) -> str:
+        raise DOWN
+
+    async def correct_fact(self, caller: Caller, id: str, text: str) -> str:
+        raise DOWN
+
+    async def forget_fact(self, caller: Caller, id: str) -> str:
         raise DOWN
 
     async def summary(self, message: Message) -> str:
@@ -47,10 +56,11 @@ async def unsent(data: bytes) -> str:
     raise AssertionError(data)
 
 
-@pytest.mark.parametrize("verb", ["show", "forget", "link", "unlink"])
-async def test_a_store_that_is_down_is_told_without_its_address(verb: Verb) -> None:
+@pytest.mark.parametrize("verb", get_args(Verb))
+@pytest.mark.parametrize("argument", ["", "1a2b3c4d text"])
+async def test_a_store_that_is_down_is_told_without_its_address(verb: Verb, argument: str) -> None:
     """Fault: on Slack and Discord users read the error that is for the log."""
-    assert await memory_command.run(DownMemory(), CALLER, verb) == NO_STORAGE
+    assert await memory_command.run(DownMemory(), CALLER, verb, argument) == NO_STORAGE
     assert await memory_command.export(DownMemory(), CALLER, unsent) == NO_STORAGE
 
 

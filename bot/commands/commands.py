@@ -2,49 +2,18 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from bot.chat import Event, Health, Message, Stop, StopRefused, parse_decision
 from bot.commands import question_texts, texts
 from bot.commands.approval_texts import NOT_FOR_EXTERNAL
 from bot.commands.decisions import Chooser, DecisionAnswer, Decisions, unknown_request
 from bot.commands.health import describe, in_a_line
+from bot.commands.memory import PersonalMemory, answer_typed
 from bot.commands.redis import Operations
 
 STOP = "!stop"
 HEALTH = "!health"
 USAGE = "!usage"
-MEMORY = "!memory"
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """User of a command: an author, as in `Message`, in a space, as in `ThreadId`."""
-
-    author: str
-    space: str
-
-
-class PersonalMemory(Protocol):
-    """Commands on a user's own data. All methods raise `BotError`; texts are Markdown."""
-
-    async def show(self, caller: Caller) -> str:
-        """Return a summary with the newest facts and conversations."""
-
-    async def summary(self, message: Message) -> str:
-        """Return the amount of data about the author of a message, in words that others can read."""
-
-    async def export(self, caller: Caller) -> bytes:
-        """Return all data, as a JSON document."""
-
-    async def forget(self, caller: Caller, *, is_confirmed: bool) -> str:
-        """Remove all data; without a confirmation only describe it."""
-
-    async def link(self, caller: Caller, code: str) -> str:
-        """Create a code, or use the code that another account of the same user has created."""
-
-    async def unlink(self, caller: Caller) -> str:
-        """Remove the links of this account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +81,7 @@ class Commands:
             return await self.requests.decide_in_words(order, message)
         if command == USAGE:
             return await self.report_usage(message.author)
-        if self.memory and command == MEMORY:
-            return await self.memory.summary(message)
-        return None
+        return await answer_typed(self.memory, message) if self.memory else None
 
 
 def recognise_command(message: Message) -> Event:

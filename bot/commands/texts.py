@@ -10,9 +10,14 @@ USAGE = "Show how much of the language model you have used today"
 USAGE_OF_ALL = "Show the usage of all users, for administrators"
 MEMORY = "Manage what the bot remembers about you"
 MEMORY_SHOW = "Show what the bot remembers about you"
+MEMORY_LIST = "List the facts that the bot remembers about you, with their ids"
+MEMORY_WORDS = "Only facts with these words"
+MEMORY_CORRECT = "Correct a fact that the bot remembers about you"
+MEMORY_FACT = "The id of the fact, from the list"
+MEMORY_TEXT = "The new text of the fact"
 MEMORY_EXPORT = "Get everything that the bot remembers about you, as a file"
-MEMORY_FORGET = "Delete everything that the bot remembers about you"
-MEMORY_CONFIRM = "Confirms the deletion; without it, you only see what would be deleted"
+MEMORY_FORGET = "Delete one fact, or everything that the bot remembers about you"
+MEMORY_CONFIRM = "Confirms the deletion of everything; without it, you only see what would be deleted"
 MEMORY_LINK = "Link this account with your account on another platform"
 MEMORY_CODE = "The code from the other platform; without it, you get a code to use there"
 MEMORY_UNLINK = "Unlink this account from your other accounts"
@@ -32,6 +37,15 @@ NOTHING_TO_STOP = "There is nothing to stop here."
 NO_USAGE = "No language model is configured, so there is no usage to show."
 
 NOT_ADMINISTERED = "Guests and users from other organisations cannot administer the bot."
+
+MEMORY_TYPED = (
+    "In a conversation you can write `!memory`, and in direct messages `!memory list`, `!memory list WORDS`, "
+    "`!memory correct ID TEXT` and `!memory forget ID`. `/agent-memory` can do more."
+)
+MEMORY_READ_BY_OTHERS = (
+    "Others can read this conversation, so I do not name facts about you here. Use `/agent-memory list`, "
+    "whose answer only you see, or write this in a direct message to me."
+)
 
 MEMORY_FILE = "Here is everything that I remember about you."
 

@@ -8,11 +8,11 @@ import discord
 from discord import app_commands
 
 from bot.commands import texts
-from bot.commands.commands import Caller, PersonalMemory
+from bot.commands.memory import Caller, PersonalMemory, Verb
 from bot.discord.events import PLATFORM
 from bot.discord.responses import Interaction, answer, follow_up
 from bot.platforms import memory_command
-from bot.platforms.memory_command import FILE, Verb
+from bot.platforms.memory_command import FILE
 
 
 def add_memory_command(tree: app_commands.CommandTree[discord.Client], memory: PersonalMemory) -> None:
@@ -26,6 +26,16 @@ def add_memory_command(tree: app_commands.CommandTree[discord.Client], memory: P
     async def show(interaction: Interaction) -> None:
         await run_verb(interaction, "show")
 
+    @group.command(name="list", description=texts.MEMORY_LIST)
+    @app_commands.describe(words=texts.MEMORY_WORDS)
+    async def list_facts(interaction: Interaction, words: str | None = None) -> None:
+        await run_verb(interaction, "list", words or "")
+
+    @group.command(name="correct", description=texts.MEMORY_CORRECT)
+    @app_commands.describe(fact=texts.MEMORY_FACT, text=texts.MEMORY_TEXT)
+    async def correct(interaction: Interaction, fact: str, text: str) -> None:
+        await run_verb(interaction, "correct", f"{fact} {text}")
+
     @group.command(name="export", description=texts.MEMORY_EXPORT)
     async def export(interaction: Interaction) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -34,9 +44,11 @@ def add_memory_command(tree: app_commands.CommandTree[discord.Client], memory: P
             await follow_up(interaction, error)
 
     @group.command(name="forget", description=texts.MEMORY_FORGET)
-    @app_commands.describe(confirm=texts.MEMORY_CONFIRM)
-    async def forget(interaction: Interaction, confirm: Literal["everything"] | None = None) -> None:
-        await run_verb(interaction, "forget", confirm or "")
+    @app_commands.describe(fact=texts.MEMORY_FACT, confirm=texts.MEMORY_CONFIRM)
+    async def forget(
+        interaction: Interaction, fact: str | None = None, confirm: Literal["everything"] | None = None
+    ) -> None:
+        await run_verb(interaction, "forget", fact or confirm or "")
 
     @group.command(name="link", description=texts.MEMORY_LINK)
     @app_commands.describe(code=texts.MEMORY_CODE)

@@ -2,7 +2,7 @@
 
 from aiohttp import hdrs, web
 
-from bot.commands.commands import Caller, PersonalMemory
+from bot.commands.memory import Caller, PersonalMemory
 from bot.http import texts
 from bot.http.chat import AUTHOR, OWNER
 from bot.http.errors import Refusal

@@ -21,7 +21,7 @@ from bot.memory.records import (
     MAX_FACT_CHARS,
     MemoryRecord,
     Utterance,
-    digest,
+    fact_id,
 )
 from bot.memory.terms import indexed_terms, query_terms
 from bot.memory.visibility import (
@@ -93,12 +93,13 @@ class LongTermMemory:
         self.store = Store(redis)
         turn_seconds = round(turn_days * _DAY_SECONDS)
         self.waiting = WaitingTurns(redis)
-        self.owners = Owners(redis, self.store, self.waiting, turn_seconds)
+        fact_seconds = round(fact_days * _DAY_SECONDS)
+        self.owners = Owners(redis, self.store, self.waiting, turn_seconds, fact_seconds)
         self.filer = Filer(self.store, self.waiting, embeddings, self._audience_of, turn_seconds)
         self._embeddings = embeddings
         self._links = links
         self._audience = audience
-        self._fact_seconds = round(fact_days * _DAY_SECONDS)
+        self._fact_seconds = fact_seconds
 
     async def save(self, turn: Turn, text: str, scope: Scope) -> SavedFact:
         """Save a fact for the readers of `scope` in the turn's place. Raises `NotHere`.
@@ -110,7 +111,7 @@ class LongTermMemory:
         said = {account_of(each).digest: each.author_name for each in turn.messages}
         record = MemoryRecord(
             kind="fact",
-            id=digest(reader, *(indexed_terms(text) or [text])),
+            id=fact_id(reader, text),
             said=tuple(Utterance(*who, "" if at else text) for at, who in enumerate(said.items())),
             at=time.time(),
             source=str(turn.thread),

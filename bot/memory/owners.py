@@ -3,6 +3,7 @@
 Keys are scanned instead of searched, because an index that was just created again may be incomplete.
 """
 
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from redis.asyncio.client import Pipeline
 from bot.chat import Author, Json, Turn
 from bot.memory.filing import WaitingTurns
 from bot.memory.index import Store
-from bot.memory.records import PREFIX, MemoryRecord
+from bot.memory.records import PREFIX, MemoryRecord, fact_id
 from bot.memory.visibility import Account, account_of
 
 _BATCH = 500
@@ -54,16 +55,19 @@ class Owners:
     """Index of authors by thread and by record. Errors of redis-py pass through.
 
     Implements `bot.chat.PersonalDataSource` for the records. `ttl_seconds` is the time for which a thread's
-    memory lives after its last turn.
+    memory lives after its last turn, `fact_seconds` that of a fact.
     """
 
     name = "memory"
 
-    def __init__(self, redis: Redis, store: Store, waiting: WaitingTurns, ttl_seconds: int) -> None:
+    def __init__(
+        self, redis: Redis, store: Store, waiting: WaitingTurns, ttl_seconds: int, fact_seconds: int
+    ) -> None:
         self._redis = redis
         self._store = store
         self._waiting = waiting
         self._ttl_seconds = ttl_seconds + _MARGIN_SECONDS
+        self._fact_seconds = fact_seconds
 
     def note(self, memory: str, turn: Turn) -> "AuthorNote":
         """Return a note of a turn's authors, for the step that writes into the thread memory of that name."""
@@ -87,6 +91,34 @@ class Owners:
         known = {each.key: each for each in waiting}
         known |= {each.key: each for each in await self._stored(authors)}
         return sorted(known.values(), key=lambda each: -each.at)
+
+    async def facts(self, authors: frozenset[str]) -> list[MemoryRecord]:
+        """Return the facts of these authors, the newest first."""
+        facts = [each for each in await self._stored(authors) if each.kind == "fact"]
+        return sorted(facts, key=lambda each: -each.at)
+
+    async def correct(self, fact: MemoryRecord, text: str, authors: frozenset[str]) -> MemoryRecord | None:
+        """Replace a fact of these authors for the same readers; return the new one, or None if it is gone.
+
+        Its vector is made later, as for a record of a service that failed.
+        """
+        access = await self._store.access(fact.key)
+        if access is None:
+            return None
+        readers, thread, _ = access
+        own = [each for each in fact.said if each.by in authors]
+        others = [replace(each, text="") for each in fact.said if each != own[0]]
+        said = (replace(own[0], text=text), *others)
+        id = fact_id(next(iter(readers)), text)
+        corrected = replace(fact, id=id, said=said, at=time.time())
+        await self._store.keep(corrected, readers, thread, self._fact_seconds)
+        if corrected.key != fact.key:
+            await self.forget_fact(fact)
+        return corrected
+
+    async def forget_fact(self, fact: MemoryRecord) -> bool:
+        """Remove a fact; return False if it was gone."""
+        return await self._store.remove([fact.key]) > 0
 
     async def _stored(self, authors: frozenset[str]) -> list[MemoryRecord]:
         keys = []

@@ -21,17 +21,19 @@ from bot.chat import (
     platform_info,
 )
 from bot.chat.text import one_line
-from bot.commands.commands import Caller
+from bot.commands.memory import Caller
 from bot.memory import texts
 from bot.memory.accounts import AccountLinks, LinkRefused
 from bot.memory.owners import Owners, date, digests, own_texts
-from bot.memory.records import MemoryRecord
+from bot.memory.records import MAX_FACT_CHARS, MemoryRecord
 from bot.memory.visibility import Account
 
 log = logging.getLogger(__name__)
 
 _SHOWN = 20
 _EXCERPT = 150
+_LISTED = 40
+_FACT_EXCERPT = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,55 @@ class PersonalData:
                 lines.append(texts.more_records(len(found) - _SHOWN))
         lines.append(texts.EXPORT_OR_FORGET)
         return "\n".join(lines)
+
+    async def list_facts(self, caller: Caller, words: str) -> str:
+        """Return the newest facts that contain `words`, each with its id."""
+        with _storage_errors():
+            facts = await self.owners.facts(await self._digests(caller))
+        found = [each for each in facts if words.casefold() in each.question.casefold()]
+        if not found:
+            return texts.NO_SUCH_WORDS if facts else texts.NO_FACTS
+        lines = [texts.facts(len(found))]
+        for each in found[:_LISTED]:
+            about = f"{date(each.at)}{f', {each.scope}' if each.scope else ''}"
+            lines.append(f"- `{each.short_id}` {about}: {_shown(each, _FACT_EXCERPT)}")
+        if len(found) > _LISTED:
+            lines.append(texts.more_facts(len(found) - _LISTED))
+        return "\n".join([*lines, texts.CORRECT_OR_FORGET])
+
+    async def correct_fact(self, caller: Caller, id: str, text: str) -> str:
+        """Replace the text of one fact."""
+        new = one_line(text)
+        if not new or len(new) > MAX_FACT_CHARS:
+            return texts.no_new_text(MAX_FACT_CHARS)
+        if not self.is_on:
+            return texts.SWITCHED_OFF
+        with _storage_errors():
+            authors = await self._digests(caller)
+            found = await self._fact(authors, id)
+            corrected = found and await self.owners.correct(found, new, authors)
+        if not corrected:
+            return texts.NO_FACT
+        log.info("fact corrected", extra={"scope": corrected.scope})
+        return texts.corrected(_shown(corrected, _FACT_EXCERPT), corrected.short_id)
+
+    async def forget_fact(self, caller: Caller, id: str) -> str:
+        """Remove one fact."""
+        with _storage_errors():
+            found = await self._fact(await self._digests(caller), id)
+            is_removed = found is not None and await self.owners.forget_fact(found)
+        if found is None or not is_removed:
+            return texts.NO_FACT
+        log.info("fact forgotten", extra={"scope": found.scope})
+        return texts.forgotten(_shown(found, _FACT_EXCERPT))
+
+    async def _digests(self, caller: Caller) -> frozenset[str]:
+        return digests(_authors(await self.links.accounts(_account(caller))))
+
+    async def _fact(self, authors: frozenset[str], id: str) -> MemoryRecord | None:
+        """Return the fact of these authors with this short id; no fact of others is looked at."""
+        wanted = id.strip("`").lower()
+        return next((each for each in await self.owners.facts(authors) if each.short_id == wanted), None)
 
     async def summary(self, message: Message) -> str:
         """Return the number of records about a user, in a sentence that others can read."""
@@ -148,6 +199,10 @@ def _authors(accounts: frozenset[Account]) -> Sequence[Author]:
 
 
 def _line(record: MemoryRecord, authors: frozenset[str]) -> str:
-    own = [record.question] if record.kind == "fact" else own_texts(record, authors)
-    short = harmless(one_line(" ".join(own), _EXCERPT))
-    return f"- {date(record.at)}{f', {record.scope}' if record.scope else ''}: {short}"
+    if record.kind == "fact":
+        return f"- {date(record.at)}{f', {record.scope}' if record.scope else ''}: {_shown(record, _EXCERPT)}"
+    return f"- {date(record.at)}: {harmless(one_line(' '.join(own_texts(record, authors)), _EXCERPT))}"
+
+
+def _shown(fact: MemoryRecord, chars: int) -> str:
+    return harmless(one_line(fact.question, chars))

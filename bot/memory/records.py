@@ -48,6 +48,11 @@ class MemoryRecord:
         return f"{PREFIX}:{self.kind}:{self.id}"
 
     @property
+    def short_id(self) -> str:
+        """Return the beginning of the id, by which a user names one of their own facts."""
+        return self.id[:8]
+
+    @property
     def question(self) -> str:
         """Return the words of all authors."""
         return "\n".join(each.text for each in self.said if each.text)
@@ -93,6 +98,11 @@ def read_back(key: str, kind: bytes, at: bytes, body: bytes) -> MemoryRecord:
         answer=answer,
         scope=scope,
     )
+
+
+def fact_id(reader: str, text: str) -> str:
+    """Return the id of a fact: the same words for the same reader are the same fact."""
+    return digest(reader, *(indexed_terms(text) or [text]))
 
 
 def readers_of(fields: Mapping[bytes, Any]) -> frozenset[str]:

@@ -39,8 +39,50 @@ def more_records(number: int) -> str:
 
 
 EXPORT_OR_FORGET = (
-    "\n`/agent-memory export` gives you a copy of everything, `/agent-memory forget` removes it."
+    "\n`/agent-memory list` lists all facts, to correct or forget one of them. `/agent-memory export` gives "
+    "you a copy of everything, `/agent-memory forget` removes it."
 )
+
+
+def facts(number: int) -> str:
+    """Return the first line of `/agent-memory list`."""
+    return f"**{count(number, 'fact')}**"
+
+
+def more_facts(number: int) -> str:
+    """Return the end of a list of facts that is not shown in full."""
+    return f"- … and {number:,} older ones: add words of the fact that you look for."
+
+
+NO_FACTS = "I remember no facts about you."
+NO_SUCH_WORDS = "No fact that I remember about you has these words. Without words I list all of them."
+CORRECT_OR_FORGET = (
+    "\nTo change one, write `/agent-memory correct ID TEXT` with its id and the new text; to remove it, "
+    "`/agent-memory forget ID`."
+)
+NO_FACT = "I remember no fact of yours with this id. `/agent-memory list` shows the ids."
+
+
+def no_new_text(most: int) -> str:
+    """Return the answer to a correction without a text, or with too long a one."""
+    return (
+        "Write the id of the fact and its new text, such as `/agent-memory correct 1a2b3c4d I prefer short "
+        f"answers`. A fact has at most {most:,} characters."
+    )
+
+
+def corrected(fact: str, id: str) -> str:
+    """Return the answer to a correction."""
+    return f"I have corrected it, and now remember: {fact}\nIts id is now `{id}`."
+
+
+def forgotten(fact: str) -> str:
+    """Return the answer to the removal of one fact."""
+    return (
+        f"I have forgotten: {fact}\nI still remember the conversation in which it was said; "
+        "`/agent-memory forget` tells you how to remove those, too."
+    )
+
 
 CONFIRM_FORGET = """\
 This removes everything that I remember about you, for all of your linked accounts:

@@ -2,34 +2,21 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Literal
 
 from bot.chat import StorageDown
 from bot.chat.texts import NO_STORAGE
-from bot.commands.commands import Caller, PersonalMemory
+from bot.commands.memory import Caller, MemoryOrder, PersonalMemory, Verb
+from bot.commands.memory import run as run_order
 
 log = logging.getLogger(__name__)
 
 FILE = "memory.json"
 
-CONFIRMATION = "everything"
-"""Argument that `forget` needs; without it, it only shows what would be deleted."""
-
-Verb = Literal["show", "forget", "link", "unlink"]
-
 
 async def run(memory: PersonalMemory, caller: Caller, verb: Verb, argument: str = "") -> str:
     """Run a subcommand that answers with text; return the answer, or a sentence if the store fails."""
     try:
-        match verb:
-            case "show":
-                return await memory.show(caller)
-            case "forget":
-                return await memory.forget(caller, is_confirmed=argument == CONFIRMATION)
-            case "link":
-                return await memory.link(caller, argument)
-            case "unlink":
-                return await memory.unlink(caller)
+        return await run_order(memory, caller, MemoryOrder(verb, argument))
     except StorageDown as error:
         return _not_run(error)
 

@@ -8,13 +8,13 @@ import aiohttp
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.chat import Json, PlatformError, Unreachable
-from bot.commands.commands import Caller, PersonalMemory
+from bot.commands.memory import Caller, PersonalMemory, parse
 from bot.commands.texts import MEMORY_FILE
 from bot.platforms.memory_command import FILE, export, run
 from bot.platforms.texts import file, not_shown, upload_failed
 from bot.slack import texts
 from bot.slack.api import SlackApi
-from bot.slack.block_text import word
+from bot.slack.block_text import plain_text, word
 from bot.slack.errors import MissingScope, Refused
 from bot.slack.markdown import mrkdwn
 from bot.slack.responses import follow_up
@@ -30,26 +30,17 @@ def add_memory_command(app: AsyncApp, memory: PersonalMemory, api: SlackApi, tea
     async def answer(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         await ack()  # at once: it may take longer than the 3 s that Slack waits
         caller = Caller(f"slack:{body['user_id']}", team)
-        words = await _run(memory, api, caller, word(body.get("text")))
+        words = await _run(memory, api, caller, plain_text(word(body.get("text")), ""))
         await follow_up(api.session, body["response_url"], mrkdwn(words))
 
     app.command(MEMORY)(answer)
 
 
 async def _run(memory: PersonalMemory, api: SlackApi, caller: Caller, text: str) -> str:
-    match text.split():
-        case []:
-            return await run(memory, caller, "show")
-        case ["show" | "unlink" as verb]:
-            return await run(memory, caller, verb)
-        case ["forget", *words]:
-            return await run(memory, caller, "forget", " ".join(words))
-        case ["link", *code]:
-            return await run(memory, caller, "link", "".join(code))
-        case ["export"]:
-            return await export(memory, caller, partial(_send, api, caller))
-        case _:
-            return texts.MEMORY_USAGE
+    if text.strip() == "export":
+        return await export(memory, caller, partial(_send, api, caller))
+    order = parse(text)
+    return await run(memory, caller, *order) if order else texts.MEMORY_USAGE
 
 
 async def _send(api: SlackApi, caller: Caller, data: bytes) -> str:

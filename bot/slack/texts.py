@@ -34,8 +34,9 @@ FILE_HIDDEN = "Slack does not let me see it"
 READING_NOT_ALLOWED = "I have no access to it; the app may lack the scope files:read"
 
 MEMORY_USAGE = (
-    "You can use: `/agent-memory show`, `/agent-memory export`, `/agent-memory forget`, "
-    "`/agent-memory link`, `/agent-memory link CODE`, `/agent-memory unlink`."
+    "You can use: `/agent-memory show`, `/agent-memory list`, `/agent-memory list WORDS`, "
+    "`/agent-memory correct ID TEXT`, `/agent-memory forget ID`, `/agent-memory export`, "
+    "`/agent-memory forget`, `/agent-memory link`, `/agent-memory link CODE`, `/agent-memory unlink`."
 )
 
 MEMORY_SENT = "I have sent you a file in our direct messages."

@@ -56,7 +56,7 @@ def docx(
 
 
 def xlsx(sheets: Mapping[str, Sequence[Sequence[Any]]], hidden: Sequence[str] = ()) -> bytes:
-    """Return an XLSX with the rows of these sheets; a text that begins with = is a formula."""
+    """Return an XLSX with these sheets and one that holds a chart alone; `=…` is a formula."""
     written = io.BytesIO()
     with xlsxwriter.Workbook(written, {"in_memory": True}) as workbook:
         day = workbook.add_format({"num_format": "yyyy-mm-dd"})
@@ -68,6 +68,9 @@ def xlsx(sheets: Mapping[str, Sequence[Sequence[Any]]], hidden: Sequence[str] = 
                     sheet.write(number, column, value, *([day] if is_day else []))
             if name in hidden:
                 sheet.hide()
+        chart = workbook.add_chart({"type": "bar"})
+        chart.add_series({"values": f"='{next(iter(sheets))}'!$A$1"})
+        workbook.add_chartsheet("A chart alone").set_chart(chart)
     return written.getvalue()
 
 

@@ -166,17 +166,17 @@ def _markdown(page: str | bytes) -> str:
 
 def _xlsx(content: bytes, details: dict[str, Any]) -> Iterator[str]:
     """Yield each sheet as a table: values as stored, formulas as their last result."""
-    from python_calamine import CalamineWorkbook, PasswordError, SheetVisibleEnum
+    from python_calamine import CalamineWorkbook, PasswordError, SheetTypeEnum, SheetVisibleEnum
 
     try:
         workbook = CalamineWorkbook.from_filelike(io.BytesIO(content))
     except PasswordError as error:
         raise Unreadable("it is protected by a password") from error
-    sheets = workbook.sheets_metadata
+    sheets = [each for each in workbook.sheets_metadata if each.typ == SheetTypeEnum.WorkSheet]
     details["sheets"] = len(sheets)
-    for number, sheet in enumerate(sheets):
-        rows = _table(_cells(row) for row in workbook.get_sheet_by_index(number).iter_rows())
-        is_hidden = sheet.visible is not SheetVisibleEnum.Visible
+    for sheet in sheets:  # the others hold a chart alone
+        rows = _table(_cells(row) for row in workbook.get_sheet_by_name(sheet.name).iter_rows())
+        is_hidden = sheet.visible != SheetVisibleEnum.Visible
         title = f"\n## {_one_line(sheet.name)}{' (hidden)' if is_hidden else ''}\n"
         for first in rows:  # a sheet without values has no title
             yield title
