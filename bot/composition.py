@@ -22,18 +22,20 @@ from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
 from bot.access.approvals import Approvals, Copies, Moderators, RequestStore
+from bot.access.channels import ChannelStore
 from bot.access.control import AccessControl, build_access_control
 from bot.agent import Agent, Model, ThreadData, offline_model, open_agent
 from bot.agent.attachments import AttachmentLimits, AttachmentReader
 from bot.app import Bot
 from bot.chat import HealthCheck, PersonalDataSource
+from bot.commands.channel import ChannelCommand
 from bot.commands.commands import Commands
 from bot.commands.health import HealthChecks
 from bot.commands.redis import Operations
 from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings, secret_value
 from bot.http.platform import Http
-from bot.inbox import Erasure, FencedRedis, Inbox, Lookup, admin, is_current, note_hang
+from bot.inbox import Erasure, FencedRedis, Inbox, Lookup, admin, is_current, note_hang_apart
 from bot.inbox.process_name import process_name
 from bot.memory import AccountLinks, Embeddings, LongTermMemory, OfflineEmbeddings
 from bot.memory.personal_data import PersonalData
@@ -80,6 +82,7 @@ async def open_bot(
             Operations(storage.keys, access.control.allow_list.is_admin),
             access.control.usage,
             _build_personal_data(settings, storage, access, parts),
+            ChannelCommand(access.channels, access.control.allow_list.is_admin, parts.plugins.toolbox),
             access.control.allow_list.is_admin,
         )
         http = next((each for each in platforms if isinstance(each, Http)), None)
@@ -96,7 +99,7 @@ async def open_bot(
             parts.long_term_memory.filer if settings.enable_memory else None,
         )
         await parts.plugins.wait_for_start()
-        note = partial(_note_hang, storage.redis_url, access.inbox)
+        note = partial(note_hang_apart, storage.redis_url, access.inbox)
         watchdog = Watchdog(settings.lease_seconds, lambda: access.inbox.under_way, note)
         yield Bot(
             settings,
@@ -104,6 +107,7 @@ async def open_bot(
             access.inbox,
             storage.lookup,
             access.approvals,
+            access.channels,
             turns,
             commands,
             check_health,
@@ -156,21 +160,24 @@ async def _open_storage(settings: Settings, servers: Servers) -> AsyncIterator[_
 
 @dataclass(frozen=True, slots=True)
 class _Access:
-    """Inbox, access control and approvals."""
+    """Inbox, access control, approvals and settings of channels."""
 
     control: AccessControl
+    channels: ChannelStore
     account_links: AccountLinks
     inbox: Inbox
     approvals: Approvals
 
 
 def _build_access(settings: Settings, storage: _Storage) -> _Access:
+    channels = ChannelStore(storage.redis, settings.channel_defaults, settings.channel_models)
     requests, account_links = RequestStore(storage.redis), AccountLinks(storage.redis)
     inbox = Inbox(
         storage.redis,
         name=storage.process,
         follow_days=settings.thread_ttl_days,
         stop_policy=Moderators(settings.admin_users, settings.who_approves, requests),
+        channels=channels,
     )
     approvals = Approvals(
         requests,
@@ -181,7 +188,7 @@ def _build_access(settings: Settings, storage: _Storage) -> _Access:
         account_links.authors,
         partial(is_current, storage.redis),
     )
-    return _Access(build_access_control(settings, storage.redis), account_links, inbox, approvals)
+    return _Access(build_access_control(settings, storage.redis), channels, account_links, inbox, approvals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +240,8 @@ async def _open_agent(
                 has_memory=settings.enable_memory,
                 meter=access.control.budget,
                 is_restricted=access.control.allow_list.is_restricted,
+                instructions=settings.read_instructions(),
+                channels=access.channels,
             )
         )
         yield _AgentParts(agent, model, plugins, long_term_memory)
@@ -303,6 +312,7 @@ async def _model(settings: Settings, tools: Sequence[BaseTool]) -> AsyncIterator
         base_url=settings.openai_base_url,
         timeout=settings.request_timeout,
         tools=tools,
+        choices=settings.channel_models,
     ) as model:
         yield model
 
@@ -367,11 +377,6 @@ def _keep_what_is_loaded() -> None:
     """
     gc.freeze()
     gc.enable()
-
-
-async def _note_hang(redis_url: str, inbox: Inbox, work: str) -> None:
-    async with open_redis(redis_url, pool_size=1) as redis:
-        await note_hang(redis, inbox, work)
 
 
 async def _check_model(settings: Settings) -> None:

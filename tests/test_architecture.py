@@ -48,7 +48,7 @@ PLATFORM = "chat commands commands.redis concurrency platforms"
 RULES = {
     "__main__": rule("main"),
     "main": rule("__version__ chat composition config discord http platforms slack storage storage.embedded"),
-    "app": rule("access.approvals chat commands concurrency config inbox platforms turn", "structlog"),
+    "app": rule("access access.approvals chat commands concurrency config inbox platforms turn", "structlog"),
     "turn": rule("chat"),
     "concurrency": rule("chat"),
     "config": rule("chat", "dotenv pydantic pydantic_settings structlog"),
@@ -216,6 +216,7 @@ TWINS = {
     "adapter": "ADAPTER build_adapter",
     "api": "{Platform}Api",
     "approvals": "Approvals Approvals.show Approvals.settle render_request show_request settle_request",
+    "channel_command": "add_channel_command",
     "commands": "add_commands",
     "errors": "GivenUp Refused translate_errors",
     "events": "STOP_REACTION is_guest parse_message",

@@ -1,7 +1,6 @@
 """ReAct loop as a LangGraph graph: think -> act -> observe -> think … -> answer. Wiring, no I/O."""
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -24,10 +23,20 @@ from bot.agent.images import add_pictures
 from bot.agent.models.completion import UNREADABLE, Manner
 from bot.agent.models.metering import CallMeter, call_meter
 from bot.agent.models.model import Emit, Model
+from bot.agent.proposals import (
+    ProposalOutcome,
+    failure,
+    invalid_arguments,
+    is_about,
+    refusal_of,
+    request_id,
+)
+from bot.agent.silence import is_silent, may_be_silent, read_silence
+from bot.agent.system_prompt import SystemPrompt
 from bot.chat import (
     AnswerError,
     BudgetExceeded,
-    Decision,
+    ChannelSettings,
     Files,
     Meter,
     Proposal,
@@ -35,7 +44,7 @@ from bot.chat import (
     Text,
     Turn,
 )
-from bot.tools import OPEN_TOOLS, GuardedTool, files_of, tool_config, use_asker
+from bot.tools import OPEN_TOOLS, STAY_SILENT, GuardedTool, files_of, tool_config, use_asker
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +59,7 @@ class State(TypedDict):
     summary: str
     iterations: int
     last_error: str
-    proposals: dict[str, "ProposalOutcome"]
+    proposals: dict[str, ProposalOutcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +68,9 @@ class Context:
 
     turn: Turn
     emit: Emit
+    channel: ChannelSettings = field(default_factory=ChannelSettings)
     calls: set[asyncio.Task[Any]] = field(default_factory=set)
     """Tasks of tool calls: langgraph leaves several running when a run is cancelled for the second time."""
-
-
-class ProposalOutcome(TypedDict):
-    """Outcome of proposing a call for approval: the request's id, or the reason why there is no request."""
-
-    request: str
-    refusal: str
 
 
 class ToolTask(TypedDict):
@@ -88,16 +91,20 @@ def build_graph(
     meter: Meter | None = None,
     pictures: Files | None = None,
     is_restricted: Callable[[Turn], bool] | None = None,
+    instructions: str = "",
 ) -> Graph:
     """Return the compiled graph, which emits the parts of the answer to its `Context`.
 
     `tools` is read for each use, because it may change while the graph runs. A turn for which `is_restricted`
-    is true can use `OPEN_TOOLS` only. A model with vision receives the pictures in `pictures`.
+    is true can use `OPEN_TOOLS` only. A model with vision receives the pictures in `pictures`. The
+    `instructions` of the deployment are part of each request.
 
     A call of a `GuardedTool` is proposed for approval through `requests` and interrupts the graph. To
     continue, run the graph with a turn whose decision is about that request.
     """
-    nodes = _Nodes(model, tools, max_iterations, history_tokens, requests, meter, pictures, is_restricted)
+    nodes = _Nodes(
+        model, tools, max_iterations, history_tokens, requests, meter, pictures, is_restricted, instructions
+    )
     graph = StateGraph(State, Context)
     graph.add_node("summarise", nodes.summarise)
     graph.add_node("think", nodes.think)
@@ -146,7 +153,9 @@ class _Nodes:
         meter: Meter | None,
         pictures: Files | None,
         is_restricted: Callable[[Turn], bool] | None,
+        instructions: str,
     ) -> None:
+        self._instructions = instructions
         self._is_restricted_turn = is_restricted
         self._model = model
         self._pictures = pictures
@@ -182,18 +191,27 @@ class _Nodes:
             emit = parts.new_paragraph(emit)
         conclude = state["iterations"] >= self._max_iterations
         waiting = state.get("proposals") or {}
-        summary, is_restricted, budget = state.get("summary", ""), self._is_restricted, self._history_tokens
-        prompt = history.prompt(
-            state["messages"], summary, conclude, waiting.keys(), budget, is_restricted=is_restricted
+        context, messages = get_runtime(Context).context, state["messages"]
+        can_be_silent = may_be_silent(context.turn, context.channel, messages)
+        system = SystemPrompt(
+            instructions=self._instructions,
+            channel_instructions=context.channel.instructions,
+            is_restricted=self._is_restricted,
+            may_be_silent=can_be_silent,
         )
+        summary, budget = state.get("summary", ""), self._history_tokens
+        prompt = history.prompt(messages, summary, conclude, waiting.keys(), budget, system=system)
         if self._pictures:
             prompt = await add_pictures(prompt, self._pictures)
         manner: Manner = "conclude" if conclude else "act"
+        tools = frozenset(self._tools) | ({STAY_SILENT} if can_be_silent else frozenset())
         answer = await self._model.answer(
-            prompt, emit, self._call_meter(), manner, is_restricted=is_restricted
+            prompt, emit, self._call_meter(), manner, tools=tools, preferred=context.channel.model
         )
-        if conclude and not answer.text.strip():
-            answer = AIMessage(self._partial_answer(state["messages"]), id=answer.id)
+        if can_be_silent:
+            answer = read_silence(answer)
+        if conclude and not answer.text.strip() and not is_silent(answer):
+            answer = AIMessage(self._partial_answer(messages), id=answer.id)
             emit(Text(answer.text))
         return {"messages": [answer]}
 
@@ -215,18 +233,27 @@ class _Nodes:
         return await _tool_tasks(state) or END
 
     @property
+    def _context(self) -> Context | None:
+        """Return None while messages are removed from a thread in which another user's call waits."""
+        return getattr(get_runtime(Context), "context", None)
+
+    @property
     def _is_restricted(self) -> bool:
-        if self._is_restricted_turn is None:
-            return False
-        # no context while a user's messages are removed from a thread in which another user's call waits
-        context: Context | None = getattr(get_runtime(Context), "context", None)
-        return context is not None and self._is_restricted_turn(context.turn)
+        context = self._context
+        return bool(context and self._is_restricted_turn and self._is_restricted_turn(context.turn))
 
     @property
     def _tools(self) -> dict[str, BaseTool]:
         """Return the tools of the current turn by name; only these are offered, proposed or run."""
-        is_restricted = self._is_restricted
-        return {each.name: each for each in self._all_tools if not is_restricted or each.name in OPEN_TOOLS}
+        of_channel = self._context.channel.tools if self._context else None
+        of_turn = OPEN_TOOLS if self._is_restricted else None
+        return {
+            each.name: each
+            for each in self._all_tools
+            if each.name != STAY_SILENT
+            and (of_channel is None or each.name in of_channel)
+            and (of_turn is None or each.name in of_turn)
+        }
 
     @property
     def _guarded_tools(self) -> dict[str, GuardedTool]:
@@ -259,7 +286,7 @@ class _Nodes:
         except ToolException as error:
             return str(error)
         except ValidationError as error:
-            return _invalid_arguments(error)
+            return invalid_arguments(error)
         proposal = Proposal(
             id=request_id(call),
             tool=call["name"],
@@ -282,7 +309,7 @@ class _Nodes:
         turn, emit, decision = context.turn, context.emit, context.turn.decision
         if task := asyncio.current_task():
             context.calls.add(task)
-        if proposed and not proposed["refusal"] and not _is_about(decision, proposed):
+        if proposed and not proposed["refusal"] and not is_about(decision, proposed):
             # langgraph would store a resume value; a decision belongs to its turn alone
             interrupt(proposed["request"])
         titles = parts.titles_of(self._all_tools)
@@ -292,7 +319,7 @@ class _Nodes:
             if proposed is None:
                 result = await self._result(call, tool_config(config, turn))
             else:
-                result = _refusal(call, proposed, decision) or await self._run_approved(
+                result = refusal_of(call, proposed, decision) or await self._run_approved(
                     call, proposed, config, turn
                 )
         seconds = round(time.monotonic() - began, 3)
@@ -307,7 +334,7 @@ class _Nodes:
         """Run an approved call, if it is the one that was shown to the approver."""
         found = self._requests and await self._requests.find(proposal["request"])
         if not found or (found[1].tool, found[1].arguments) != (call["name"], call["args"]):
-            return _failure(call, prompts.NOT_WHAT_WAS_SHOWN)
+            return failure(call, prompts.NOT_WHAT_WAS_SHOWN)
         return await self._result(call, tool_config(config, turn, found[1]))
 
     async def _result(self, call: ToolCall, config: RunnableConfig) -> ToolMessage:
@@ -315,18 +342,18 @@ class _Nodes:
         tools = self._tools
         tool = tools.get(call["name"])
         if tool is None and call["name"] in [each.name for each in self._all_tools]:
-            return _failure(call, prompts.NOT_FOR_THEM)
+            return failure(call, prompts.NOT_OFFERED)
         if tool is None:
-            return _failure(call, f"There is no tool {call['name']!r}.\nThe tools are {', '.join(tools)}.")
+            return failure(call, f"There is no tool {call['name']!r}.\nThe tools are {', '.join(tools)}.")
         try:
             result = await tool.ainvoke({**call, "type": "tool_call"}, config)
         except ToolException as error:
-            return _failure(call, str(error))
+            return failure(call, str(error))
         except ValidationError as error:
-            return _failure(call, _invalid_arguments(error))
+            return failure(call, invalid_arguments(error))
         except Exception:  # a bug in a tool or plug-in: logged, and the model continues without the result
             log.exception("tool failed unexpectedly", extra={"tool": call["name"]})
-            return _failure(call, "The tool failed with an internal error. The operator's log has more.")
+            return failure(call, "The tool failed with an internal error. The operator's log has more.")
         assert isinstance(result, ToolMessage)
         return result
 
@@ -356,35 +383,3 @@ class _Nodes:
             "last_error": errors[-1] if errors else "",
             "proposals": {call: each for call, each in proposals.items() if call in waiting},
         }
-
-
-def request_id(call: ToolCall) -> str:
-    """Return the id of a call's approval request: short enough to type, and the same for every attempt."""
-    return hashlib.sha256((call["id"] or "").encode()).hexdigest()[:8]
-
-
-def _is_about(decision: Decision | None, proposal: ProposalOutcome) -> bool:
-    return decision is not None and decision.request == proposal["request"]
-
-
-def _refusal(call: ToolCall, proposal: ProposalOutcome, decision: Decision | None) -> ToolMessage | None:
-    """Return the failure of a call that may not run, or None if it was approved."""
-    if proposal["refusal"]:
-        return _failure(call, proposal["refusal"])
-    assert decision is not None
-    match decision.verdict:
-        case "approved":
-            return None
-        case "expired":
-            return _failure(call, prompts.EXPIRED)
-        case "rejected":
-            reason = f" The reason: {decision.reason}" if decision.reason else ""
-            return _failure(call, prompts.REJECTED.format(reason=reason))
-
-
-def _invalid_arguments(error: ValidationError) -> str:
-    return f"The tool call has invalid arguments.\n{error}"
-
-
-def _failure(call: ToolCall, text: str) -> ToolMessage:
-    return ToolMessage(text, tool_call_id=call["id"], name=call["name"], status="error")

@@ -3,6 +3,16 @@
 from bot.chat.admission import Admission, Admit, Ignore, Refuse, StopPolicy
 from bot.chat.agent import Agent, Attachments
 from bot.chat.approvals import ApprovalDisplay, Proposal, Requests
+from bot.chat.channels import (
+    CHANNEL_SETTINGS,
+    SAME_EVERYWHERE,
+    ChannelChange,
+    Channels,
+    ChannelSetting,
+    ChannelSettings,
+    FollowUp,
+    SameEverywhere,
+)
 from bot.chat.coordination import Coordination, Permit
 from bot.chat.errors import (
     AnswerError,
@@ -29,6 +39,7 @@ from bot.chat.events import (
     Json,
     Message,
     Outcome,
+    Purpose,
     Quote,
     Stop,
     ThreadId,
@@ -51,7 +62,9 @@ from bot.chat.text_decisions import MOST_REASON, TextDecision, parse_decision
 from bot.chat.work import name_work, work_at_hand
 
 __all__ = [
+    "CHANNEL_SETTINGS",
     "MOST_REASON",
+    "SAME_EVERYWHERE",
     "SIGN",
     "Admission",
     "Admit",
@@ -67,6 +80,10 @@ __all__ = [
     "BotError",
     "BudgetExceeded",
     "CallUsage",
+    "ChannelChange",
+    "ChannelSetting",
+    "ChannelSettings",
+    "Channels",
     "Coordination",
     "Correction",
     "CredentialsRejected",
@@ -79,6 +96,7 @@ __all__ = [
     "FileTooLarge",
     "Files",
     "Filing",
+    "FollowUp",
     "Halt",
     "Harmless",
     "Health",
@@ -101,11 +119,13 @@ __all__ = [
     "PlatformError",
     "PlatformInfo",
     "Proposal",
+    "Purpose",
     "Quote",
     "RateLimited",
     "Receipt",
     "Refuse",
     "Requests",
+    "SameEverywhere",
     "StillBusy",
     "Stop",
     "StopPolicy",

@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode
 
+from bot.chat import ChannelSettings
 from bot.config.access import (
     AccessSettings,
     one_line,
@@ -34,6 +35,7 @@ from bot.config.addresses import (
     passwords_in,
 )
 from bot.config.approvals import ApprovalSettings, one_channel
+from bot.config.conversation import ConversationSettings
 from bot.config.environment import ConfigError, EnvironmentSettings, check_env_file
 from bot.config.platform import HttpAddress, PlatformSettings
 from bot.config.plugins import PluginSettings, plugin_settings
@@ -48,7 +50,7 @@ Names = Annotated[frozenset[str], NoDecode]
 """Comma-separated list."""
 
 
-class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
+class Settings(AccessSettings, ApprovalSettings, ConversationSettings, EnvironmentSettings):
     """Environment variables of the bot; the name of each is the field's name in upper case.
 
     The class is independent of platforms: `settings_with` adds the settings of each.
@@ -222,6 +224,7 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
         problems = [
             *(problem for each in self.each_platform() for problem in each.problems(self.bot_roles)),
             *self._model_problems(),
+            *self.instruction_problems(),
             *self._approval_problems(),
             *self.budget_problems(self.models),
             *self.plugins.problems,
@@ -232,7 +235,8 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
         return self
 
     def _model_problems(self) -> list[str]:
-        named = self.model_fields_set & {"openai_model", "openai_fallback_model", "openai_embedding_model"}
+        of_models = {"openai_model", "openai_fallback_model", "openai_embedding_model", "channel_models"}
+        named = self.model_fields_set & of_models
         if named and not self.has_model:
             return [f"{name.upper()}: also set OPENAI_API_KEY or OPENAI_BASE_URL" for name in sorted(named)]
         return []
@@ -253,10 +257,16 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
         return self.approvers or self.admin_users
 
     @property
-    def models(self) -> dict[str, str]:
-        """Return the models in use by variable."""
-        named = {"OPENAI_MODEL": self.openai_model, "OPENAI_FALLBACK_MODEL": self.openai_fallback_model}
-        return {name: model for name, model in named.items() if model and self.has_model}
+    def models(self) -> list[tuple[str, str]]:
+        """Return the models in use, each after its variable."""
+        named = [("OPENAI_MODEL", self.openai_model), ("OPENAI_FALLBACK_MODEL", self.openai_fallback_model)]
+        named += [("CHANNEL_MODELS", model) for model in sorted(self.channel_models)]
+        return [(name, model) for name, model in named if model and self.has_model]
+
+    @property
+    def channel_defaults(self) -> ChannelSettings:
+        """Return the settings of a channel without its own; the offline model has no name."""
+        return ChannelSettings(follow_up=self.follow_up, model=self.openai_model if self.has_model else "")
 
     @property
     def has_model(self) -> bool:

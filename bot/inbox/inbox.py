@@ -13,6 +13,8 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from bot.chat import (
+    SAME_EVERYWHERE,
+    Channels,
     Event,
     Filing,
     Health,
@@ -52,6 +54,7 @@ class Inbox:
         name: str,
         follow_days: int,
         stop_policy: StopPolicy | None = None,
+        channels: Channels = SAME_EVERYWHERE,
         most_replicated: int = MOST,
     ) -> None:
         self._redis = redis
@@ -63,7 +66,7 @@ class Inbox:
         self.beginning: set[str] = set()
         """Threads whose next turn this process has requested, and Redis may have begun."""
         self._under_way: set[str] = set()
-        self._intake = Intake(redis, self._replica, self._stops, self._follow_seconds)
+        self._intake = Intake(redis, self._replica, self._stops, self._follow_seconds, channels)
         self._begin = redis.register_script(scripts.BEGIN)
         self._keep = redis.register_script(scripts.KEEP)
         self._finish = redis.register_script(scripts.FINISH)

@@ -9,7 +9,7 @@ from typing import cast
 from redis.asyncio import Redis
 
 from bot.access.origin import scopes_of
-from bot.chat import Correction, Decision, Event, Message, Outcome, Stop, StopRefused, Withdrawal
+from bot.chat import Channels, Correction, Decision, Event, Message, Outcome, Stop, StopRefused, Withdrawal
 from bot.inbox import keys, scripts
 from bot.inbox.keys import TAG
 from bot.inbox.queries import SEEN_SECONDS
@@ -23,7 +23,10 @@ _RECENT_SECONDS = 86_400
 class Intake:
     """Intake of this process. Errors of redis-py pass through."""
 
-    def __init__(self, redis: Redis, replica: Replica, stops: Stops, follow_seconds: int) -> None:
+    def __init__(
+        self, redis: Redis, replica: Replica, stops: Stops, follow_seconds: int, channels: Channels
+    ) -> None:
+        self._channels = channels
         self._redis = redis
         self._replica = replica
         self._stops = stops
@@ -85,6 +88,8 @@ class Intake:
             self._follow_seconds,
             EARLY_SECONDS,
             scopes_of(message).channel,
+            "" if message.direct else self._channels.settings_of(message).follow_up,
+            message.purpose,
         ]
 
     async def _put_correction(self, correction: Correction) -> Outcome:
@@ -138,6 +143,7 @@ def as_message(decision: Decision) -> Message:
         is_private_thread=decision.is_private_thread,
         place=decision.place,
         decision=decision,
+        purpose="command",
     )
 
 
@@ -147,4 +153,5 @@ def _outcome(answer: bytes) -> Outcome:
 
 def _put_keys(message: Message) -> list[str]:
     thread, platform = str(message.thread), message.thread.platform
-    return [keys.seen(message.id), keys.joined(thread), keys.early(thread), keys.threads(platform)]
+    of_thread = [keys.joined(thread), keys.early(thread), keys.threads(platform), keys.partner(thread)]
+    return [keys.seen(message.id), *of_thread]

@@ -28,6 +28,11 @@ def joined(thread: str) -> str:
     return f"{TAG}:joined:{thread}"
 
 
+def partner(thread: str) -> str:
+    """Return the key of the user whom the bot follows in a thread."""
+    return f"{TAG}:partner:{thread}"
+
+
 def early(thread: str) -> str:
     """Return the key of messages that arrived before the mention that joins their thread."""
     return f"{TAG}:early:{thread}"

@@ -12,10 +12,11 @@ from bot.tools.errors import ToolFailure
 from bot.tools.sql.database import Database, QueryLimits, open_database
 from bot.tools.sql.role import RoleCheck, RolePolicy
 from bot.tools.sql.write import DatabaseWriter, open_database_writer
-from bot.tools.toolset import OPEN_TOOLS, toolset
+from bot.tools.toolset import OPEN_TOOLS, STAY_SILENT, toolset
 
 __all__ = [
     "OPEN_TOOLS",
+    "STAY_SILENT",
     "Database",
     "DatabaseWriter",
     "GuardedTool",

@@ -9,11 +9,15 @@ contains the `thread`, and the `author` and `channel` of its first waiting messa
 after its message was taken, `turn` three days after its end.
 
     seen:<message id>    hash: thread, author, channel, edited (-1: never), turn (once in one), corrects,
-                         withdrawn
+                         withdrawn, silent (of a message in a joined thread that was not answered)
     mailbox:<thread>     stream: ids of waiting and running messages, in order
     messages:<thread>    hash: messages by id
     joined:<thread>      string: id of the message that was answered last; exists while the bot takes part
-    early:<thread>       hash: messages that arrived before the mention that joins the thread
+    partner:<thread>     string: time, and the author whom the bot follows since then; instead of an author
+                         nothing (several users have written), or `!` (a user asked for silence). If it is
+                         missing, because an earlier version or an empty Redis has none, the next author is it
+    early:<thread>       hash: messages that were not for the bot when they arrived, but would be if a mention
+                         that was written before them still arrives
     threads:<platform>   sorted set: joined threads by the time of their newest message
     left                 set: digests of threads that the bot left within the last minute, so that processes
                          that remember them drop them

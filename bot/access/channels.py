@@ -1,0 +1,106 @@
+"""Settings of channels in Redis, with a copy in the memory of each process.
+
+A turn reads the copy, so that it costs no round trip. Every few seconds each process compares its copy with
+the version in Redis: for so long another process may still follow the earlier settings.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from redis.asyncio import Redis
+
+from bot.access.origin import scopes_of
+from bot.chat import ChannelChange, ChannelSetting, ChannelSettings, Json, Message, StorageDown
+from bot.storage.errors import storage_errors
+
+log = logging.getLogger(__name__)
+
+KEY = "{bot}:channels"
+"""Hash: `<channel> <setting>` with the last change in JSON, and `version`, the number of changes."""
+
+_VERSION = "version"
+
+
+class ChannelStore:
+    """Settings of all channels, a `bot.chat.Channels`. A channel is named as in ALLOWED_CHANNELS.
+
+    What a channel does not set is as in `defaults`; so is a model that is not in `choices` any more.
+    """
+
+    def __init__(self, redis: Redis, defaults: ChannelSettings, choices: Collection[str]) -> None:
+        self.defaults = defaults
+        self.models = {defaults.model, *choices} if defaults.model else frozenset[str]()
+        self._redis = redis
+        self._version: bytes | None = None
+        self._settings: Mapping[str, ChannelSettings] = {}
+
+    def settings_of(self, message: Message) -> ChannelSettings:
+        """Return the settings for the place of a message, from the copy."""
+        return self._settings.get(scopes_of(message).channel, self.defaults)
+
+    async def changes(self, channel: str) -> Mapping[ChannelSetting, ChannelChange]:
+        """Return what a channel has set, from Redis. Raises `StorageDown`."""
+        return (await self._read()).get(channel, {})
+
+    async def change(self, channel: str, changes: Mapping[ChannelSetting, ChannelChange | None]) -> None:
+        """Set settings of a channel, or remove those that are None, in one step. Raises `StorageDown`."""
+        with storage_errors():
+            async with self._redis.pipeline(transaction=True) as step:
+                for setting, change in changes.items():
+                    if change:
+                        step.hset(KEY, f"{channel} {setting}", json.dumps(asdict(change)))
+                    else:
+                        step.hdel(KEY, f"{channel} {setting}")
+                step.hincrby(KEY, _VERSION, 1)
+                await step.execute()
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Renew the copy if Redis has another version. Raises `StorageDown`."""
+        with storage_errors():
+            version: Any = await self._redis.hget(KEY, _VERSION)
+        if version != self._version:
+            changed = await self._read()
+            self._settings = {channel: self._with(each) for channel, each in changed.items()}
+            self._version = version
+
+    async def keep_fresh(self, seconds: float) -> None:
+        """Compare the copy with Redis every few `seconds` until cancelled."""
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await self.refresh()
+            except StorageDown as error:
+                log.info("channel settings not refreshed", extra={"error": str(error)})
+
+    async def _read(self) -> dict[str, dict[ChannelSetting, ChannelChange]]:
+        with storage_errors():
+            stored: Any = await self._redis.hgetall(KEY)
+        changes: dict[str, dict[ChannelSetting, ChannelChange]] = {}
+        for field, value in stored.items():
+            channel, _, setting = field.decode().rpartition(" ")
+            if channel and (change := _load(value)):
+                changes.setdefault(channel, {})[setting] = change
+        return changes
+
+    def _with(self, changes: Mapping[ChannelSetting, ChannelChange]) -> ChannelSettings:
+        values: dict[str, Json] = {setting: change.value for setting, change in changes.items()}
+        if "tools" in values:
+            values["tools"] = frozenset(values["tools"])
+        if values.get("model") not in self.models:
+            values.pop("model", None)
+        known = {name: value for name, value in values.items() if hasattr(self.defaults, name)}
+        return replace(self.defaults, **known)
+
+
+def _load(stored: bytes) -> ChannelChange | None:
+    """Return a stored change, or None for one that a newer version has written in another way."""
+    try:
+        return ChannelChange(**json.loads(stored))
+    except (ValueError, TypeError):
+        log.warning("channel setting unreadable")
+        return None
