@@ -120,7 +120,7 @@ def test_other_messages_are_no_stop(text: str) -> None:
 async def test_a_decision_is_for_the_bot_in_threads_that_it_has_not_joined(text: str, is_order: bool) -> None:
     """Below a request in the channel for approvals nobody mentions it."""
     message = a_message(text)
-    purpose: Purpose = "command" if is_order else "talk"
+    purpose: Purpose = "command" if is_order else ""
     assert recognise_command(message) == replace(message, addressed=is_order, purpose=purpose)
     answer = await Commands(no_health, nothing_to_stop).answer(message)
     assert (answer is not None) == is_order

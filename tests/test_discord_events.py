@@ -141,13 +141,13 @@ def test_a_message_in_a_thread_belongs_to_it_and_is_addressed_only_with_a_mentio
 @pytest.mark.parametrize(
     ("more", "purpose"),
     [
-        ({"content": "and yesterday?"}, "talk"),
+        ({"content": "and yesterday?"}, ""),
         ({"content": f"<@{BOB}> can you look?", "mentions": [BOB]}, "aside"),
         ({"content": "I did", "mentions": [BOB], "type": 19}, "aside"),
-        ({"content": "more", "mentions": [ALICE], "type": 19}, "talk"),
+        ({"content": "more", "mentions": [ALICE], "type": 19}, ""),
         ({"content": f"<@&{ROLE}> please", "mention_roles": [str(ROLE)]}, "aside"),
         ({"content": "@everyone lunch", "mention_everyone": True}, "aside"),
-        ({"content": f"<@{ME}> tell <@{BOB}>", "mentions": [ME, BOB]}, "talk"),
+        ({"content": f"<@{ME}> tell <@{BOB}>", "mentions": [ME, BOB]}, ""),
         (
             {"content": f"<@&{MY_ROLE}> tell <@{BOB}>", "mentions": [BOB], "mention_roles": [str(MY_ROLE)]},
             "talk",

@@ -8,7 +8,7 @@ import yaml
 
 from bot.chat import Attachment, Correction, Message, Stop, ThreadId, Withdrawal
 from bot.slack.block_text import plain_text
-from bot.slack.commands import HEALTH, REDIS, STOP, USAGE
+from bot.slack.commands import CHANNEL, HEALTH, REDIS, STOP, USAGE
 from bot.slack.events import parse_event, parse_message
 from bot.slack.memory_command import MEMORY
 
@@ -94,13 +94,13 @@ def test_a_mention_of_somebody_else_is_no_mention_of_the_bot() -> None:
 @pytest.mark.parametrize(
     ("text", "purpose"),
     [
-        ("and in March?", "talk"),
+        ("and in March?", ""),
         ("<@U2> can you look?", "aside"),
         ("<@U2|bob> can you look?", "aside"),
         ("<!here> lunch", "aside"),
         ("<!subteam^S1|@sales> please", "aside"),
-        ("the 3rd <!date^1392734382^{date}|Feb>, &lt;@U2&gt;, <#C2>, <https://a.example/@U2>", "talk"),
-        (f"<@{BOT}> tell <@U2>", "talk"),
+        ("the 3rd <!date^1392734382^{date}|Feb>, &lt;@U2&gt;, <#C2>, <https://a.example/@U2>", ""),
+        (f"<@{BOT}> tell <@U2>", ""),
     ],
 )
 def test_what_is_said_to_others_in_a_thread_is_an_aside(text: str, purpose: str) -> None:
@@ -112,7 +112,7 @@ def test_a_mention_in_a_forwarded_message_makes_no_aside() -> None:
     """Its author did not write it now."""
     forwarded = {"is_share": True, "author_name": "Bob", "text": "<@U2> look"}
     message = read(text="and this?", attachments=[forwarded], thread_ts="1699999999.000001")
-    assert message.purpose == "talk"
+    assert message.purpose == ""
 
 
 def test_nothing_but_a_mention_is_an_empty_message() -> None:
@@ -233,6 +233,7 @@ def test_the_manifest_has_the_commands_that_are_answered() -> None:
     assert [each["command"] for each in MANIFEST["features"]["slash_commands"]] == [
         HEALTH,
         REDIS,
+        CHANNEL,
         STOP,
         USAGE,
         MEMORY,

@@ -97,7 +97,7 @@ class Message:
     - `addressed` marks a mention or a direct message; other messages count only in threads that the bot has
       joined. `direct` marks a direct message.
     - `purpose` is `aside` for a message that mentions others and not the bot, `command` for a typed command,
-      `quiet` for the command after which the bot does not follow the thread, and `talk` for all others.
+      `quiet` for the command after which the bot does not follow the thread, and empty for all others.
     - `channel` is the id of the channel, empty on a platform without channels. If that is a thread with a
       separate id (Discord), `parent` is the thread's channel, and `is_private_thread` marks a thread that not
       all readers of `parent` can read. `place` is further data that the platform needs to answer there.
@@ -131,7 +131,7 @@ class Message:
     is_guest: bool = False
     quotes: tuple[Quote, ...] = ()
     seen_request: str | None = None
-    purpose: "Purpose" = "talk"
+    purpose: "Purpose" = ""
 
     @property
     def is_external(self) -> bool:
@@ -251,7 +251,7 @@ class Stop:
     is_external: bool = False
 
 
-Purpose = Literal["talk", "aside", "command", "quiet"]
+Purpose = Literal["", "aside", "command", "quiet"]
 
 Verdict = Literal["approved", "rejected", "expired"]
 

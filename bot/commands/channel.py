@@ -117,7 +117,7 @@ class ChannelCommand:
         await self.store.change(caller.channel, {setting: change})
         logged = {"chars": len(text)} if setting == "instructions" else {"value": value}
         _audit(verb, caller, "done", logged)
-        return self._with_note(texts.changed(setting, value), setting, value)
+        return self._with_note(texts.changed(setting, value, self.store.defaults), setting, value)
 
     def _value(self, setting: ChannelSetting, text: str) -> "str | list[str] | _Invalid":
         if not text:

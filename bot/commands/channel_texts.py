@@ -64,10 +64,10 @@ def too_long(chars: int, most: int) -> str:
     return f"These instructions have {chars:,} characters: shorten them to {most:,}."
 
 
-def changed(setting: ChannelSetting, value: Json | None) -> str:
+def changed(setting: ChannelSetting, value: Json | None, defaults: ChannelSettings) -> str:
     """Return the answer to a change; a setting that was removed has no value."""
     if value is None:
-        return f"{_TITLES[setting]}: as the bot's operator has set it."
+        return f"{_TITLES[setting]}: {_shown(setting, getattr(defaults, setting))} (default)."
     if setting == "instructions":
         return f"These instructions hold in this channel from the next answer on:\n{code_block(value)}"
     return f"{_TITLES[setting]}: {_shown(setting, value)}."

@@ -66,7 +66,7 @@ def parse_message(
         is_guest=is_guest(message.author),
         # an unknown place may be a channel of a new type, which continues for ever
         seen_request=None if isinstance(message.channel, discord.Thread) else request,
-        purpose="aside" if _mentions_others(message, me) and not addressed else "talk",
+        purpose="aside" if _mentions_others(message, me) and not addressed else "",
     )
 
 

@@ -11,7 +11,7 @@ THREADS = tuple(ThreadId("test", "space", "channel", name) for name in ("t1", "t
 
 
 def a_message(
-    thread: ThreadId, number: int, addressed: bool, wording: str = "", purpose: Purpose = "talk"
+    thread: ThreadId, number: int, addressed: bool, wording: str = "", purpose: Purpose = ""
 ) -> Message:
     """Return message `number` of a thread."""
     return Message(
@@ -48,7 +48,7 @@ NUMBERS = range(5)
 ADDRESSED = st.sampled_from((False, False, True))  # so that some come before the bot takes part
 ID = st.sampled_from([f"{thread.thread}-{number}" for thread in THREADS for number in NUMBERS])
 THREAD, NUMBER, AUTHOR = st.sampled_from(THREADS), st.sampled_from(NUMBERS), st.sampled_from(AUTHORS)
-PURPOSE = st.sampled_from(("talk", "talk", "talk", "aside", "command", "quiet"))
+PURPOSE = st.sampled_from(("", "", "", "aside", "command", "quiet"))
 MESSAGE = st.builds(a_message, THREAD, NUMBER, ADDRESSED, purpose=PURPOSE)
 EDIT = st.builds(an_edit, THREAD, NUMBER, ADDRESSED, st.integers(1, 3))
 DECISION = st.builds(a_decision, THREAD, NUMBER)

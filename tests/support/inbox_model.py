@@ -188,7 +188,7 @@ class Model:
                 mailbox.partner = since, partner
                 if partner not in ("", "!", author) and at >= since:
                     mailbox.partner = at, ""
-                return partner == author and at >= since and purpose == "talk"
+                return partner == author and at >= since and not purpose
 
     def _heed(self, mailbox: Mailbox, message: Message) -> bool:
         """Make the author of a mention the partner; return whether that changes something."""

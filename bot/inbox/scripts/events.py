@@ -85,7 +85,7 @@ local function accept_early()
   table.sort(later, function(a, b) return tonumber(a[2][1]) < tonumber(b[2][1]) end)
   for _, entry in ipairs(later) do
     local id, at, author, message = entry[1], unpack(entry[2])
-    local edited, purpose = entry[2][4] or '-1', entry[2][5] or 'talk'
+    local edited, purpose = entry[2][4] or '-1', entry[2][5] or ''
     local was_silent = redis.call('HDEL', tag .. ':seen:' .. id, 'silent') == 1
     if was_silent or redis.call('EXISTS', tag .. ':seen:' .. id) == 0 then
       if is_followed(author, at, purpose) then
@@ -104,27 +104,26 @@ end
 -- A message that was passed over is new again when it addresses the bot: after an edit, or in the other event
 -- that Slack sends of it.
 local function was_passed_over() return addressed and redis.call('HEXISTS', KEYS[1], 'silent') == 1 end
--- A full Redis refuses a script only by its first write, which must therefore store something.
+-- A full Redis refuses a script only by its first write, which must therefore store something. The end of the
+-- turn renews `joined`.
 local function take(edited)
-  local is_known = redis.call('EXISTS', KEYS[1]) == 1
+  local found, is_joined, state = redis.call('EXISTS', KEYS[1], KEYS[2]), false, nil
+  if found > 0 then is_joined, state = unpack(redis.call('MGET', KEYS[2], KEYS[5])) end
+  local is_known = found > (is_joined and 1 or 0)
   if is_known and not was_passed_over() then return 'duplicate' end
-  if not addressed or policy ~= '' then
-    local is_joined, state = unpack(redis.call('MGET', KEYS[2], KEYS[5]))
-    read_partner(state)
-    if not addressed and not (is_joined and is_followed(author, ARGV[7], purpose)) then
-      wait_early(edited)
-      if is_joined then pass_over(id, author, edited) end
-      return 'ignored'
-    end
+  read_partner(state)
+  if not addressed and not (is_joined and is_followed(author, ARGV[7], purpose)) then
+    wait_early(edited)
+    if is_joined then pass_over(id, author, edited) end
+    return 'ignored'
   end
   accept(tag, thread, id, author, channel, message, edited, ARGV[9])
   if is_known then redis.call('HDEL', KEYS[1], 'silent') end
   redis.call('ZADD', KEYS[4], 'GT', sent_at, ARGV[8])
-  local was_joined = redis.call('EXPIRE', KEYS[2], ARGV[10]) == 1
-  if not was_joined then join() end
+  if not is_joined then join() end
+  if not addressed then redis.call('EXPIRE', KEYS[5], ARGV[10]) end
   local has_partner = addressed and heed(author, ARGV[7], purpose)
-  if policy ~= '' and not has_partner then redis.call('EXPIRE', KEYS[5], ARGV[10]) end
-  if has_partner or not was_joined then accept_early() end
+  if has_partner or not is_joined then accept_early() end
   return 'kept'
 end
 """
