@@ -17,7 +17,7 @@ from bot.commands.channel_texts import NO_MODELS, RESET_DONE, USAGE
 from bot.config.reserved_keys import find_overlap
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
-from tests.servers.slack.service import ALICE, GENERAL, Slack
+from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support.bot import run_bot
 from tests.support.platforms import platforms_with
 from tests.support.settings import of_model, of_slack
@@ -167,7 +167,15 @@ async def test_only_administrators_use_the_command(settings: dict[str, Any], sla
         for verb in ("show", "reset", "nonsense"):
             assert "Only administrators can do this" in await talk.command("alice", verb)
         assert "`instructions TEXT` tells the model" in await talk.command("bob", "nonsense")
-        slack.describe("U0BOB", is_restricted=True)
+
+
+async def test_a_guest_cannot_use_the_command_even_as_an_administrator(
+    settings: dict[str, Any], slack: Slack
+) -> None:
+    slack.describe(BOB, is_restricted=True)
+    talk = SlackTalk(slack)
+    async with run_bot(**settings, **talk.settings, **talk.admin):
+        await talk.is_connected()
         assert "never guests" in await talk.command("bob", "show")
 
 

@@ -150,7 +150,7 @@ def test_a_message_in_a_thread_belongs_to_it_and_is_addressed_only_with_a_mentio
         ({"content": f"<@{ME}> tell <@{BOB}>", "mentions": [ME, BOB]}, ""),
         (
             {"content": f"<@&{MY_ROLE}> tell <@{BOB}>", "mentions": [BOB], "mention_roles": [str(MY_ROLE)]},
-            "talk",
+            "",
         ),
     ],
     ids=["talk", "user", "reply with a ping", "reply to oneself", "role", "everyone", "both", "own role"],
