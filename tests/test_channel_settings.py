@@ -1,5 +1,6 @@
 """Instructions of the deployment, and settings of each channel by `/agent-channel`."""
 
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -139,6 +140,20 @@ async def test_a_channel_has_its_own_model_and_tools(
         assert not offered_tools(model)
 
 
+async def test_the_fallback_answers_for_the_model_of_a_channel(
+    settings: dict[str, Any], model: ModelServer, slack: Slack
+) -> None:
+    """As it does for the deployment's."""
+    talk = SlackTalk(slack)
+    models = {"channel_models": "third-model", "openai_fallback_model": "other-model"}
+    async with run_bot(**settings | models, **talk.settings, **talk.admin):
+        await talk.is_connected()
+        await talk.command("bob", "model", name="third-model")
+        model.script(Script(status=404))
+        await ask(talk, "alice", f"{talk.mention} hello")
+    assert [each["model"] for each in model.requests] == ["third-model", "other-model"]
+
+
 async def test_the_settings_are_shown_with_who_changed_them(
     settings: dict[str, Any], talk: Talk, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -247,10 +262,20 @@ async def test_instructions_of_several_lines_cannot_leave_their_place_in_the_ans
 async def test_settings_that_a_newer_version_wrote_are_passed_over(redis: Redis) -> None:
     store = a_store(redis)
     await a_command(store).run("follow-up", "always", ADMIN)
-    await redis.hset(KEY, mapping={"slack:C1 mood": '{"value": 1, "by": "", "by_name": "", "at": 0}'})
-    await redis.hset(KEY, mapping={"slack:C1 tools": '{"worth": 1}', "version": "9"})
+    fields = {"by": "", "by_name": "", "at": 0, "until": 1}
+    newer = {
+        "slack:C1 mood": fields | {"value": 1},
+        "slack:C1 tools": fields | {"value": 5},
+        "slack:C1 model": [1],
+        "slack:C2 follow_up": fields | {"value": "sometimes"},
+        "slack:C3 follow_up": fields | {"value": "mention"},
+    }
+    await redis.hset(KEY, mapping={name: json.dumps(value) for name, value in newer.items()})
+    await redis.hset(KEY, mapping={"slack:C1 instructions": "{", "version": "9"})
     await store.refresh()
-    assert store.settings_of(IN_C1).follow_up == "always"
+    assert store.settings_of(IN_C1) == replace(DEFAULTS, follow_up="always")
+    assert store.settings_of(replace(IN_C1, channel="C2")) == DEFAULTS
+    assert store.settings_of(replace(IN_C1, channel="C3")).follow_up == "mention"
     assert "always" in await a_command(store).answer_text("show", ADMIN)
 
 

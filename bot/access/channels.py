@@ -9,12 +9,21 @@ import json
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, get_args
 
 from redis.asyncio import Redis
 
 from bot.access.origin import scopes_of
-from bot.chat import ChannelChange, ChannelSetting, ChannelSettings, Json, Message, StorageDown
+from bot.chat import (
+    CHANNEL_SETTINGS,
+    ChannelChange,
+    ChannelSetting,
+    ChannelSettings,
+    FollowUp,
+    Json,
+    Message,
+    StorageDown,
+)
 from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
@@ -82,8 +91,8 @@ class ChannelStore:
             stored: Any = await self._redis.hgetall(KEY)
         changes: dict[str, dict[ChannelSetting, ChannelChange]] = {}
         for field, value in stored.items():
-            channel, _, setting = field.decode().rpartition(" ")
-            if channel and (change := _load(value)):
+            channel, _, setting = field.decode(errors="replace").rpartition(" ")
+            if setting in CHANNEL_SETTINGS and (change := _load(setting, value)):
                 changes.setdefault(channel, {})[setting] = change
         return changes
 
@@ -93,14 +102,27 @@ class ChannelStore:
             values["tools"] = frozenset(values["tools"])
         if values.get("model") not in self.models:
             values.pop("model", None)
-        known = {name: value for name, value in values.items() if hasattr(self.defaults, name)}
-        return replace(self.defaults, **known)
+        return replace(self.defaults, **values)
 
 
-def _load(stored: bytes) -> ChannelChange | None:
+def _load(setting: ChannelSetting, stored: bytes) -> ChannelChange | None:
     """Return a stored change, or None for one that a newer version has written in another way."""
     try:
-        return ChannelChange(**json.loads(stored))
-    except (ValueError, TypeError):
-        log.warning("channel setting unreadable")
+        data: Json = json.loads(stored)
+        change = ChannelChange(value=data["value"], by=data["by"], by_name=data["by_name"], at=data["at"])
+    except (ValueError, LookupError, TypeError):
+        change = None
+    if change is None or not _is_value(setting, change.value):
+        log.warning("channel setting unreadable", extra={"setting": setting})
         return None
+    return change
+
+
+def _is_value(setting: ChannelSetting, value: Json) -> bool:
+    match setting:
+        case "instructions" | "model":
+            return isinstance(value, str)
+        case "follow_up":
+            return value in get_args(FollowUp)
+        case "tools":
+            return isinstance(value, list) and all(isinstance(each, str) for each in value)
