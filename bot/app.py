@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from bot.access.channels import ChannelStore
 from bot.access.requests import Requests
 from bot.chat import Correction, Decision, Event, Halt, Message, Receipt, Stop, Turn, Withdrawal
 from bot.chat.texts import NOT_THEIRS
@@ -37,6 +38,8 @@ class Intervals:
     """Comparisons with Redis, which may have lost messages."""
     expire: float = 10.0
     """Searches for expired requests."""
+    refresh: float = 2.0
+    """Looks for settings of channels that another process has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Bot:
     inbox: Inbox
     lookup: Lookup
     requests: Requests
+    channels: ChannelStore
     turns: Turns
     commands: Commands
     check_health: HealthChecks
@@ -68,6 +72,7 @@ class Bot:
         Raises `CredentialsRejected` if a platform rejects the credentials.
         """
         await self.lookup.learn_hangs()  # before the first event arrives
+        await self.channels.refresh()
         drained = asyncio.Event()
         listeners = self.platforms.listeners
         # outside of the group, which cancels only once: redis-py may swallow that
@@ -77,6 +82,7 @@ class Bot:
         ]
         keepers.append(asyncio.create_task(self.inbox.keep_whole(self.intervals.restore)))
         keepers.append(asyncio.create_task(self.lookup.keep_learning_hangs()))
+        keepers.append(asyncio.create_task(self.channels.keep_fresh(self.intervals.refresh)))
         keepers.append(asyncio.create_task(self.requests.keep_expiring(self.intervals.expire)))
         try:
             async with asyncio.TaskGroup() as group:
@@ -100,8 +106,7 @@ class Bot:
 
     async def deliver(self, event: Event) -> None:
         """Put an event into the inbox, as `bot.chat.Deliver` says, and log the outcome (`event taken`)."""
-        if isinstance(event, Message):
-            event = recognise_command(event)
+        event = recognise_command(event)
         outcome = await self.inbox.put(event)
         match event:
             case Correction():

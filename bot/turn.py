@@ -149,7 +149,8 @@ class Turns:
             async for shown in self._show_elsewhere(said, receipt):
                 yield shown
             if not problem.words:
-                self._file(self._heard(asked, receipt), _answer(said, ""), receipt)
+                if said:  # else the model has chosen silence
+                    self._file(self._heard(asked, receipt), _answer(said, ""), receipt)
                 return
             # stored before `conclude`: a repeated agent would take the concluded turn for its own answer
             status = {"ending_status": problem.status} if problem.status else {}

@@ -6,7 +6,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from bot.chat import Health, Message, Stop, StopRefused, ThreadId
+from bot.chat import Health, Message, Purpose, Stop, StopRefused, ThreadId
 from bot.commands.commands import Commands, recognise_command
 from bot.commands.health import MARKS, describe
 from tests.support.commands import no_health, nothing_to_stop
@@ -120,7 +120,8 @@ def test_other_messages_are_no_stop(text: str) -> None:
 async def test_a_decision_is_for_the_bot_in_threads_that_it_has_not_joined(text: str, is_order: bool) -> None:
     """Below a request in the channel for approvals nobody mentions it."""
     message = a_message(text)
-    assert recognise_command(message) == replace(message, addressed=is_order)
+    purpose: Purpose = "command" if is_order else ""
+    assert recognise_command(message) == replace(message, addressed=is_order, purpose=purpose)
     answer = await Commands(no_health, nothing_to_stop).answer(message)
     assert (answer is not None) == is_order
     assert not is_order or "There is no open request `7f3a9c21`" in str(answer)

@@ -65,6 +65,10 @@ DEFAULTS = {
     "REDIS_OPS_PREFIX": "kv:",
     "DEBUG": False,
     "LOG_FORMAT": "console",
+    "INSTRUCTIONS": "",
+    "INSTRUCTIONS_FILE": None,
+    "CHANNEL_MODELS": frozenset(),
+    "FOLLOW_UP": "partner",
 }
 """The contract: defaults that users rely on. Not every setting is here."""
 
@@ -151,6 +155,58 @@ def test_a_list_without_an_entry_is_empty(environ: Environ, written: str) -> Non
     """Commas and blanks alone name nobody."""
     environ(ADMIN_USERS=written)
     assert load_settings(SETTINGS).admin_users == frozenset()
+
+
+def test_instructions_are_a_text_or_a_file(environ: Environ) -> None:
+    """Without blanks around them; a mark at the beginning of the file is none of it."""
+    environ(INSTRUCTIONS=" Be brief.\nBe kind. ")
+    assert load_settings(SETTINGS).read_instructions() == "Be brief.\nBe kind."
+    Path("rules.md").write_text("\ufeffBe brief.\n", encoding="utf-8")
+    environ(INSTRUCTIONS_FILE="rules.md")
+    assert load_settings(SETTINGS).read_instructions() == "Be brief."
+    environ()
+    assert load_settings(SETTINGS).read_instructions() == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "INSTRUCTIONS_FILE: rules.md cannot be read: No such file or directory"),
+        (b"\xff\xfe\x00", "INSTRUCTIONS_FILE: rules.md is not text in UTF-8"),
+        (b"x" * 10_001, "INSTRUCTIONS_FILE: use 10,000 characters at most"),
+        (b"x" * 10_000_000, "INSTRUCTIONS_FILE: use 10,000 characters at most"),
+    ],
+)
+def test_a_file_of_instructions_that_cannot_be_used_is_told(
+    environ: Environ, content: bytes | None, problem: str
+) -> None:
+    """At the start, not at the first question."""
+    if content is not None:
+        Path("rules.md").write_bytes(content)
+    assert problems_of(environ, INSTRUCTIONS_FILE="rules.md") == [problem]
+
+
+def test_what_is_no_file_is_not_read_for_instructions(environ: Environ) -> None:
+    """Fault: the start would wait for ever for somebody to write into a pipe."""
+    os.mkfifo("pipe")
+    assert problems_of(environ, INSTRUCTIONS_FILE="pipe") == ["INSTRUCTIONS_FILE: pipe is not a file"]
+    assert problems_of(environ, INSTRUCTIONS_FILE=".") == ["INSTRUCTIONS_FILE: . is not a file"]
+
+
+def test_instructions_that_contradict_or_are_too_long_are_told(environ: Environ) -> None:
+    [problem] = problems_of(environ, INSTRUCTIONS="Be brief.", INSTRUCTIONS_FILE="rules.md")
+    assert problem.startswith("INSTRUCTIONS_FILE: unset it or INSTRUCTIONS")
+    assert problems_of(environ, INSTRUCTIONS="x" * 10_001) == ["INSTRUCTIONS: use 10,000 characters at most"]
+
+
+def test_models_of_channels_need_a_service_and_prices(environ: Environ) -> None:
+    """Like the others."""
+    assert problems_of(environ, CHANNEL_MODELS="big, small") == [
+        "CHANNEL_MODELS: also set OPENAI_API_KEY or OPENAI_BASE_URL"
+    ]
+    priced = {"BUDGET_USER": "1 EUR", "MODEL_PRICES": '{"gpt-5-mini": [1, 2], "small": [1, 2]}'}
+    [problem] = problems_of(environ, OPENAI_API_KEY="sk-1", CHANNEL_MODELS="big,small", **priced)
+    assert "'big' (CHANNEL_MODELS)" in problem
 
 
 def test_empty_variables_count_as_unset(environ: Environ) -> None:

@@ -138,6 +138,30 @@ def test_a_message_in_a_thread_belongs_to_it_and_is_addressed_only_with_a_mentio
     assert (follow_up.addressed, mention.addressed) == (False, True)
 
 
+@pytest.mark.parametrize(
+    ("more", "purpose"),
+    [
+        ({"content": "and yesterday?"}, ""),
+        ({"content": f"<@{BOB}> can you look?", "mentions": [BOB]}, "aside"),
+        ({"content": "I did", "mentions": [BOB], "type": 19}, "aside"),
+        ({"content": "more", "mentions": [ALICE], "type": 19}, ""),
+        ({"content": f"<@&{ROLE}> please", "mention_roles": [str(ROLE)]}, "aside"),
+        ({"content": "@everyone lunch", "mention_everyone": True}, "aside"),
+        ({"content": f"<@{ME}> tell <@{BOB}>", "mentions": [ME, BOB]}, ""),
+        (
+            {"content": f"<@&{MY_ROLE}> tell <@{BOB}>", "mentions": [BOB], "mention_roles": [str(MY_ROLE)]},
+            "",
+        ),
+    ],
+    ids=["talk", "user", "reply with a ping", "reply to oneself", "role", "everyone", "both", "own role"],
+)
+def test_what_is_said_to_others_in_a_thread_is_an_aside(
+    library: Library, more: dict[str, Any], purpose: str
+) -> None:
+    """To a user or a role; not if the bot is mentioned, too."""
+    assert read(library.read(place=THREAD, **more)).purpose == purpose
+
+
 def test_a_thread_that_discord_py_does_not_know_is_a_thread(library: Library) -> None:
     message = library.read("hello", place=777)
     assert isinstance(message.channel, discord.PartialMessageable)

@@ -79,7 +79,7 @@ async def test_what_external_people_say_to_others_in_a_thread_is_passed_over(
     settings: dict[str, Any], slack: Slack, model: ModelServer
 ) -> None:
     slack.describe(BOB, **PARTNER)
-    async with running(**settings):
+    async with running(**settings, follow_up="always"):
         await slack.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         await slack.answer(GENERAL, ts)

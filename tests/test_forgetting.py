@@ -193,7 +193,7 @@ async def test_forgetting_while_a_turn_runs_is_complete_and_breaks_nothing(
         shared = await ask(slack, ALICE, GENERAL, f"a shared {MARK}")
         gate = asyncio.Event()
         model.script(Script(text=f"for Bob {BOBS}", gate=gate), Script(text="never", gate=gate))
-        await slack.say(BOB, GENERAL, f"and {BOBS}?", thread_ts=shared)
+        await slack.say(BOB, GENERAL, f"{slack.mention} and {BOBS}?", thread_ts=shared)
         await wait_until(lambda: model.unused == 1, "Bob's turn runs")
         own = await slack.say(ALICE, slack.dm(ALICE), f"a running {MARK}")
         await wait_until(lambda: model.unused == 0, "Alice's turn runs")

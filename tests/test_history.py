@@ -22,6 +22,7 @@ from langchain_core.messages.utils import count_tokens_approximately
 from bot.agent import history, prompts
 from bot.agent.history import MOST_MESSAGES
 from bot.agent.spotlighting import mark
+from bot.agent.system_prompt import SystemPrompt
 from tests.servers.model import refusal
 
 texts = st.integers(0, 400).map(lambda words: "word " * words)
@@ -196,6 +197,24 @@ def test_prompt_has_all_of_ours_in_one_message_and_first() -> None:
     assert mark("the summary", "Ada likes tea") in head.text
     assert head.text.endswith(prompts.CONCLUDE)
     assert rest == question
+
+
+def test_the_system_message_begins_with_what_changes_least() -> None:
+    """Model services cache the beginning of a request."""
+    system = SystemPrompt(
+        instructions="We sell {boots}.",
+        channel_instructions="Speak %s.",
+        is_restricted=True,
+        may_be_silent=True,
+    )
+    text = system.text("Ada likes tea", must_conclude=True)
+    parts = [
+        *(prompts.SYSTEM, "We sell {boots}.", "Speak %s.", prompts.RESTRICTED, "Ada likes tea"),
+        *(prompts.MAY_BE_SILENT, prompts.CONCLUDE),
+    ]
+    places = [text.index(part) for part in parts]
+    assert places == sorted(places)
+    assert SystemPrompt().text("", must_conclude=False) == prompts.SYSTEM
 
 
 def test_transcript_holds_what_was_said_and_the_summary_so_far() -> None:

@@ -133,6 +133,22 @@ async def test_waiting_messages_are_withdrawn_and_those_of_others_answered(
     assert [each.text for each in begun.turn.messages] == ["hers"]
 
 
+async def test_a_thread_does_not_keep_whom_the_bot_followed(
+    inbox: Inbox, eraser: Erasure, redis: Redis
+) -> None:
+    """It follows nobody until the next mention; a partner of others stays."""
+    mine, hers = slack_message("mine", thread="1.1"), slack_message("hers", user="U2", thread="2.2")
+    for message in (mine, hers):
+        await inbox.put(message)
+    await eraser.erase([ALICE])
+    partners = [keys.text(await redis.get(keys.partner(str(each.thread))) or b"") for each in (mine, hers)]
+    assert [each.partition(" ")[2] for each in partners] == ["", "slack:U2"]
+    assert await redis.ttl(keys.partner(str(mine.thread))) > 0
+    assert await inbox.put(_unaddressed(slack_message("again", thread="1.1"))) == "ignored"
+    await eraser.leave(str(hers.thread))
+    assert not await redis.exists(keys.partner(str(hers.thread)), keys.joined(str(hers.thread)))
+
+
 async def test_receipt_of_a_turn_that_still_runs_is_left(inbox: Inbox, eraser: Erasure, redis: Redis) -> None:
     """It is what keeps the answer from being shown twice; it goes when the turn has ended."""
     message = slack_message("mine")

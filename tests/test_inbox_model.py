@@ -26,7 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bot.chat import Event, LeaseLost, Turn
+from bot.chat import Event, FollowUp, LeaseLost, Turn
 from bot.inbox import Inbox, keys, note_hang, queries
 from bot.inbox.fence import use_fence
 from bot.inbox.keys import text
@@ -84,6 +84,10 @@ class InboxMachine(Machine):
     @sync
     async def put_stop(self, event: Event) -> None:
         await self.put(event)
+
+    @rule(policy=st.sampled_from(("always", "partner", "mention")))
+    def change_policy(self, policy: FollowUp) -> None:
+        self.policy.follow_up = self.model.policy = policy
 
     async def put(self, event: Event) -> None:
         assert await self.door.put(event) == self.model.put(event)

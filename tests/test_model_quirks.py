@@ -167,7 +167,7 @@ async def test_the_setting_of_the_fallback_model_is_named(model: ModelServer) ->
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1/v1", "http://.../v1", "http://" + "a" * 64 + ".de"])
 async def test_a_service_that_is_not_there_is_told_as_such(address: str) -> None:
     """Nor does the first look at it end the start."""
-    await check_model_service(api_key=None, base_url=address, models={})
+    await check_model_service(api_key=None, base_url=address, models=())
     server = ModelServer()
     server.base_url = address
     async with a_bench(server) as bench:

@@ -8,7 +8,7 @@ import yaml
 
 from bot.chat import Attachment, Correction, Message, Stop, ThreadId, Withdrawal
 from bot.slack.block_text import plain_text
-from bot.slack.commands import HEALTH, REDIS, STOP, USAGE
+from bot.slack.commands import CHANNEL, HEALTH, REDIS, STOP, USAGE
 from bot.slack.events import parse_event, parse_message
 from bot.slack.memory_command import MEMORY
 
@@ -89,6 +89,30 @@ def test_a_mention_inside_a_thread_belongs_to_that_thread() -> None:
 
 def test_a_mention_of_somebody_else_is_no_mention_of_the_bot() -> None:
     assert parse_event(body(text=f"<@{BOT}2> hello"), BOT) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "purpose"),
+    [
+        ("and in March?", ""),
+        ("<@U2> can you look?", "aside"),
+        ("<@U2|bob> can you look?", "aside"),
+        ("<!here> lunch", "aside"),
+        ("<!subteam^S1|@sales> please", "aside"),
+        ("the 3rd <!date^1392734382^{date}|Feb>, &lt;@U2&gt;, <#C2>, <https://a.example/@U2>", ""),
+        (f"<@{BOT}> tell <@U2>", ""),
+    ],
+)
+def test_what_is_said_to_others_in_a_thread_is_an_aside(text: str, purpose: str) -> None:
+    """To a user or a group; not if the bot is mentioned, too."""
+    assert read(text=text, thread_ts="1699999999.000001").purpose == purpose
+
+
+def test_a_mention_in_a_forwarded_message_makes_no_aside() -> None:
+    """Its author did not write it now."""
+    forwarded = {"is_share": True, "author_name": "Bob", "text": "<@U2> look"}
+    message = read(text="and this?", attachments=[forwarded], thread_ts="1699999999.000001")
+    assert message.purpose == ""
 
 
 def test_nothing_but_a_mention_is_an_empty_message() -> None:
@@ -209,6 +233,7 @@ def test_the_manifest_has_the_commands_that_are_answered() -> None:
     assert [each["command"] for each in MANIFEST["features"]["slash_commands"]] == [
         HEALTH,
         REDIS,
+        CHANNEL,
         STOP,
         USAGE,
         MEMORY,

@@ -134,7 +134,12 @@ async def test_two_bots_on_slack_stop_by_themselves(
     stores: tuple[str, str], database_url: str, slack: Slack
 ) -> None:
     """And answer again once a person writes, until they stop again."""
-    limits = {"allowed_bots": f"slack:{OTHER_BOT}", "bot_loop_limit": LIMIT, "database_url": database_url}
+    limits = {
+        "allowed_bots": f"slack:{OTHER_BOT}",
+        "bot_loop_limit": LIMIT,
+        "follow_up": "always",  # else the first message of the other ends it
+        "database_url": database_url,
+    }
     async with AsyncExitStack() as stack:
         pair = await stack.enter_async_context(_slack_pair(slack))
         ports = []
@@ -212,6 +217,7 @@ async def test_two_bots_on_discord_stop_by_themselves(
             **of_discord(discord),
             "allowed_bots": f"discord:{pair.others[discord].id}",
             "bot_loop_limit": LIMIT,
+            "follow_up": "always",
             "redis_url": stores[0],
             "database_url": database_url,
             "bot_name": "pair-0",
@@ -220,6 +226,7 @@ async def test_two_bots_on_discord_stop_by_themselves(
             **second.environ,
             "ALLOWED_BOTS": f"discord:{pair.others[second].id}",
             "BOT_LOOP_LIMIT": str(LIMIT),
+            "FOLLOW_UP": "always",
             "REDIS_URL": stores[1],
             "DATABASE_URL": database_url,
             "BOT_NAME": "pair-1",

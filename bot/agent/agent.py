@@ -28,8 +28,10 @@ from bot.agent.models.model import Model
 from bot.agent.resume import ResumePlan, plan_after_decision, plan_repetition
 from bot.agent.spotlighting import mark
 from bot.chat import (
+    SAME_EVERYWHERE,
     AttachmentContent,
     Attachments,
+    Channels,
     Decision,
     File,
     Files,
@@ -71,7 +73,9 @@ class Agent:
         attachments: Attachments | None,
         rounds: int,
         has_memory: bool,
+        channels: Channels,
     ) -> None:
+        self._channels = channels
         self._graph = graph
         self._attachments = attachments
         self._memory = memory
@@ -133,7 +137,8 @@ class Agent:
     ) -> AsyncGenerator[Part]:
         """Run the graph and yield the parts that it emits; closing this ends the run."""
         parts: asyncio.Queue[Part | None] = asyncio.Queue()
-        context = Context(turn, parts.put_nowait)
+        channel = self._channels.settings_of(turn.messages[-1])
+        context = Context(turn, parts.put_nowait, channel)
         run = asyncio.create_task(self._graph.ainvoke(begin, config, context=context, durability="sync"))
         run.add_done_callback(lambda _: parts.put_nowait(None))
         try:
@@ -200,7 +205,7 @@ class Agent:
             plan = await self._plan_resumption(turn, request[1] if request else None, self._config(turn))
         except STORAGE_ERRORS as error:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
-        if plan is None or not plan.is_over:
+        if plan is None or not plan.is_over or not plan.earlier:  # nothing: the model has chosen silence
             return None
         return "".join(part.text for part in plan.earlier if isinstance(part, Text))
 
@@ -350,11 +355,13 @@ async def open_agent(
     has_memory: bool,
     meter: Meter | None = None,
     is_restricted: Callable[[Turn], bool] | None = None,
+    instructions: str = "",
+    channels: Channels = SAME_EVERYWHERE,
 ) -> AsyncIterator[Agent]:
     """Open the agent with its memory in `redis`, where an idle thread expires after `ttl_days`.
 
     A model with vision receives the pictures in `pictures`. Turns for which `is_restricted` is true can use
-    `OPEN_TOOLS` only.
+    `OPEN_TOOLS` only. `instructions` are those of the deployment, `channels` has those of each channel.
 
     Raises `StorageDown` when Redis lacks the modules or cannot be reached.
     """
@@ -375,6 +382,7 @@ async def open_agent(
         meter=meter,
         pictures=pictures,
         is_restricted=is_restricted,
+        instructions=instructions,
     )
     yield Agent(
         graph,
@@ -385,4 +393,5 @@ async def open_agent(
         attachments=attachments,
         rounds=max_iterations,
         has_memory=has_memory,
+        channels=channels,
     )

@@ -24,6 +24,8 @@ from bot.agent.images import add_pictures
 from bot.agent.models.completion import UNREADABLE, Manner
 from bot.agent.models.metering import CallMeter, call_meter
 from bot.agent.models.model import Emit, Model
+from bot.agent.silence import is_silent, may_be_silent, read_silence
+from bot.agent.system_prompt import SystemPrompt
 from bot.agent.waiting import (
     ProposalOutcome,
     failure,
@@ -37,6 +39,7 @@ from bot.agent.waiting import (
 from bot.chat import (
     AnswerError,
     BudgetExceeded,
+    ChannelSettings,
     Files,
     Meter,
     Proposal,
@@ -44,7 +47,7 @@ from bot.chat import (
     Text,
     Turn,
 )
-from bot.tools import OPEN_TOOLS, WaitingTool, files_of, tool_config, use_asker
+from bot.tools import OPEN_TOOLS, STAY_SILENT, WaitingTool, files_of, tool_config, use_asker
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +71,7 @@ class Context:
 
     turn: Turn
     emit: Emit
+    channel: ChannelSettings = field(default_factory=ChannelSettings)
     calls: set[asyncio.Task[Any]] = field(default_factory=set)
     """Tasks of tool calls: langgraph leaves several running when a run is cancelled for the second time."""
 
@@ -90,17 +94,21 @@ def build_graph(
     meter: Meter | None = None,
     pictures: Files | None = None,
     is_restricted: Callable[[Turn], bool] | None = None,
+    instructions: str = "",
 ) -> Graph:
     """Return the compiled graph, which emits the parts of the answer to its `Context`.
 
     `tools` is read for each use, because it may change while the graph runs. A turn for which `is_restricted`
-    is true can use `OPEN_TOOLS` only. A model with vision receives the pictures in `pictures`.
+    is true can use `OPEN_TOOLS` only. A model with vision receives the pictures in `pictures`. The
+    `instructions` of the deployment are part of each request.
 
     A call of a `WaitingTool` makes a request through `requests` and interrupts the graph. To continue, run
     the graph with a turn whose decision is about that request. A turn whose words answer a question begins
     with `hear`, and goes on like any other.
     """
-    nodes = _Nodes(model, tools, max_iterations, history_tokens, requests, meter, pictures, is_restricted)
+    nodes = _Nodes(
+        model, tools, max_iterations, history_tokens, requests, meter, pictures, is_restricted, instructions
+    )
     graph = StateGraph(State, Context)
     graph.add_node("hear", nodes.hear)
     graph.add_node("summarise", nodes.summarise)
@@ -151,7 +159,9 @@ class _Nodes:
         meter: Meter | None,
         pictures: Files | None,
         is_restricted: Callable[[Turn], bool] | None,
+        instructions: str,
     ) -> None:
+        self._instructions = instructions
         self._is_restricted_turn = is_restricted
         self._model = model
         self._pictures = pictures
@@ -205,18 +215,27 @@ class _Nodes:
             emit = parts.new_paragraph(emit)
         conclude = state["iterations"] >= self._max_iterations
         waiting = state.get("proposals") or {}
-        summary, is_restricted, budget = state.get("summary", ""), self._is_restricted, self._history_tokens
-        prompt = history.prompt(
-            state["messages"], summary, conclude, waiting.keys(), budget, is_restricted=is_restricted
+        context, messages = get_runtime(Context).context, state["messages"]
+        can_be_silent = may_be_silent(context.turn, context.channel, messages)
+        system = SystemPrompt(
+            instructions=self._instructions,
+            channel_instructions=context.channel.instructions,
+            is_restricted=self._is_restricted,
+            may_be_silent=can_be_silent,
         )
+        summary, budget = state.get("summary", ""), self._history_tokens
+        prompt = history.prompt(messages, summary, conclude, waiting.keys(), budget, system=system)
         if self._pictures:
             prompt = await add_pictures(prompt, self._pictures)
         manner: Manner = "conclude" if conclude else "act"
+        tools = frozenset(self._tools) | ({STAY_SILENT} if can_be_silent else frozenset())
         answer = await self._model.answer(
-            prompt, emit, self._call_meter(), manner, is_restricted=is_restricted
+            prompt, emit, self._call_meter(), manner, tools=tools, preferred=context.channel.model
         )
-        if conclude and not answer.text.strip():
-            answer = AIMessage(self._partial_answer(state["messages"]), id=answer.id)
+        if can_be_silent:
+            answer = read_silence(answer)
+        if conclude and not answer.text.strip() and not is_silent(answer):
+            answer = AIMessage(self._partial_answer(messages), id=answer.id)
             emit(Text(answer.text))
         return {"messages": [answer]}
 
@@ -238,18 +257,27 @@ class _Nodes:
         return await _tool_tasks(state) or END
 
     @property
+    def _context(self) -> Context | None:
+        """Return None while messages are removed from a thread in which another user's call waits."""
+        return getattr(get_runtime(Context), "context", None)
+
+    @property
     def _is_restricted(self) -> bool:
-        if self._is_restricted_turn is None:
-            return False
-        # no context while a user's messages are removed from a thread in which another user's call waits
-        context: Context | None = getattr(get_runtime(Context), "context", None)
-        return context is not None and self._is_restricted_turn(context.turn)
+        context = self._context
+        return bool(context and self._is_restricted_turn and self._is_restricted_turn(context.turn))
 
     @property
     def _tools(self) -> dict[str, BaseTool]:
         """Return the tools of the current turn by name; only these are offered, proposed or run."""
-        is_restricted = self._is_restricted
-        return {each.name: each for each in self._all_tools if not is_restricted or each.name in OPEN_TOOLS}
+        of_channel = self._context.channel.tools if self._context else None
+        of_turn = OPEN_TOOLS if self._is_restricted else None
+        return {
+            each.name: each
+            for each in self._all_tools
+            if each.name != STAY_SILENT
+            and (of_channel is None or each.name in of_channel)
+            and (of_turn is None or each.name in of_turn)
+        }
 
     @property
     def _waiting_tools(self) -> dict[str, WaitingTool]:
@@ -313,7 +341,7 @@ class _Nodes:
         tools = self._tools
         tool = tools.get(call["name"])
         if tool is None and call["name"] in [each.name for each in self._all_tools]:
-            return failure(call, prompts.NOT_FOR_THEM)
+            return failure(call, prompts.NOT_OFFERED)
         if tool is None:
             return failure(call, f"There is no tool {call['name']!r}.\nThe tools are {', '.join(tools)}.")
         try:

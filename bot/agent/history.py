@@ -14,7 +14,9 @@ from langchain_core.messages.utils import count_tokens_approximately
 from bot.agent import prompts
 from bot.agent.authors import add_author_names
 from bot.agent.models.completion import WIRE
+from bot.agent.silence import is_silent
 from bot.agent.spotlighting import cut_marked, indent, mark
+from bot.agent.system_prompt import SystemPrompt
 from bot.tools import ASK_USER
 
 MOST_MESSAGES = 40
@@ -22,6 +24,7 @@ CHARS_PER_TOKEN = 4
 LONGEST_SUMMARY = 2_000
 SHORTEST_RESULT = 200
 _LONGEST_IN_TRANSCRIPT = 2_000
+_RULES = SystemPrompt()
 
 ANSWERED_CALL = "answered_call"
 """Key of a `HumanMessage`'s `additional_kwargs`: id of the call whose question the message answers."""
@@ -73,21 +76,17 @@ def prompt(
     waiting: Collection[str] = (),
     budget: int | None = None,
     *,
-    is_restricted: bool = False,
+    system: SystemPrompt = _RULES,
 ) -> list[AnyMessage]:
     """Return the prompt: one system message with the rules and the summary, then the history.
 
     Tool results are marked as data, and older ones are shortened to fit `budget` tokens. `waiting` are the
-    ids of undecided calls; `is_restricted` tells the model that most tools are not available to this user.
+    ids of undecided calls.
     """
-    # the order to conclude is part of the first message: some services accept no later system message
-    head = prompts.SYSTEM + (f"\n\n{prompts.RESTRICTED}" if is_restricted else "")
-    if summary:
-        summary = limit_summary(summary, budget) if budget else summary
-        head += "\n\n" + prompts.SUMMARY.format(summary=mark("the summary", summary))
-    if conclude:
-        head += "\n\n" + prompts.CONCLUDE
-    shown = [_mark(message) for message in repair(add_author_names(messages), waiting)]
+    summary = limit_summary(summary, budget) if budget else summary
+    head = system.text(summary, must_conclude=conclude)
+    said = [each for each in messages if not is_silent(each)]
+    shown = [_mark(message) for message in repair(add_author_names(said), waiting)]
     if budget:
         shown = _fit(shown, room(budget, summary), newest=len(newest_results(shown)))
     return [SystemMessage(head), *shown]

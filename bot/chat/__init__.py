@@ -2,6 +2,16 @@
 
 from bot.chat.admission import Admission, Admit, Ignore, Refuse, StopPolicy
 from bot.chat.agent import Agent, Attachments
+from bot.chat.channels import (
+    CHANNEL_SETTINGS,
+    SAME_EVERYWHERE,
+    ChannelChange,
+    Channels,
+    ChannelSetting,
+    ChannelSettings,
+    FollowUp,
+    SameEverywhere,
+)
 from bot.chat.coordination import Coordination, Permit
 from bot.chat.errors import (
     AnswerError,
@@ -28,6 +38,7 @@ from bot.chat.events import (
     Json,
     Message,
     Outcome,
+    Purpose,
     Quote,
     Stop,
     ThreadId,
@@ -52,7 +63,9 @@ from bot.chat.text_decisions import MOST_REASON, TextDecision, parse_decision
 from bot.chat.work import name_work, work_at_hand
 
 __all__ = [
+    "CHANNEL_SETTINGS",
     "MOST_REASON",
+    "SAME_EVERYWHERE",
     "SIGN",
     "Admission",
     "Admit",
@@ -68,6 +81,10 @@ __all__ = [
     "BotError",
     "BudgetExceeded",
     "CallUsage",
+    "ChannelChange",
+    "ChannelSetting",
+    "ChannelSettings",
+    "Channels",
     "Coordination",
     "Correction",
     "CredentialsRejected",
@@ -80,6 +97,7 @@ __all__ = [
     "FileTooLarge",
     "Files",
     "Filing",
+    "FollowUp",
     "Halt",
     "Harmless",
     "Health",
@@ -103,6 +121,7 @@ __all__ = [
     "PlatformError",
     "PlatformInfo",
     "Proposal",
+    "Purpose",
     "Question",
     "Quote",
     "RateLimited",
@@ -111,6 +130,7 @@ __all__ = [
     "Refuse",
     "Request",
     "Requests",
+    "SameEverywhere",
     "StillBusy",
     "Stop",
     "StopPolicy",

@@ -96,6 +96,8 @@ class Message:
       `is_guest` marks a guest. `bot_ids` are the ids of a bot, as in ALLOWED_BOTS, empty for a person.
     - `addressed` marks a mention or a direct message; other messages count only in threads that the bot has
       joined. `direct` marks a direct message.
+    - `purpose` is `aside` for a message that mentions others and not the bot, `command` for a typed command,
+      `quiet` for the command after which the bot does not follow the thread, and empty for all others.
     - `channel` is the id of the channel, empty on a platform without channels. If that is a thread with a
       separate id (Discord), `parent` is the thread's channel, and `is_private_thread` marks a thread that not
       all readers of `parent` can read. `place` is further data that the platform needs to answer there.
@@ -131,6 +133,7 @@ class Message:
     quotes: tuple[Quote, ...] = ()
     seen_request: str | None = None
     voices: tuple[str, ...] = ()
+    purpose: "Purpose" = ""
 
     @property
     def is_external(self) -> bool:
@@ -255,6 +258,8 @@ class Stop:
     is_external: bool = False
 
 
+Purpose = Literal["", "aside", "command", "quiet"]
+
 Verdict = Literal["approved", "rejected", "answered", "withdrawn", "expired"]
 """Outcome of a request: an approval is `approved` or `rejected`, a question `answered` or `withdrawn`."""
 
@@ -314,7 +319,8 @@ Outcome = Literal[
 ]
 """Result of putting an event into the inbox.
 
-A message is `kept`, a `duplicate`, or `ignored` (not addressed, thread not joined). A correction has
+A message is `kept`, a `duplicate`, or `ignored` (not addressed, and the bot has not joined the thread or does
+not follow its author there). A correction has
 `replaced` a waiting message, or `corrected` the one that runs or was answered last, which is then answered
 again; one of an unknown message counts as that message if it is recent; others are `ignored`. A withdrawal
 has `removed` a message, or `stopped` its turn. A decision is `kept`, or a `duplicate` when there was one

@@ -1,19 +1,23 @@
 """Commands that users run, the same on every platform."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bot.chat import Event, Health, Message, Stop, StopRefused, parse_decision
+from bot.chat import Correction, Event, Health, Message, Purpose, Stop, StopRefused, parse_decision
 from bot.commands import question_texts, texts
 from bot.commands.approval_texts import NOT_FOR_EXTERNAL
+from bot.commands.channel import ChannelCommand
 from bot.commands.decisions import Chooser, DecisionAnswer, Decisions, unknown_request
 from bot.commands.health import describe, in_a_line
-from bot.commands.memory import PersonalMemory, answer_typed
+from bot.commands.memory import PersonalMemory, answer_typed, is_typed
 from bot.commands.redis import Operations
 
 STOP = "!stop"
 HEALTH = "!health"
 USAGE = "!usage"
+QUIET = "!quiet"
+
+_PURPOSES: Mapping[str, Purpose] = {**dict.fromkeys((HEALTH, USAGE), "command"), QUIET: "quiet"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class Commands:
     usage: Callable[[str, bool], Awaitable[str]] | None = None
     """Function that reports today's usage of one author, or of all; None without a language model."""
     memory: PersonalMemory | None = None
+    channel: ChannelCommand | None = None
+    """Subcommands of `/agent-channel`; without them the platforms do not offer it."""
     is_admin: Callable[[str], bool] | None = None
     """Function that recognises administrators; without it there are none."""
 
@@ -81,14 +87,28 @@ class Commands:
             return await self.requests.decide_in_words(order, message)
         if command == USAGE:
             return await self.report_usage(message.author)
+        if command == QUIET:
+            return texts.NEVER_QUIET if message.direct else texts.QUIET
         return await answer_typed(self.memory, message) if self.memory else None
 
 
-def recognise_command(message: Message) -> Event:
-    """Return the message, or a `Stop` for a typed `!stop`, which takes effect immediately.
+def recognise_command(event: Event) -> Event:
+    """Return the event, or a `Stop` for a typed `!stop`, which takes effect immediately.
 
-    A typed decision counts as addressed to the bot, also in a thread that the bot has not joined.
+    Messages that are commands get that purpose. A typed decision counts as addressed to the bot, also in a
+    thread that the bot has not joined.
     """
+    match event:
+        case Message():
+            return _recognise(event)
+        case Correction():
+            message = _recognise(event.message)
+            return replace(event, message=message) if isinstance(message, Message) else event
+        case _:
+            return event
+
+
+def _recognise(message: Message) -> Message | Stop:
     if message.text.strip().lower() == STOP:
         return Stop(
             by=message.author,
@@ -98,6 +118,7 @@ def recognise_command(message: Message) -> Event:
             channel=message.channel,
             is_external=message.is_external,
         )
-    if not message.addressed and parse_decision(message.text):
-        return replace(message, addressed=True)
-    return message
+    if parse_decision(message.text):
+        return replace(message, addressed=True, purpose="command")
+    purpose = "command" if is_typed(message) else _PURPOSES.get(message.text.strip().lower())
+    return replace(message, purpose=purpose) if purpose else message

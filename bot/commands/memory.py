@@ -92,15 +92,21 @@ async def run(memory: PersonalMemory, caller: Caller, order: MemoryOrder) -> str
             return await memory.unlink(caller)
 
 
+def is_typed(message: Message) -> bool:
+    """Return True for a typed `!memory`, with or without a subcommand."""
+    first = message.text.split(maxsplit=1)[:1]
+    return [each.lower() for each in first] == [TYPED]
+
+
 async def answer_typed(memory: PersonalMemory, message: Message) -> str | None:
     """Return the answer to a typed `!memory`, or None for another message. Raises `StorageDown`.
 
     Facts are named only where nobody else reads the answer. The subcommands that take longer, or that remove
     the thread itself, are not typed.
     """
-    first, *rest = message.text.split(maxsplit=1) or [""]
-    if first.lower() != TYPED:
+    if not is_typed(message):
         return None
+    _, *rest = message.text.split(maxsplit=1)
     if not rest:
         return await memory.summary(message)
     order = parse(rest[0])

@@ -34,6 +34,10 @@ HEALTH_LINES: dict[Literal["ok", "degraded", "down"], str] = {
 
 NOTHING_TO_STOP = "There is nothing to stop here."
 
+QUIET = "I am quiet here until somebody mentions me."
+
+NEVER_QUIET = "In direct messages I answer every message."
+
 NO_USAGE = "No language model is configured, so there is no usage to show."
 
 NOT_ADMINISTERED = "Guests and users from other organisations cannot administer the bot."

@@ -3,8 +3,9 @@
 from bot.config.access import secret_value
 from bot.config.environment import ConfigError, UnknownName, unknown_names
 from bot.config.platform import HttpAddress, PlatformSettings
-from bot.config.settings import WORKER, Settings, load_settings, settings_table, settings_with
+from bot.config.settings import WORKER, Settings, load_settings, settings_with
 from bot.config.summary import summary
+from bot.config.table import settings_table
 
 __all__ = [
     "WORKER",

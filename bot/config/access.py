@@ -118,14 +118,14 @@ class AccessSettings(BaseSettings):
         """Return the currency of MODEL_PRICES, if a budget names one."""
         return next((each.unit for each in self.budgets.values() if each.is_money), "")
 
-    def budget_problems(self, models: Mapping[str, str]) -> list[str]:
-        """Return conflicts between budgets and prices; `models` are those in use, by variable."""
+    def budget_problems(self, models: Sequence[tuple[str, str]]) -> list[str]:
+        """Return conflicts between budgets and prices; `models` are those in use, after their variables."""
         money = {name: each.unit for name, each in self.budgets.items() if each.is_money}
         names = ", ".join(money)
         if len(set(money.values())) > 1:
             return [f"{names}: use one currency for all, that of MODEL_PRICES"]
         return [
             f"MODEL_PRICES: add the price of {model!r} ({setting}), since {names} is in money"
-            for setting, model in models.items()
+            for setting, model in models
             if money and model not in self.model_prices
         ]

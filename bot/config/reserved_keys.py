@@ -3,11 +3,12 @@
 Each key with the hash tag `{bot}` is used by one package only:
 
     {bot}:ready later active dead hung left seen mailbox messages joined
-          early stops threads paused turn starts news                     inbox (`bot.inbox.keys`)
+          partner asked early stops threads paused turn starts news       inbox (`bot.inbox.keys`)
     {bot}:limit lease group notes votes heard                             storage.coordination
     {bot}:files file file_sizes same_file                                 storage.files
     {bot}:probe                                                           storage.client
     {bot}:rate                                                            access.rate_limits
+    {bot}:channels                                                        access.channels
     {bot}:spent held holds                                                access.spending
     {bot}:approvals approval                                              access.requests
     {bot}:plugin_call                                                     tools.plugins

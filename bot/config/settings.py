@@ -3,7 +3,6 @@
 docs/settings.md contains a table that is generated from this class (`python -m bot settings`).
 """
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode
 
+from bot.chat import ChannelSettings
 from bot.config.access import (
     AccessSettings,
     one_line,
@@ -34,6 +34,7 @@ from bot.config.addresses import (
     passwords_in,
 )
 from bot.config.approvals import ApprovalSettings, one_channel
+from bot.config.conversation import ConversationSettings
 from bot.config.environment import ConfigError, EnvironmentSettings, check_env_file
 from bot.config.platform import HttpAddress, PlatformSettings
 from bot.config.plugins import PluginSettings, plugin_settings
@@ -48,7 +49,7 @@ Names = Annotated[frozenset[str], NoDecode]
 """Comma-separated list."""
 
 
-class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
+class Settings(AccessSettings, ApprovalSettings, ConversationSettings, EnvironmentSettings):
     """Environment variables of the bot; the name of each is the field's name in upper case.
 
     The class is independent of platforms: `settings_with` adds the settings of each.
@@ -227,6 +228,7 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
         problems = [
             *(problem for each in self.each_platform() for problem in each.problems(self.bot_roles)),
             *self._model_problems(),
+            *self.instruction_problems(),
             *self._approval_problems(),
             *self.budget_problems(self.models),
             *self.plugins.problems,
@@ -238,7 +240,7 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
 
     def _model_problems(self) -> list[str]:
         models = {f"openai_{each}model" for each in ("", "fallback_", "embedding_", "transcription_")}
-        named = self.model_fields_set & models
+        named = self.model_fields_set & (models | {"channel_models"})
         if named and not self.has_model:
             return [f"{name.upper()}: also set OPENAI_API_KEY or OPENAI_BASE_URL" for name in sorted(named)]
         return []
@@ -259,16 +261,22 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
         return self.approvers or self.admin_users
 
     @property
-    def models(self) -> dict[str, str]:
-        """Return the models in use by variable."""
-        named = {"OPENAI_MODEL": self.openai_model, "OPENAI_FALLBACK_MODEL": self.openai_fallback_model}
-        return {name: model for name, model in named.items() if model and self.has_model}
+    def models(self) -> list[tuple[str, str]]:
+        """Return the models in use, each after its variable."""
+        named = [("OPENAI_MODEL", self.openai_model), ("OPENAI_FALLBACK_MODEL", self.openai_fallback_model)]
+        named += [("CHANNEL_MODELS", model) for model in sorted(self.channel_models)]
+        return [(name, model) for name, model in named if model and self.has_model]
 
     @property
-    def all_models(self) -> dict[str, str]:
-        """Return the models in use by variable, with the one that transcribes."""
+    def channel_defaults(self) -> ChannelSettings:
+        """Return the settings of a channel without its own; the offline model has no name."""
+        return ChannelSettings(follow_up=self.follow_up, model=self.openai_model if self.has_model else "")
+
+    @property
+    def all_models(self) -> list[tuple[str, str]]:
+        """Return the models in use, with the one that transcribes."""
         name = self.openai_transcription_model
-        return {**self.models, **({"OPENAI_TRANSCRIPTION_MODEL": name} if name else {})}
+        return [*self.models, *([("OPENAI_TRANSCRIPTION_MODEL", name)] if name else [])]
 
     @property
     def has_model(self) -> bool:
@@ -374,25 +382,3 @@ def _problems(error: ValidationError) -> list[str]:
         else:
             problems.extend(text.split(_SEPARATOR))
     return list(dict.fromkeys(problems))
-
-
-def settings_table(model: type[Settings]) -> str:
-    """Return the Markdown table of all variables, for the documentation."""
-    rows = ["| variable | meaning | default |", "|---|---|---|"]
-    for name in _in_order(model):
-        field = model.model_fields[name]
-        rows.append(f"| `{name.upper()}` | {field.description} | {_default(name, field.default)} |")
-    return "\n".join(rows)
-
-
-def _in_order(model: type[Settings]) -> list[str]:
-    """Return the names of the fields: the most important ones, the platforms, the rest, inherited ones."""
-    first, *others = [name for name in Settings.__annotations__ if name in model.model_fields]
-    of_platforms = [name for each in model.platforms for name in each.model_fields]
-    return list(dict.fromkeys([first, *of_platforms, *others, *model.model_fields]))
-
-
-def _default(name: str, value: Any) -> str:
-    if value is None or value in ("", frozenset(), {}) or name == "bot_roles":
-        return ""
-    return f"`{value}`" if isinstance(value, str | Path) else f"`{json.dumps(value)}`"

@@ -11,6 +11,7 @@ from tenacity import AsyncRetrying, RetryCallState, wait_exponential
 from bot.chat import Json, Stop, ThreadId
 from bot.commands import texts
 from bot.commands.commands import Commands
+from bot.discord.channel_command import add_channel_command
 from bot.discord.errors import translate_errors
 from bot.discord.events import PLATFORM, is_guest, space_of
 from bot.discord.handlers import Handlers
@@ -91,6 +92,8 @@ def add_commands(tree: CommandTree, commands: Commands, handlers: Handlers) -> N
     tree.add_command(_usage(commands))
     if commands.memory:
         add_memory_command(tree, commands.memory)
+    if commands.channel:
+        add_channel_command(tree, commands.channel)
 
 
 def _log_retry(state: RetryCallState) -> None:

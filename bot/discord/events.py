@@ -67,6 +67,7 @@ def parse_message(
         is_guest=is_guest(message.author),
         # an unknown place may be a channel of a new type, which continues for ever
         seen_request=None if isinstance(message.channel, discord.Thread) else request,
+        purpose="aside" if _mentions_others(message, me) and not addressed else "",
     )
 
 
@@ -133,6 +134,13 @@ def _is_addressed(message: discord.Message, me: int) -> bool:
         or any(user.id == me for user in message.mentions)
         or any(_is_mine(role, me) for role in message.role_mentions)
     )
+
+
+def _mentions_others(message: discord.Message, me: int) -> bool:
+    """Return whether a message mentions somebody besides the bot and its author, or pings them by a reply."""
+    users = {user.id for user in message.mentions} - {me, message.author.id}
+    roles = [role for role in message.role_mentions if not _is_mine(role, me)]
+    return bool(users or roles or message.mention_everyone)
 
 
 def _is_mine(role: discord.Role, me: int) -> bool:

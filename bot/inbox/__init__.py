@@ -3,7 +3,7 @@
 from bot.inbox import admin
 from bot.inbox.erasure import Erasure
 from bot.inbox.fence import FencedRedis
-from bot.inbox.hangs import note_hang
+from bot.inbox.hangs import note_hang, note_hang_apart
 from bot.inbox.inbox import Inbox
 from bot.inbox.lookup import Lookup
 from bot.inbox.queries import health as inbox_health
@@ -18,5 +18,6 @@ __all__ = [
     "admin",
     "inbox_health",
     "note_hang",
+    "note_hang_apart",
     "serve",
 ]

@@ -81,7 +81,7 @@ class Erasure:
     async def leave(self, thread: str) -> None:
         """Leave a thread, as if the bot had never joined it."""
         async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.delete(keys.joined(thread))
+            pipeline.delete(keys.joined(thread), keys.partner(thread))
             pipeline.sadd(LEFT, keys.left(thread))  # else processes that remember it would restore it
             pipeline.expire(LEFT, LEFT_SECONDS)
             await pipeline.execute()
@@ -128,6 +128,10 @@ class Erasure:
             stoppers: Any = await self._redis.hkeys(key)
             if theirs := [each for each in stoppers if user.wrote(keys.text(each), thread)]:
                 await self._redis.hdel(key, *theirs)
+        async for key in self._keys("partner:"):
+            since, _, partner = keys.text(await self._redis.get(key) or b"").partition(" ")
+            if user.wrote(partner, key.removeprefix(f"{TAG}:partner:")):
+                await self._redis.set(key, f"{since} ", keepttl=True)
         dead: Any = await self._redis.xrange(DEAD)
         for entry, fields in dead:
             if user.wrote(_author(fields), keys.text(fields[b"thread"])):

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from bot.inbox import keys, scripts
 from bot.inbox.inbox import Inbox
 from bot.inbox.queries import SEEN_SECONDS
+from bot.storage.client import open_redis
 
 MAX_HANGS = 2
 """After so many hangs of the event loop that it caused, a turn is given up, and an event skipped."""
@@ -27,6 +28,12 @@ async def note_hang(redis: Redis, inbox: Inbox, work: str) -> None:
         await redis.register_script(scripts.EVENT_HUNG)(
             keys=[keys.HUNG, *others], args=[inbox.consumer, id, SEEN_SECONDS]
         )
+
+
+async def note_hang_apart(redis_url: str, inbox: Inbox, work: str) -> None:
+    """Count a hang over a connection of its own: the others belong to the event loop that hangs."""
+    async with open_redis(redis_url, pool_size=1) as redis:
+        await note_hang(redis, inbox, work)
 
 
 async def _heads(redis: Redis, threads: Iterable[str]) -> list[str]:

@@ -13,6 +13,8 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from bot.chat import (
+    SAME_EVERYWHERE,
+    Channels,
     Event,
     Filing,
     Health,
@@ -23,6 +25,7 @@ from bot.chat import (
     Receipt,
     Stop,
     StopPolicy,
+    ThreadId,
     Turn,
 )
 from bot.inbox import keys, queries, scripts
@@ -52,6 +55,7 @@ class Inbox:
         name: str,
         follow_days: int,
         stop_policy: StopPolicy | None = None,
+        channels: Channels = SAME_EVERYWHERE,
         most_replicated: int = MOST,
     ) -> None:
         self._redis = redis
@@ -63,7 +67,7 @@ class Inbox:
         self.beginning: set[str] = set()
         """Threads whose next turn this process has requested, and Redis may have begun."""
         self._under_way: set[str] = set()
-        self._intake = Intake(redis, self._replica, self._stops, self._follow_seconds)
+        self._intake = Intake(redis, self._replica, self._stops, self._follow_seconds, channels)
         self._begin = redis.register_script(scripts.BEGIN)
         self._keep = redis.register_script(scripts.KEEP)
         self._finish = redis.register_script(scripts.FINISH)
@@ -86,6 +90,14 @@ class Inbox:
     async def claim(self, request: str, turn: Turn) -> bool:
         """Let a turn stand for the decision of a request; return whether it does. Idempotent."""
         return await self._intake.claim(request, turn)
+
+    async def expect_answer(self, thread: ThreadId, respondents: Sequence[str], seconds: float) -> None:
+        """Take messages of these authors in a thread for addressed, for a time; without any, those of all."""
+        await self._intake.expect_answer(thread, respondents, seconds)
+
+    async def expect_no_answer(self, thread: ThreadId) -> None:
+        """End `expect_answer`."""
+        await self._intake.expect_no_answer(thread)
 
     async def is_current(self, wordings: Mapping[str, float]) -> bool:
         """Return whether none of these messages was edited or deleted since; see `bot.inbox.stops`."""

@@ -3,13 +3,26 @@
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
 from redis.asyncio import Redis
 
 from bot.access.origin import scopes_of
-from bot.chat import Correction, Decision, Event, Message, Outcome, Stop, StopRefused, Turn, Withdrawal
+from bot.chat import (
+    Channels,
+    Correction,
+    Decision,
+    Event,
+    Message,
+    Outcome,
+    Stop,
+    StopRefused,
+    ThreadId,
+    Turn,
+    Withdrawal,
+)
 from bot.inbox import keys, scripts
 from bot.inbox.keys import TAG
 from bot.inbox.queries import SEEN_SECONDS
@@ -23,7 +36,10 @@ _RECENT_SECONDS = 86_400
 class Intake:
     """Intake of this process. Errors of redis-py pass through."""
 
-    def __init__(self, redis: Redis, replica: Replica, stops: Stops, follow_seconds: int) -> None:
+    def __init__(
+        self, redis: Redis, replica: Replica, stops: Stops, follow_seconds: int, channels: Channels
+    ) -> None:
+        self._channels = channels
         self._redis = redis
         self._replica = replica
         self._stops = stops
@@ -52,6 +68,15 @@ class Intake:
         """Let a turn stand for the decision of a request; return whether it does. Idempotent."""
         key = keys.seen(keys.decision(request))
         return bool(await self._claim(keys=[key], args=[turn.id, str(turn.thread), SEEN_SECONDS]))
+
+    async def expect_answer(self, thread: ThreadId, respondents: Sequence[str], seconds: float) -> None:
+        """Take messages of these authors in a thread for addressed, for a time; without any, those of all."""
+        authors = "\n".join(["", *respondents, ""]) if respondents else "*"
+        await self._redis.set(keys.asked(str(thread)), authors, ex=max(1, round(seconds)))
+
+    async def expect_no_answer(self, thread: ThreadId) -> None:
+        """End `expect_answer`."""
+        await self._redis.delete(keys.asked(str(thread)))
 
     async def _put_message(self, message: Message) -> Outcome:
         # Slack delivers a mention as two events: the second one waits, and is stored itself only if the first
@@ -91,6 +116,8 @@ class Intake:
             self._follow_seconds,
             EARLY_SECONDS,
             scopes_of(message).channel,
+            "" if message.direct else self._channels.settings_of(message).follow_up,
+            message.purpose,
         ]
 
     async def _put_correction(self, correction: Correction) -> Outcome:
@@ -145,6 +172,7 @@ def as_message(decision: Decision) -> Message:
         is_guest=decision.is_external,
         place=decision.place,
         decision=decision,
+        purpose="command",
     )
 
 
@@ -154,4 +182,5 @@ def _outcome(answer: bytes) -> Outcome:
 
 def _put_keys(message: Message) -> list[str]:
     thread, platform = str(message.thread), message.thread.platform
-    return [keys.seen(message.id), keys.joined(thread), keys.early(thread), keys.threads(platform)]
+    of_thread = [keys.joined(thread), keys.early(thread), keys.threads(platform), keys.partner(thread)]
+    return [keys.seen(message.id), *of_thread]

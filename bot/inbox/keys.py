@@ -28,6 +28,11 @@ def joined(thread: str) -> str:
     return f"{TAG}:joined:{thread}"
 
 
+def partner(thread: str) -> str:
+    """Return the key of the user whom the bot follows in a thread."""
+    return f"{TAG}:partner:{thread}"
+
+
 def early(thread: str) -> str:
     """Return the key of messages that arrived before the mention that joins their thread."""
     return f"{TAG}:early:{thread}"
@@ -36,6 +41,11 @@ def early(thread: str) -> str:
 def stops(thread: str) -> str:
     """Return the key of the latest stops of a thread, which may have arrived before what they stop."""
     return f"{TAG}:stops:{thread}"
+
+
+def asked(thread: str) -> str:
+    """Return the key of those whose next message in a thread answers a question, also without a mention."""
+    return f"{TAG}:asked:{thread}"
 
 
 def threads(platform: str) -> str:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from bot.chat import Json, well_formed
 
 _MENTION = re.compile(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>")
+_GROUP = re.compile(r"<!(?:subteam\^|here|channel|everyone)")
 _REFERENCE = re.compile(r"<([^<>]*)>")
 
 _DEEPEST = 20
@@ -40,6 +41,11 @@ def plain_text(text: str, bot_user_id: str) -> str:
 def mentions(text: str, user_id: str) -> bool:
     """Return whether mrkdwn mentions a user."""
     return any(mention[1] == user_id for mention in _MENTION.finditer(text))
+
+
+def mentions_others(text: str, user_id: str) -> bool:
+    """Return whether mrkdwn mentions somebody else than a user: another user, or a group."""
+    return bool(_GROUP.search(text)) or any(mention[1] != user_id for mention in _MENTION.finditer(text))
 
 
 def _decode(text: str) -> str:

@@ -17,6 +17,7 @@ HEALTH = "/agent-health"
 STOP = "/agent-stop"
 REDIS = "/agent-redis"
 USAGE = "/agent-usage"
+CHANNEL = "/agent-channel"
 
 IsExternal = Callable[[str], Awaitable[bool]]
 """Function that tells whether a user is a guest or from another organisation, as far as Slack says."""
@@ -52,6 +53,7 @@ def add_commands(
     async def unknown(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         known = [HEALTH, STOP, USAGE]
         known += [REDIS] * bool(commands.operations) + [MEMORY] * bool(commands.memory)
+        known += [CHANNEL] * bool(commands.channel)
         await ack(mrkdwn(unknown_command(body["command"], known)))
 
     app.command(HEALTH)(health)

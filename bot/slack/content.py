@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from bot.chat import Attachment, Json, Quote
 from bot.chat.text import one_line
-from bot.slack.block_text import BlockText, mentions, objects, plain_text, word
+from bot.slack.block_text import BlockText, mentions, mentions_others, objects, plain_text, word
 
 FILE_ID = "slack-file:"
 """Prefix of the address of a file that the event only names; `files.info` describes it."""
@@ -27,8 +27,9 @@ _LABEL_CHARS = 100
 class Content:
     """Text and files of a message; `text` is only what its author wrote.
 
-    `voices` are the addresses of the files that its author has recorded in Slack.
-    `mentions_bot`: the author mentions the bot. `is_named_by_others`: a quote or a preview mentions it.
+    `voices` are the addresses of the files that its author has recorded in Slack. `mentions_bot`: the author
+    mentions the bot, `mentions_others`: somebody else. `is_named_by_others`: a quote or a preview mentions
+    the bot.
     """
 
     text: str
@@ -36,6 +37,7 @@ class Content:
     files: tuple[Attachment, ...]
     voices: tuple[str, ...]
     mentions_bot: bool
+    mentions_others: bool
     is_named_by_others: bool
 
 
@@ -62,6 +64,7 @@ class _Reader:
             files=tuple(file for each in holders for file in _files(each.get("files"))),
             voices=tuple(_voices(message.get("files"))),
             mentions_bot=self._is_mentioned([message.get("text"), message.get("blocks"), own]),
+            mentions_others=mentions_others(word(message.get("text")), self._bot_user_id),
             is_named_by_others=self._is_mentioned([*quoted, *previews]),
         )
 

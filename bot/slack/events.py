@@ -202,6 +202,7 @@ def _message(
         bot_ids=bot_ids,
         author_space=_author_space(body, event, profile),
         is_guest=is_guest(profile),
+        purpose="aside" if content.mentions_others and not addressed else "",
     )
 
 

@@ -44,6 +44,7 @@ from bot.platforms.receiver import Webhook
 from bot.slack import requests
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
 from bot.slack.audience import Audiences
+from bot.slack.channel_command import add_channel_command
 from bot.slack.commands import add_commands
 from bot.slack.downloads import fetch
 from bot.slack.events import Unreadable, event_id, parse_event, place_of
@@ -319,5 +320,7 @@ class Slack:
             add_redis_command(app, commands.operations, self._api, is_external, ack_timeout)
         if commands.memory:  # first: add_commands answers all unknown commands
             add_memory_command(app, commands.memory, self._api, identity.team_id)
+        if commands.channel:
+            add_channel_command(app, commands.channel, self._api.session, is_external, ack_timeout)
         add_commands(app, commands, self._api.session, is_external, ack_timeout)
         return app

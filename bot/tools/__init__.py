@@ -12,12 +12,13 @@ from bot.tools.questions import ASK_USER
 from bot.tools.sql.database import Database, QueryLimits, open_database
 from bot.tools.sql.role import RoleCheck, RolePolicy
 from bot.tools.sql.write import DatabaseWriter, open_database_writer
-from bot.tools.toolset import OPEN_TOOLS, toolset
+from bot.tools.toolset import OPEN_TOOLS, STAY_SILENT, toolset
 from bot.tools.waiting import AskingTool, GuardedTool, Preview, WaitingTool
 
 __all__ = [
     "ASK_USER",
     "OPEN_TOOLS",
+    "STAY_SILENT",
     "AskingTool",
     "Database",
     "DatabaseWriter",

@@ -38,6 +38,14 @@ OPEN_TOOLS = frozenset({"ask_user", "current_time", "memory_save", "memory_searc
 """The only tools of a turn in which an external user takes part, with ALLOW_EXTERNAL=chat. A tool that is not
 named here, such as one of a plug-in, is for members."""
 
+STAY_SILENT = "stay_silent"
+"""Tool that is offered only where the model can choose not to answer; the agent reads its calls, and it never
+runs."""
+
+_STAY_SILENT = """\
+Write nothing now. For a message that is meant for another user, or that needs no answer of yours. Call it \
+alone and write no text beside it."""
+
 _CURRENT_TIME = "Return the current date, weekday and time in a time zone."
 
 
@@ -69,6 +77,10 @@ class CurrentTimeArguments(BaseModel):
     zone: str | None = Field(None, description="An IANA time zone such as Europe/Berlin; default: UTC")
 
 
+class StaySilentArguments(BaseModel):
+    """Arguments of `stay_silent`: none."""
+
+
 def toolset(
     database: Database,
     long_term_memory: LongTermMemory | None,
@@ -90,7 +102,7 @@ def toolset(
     memory = memory_tools(long_term_memory) if long_term_memory else []
     asking = [ask_user()] if asks else []
     sql = _sql_tools(database, limits or QueryLimits())
-    return [*sql, *files, *changing, *memory, *asking, _current_time()]
+    return [*sql, *files, *changing, *memory, *asking, _current_time(), _stay_silent()]
 
 
 def _sql_tools(database: Database, limits: QueryLimits) -> list[BaseTool]:
@@ -152,4 +164,17 @@ def _current_time() -> BaseTool:
         description=_CURRENT_TIME,
         args_schema=CurrentTimeArguments,
         metadata={"title": "Look at the clock"},
+    )
+
+
+def _stay_silent() -> BaseTool:
+    async def stay_silent() -> str:
+        raise ToolFailure("Silence is not possible here.\nAnswer the newest message.")
+
+    return StructuredTool.from_function(
+        coroutine=stay_silent,
+        name=STAY_SILENT,
+        description=_STAY_SILENT,
+        args_schema=StaySilentArguments,
+        metadata={"title": "Stay silent"},
     )

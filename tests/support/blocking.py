@@ -15,7 +15,7 @@ async def detect_blocking() -> AsyncIterator[None]:
     """
     with blockbuster_ctx("bot") as detector:
         for each in detector.functions.values():
-            each.can_block_in("bot/composition.py", {"open_bot"})
+            each.can_block_in("bot/composition/parts.py", {"open_bot"})
             each.can_block_in("tests/support/bot.py", {"run_bot"})
             each.can_block_in("bot/storage/embedded/server.py", {"_watch"})
         for name in ("io.TextIOWrapper.write", "io.BufferedWriter.write"):

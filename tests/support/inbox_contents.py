@@ -26,7 +26,7 @@ async def stored(redis: Redis, model: Model) -> Contents:
         replies = iter(await pipe.execute())
     contents = _stored_threads(*islice(replies, 4)) | {"dead": _stored_dead(next(replies))}
     for thread, mailbox in model.mailboxes.items():
-        contents[f"mailbox {thread}"] = _stored_mailbox(*islice(replies, 3))
+        contents[f"mailbox {thread}"] = _stored_mailbox(*islice(replies, 4))
         if mailbox.messages:
             contents[f"turn {thread}"] = _stored_turn(next(replies))
     for id in model.facts:
@@ -54,10 +54,11 @@ def _ask(pipe: Pipeline, model: Model) -> None:
         pipe.xrange(keys.mailbox(thread))
         pipe.hgetall(keys.messages(thread))
         pipe.get(keys.joined(thread))
+        pipe.get(keys.partner(thread))
         if mailbox.messages:
             pipe.hgetall(keys.turn(mailbox.messages[0].id))
     for id in model.facts:
-        pipe.hmget(keys.seen(id), "thread", "author", "edited", "corrects", "withdrawn")
+        pipe.hmget(keys.seen(id), "thread", "author", "edited", "corrects", "withdrawn", "silent")
 
 
 def _stored_threads(active: Any, ready: Any, pending: Any, later: Any) -> Contents:
@@ -93,11 +94,13 @@ def _stored_dead(entries: Any) -> list[Dead]:
     ]
 
 
-def _stored_mailbox(entries: Any, stored: Any, answered: Any) -> Contents:
+def _stored_mailbox(entries: Any, stored: Any, answered: Any, partner: Any) -> Contents:
+    since, _, author = text(partner or b"").partition(" ")
     return {
         "ids": [text(fields[b"id"]) for _, fields in entries],
         "messages": {text(id): Message.from_json(json.loads(each)) for id, each in stored.items()},
         "joined": answered is not None,
+        "partner": (float(since), author) if partner else None,
         "answered": text(answered or b""),
     }
 
@@ -108,6 +111,7 @@ def _expected_mailbox(mailbox: Mailbox) -> Contents:
         "ids": [each.id for each in mailbox.messages],
         "messages": {each.id: each for each in mailbox.messages},
         "joined": mailbox.joined,
+        "partner": mailbox.partner,
         "answered": mailbox.answered,
     }
 
@@ -138,11 +142,12 @@ def _expected_turn(task: Task | None) -> Contents:
 
 
 def _stored_message(seen: Any) -> MessageFacts:
-    thread, author, edited, corrects, withdrawn = seen
+    thread, author, edited, corrects, withdrawn, silent = seen
     return MessageFacts(
         thread=text(thread or b""),
         author=text(author or b""),
         edited=float(edited or NEVER),
         corrects=text(corrects or b""),
         withdrawn=bool(withdrawn),
+        silent=bool(silent),
     )

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from bot.chat import Correction, Decision, Message, Stop, ThreadId, Withdrawal
+from bot.chat import Correction, Decision, Message, Purpose, Stop, ThreadId, Withdrawal
 
 NOW = 4_000_000_000.0  # in the future: an edit is never too old
 AUTHORS = ("test:ada", "test:bob")
@@ -10,7 +10,9 @@ ADMIN = "test:eve"
 THREADS = tuple(ThreadId("test", "space", "channel", name) for name in ("t1", "t2"))
 
 
-def a_message(thread: ThreadId, number: int, addressed: bool, wording: str = "") -> Message:
+def a_message(
+    thread: ThreadId, number: int, addressed: bool, wording: str = "", purpose: Purpose = ""
+) -> Message:
     """Return message `number` of a thread."""
     return Message(
         id=f"{thread.thread}-{number}",
@@ -19,6 +21,7 @@ def a_message(thread: ThreadId, number: int, addressed: bool, wording: str = "")
         text=wording or f"message {number}",
         sent_at=NOW + number,
         addressed=addressed,
+        purpose=purpose,
     )
 
 
@@ -45,7 +48,8 @@ NUMBERS = range(5)
 ADDRESSED = st.sampled_from((False, False, True))  # so that some come before the bot takes part
 ID = st.sampled_from([f"{thread.thread}-{number}" for thread in THREADS for number in NUMBERS])
 THREAD, NUMBER, AUTHOR = st.sampled_from(THREADS), st.sampled_from(NUMBERS), st.sampled_from(AUTHORS)
-MESSAGE = st.builds(a_message, THREAD, NUMBER, ADDRESSED)
+PURPOSE = st.sampled_from(("", "", "", "aside", "command", "quiet"))
+MESSAGE = st.builds(a_message, THREAD, NUMBER, ADDRESSED, purpose=PURPOSE)
 EDIT = st.builds(an_edit, THREAD, NUMBER, ADDRESSED, st.integers(1, 3))
 DECISION = st.builds(a_decision, THREAD, NUMBER)
 DELETION = st.builds(Withdrawal, message_id=ID)

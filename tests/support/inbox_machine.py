@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Concatenate, ParamSpec
 
 from hypothesis.stateful import RuleBasedStateMachine
 
-from bot.chat import Turn
+from bot.chat import ChannelSettings, FollowUp, Message, Turn
 from bot.inbox import FencedRedis, Inbox
 from bot.inbox.lease import Lease
 from bot.storage.client import open_redis
@@ -24,6 +24,16 @@ class Admins:
 
     async def can_stop(self, author: str, thread: str) -> bool:
         return author == ADMIN
+
+
+@dataclass(slots=True)
+class Policy:
+    """Implements `bot.chat.Channels` with one policy, which can change."""
+
+    follow_up: FollowUp = "partner"
+
+    def settings_of(self, message: Message) -> ChannelSettings:
+        return ChannelSettings(follow_up=self.follow_up)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +114,8 @@ class Machine(RuleBasedStateMachine):
         self.redis = await self.stack.enter_async_context(open_redis(self.url, pool_size=2))
         await self.redis.flushall()
         self.fenced = FencedRedis(self.redis)
-        self.door = Inbox(self.redis, name="door", follow_days=30, stop_policy=Admins())
+        self.policy = Policy()
+        self.door = Inbox(self.redis, name="door", follow_days=30, stop_policy=Admins(), channels=self.policy)
 
     def holders(self) -> list[Worker]:
         return [worker for worker in self.workers if self.model.leases_of(worker.id)]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
-from bot.chat import Correction, Decision, Event, Json, Message, Stop, Withdrawal
+from bot.chat import Correction, Decision, Event, FollowUp, Json, Message, Stop, Withdrawal
 from bot.inbox.intake import as_message
 from bot.inbox.stops import Reason
 
@@ -32,6 +32,7 @@ class MessageFacts:
     edited: float = NEVER
     corrects: str = ""
     withdrawn: bool = False
+    silent: bool = False
 
 
 @dataclass(slots=True)
@@ -61,6 +62,7 @@ class Mailbox:
     """Thread. `accepted` lists the messages that must be answered or given up in the end, in this order."""
 
     joined: bool = False
+    partner: tuple[float, str] | None = None
     answered: str = ""
     early: dict[str, tuple[Message, float]] = field(default_factory=dict)
     task: Task | None = None
@@ -114,6 +116,7 @@ class Model:
 
     def __init__(self, overruler: str = "") -> None:
         self.overruler = overruler
+        self.policy: FollowUp = "partner"
         self.facts: dict[str, MessageFacts] = {}
         self.mailboxes: dict[str, Mailbox] = defaultdict(Mailbox)
         self.ready: list[Entry] = []
@@ -140,22 +143,67 @@ class Model:
                 return self._stop(event)
 
     def _put(self, message: Message, edited: float) -> str:
-        if message.id in self.facts:
+        if message.id in self.facts and not (message.addressed and self.facts[message.id].silent):
             return "duplicate"
         mailbox = self.mailboxes[str(message.thread)]
-        if not message.addressed and not mailbox.joined:
+        if not message.addressed and not (mailbox.joined and self._is_followed(mailbox, message)):
             _, newest = mailbox.early.get(message.id, (message, NEVER))
             if edited >= newest:
                 mailbox.early[message.id] = message, edited
+            if mailbox.joined:
+                self._pass_over(message, edited)
             return "ignored"
         self._accept(message, edited)
-        if not mailbox.joined:
-            mailbox.joined = True
-            for each, at in sorted(mailbox.early.values(), key=lambda known: known[0].sent_at):
-                if each.sent_at > message.sent_at and each.id not in self.facts:
-                    self._accept(each, at)
-            mailbox.early.clear()
+        was_joined, mailbox.joined = mailbox.joined, True
+        has_partner = message.addressed and self._heed(mailbox, message)
+        if has_partner or not was_joined:
+            self._accept_early(mailbox, message.sent_at)
         return "kept"
+
+    def _accept_early(self, mailbox: Mailbox, since: float) -> None:
+        for each, edited in sorted(mailbox.early.values(), key=lambda known: known[0].sent_at):
+            if each.sent_at > since and (each.id not in self.facts or self.facts[each.id].silent):
+                if self._is_followed(mailbox, each):
+                    self._accept(each, edited)
+                else:
+                    self._pass_over(each, edited)
+        mailbox.early.clear()
+
+    def _is_followed(self, mailbox: Mailbox, message: Message) -> bool:
+        """Return whether a message is answered that does not address the bot."""
+        at, author = message.sent_at, message.author
+        since, partner = mailbox.partner or (at, author)
+        match message.purpose, self.policy:
+            case "command", _:
+                return True
+            case "quiet", _:
+                if at >= since:
+                    mailbox.partner = at, "!"
+                return True
+            case _, "mention":
+                return False
+            case _, "always":
+                return partner != "!"
+            case purpose, _:
+                mailbox.partner = since, partner
+                if partner not in ("", "!", author) and at >= since:
+                    mailbox.partner = at, ""
+                return partner == author and at >= since and not purpose
+
+    def _heed(self, mailbox: Mailbox, message: Message) -> bool:
+        """Make the author of a mention the partner; return whether that changes something."""
+        since, partner = mailbox.partner or (message.sent_at, "")
+        wanted = "!" if message.purpose == "quiet" else message.author
+        is_late = message.sent_at < since and partner != ""
+        if is_late or wanted == partner or (message.purpose == "command" and mailbox.partner):
+            return False
+        mailbox.partner = message.sent_at, wanted
+        return wanted != "!"
+
+    def _pass_over(self, message: Message, edited: float) -> None:
+        self.facts[message.id] = MessageFacts(
+            thread=str(message.thread), author=message.author, edited=edited, silent=True
+        )
 
     def _accept(self, message: Message, edited: float) -> None:
         thread = str(message.thread)
@@ -173,7 +221,7 @@ class Model:
 
     def _correct(self, message: Message, edited: float) -> str:
         known, mailbox = self.facts.get(message.id), self.mailboxes[str(message.thread)]
-        if known is None:
+        if known is None or (known.silent and message.addressed):
             return self._put(message, edited)
         if known.withdrawn:
             return "ignored"
@@ -192,7 +240,7 @@ class Model:
     def _withdraw(self, id: str) -> str:
         """Withdraw a message and its corrections, as far as they are unanswered."""
         known = self.facts.setdefault(id, MessageFacts())
-        known.withdrawn = True
+        known.withdrawn, known.silent = True, False
         return self._take_out(id, known.thread, "withdrawn") if known.thread else "ignored"
 
     def _take_out(self, id: str, thread: str, reason: Reason, by: str = "") -> str:
@@ -238,7 +286,10 @@ class Model:
                 for thread, mailbox in self.mailboxes.items()
                 if any(message.author == stop.by for message in mailbox.messages)
             }
-            outcome = "stopped" if [self._stop_thread(each, stop.by) for each in by] else "idle"
+            outcomes = {self._stop_thread(each, stop.by) for each in by}
+            # only decisions of theirs wait, which are always carried out
+            none = "refused" if "refused" in outcomes else "idle"
+            outcome = "stopped" if outcomes & {"removed", "stopped"} else none
         return {"removed": "stopped", "ignored": "idle"}.get(outcome, outcome)
 
     def _stop_thread(self, thread: str, by: str) -> str:

@@ -26,6 +26,7 @@ BACKGROUND = frozenset(
     {
         "Requests.keep_expiring",
         "CatchUp._keep",
+        "ChannelStore.keep_fresh",
         "Conversation._look_up",
         "Inbox.keep_whole",
         "Filer._keep_complete",

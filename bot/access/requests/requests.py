@@ -60,6 +60,12 @@ class DecisionInbox(Protocol):
     async def is_current(self, wordings: Mapping[str, float]) -> bool:
         """Return whether the messages of `RequestRecord.questions` are unchanged."""
 
+    async def expect_answer(self, thread: ThreadId, respondents: Sequence[str], seconds: float) -> None:
+        """Take messages of these authors in a thread for addressed, for a time; without any, those of all."""
+
+    async def expect_no_answer(self, thread: ThreadId) -> None:
+        """End `expect_answer`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Requests:
@@ -97,8 +103,23 @@ class Requests:
             log.info(event, extra={"request": request.id, "tool": call.tool})
         kept = await self.store.read(request.id) or record
         if kept.is_open:
+            await self._expect_words(kept)
             await self._take_back_if_outdated(kept)
         return kept.request
+
+    async def _expect_words(self, record: RequestRecord) -> None:
+        """Let those who are asked answer in words, without a mention, whomever the bot follows."""
+        question = record.request
+        if not isinstance(question, Question):
+            return
+        respondents = () if question.anyone else question.respondents
+        with storage_errors():
+            await self.inbox.expect_answer(record.thread, respondents, question.expires_at - time.time())
+
+    async def _expect_no_words(self, record: RequestRecord) -> None:
+        if isinstance(record.request, Question):
+            with storage_errors():
+                await self.inbox.expect_no_answer(record.thread)
 
     async def _take_back_if_outdated(self, record: RequestRecord) -> None:
         """End a request whose messages have changed since: `withdraw` may have run too early for it."""
@@ -221,6 +242,7 @@ class Requests:
         if record is None:
             return
         await self.store.note_decision(record, request)
+        await self._expect_no_words(record)
 
     async def keep_expiring(self, seconds: float) -> None:
         """Let requests expire that nobody has decided in time, until cancelled; look every few `seconds`."""
@@ -293,6 +315,7 @@ class Requests:
         """Remove the requests that a user has made, alone or with others."""
         for record in await self.store.by_authors({each.id for each in user}):
             await self.store.remove(record)
+            await self._expect_no_words(record)
 
     async def health(self) -> Health:
         """Return the number of waiting requests and of approvers. Never raises."""

@@ -23,6 +23,9 @@ from bot.chat import Notice, Part, Text, Tokens, well_formed
 Manner = Literal["act", "conclude", "plain"]
 """`act` may call tools; `conclude` describes them, because the history refers to them, but may call none."""
 
+Offered = frozenset[str] | None
+"""Names of the tools that a request offers; None stands for all."""
+
 WIRE = "wire"
 """Key in `additional_kwargs` of the fields that the model service wants back with a message's calls."""
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import aiohttp
 from pydantic import SecretStr
@@ -17,9 +17,13 @@ _MOST_BYTES = 8 << 20
 
 
 async def check_model_service(
-    *, api_key: SecretStr | None, base_url: str | None, models: Mapping[str, str], seconds: float = SECONDS
+    *,
+    api_key: SecretStr | None,
+    base_url: str | None,
+    models: Sequence[tuple[str, str]],
+    seconds: float = SECONDS,
 ) -> None:
-    """List the service's models and log the configured `models` (by setting) that are missing.
+    """List the service's models and log the configured `models` (after their settings) that are missing.
 
     A service that does not answer is logged only. Raises `CredentialsRejected` if the key is refused.
     """
@@ -42,7 +46,7 @@ async def check_model_service(
             "OPENAI_API_KEY: the model service does not accept this key; set a valid one, or unset it"
         )
     offered = _ids(body) if status == 200 else frozenset()
-    for setting, name in models.items():
+    for setting, name in models:
         if offered and name not in offered:
             log.warning("model not listed by its service", extra={"model": name, "setting": setting})
 

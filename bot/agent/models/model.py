@@ -20,7 +20,7 @@ from langchain_core.tools import BaseTool
 
 from bot.agent import history, texts
 from bot.agent.models import errors, metering
-from bot.agent.models.completion import Completion, Manner
+from bot.agent.models.completion import Completion, Manner, Offered
 from bot.agent.models.errors import CallFailed
 from bot.agent.models.metering import CallMeter
 from bot.agent.models.offline import OfflineService
@@ -50,7 +50,7 @@ class Service(Protocol):
 
     name: str
 
-    def tools_size(self, *, is_restricted: bool = False) -> int:
+    def tools_size(self, tools: Offered = None) -> int:
         """Return the estimated tokens that the tool descriptions take in each request."""
 
     def stream(
@@ -58,13 +58,9 @@ class Service(Protocol):
         messages: Sequence[AnyMessage],
         manner: Manner,
         completion: Completion,
-        *,
-        is_restricted: bool = False,
+        tools: Offered = None,
     ) -> AsyncGenerator[None]:
-        """Fill `completion`, and yield whenever data has arrived.
-
-        `is_restricted` offers only `bot.tools.OPEN_TOOLS`. Raises `CallFailed`.
-        """
+        """Fill `completion`, and yield whenever data has arrived. Raises `CallFailed`."""
 
 
 @dataclass(slots=True)
@@ -89,14 +85,22 @@ class ModelStats:
 class Model:
     """One or two chat models, called in order until one answers.
 
-    `timeout` is in seconds: without a byte; four times that without a piece of an answer; and the sum of all
-    waits before retries. The first wait is about `pause` seconds unless the service names one.
+    Each of `choices` can be asked in place of the first one. `timeout` is in seconds: without a byte; four
+    times that without a piece of an answer; and the sum of all waits before retries. The first wait is about
+    `pause` seconds unless the service names one.
     """
 
     name = "model"
 
-    def __init__(self, services: Sequence[Service], timeout: float | None = None, pause: float = 0.5) -> None:
+    def __init__(
+        self,
+        services: Sequence[Service],
+        timeout: float | None = None,
+        pause: float = 0.5,
+        choices: Sequence[Service] = (),
+    ) -> None:
         self._services = services
+        self._choices = {service.name: service for service in choices}
         self._timeout = timeout
         self._pause = pause
         self._stats = ModelStats()
@@ -108,35 +112,42 @@ class Model:
         meter: CallMeter,
         manner: Manner = "act",
         *,
-        is_restricted: bool = False,
+        tools: Offered = None,
+        preferred: str = "",
     ) -> AIMessage:
         """Return the complete answer; its text is also emitted as it comes.
 
-        `is_restricted` offers only `bot.tools.OPEN_TOOLS`. Raises `AnswerError`, and the errors of `meter`
-        for a call that may not be made.
+        `preferred` is the choice that is asked first, if there is such a one. Raises `AnswerError`, and the
+        errors of `meter` for a call that may not be made.
         """
         failure = CallFailed(errors.TROUBLE, "there is no model")
         display = _Display(emit)
-        for service in self._services:
+        services = self._in_order(preferred)
+        for service in services:
             asked, tried, waited = messages, 0, 0.0
             while True:
                 if display.has_shown:
                     emit(Notice(texts.BROKEN_OFF))
                 display = _Display(emit)
                 try:
-                    return await self._call(service, asked, display, meter, manner, is_restricted)
+                    return await self._call(service, asked, display, meter, manner, tools)
                 except CallFailed as error:
                     failure = error
                 tried += 1
                 if failure.cause.is_too_long and asked is messages and (shorter := history.shorten(asked)):
                     asked = shorter
                     continue
-                pause = self._next_pause(failure, tried, has_other=service is not self._services[-1])
+                pause = self._next_pause(failure, tried, has_other=service is not services[-1])
                 waited += pause
                 if tried >= failure.cause.tries or (self._timeout is not None and waited > self._timeout):
                     break
                 await asyncio.sleep(pause)
         raise AnswerError(failure.sentence, status=failure.cause.status)
+
+    def _in_order(self, preferred: str) -> Sequence[Service]:
+        if choice := self._choices.get(preferred):
+            return [choice, *(each for each in self._services[1:] if each.name != choice.name)]
+        return self._services
 
     def _next_pause(self, failure: CallFailed, attempts: int, *, has_other: bool) -> float:
         """Return the seconds before the next try; infinite if the fallback should be tried instead."""
@@ -151,16 +162,16 @@ class Model:
         display: "_Display",
         meter: CallMeter,
         manner: Manner,
-        is_restricted: bool,
+        tools: Offered,
     ) -> AIMessage:
         began = time.monotonic()
         completion = display.completion
         try:
-            size = 0 if manner == "plain" else service.tools_size(is_restricted=is_restricted)
+            size = 0 if manner == "plain" else service.tools_size(tools)
             estimate = metering.estimate(messages, size)
             async with meter(service.name, estimate) as usage:
                 try:
-                    stream = service.stream(messages, manner, completion, is_restricted=is_restricted)
+                    stream = service.stream(messages, manner, completion, tools)
                     await self._read(stream, display)
                 finally:
                     usage.tokens = completion.usage(estimate)
@@ -194,7 +205,8 @@ class Model:
     async def health(self) -> Health:
         """Report the last hundred calls, without a call of its own, since a call costs money."""
         stats = self._stats
-        evidence: dict[str, object] = {"models": [service.name for service in self._services]}
+        names = [service.name for service in self._services]
+        evidence: dict[str, object] = {"models": list(dict.fromkeys([*names, *self._choices]))}
         if stats.last_call:
             evidence["last_call_s"] = round(time.monotonic() - stats.last_call, 1)
             evidence["errors"] = f"{sum(stats.failures)} of {len(stats.failures)}"

@@ -16,11 +16,10 @@ from langchain_core.tools import BaseTool
 
 from bot.agent import parts, prompts
 from bot.agent.models import texts
-from bot.agent.models.completion import Completion, Manner
+from bot.agent.models.completion import Completion, Manner, Offered
 from bot.agent.spotlighting import SIGN, unmark
 from bot.chat import Json
 from bot.chat.text import one_line
-from bot.tools import OPEN_TOOLS
 
 _COMMANDS = {
     "SQL": "sql_query",
@@ -40,7 +39,7 @@ class OfflineService:
     def __init__(self, tools: Sequence[BaseTool]) -> None:
         self._tools = tools
 
-    def tools_size(self, *, is_restricted: bool = False) -> int:
+    def tools_size(self, tools: Offered = None) -> int:
         """Return 0: nobody pays for these tokens."""
         return 0
 
@@ -49,14 +48,12 @@ class OfflineService:
         messages: Sequence[AnyMessage],
         manner: Manner,
         completion: Completion,
-        *,
-        is_restricted: bool = False,
+        tools: Offered = None,
     ) -> AsyncGenerator[None]:
         """Answer word by word, as `bot.agent.models.model.Service` describes."""
         completion.trust()
-        tools = [each for each in self._tools if not is_restricted or each.name in OPEN_TOOLS]
-        names = [tool.name for tool in tools] if manner == "act" else []
-        for chunk in _chunks(_respond(messages, names)):
+        names = [tool.name for tool in self._tools if tools is None or tool.name in tools]
+        for chunk in _chunks(_respond(messages, names if manner == "act" else [])):
             completion.feed_chunk(chunk)
             yield
         completion.finish()

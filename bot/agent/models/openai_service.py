@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import string
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -25,12 +25,11 @@ from pydantic import SecretStr
 from yarl import URL
 
 from bot.agent.models import errors, metering
-from bot.agent.models.completion import WIRE, Completion, Manner
+from bot.agent.models.completion import WIRE, Completion, Manner, Offered
 from bot.agent.models.dialect import Dialect, Lesson
 from bot.agent.models.errors import CallFailed
 from bot.agent.models.model import Model
 from bot.agent.models.sse import EventReader, TooLong
-from bot.tools import OPEN_TOOLS
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +37,8 @@ OPENAI = "https://api.openai.com/v1"
 _LONGEST_ERROR = 64 * 1024
 _LONGEST_HEADER = 64 * 1024
 _END_SECONDS = 0.1
+_MOST_OFFERS = 64
+"""Most selections of tools whose descriptions are kept: each channel can have another one."""
 _NOT_CONNECTED = (
     *(aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL),
     UnicodeError,  # an invalid host name
@@ -87,38 +88,39 @@ class OpenAIService:
             async_client=_NO_CLIENT,
         )
         self._bound: tuple[BaseTool, ...] | None = None
-        self._offers: dict[bool, _Offer] = {}
+        self._offers: dict[Offered, _Offer] = {}
         self._dialect = Dialect()
         self._holds = bool(_OPENS_THINKING.search(name.lower()))
         self._has_opened = False
 
-    def tools_size(self, *, is_restricted: bool = False) -> int:
+    def tools_size(self, tools: Offered = None) -> int:
         """Return the estimated tokens that the tool descriptions take in each request."""
-        return self._offer(is_restricted).size
+        return self._offer(tools).size
 
-    def _offer(self, is_restricted: bool) -> "_Offer":
+    def _offer(self, names: Offered) -> "_Offer":
         """Return the description of the current tools, rebuilt only when they change, since that is slow."""
         tools = tuple(self._tools)
         if self._bound is None or [*map(id, tools)] != [*map(id, self._bound)]:
             self._bound, self._offers = tools, {}
-        if is_restricted not in self._offers:
-            offered = [each for each in tools if not is_restricted or each.name in OPEN_TOOLS]
+        if names not in self._offers:
+            offered = [each for each in tools if names is None or each.name in names]
             specs = [convert_to_openai_tool(tool) for tool in offered]
-            self._offers[is_restricted] = _Offer(specs, metering.tools_size(offered))
-        return self._offers[is_restricted]
+            if len(self._offers) >= _MOST_OFFERS:
+                self._offers.clear()
+            self._offers[names] = _Offer(specs, metering.tools_size(offered))
+        return self._offers[names]
 
     async def stream(
         self,
         messages: Sequence[AnyMessage],
         manner: Manner,
         completion: Completion,
-        *,
-        is_restricted: bool = False,
+        tools: Offered = None,
     ) -> AsyncGenerator[None]:
         """Send the request and read the answer, as `bot.agent.models.model.Service` describes."""
         if self._holds or self._has_opened:
             completion.hold()
-        payload = self._payload(messages, manner, is_restricted)
+        payload = self._payload(messages, manner, tools)
         is_broken = False
         lessons: list[Lesson] = []
         try:
@@ -154,9 +156,9 @@ class OpenAIService:
             self._has_opened = completion.is_opened_by_template
             self._holds = False
 
-    def _payload(self, messages: Sequence[AnyMessage], manner: Manner, is_restricted: bool) -> dict[str, Any]:
+    def _payload(self, messages: Sequence[AnyMessage], manner: Manner, tools: Offered) -> dict[str, Any]:
         options: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
-        specs = [] if manner == "plain" else self._offer(is_restricted).specs
+        specs = [] if manner == "plain" else self._offer(tools).specs
         if specs:
             options["tools"] = specs
         if manner == "conclude" and specs:
@@ -251,8 +253,12 @@ async def open_model(
     timeout: float,
     tools: Sequence[BaseTool],
     pause: float = 0.5,
+    choices: Collection[str] = (),
 ) -> AsyncIterator[Model]:
-    """Open a `Model` with `name` and then `fallback`; `timeout` and `pause` are in seconds."""
+    """Open a `Model` with `name` and then `fallback`; `timeout` and `pause` are in seconds.
+
+    `choices` are models that channels can prefer.
+    """
     url = endpoint(base_url)
     headers = service_headers(api_key, url)
     async with aiohttp.ClientSession(
@@ -268,7 +274,11 @@ async def open_model(
             services.append(
                 OpenAIService(fallback, session, url, headers, tools, setting="OPENAI_FALLBACK_MODEL")
             )
-        yield Model(services, timeout, pause)
+        others = [
+            OpenAIService(each, session, url, headers, tools, setting="CHANNEL_MODELS")
+            for each in sorted(choices)
+        ]
+        yield Model(services, timeout, pause, others)
 
 
 def service_headers(api_key: SecretStr | None, url: URL) -> dict[str, str]:

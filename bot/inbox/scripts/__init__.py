@@ -9,12 +9,18 @@ contains the `thread`, and the `author` and `channel` of its first waiting messa
 after its message was taken, `turn` three days after its end.
 
     seen:<message id>    hash: thread, author, channel, edited (-1: never), turn (once in one), corrects,
-                         withdrawn; of a decision that is an answer in words only the thread and
-                         the turn of that message
+                         withdrawn, silent (of a message in a joined thread that was not answered); of a
+                         decision that is an answer in words only the thread and the turn of that message
     mailbox:<thread>     stream: ids of waiting and running messages, in order
     messages:<thread>    hash: messages by id
     joined:<thread>      string: id of the message that was answered last; exists while the bot takes part
-    early:<thread>       hash: messages that arrived before the mention that joins the thread
+    partner:<thread>     string: time, and the author whom the bot follows since then; instead of an author
+                         nothing (several users have written), or `!` (a user asked for silence). If it is
+                         missing, because an earlier version or an empty Redis has none, the next author is it
+    asked:<thread>       string: authors, each between line ends, who are asked a question and answer it
+                         without a mention; `*` for everybody
+    early:<thread>       hash: messages that were not for the bot when they arrived, but would be if a mention
+                         that was written before them still arrives
     stops:<thread>       hash: times of the latest stops by author, `*` for one who overrules the others
     threads:<platform>   sorted set: joined threads by the time of their newest message
     left                 set: digests of threads that the bot left within the last minute, so that processes

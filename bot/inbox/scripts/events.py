@@ -2,17 +2,62 @@
 
 from bot.inbox.scripts.common import ACCEPT, FIX, STOP_TURN
 
-# KEYS seen joined early threads ... | ARGV tag thread id author message addressed sent_at place seen_seconds
-# joined_seconds early_seconds channel ... Slack does not keep the order: a reply may arrive before the
-# mention that it belongs to, and waits in `early`. In threads without the bot `early` fills up; then the
-# oldest entry is removed. A stop may arrive before the message that it is about, which then ends at once.
+# The policy decides about messages that do not address the bot: always | partner | mention; it is empty where
+# each message addresses the bot. A purpose is that of `bot.chat.Message`.
+_FOLLOW = """
+local policy, since, partner, asked = ARGV[13], nil, nil, nil
+local function read_partner(state)
+  since, partner = string.match(state or '', '^(%S+) (.*)$')
+  since = tonumber(since)
+end
+local function follow(author, at)
+  since, partner = tonumber(at), author
+  redis.call('SET', KEYS[5], at .. ' ' .. author, 'EX', ARGV[10])
+end
+local function is_asked(author)
+  return asked == '*' or string.find(asked or '', '\\n' .. author .. '\\n', 1, true) ~= nil
+end
+-- Of a message that does not address the bot; one of somebody else ends that the bot follows its partner.
+local function is_followed(author, at, purpose)
+  if policy == '' or purpose == 'command' then return true end
+  if purpose == 'quiet' then
+    if not since or tonumber(at) >= since then follow('!', at) end
+    return true
+  end
+  if is_asked(author) then return true end
+  if policy == 'mention' or partner == '!' then return false end
+  if policy == 'always' then return true end
+  if not partner then follow(author, at) end
+  if tonumber(at) < since then return false end
+  if author == partner then return purpose ~= 'aside' end
+  if partner ~= '' then follow('', at) end
+  return false
+end
+-- Of a message that addresses the bot -> whether it makes somebody the partner. A late one changes nothing,
+-- except where no partner is left because its follow-ups have arrived before it.
+local function heed(author, at, purpose)
+  if policy == '' or (purpose == 'command' and partner) then return false end
+  if since and tonumber(at) < since and partner ~= '' then return false end
+  if purpose == 'quiet' then author = '!' end
+  if author == partner then return false end
+  follow(author, at)
+  return author ~= '!'
+end
+"""
+
+# KEYS seen joined early threads partner ... | ARGV tag thread id author message addressed sent_at place
+# seen_seconds joined_seconds early_seconds channel policy purpose ... Slack does not keep the order: a reply
+# may arrive before the mention that it belongs to, and waits in `early`. In threads without the bot `early`
+# fills up; then the oldest entry is removed. A stop may arrive before the message that it is about, which
+# then ends at once.
 _TAKE = (
     ACCEPT
     + FIX
     + STOP_TURN
+    + _FOLLOW
     + """
 local tag, thread, id, author, message = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local addressed, sent_at, channel = ARGV[6] == '1', tonumber(ARGV[7]), ARGV[12]
+local addressed, sent_at, channel, purpose = ARGV[6] == '1', tonumber(ARGV[7]), ARGV[12], ARGV[14]
 local stops = tag .. ':stops:' .. thread
 local function is_stopped(by, at)
   for _, stopped_at in ipairs(redis.call('HMGET', stops, by, '*')) do
@@ -43,9 +88,16 @@ local function wait_early(edited)
   local known = redis.call('HGET', KEYS[3], id)
   if not known and redis.call('HLEN', KEYS[3]) >= 100 then make_room() end
   if not known or tonumber(cjson.decode(known)[4] or '-1') <= tonumber(edited) then
-    redis.call('HSET', KEYS[3], id, cjson.encode({ARGV[7], author, message, edited}))
+    redis.call('HSET', KEYS[3], id, cjson.encode({ARGV[7], author, message, edited, purpose}))
   end
   redis.call('EXPIRE', KEYS[3], ARGV[11])
+end
+-- Also a redelivery, under another policy or to another partner, does not answer it.
+local function pass_over(id, author, edited)
+  local seen = tag .. ':seen:' .. id
+  redis.call('HSET', seen, 'thread', thread, 'author', author, 'channel', channel, 'edited', edited)
+  redis.call('HSET', seen, 'silent', 1)
+  redis.call('EXPIRE', seen, ARGV[9])
 end
 local function accept_early()
   local later = {}
@@ -53,13 +105,20 @@ local function accept_early()
   if #early == 0 then return end
   for i = 1, #early, 2 do
     local each = cjson.decode(early[i + 1])
-    each[1] = tonumber(each[1])
-    if each[1] > sent_at and not is_stopped(each[2], each[1]) then later[#later + 1] = {early[i], each} end
+    local is_later = tonumber(each[1]) > sent_at and not is_stopped(each[2], tonumber(each[1]))
+    if is_later then later[#later + 1] = {early[i], each} end
   end
-  table.sort(later, function(a, b) return a[2][1] < b[2][1] end)
-  for _, each in ipairs(later) do
-    if redis.call('EXISTS', tag .. ':seen:' .. each[1]) == 0 then
-      accept(tag, thread, each[1], each[2][2], channel, each[2][3], each[2][4] or '-1', ARGV[9])
+  table.sort(later, function(a, b) return tonumber(a[2][1]) < tonumber(b[2][1]) end)
+  for _, entry in ipairs(later) do
+    local id, at, author, message = entry[1], unpack(entry[2])
+    local edited, purpose = entry[2][4] or '-1', entry[2][5] or ''
+    local was_silent = redis.call('HDEL', tag .. ':seen:' .. id, 'silent') == 1
+    if was_silent or redis.call('EXISTS', tag .. ':seen:' .. id) == 0 then
+      if is_followed(author, at, purpose) then
+        accept(tag, thread, id, author, channel, message, edited, ARGV[9])
+      else
+        pass_over(id, author, edited)
+      end
     end
   end
   redis.call('DEL', KEYS[3])
@@ -67,21 +126,34 @@ end
 local function join()
   redis.call('SET', KEYS[2], '', 'EX', ARGV[10])
   redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', sent_at - ARGV[10]) -- the list grows only here
-  accept_early()
 end
--- A full Redis refuses a script only by its first write, which must therefore store something.
+-- A message that was passed over is new again when it addresses the bot: after an edit, or in the other event
+-- that Slack sends of it.
+local function was_passed_over() return addressed and redis.call('HEXISTS', KEYS[1], 'silent') == 1 end
+-- A full Redis refuses a script only by its first write, which must therefore store something. The end of the
+-- turn renews `joined`.
 local function take(edited)
-  local known = redis.call('EXISTS', KEYS[1], stops)
-  if known > 0 and redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
-  if not addressed and redis.call('EXISTS', KEYS[2]) == 0 then
+  local found, is_joined, state = redis.call('EXISTS', KEYS[1], KEYS[2], stops), false, nil
+  if found > 0 then
+    is_joined, state, asked = unpack(redis.call('MGET', KEYS[2], KEYS[5], tag .. ':asked:' .. thread))
+  end
+  local has_more = found > (is_joined and 1 or 0) -- it is known, or there was a stop
+  local is_known = has_more and redis.call('EXISTS', KEYS[1]) == 1
+  if is_known and not was_passed_over() then return 'duplicate' end
+  read_partner(state)
+  if not addressed and not (is_joined and is_followed(author, ARGV[7], purpose)) then
     wait_early(edited)
+    if is_joined then pass_over(id, author, edited) end
     return 'ignored'
   end
   accept(tag, thread, id, author, channel, message, edited, ARGV[9])
-  if known > 0 and is_stopped(author, sent_at) and not is_decision({0, {'id', id}}) then stop_at_once() end
+  if is_known then redis.call('HDEL', KEYS[1], 'silent') end
+  if has_more and is_stopped(author, sent_at) and not is_decision({0, {'id', id}}) then stop_at_once() end
   redis.call('ZADD', KEYS[4], 'GT', sent_at, ARGV[8])
-  local was_joined = redis.call('EXPIRE', KEYS[2], ARGV[10]) == 1
-  if not was_joined then join() end
+  if not is_joined then join() end
+  if not addressed then redis.call('EXPIRE', KEYS[5], ARGV[10]) end
+  local has_partner = addressed and heed(author, ARGV[7], purpose)
+  if has_partner or not is_joined then accept_early() end
   return 'kept'
 end
 """
@@ -96,18 +168,20 @@ PUT = _TAKE + "return take('-1')"
 CORRECT = (
     _TAKE
     + """
-local edited, again = ARGV[13], ARGV[14]
-if redis.call('EXISTS', KEYS[1]) == 0 then return ARGV[16] == '1' and take(edited) or 'ignored' end
+local edited, again = ARGV[15], ARGV[16]
 if redis.call('HEXISTS', KEYS[1], 'withdrawn') == 1 then return 'ignored' end
+if redis.call('EXISTS', KEYS[1]) == 0 or was_passed_over() then
+  return ARGV[18] == '1' and take(edited) or 'ignored'
+end
 if tonumber(redis.call('HGET', KEYS[1], 'edited') or '-1') >= tonumber(edited) then return 'duplicate' end
 redis.call('HSET', KEYS[1], 'edited', edited)
-local waits = redis.call('HEXISTS', KEYS[5], id) == 1
+local waits = redis.call('HEXISTS', KEYS[6], id) == 1
 if waits and not redis.call('HGET', KEYS[1], 'turn') then
-  redis.call('HSET', KEYS[5], id, message)
+  redis.call('HSET', KEYS[6], id, message)
   return 'replaced'
 end
 if not waits and redis.call('GET', KEYS[2]) ~= id then return 'ignored' end
-accept(tag, thread, again, author, channel, ARGV[15], '-1', ARGV[9])
+accept(tag, thread, again, author, channel, ARGV[17], '-1', ARGV[9])
 redis.call('HSET', tag .. ':seen:' .. again, 'corrects', id)
 return 'corrected'
 """
@@ -124,7 +198,10 @@ WITHDRAW = (
 local tag, id, whole_turn, by = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[6]
 local thread, author = unpack(redis.call('HMGET', KEYS[1], 'thread', 'author'))
 local is_theirs = not whole_turn or ARGV[7] == '1' or author == by
-if not whole_turn then redis.call('HSET', KEYS[1], 'withdrawn', 1) end
+if not whole_turn then
+  redis.call('HSET', KEYS[1], 'withdrawn', 1)
+  redis.call('HDEL', KEYS[1], 'silent')
+end
 if not thread then
   redis.call('EXPIRE', KEYS[1], ARGV[4])
   return 'ignored'

@@ -1,0 +1,45 @@
+"""Inbox and access: who is answered where, who decides, what a channel is for."""
+
+from dataclasses import dataclass
+
+from bot.access.channels import ChannelStore
+from bot.access.control import AccessControl, build_access_control
+from bot.access.requests import ApprovalRules, Moderators, QuestionRules, Requests, RequestStore
+from bot.composition.storage import Storage
+from bot.config import Settings
+from bot.inbox import Inbox
+from bot.memory import AccountLinks
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Inbox, access control, requests to users, and settings of channels."""
+
+    control: AccessControl
+    channels: ChannelStore
+    account_links: AccountLinks
+    inbox: Inbox
+    requests: Requests
+
+
+def build_access(settings: Settings, storage: Storage) -> Access:
+    channels = ChannelStore(storage.redis, settings.channel_defaults, settings.channel_models)
+    store, account_links = RequestStore(storage.redis), AccountLinks(storage.redis)
+    moderators = Moderators(settings.admin_users, settings.who_approves, store)
+    inbox = Inbox(
+        storage.redis,
+        name=storage.process,
+        follow_days=settings.thread_ttl_days,
+        stop_policy=moderators,
+        channels=channels,
+    )
+    control = build_access_control(settings, storage.redis, storage.fenced_redis)
+    approvals = ApprovalRules(
+        settings.who_approves,
+        settings.approval_hours,
+        settings.approval_four_eyes,
+        account_links.authors,
+    )
+    questions = QuestionRules(settings.question_hours, control.allow_list)
+    requests = Requests(store, inbox, approvals, questions, moderators)
+    return Access(control, channels, account_links, inbox, requests)

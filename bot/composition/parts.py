@@ -1,0 +1,117 @@
+"""The whole bot: all parts, opened according to the settings."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
+
+from bot.access.requests import Copies
+from bot.agent import ThreadData
+from bot.app import Bot
+from bot.chat import HealthCheck, PersonalDataSource
+from bot.commands.channel import ChannelCommand
+from bot.commands.commands import Commands
+from bot.commands.health import HealthChecks
+from bot.commands.redis import Operations
+from bot.composition.access import Access, build_access
+from bot.composition.agent import AgentParts, open_parts
+from bot.composition.storage import Storage, open_storage
+from bot.concurrency.watchdog import Watchdog
+from bot.config import Settings
+from bot.http.platform import Http
+from bot.inbox import Erasure, note_hang_apart
+from bot.memory.personal_data import PersonalData
+from bot.platforms.adapter import Adapter
+from bot.platforms.registry import Platforms, open_platforms
+from bot.storage.embedded import Servers
+from bot.storage.health import RedisHealth
+from bot.turn import Durations, Turns
+
+
+@asynccontextmanager
+async def open_bot(
+    settings: Settings, servers: Servers, adapters: Sequence[Adapter[Any]]
+) -> AsyncIterator[Bot]:
+    """Open all parts according to `settings`, and the platforms.
+
+    Raises `ConfigError` if a setting must be fixed.
+    """
+    durations = Durations()
+    async with AsyncExitStack() as stack:
+        storage = await stack.enter_async_context(open_storage(settings, servers))
+        access = build_access(settings, storage)
+        platforms = await stack.enter_async_context(
+            open_platforms(adapters, settings, storage.coordination, storage.lookup, storage.files)
+        )
+        parts = await stack.enter_async_context(open_parts(settings, storage, access, platforms))
+        check_health = _build_health_checks(settings, storage, access, parts, platforms, durations)
+        commands = Commands(
+            check_health,
+            partial(access.requests.halt, access.inbox.stop),
+            access.requests,
+            Operations(storage.keys, access.control.allow_list.is_admin),
+            access.control.usage,
+            _build_personal_data(settings, storage, access, parts),
+            ChannelCommand(access.channels, access.control.allow_list.is_admin, parts.plugins.toolbox),
+            access.control.allow_list.is_admin,
+        )
+        http = next((each for each in platforms if isinstance(each, Http)), None)
+        page = await stack.enter_async_context(http.serve(commands, platforms.webhooks)) if http else None
+        copies = Copies(access.requests, platforms.of, storage.lookup, settings.approvals_channel)
+        turns = Turns(
+            parts.agent,
+            platforms.thread,
+            access.control,
+            settings.turn_timeout,
+            commands,
+            copies,
+            durations,
+            parts.long_term_memory.filer if settings.enable_memory else None,
+            parts.recordings,
+        )
+        await parts.plugins.wait_for_start()
+        note = partial(note_hang_apart, storage.redis_url, access.inbox)
+        watchdog = Watchdog(settings.lease_seconds, lambda: access.inbox.under_way, note)
+        yield Bot(
+            settings,
+            platforms,
+            access.inbox,
+            storage.lookup,
+            access.requests,
+            access.channels,
+            turns,
+            commands,
+            check_health,
+            watchdog,
+            page,
+        )
+
+
+def _build_personal_data(
+    settings: Settings, storage: Storage, access: Access, parts: AgentParts
+) -> PersonalData:
+    owners, erasure = parts.long_term_memory.owners, Erasure(storage.redis, access.inbox)
+    threads = ThreadData(parts.agent, owners, erasure)
+    sources: list[PersonalDataSource] = [threads, owners, erasure, access.requests]
+    if access.control.budget:
+        sources.append(access.control.budget)
+    return PersonalData(owners, access.account_links, sources, is_on=settings.enable_memory)
+
+
+def _build_health_checks(
+    settings: Settings,
+    storage: Storage,
+    access: Access,
+    parts: AgentParts,
+    platforms: Platforms,
+    durations: Durations,
+) -> HealthChecks:
+    services: list[HealthCheck] = [RedisHealth(storage.redis), storage.database, parts.model]
+    others: list[HealthCheck] = [access.inbox, durations]
+    if storage.writer:
+        others.append(storage.writer)
+    if settings.who_approves:
+        others.append(access.requests)
+    if parts.plugins:
+        others.append(parts.plugins)
+    return HealthChecks(services, platforms.listeners, others)

@@ -1,0 +1,37 @@
+"""`/agent-channel` on Slack: the text of the command is its subcommand."""
+
+from collections.abc import Mapping
+
+import aiohttp
+from slack_bolt.async_app import AsyncAck, AsyncApp
+
+from bot.chat import Json
+from bot.commands.channel import ChannelCaller, ChannelCommand
+from bot.slack.block_text import word
+from bot.slack.commands import CHANNEL, IsExternal
+from bot.slack.responses import answer
+
+
+def add_channel_command(
+    app: AsyncApp,
+    command: ChannelCommand,
+    session: aiohttp.ClientSession,
+    is_external: IsExternal,
+    ack_timeout: float,
+) -> None:
+    """Register `/agent-channel` with `app`; only the caller sees the answers."""
+
+    async def text(body: Mapping[str, Json]) -> str:
+        user = body["user_id"]
+        caller = ChannelCaller(
+            author=f"slack:{user}",
+            name=word(body.get("user_name")),
+            channel=f"slack:{body['channel_id']}",
+            is_external=await is_external(user),
+        )
+        return await command.answer_text(word(body.get("text")), caller)
+
+    async def run(ack: AsyncAck, body: Mapping[str, Json]) -> None:
+        await answer(ack, session, body, text(body), ack_timeout)
+
+    app.command(CHANNEL)(run)

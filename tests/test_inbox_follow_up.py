@@ -1,0 +1,162 @@
+"""Follow-ups in the inbox: the partner is decided in the step that stores a message, in whatever order."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from bot.chat import (
+    ChannelSettings,
+    Correction,
+    FollowUp,
+    Message,
+    Outcome,
+    Purpose,
+    SameEverywhere,
+    ThreadId,
+)
+from bot.inbox import Inbox, keys
+from bot.inbox.keys import text
+from tests.support.inbox import answer
+
+THREAD = ThreadId("test", "space", "channel", "t1")
+
+
+def an_inbox(redis: Redis, policy: FollowUp = "partner", name: str = "one") -> Inbox:
+    channels = SameEverywhere(ChannelSettings(follow_up=policy))
+    return Inbox(redis, name=name, follow_days=30, channels=channels)
+
+
+def said(author: str, at: int, *, mention: bool = False, purpose: Purpose = "") -> Message:
+    return Message(
+        id=f"test:{author}:{at}",
+        thread=THREAD,
+        author=f"test:{author}",
+        text=f"{author} at {at}",
+        sent_at=4e9 + at,
+        addressed=mention,
+        purpose=purpose,
+    )
+
+
+async def contents(redis: Redis, key: str) -> dict[str, str]:
+    stored: Any = await redis.hgetall(key)
+    return {text(name): text(value) for name, value in stored.items()}
+
+
+async def put_all(inbox: Inbox, *messages: Message) -> list[Outcome]:
+    return [await inbox.put(each) for each in messages]
+
+
+async def test_a_redelivery_changes_neither_the_partner_nor_its_own_fate(redis: Redis) -> None:
+    """Fault: what Bob wrote to Alice, read again from the history, would end that Alice is followed."""
+    inbox = an_inbox(redis)
+    bob = said("bob", 2)
+    assert await put_all(inbox, said("ada", 1, mention=True), bob) == ["kept", "ignored"]
+    assert await put_all(inbox, said("ada", 3, mention=True), bob) == ["kept", "duplicate"]
+    assert await put_all(inbox, said("ada", 4), said("bob", 5, mention=True), bob) == [
+        *("kept", "kept", "duplicate")
+    ]
+
+
+async def test_two_processes_follow_the_same_partner(redis: Redis) -> None:
+    """It is in Redis alone."""
+    one, two = an_inbox(redis), an_inbox(redis, name="two")
+    await one.put(said("ada", 1, mention=True))
+    assert await two.put(said("ada", 2)) == "kept"
+    assert await two.put(said("bob", 3)) == "ignored"
+    assert await one.put(said("ada", 4)) == "ignored"
+
+
+async def test_what_was_written_before_the_mention_and_arrives_after_it_ends_nothing(redis: Redis) -> None:
+    """Slack does not keep the order."""
+    inbox = an_inbox(redis)
+    await put_all(inbox, said("ada", 1, mention=True), said("ben", 2))
+    outcomes = await put_all(inbox, said("ada", 5, mention=True), said("ben", 4), said("ada", 6))
+    assert outcomes == ["kept", "ignored", "kept"]
+
+
+async def test_a_follow_up_that_arrives_before_its_mention_is_answered(redis: Redis) -> None:
+    """In a thread where the bot followed somebody else, as in a new one."""
+    inbox = an_inbox(redis)
+    await put_all(inbox, said("ada", 1, mention=True))
+    await answer(inbox)
+    assert await put_all(inbox, said("ben", 3), said("ben", 2, mention=True)) == ["ignored", "kept"]
+    assert await answer(inbox) == ["ben at 2", "ben at 3"]
+    assert await inbox.put(said("ben", 4)) == "kept"
+
+
+async def test_a_late_mention_does_not_take_the_partner_from_a_newer_one(redis: Redis) -> None:
+    inbox = an_inbox(redis)
+    await put_all(inbox, said("ada", 3, mention=True), said("ben", 1, mention=True))
+    assert await put_all(inbox, said("ada", 4), said("ben", 5)) == ["kept", "ignored"]
+
+
+@pytest.mark.parametrize("policy", ["partner", "mention"])
+async def test_an_edit_that_adds_a_mention_is_answered(redis: Redis, policy: FollowUp) -> None:
+    """A message that was passed over counts as new then; another edit does not."""
+    inbox = an_inbox(redis, policy)
+    bob = said("bob", 2)
+    assert await put_all(inbox, said("ada", 1, mention=True), bob) == ["kept", "ignored"]
+    await answer(inbox)
+    edited = replace(bob, text="once more")
+    assert await inbox.put(Correction(message=edited, edited_at=4e9 + 3)) == "ignored"
+    asked = replace(bob, text="and you?", addressed=True)
+    assert await inbox.put(Correction(message=asked, edited_at=4e9 + 4)) == "kept"
+    assert await answer(inbox) == ["and you?"]
+
+
+async def test_another_event_of_the_same_message_that_mentions_the_bot_is_answered(redis: Redis) -> None:
+    """Slack's `app_mention` may know of a mention that the `message` does not show."""
+    inbox = an_inbox(redis)
+    await inbox.put(said("ada", 1, mention=True))
+    assert await put_all(inbox, said("bob", 2), said("bob", 2, mention=True)) == ["ignored", "kept"]
+    assert await inbox.put(said("bob", 2, mention=True)) == "duplicate"
+    assert await inbox.put(said("bob", 3)) == "kept"
+
+
+async def test_a_thread_of_an_earlier_version_follows_whoever_writes_next(redis: Redis) -> None:
+    """Its joined threads have no partner in Redis; so has one whose data Redis has lost."""
+    inbox = an_inbox(redis)
+    await inbox.put(said("ada", 1, mention=True))
+    await redis.delete(keys.partner(str(THREAD)))
+    assert await put_all(inbox, said("ada", 2), said("bob", 3), said("ada", 4)) == [
+        *("kept", "ignored", "ignored")
+    ]
+
+
+async def test_messages_that_an_earlier_version_kept_as_early_are_read(redis: Redis) -> None:
+    """They have no purpose."""
+    inbox = an_inbox(redis)
+    await inbox.put(said("ada", 2))
+    early = keys.early(str(THREAD))
+    [(id, stored)] = (await contents(redis, early)).items()
+    *earlier, purpose = json.loads(stored)
+    assert purpose == ""
+    await redis.hset(early, id, json.dumps(earlier))
+    await inbox.put(said("ada", 1, mention=True))
+    assert await answer(inbox) == ["ada at 1", "ada at 2"]
+
+
+async def test_silence_that_was_asked_for_holds_for_what_is_read_again_later(redis: Redis) -> None:
+    """Under `always`, the history after a reconnection would wake it."""
+    inbox = an_inbox(redis, "always")
+    late = said("bob", 3)
+    await put_all(inbox, said("ada", 1, mention=True), said("ada", 2, purpose="quiet"))
+    assert await put_all(inbox, late, said("ada", 4, mention=True), late) == ["ignored", "kept", "duplicate"]
+    assert await inbox.put(said("bob", 5)) == "kept"
+
+
+async def test_the_partner_lives_as_long_as_the_thread(redis: Redis) -> None:
+    """A follow-up renews it; the end of its turn renews the thread."""
+    inbox = an_inbox(redis)
+    await put_all(inbox, said("ada", 1, mention=True))
+    await answer(inbox)
+    names = [name(str(THREAD)) for name in (keys.partner, keys.joined)]
+    for name in names:
+        await redis.expire(name, 60)
+    await inbox.put(said("ada", 2))
+    await answer(inbox)
+    assert min([await redis.ttl(name) for name in names]) > 29 * 86_400
