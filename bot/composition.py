@@ -211,7 +211,7 @@ async def _open_agent(
             await stack.enter_async_context(long_term_memory.filer.in_background())
         wanted = settings.plugins if "worker" in settings.bot_roles else None
         memory = long_term_memory if settings.enable_memory else None
-        own = toolset(storage.database, memory, keep=storage.files.keep, writer=storage.writer)
+        own = toolset(storage.database, memory, None, storage.files.keep, storage.writer, platforms)
         plugins = await stack.enter_async_context(open_plugins(wanted, storage.redis, own))
         model = await stack.enter_async_context(_model(settings, plugins.toolbox))
         has_sight = settings.has_model and settings.openai_vision
@@ -233,6 +233,8 @@ async def _open_agent(
                 has_memory=settings.enable_memory,
                 meter=access.control.budget,
                 is_restricted=access.control.allow_list.is_restricted,
+                contexts=platforms,
+                most_context=settings.context_messages,
             )
         )
         yield _AgentParts(agent, model, plugins, long_term_memory)

@@ -70,11 +70,13 @@ def prompt(
     budget: int | None = None,
     *,
     is_restricted: bool = False,
+    asker: str = "",
 ) -> list[AnyMessage]:
     """Return the prompt: one system message with the rules and the summary, then the history.
 
     Tool results are marked as data, and older ones are shortened to fit `budget` tokens. `waiting` are the
     ids of undecided calls; `is_restricted` tells the model that most tools are not available to this user.
+    `asker` describes the user; it comes last, because services cache what stays the same from the beginning.
     """
     # the order to conclude is part of the first message: some services accept no later system message
     head = prompts.SYSTEM + (f"\n\n{prompts.RESTRICTED}" if is_restricted else "")
@@ -83,6 +85,8 @@ def prompt(
         head += "\n\n" + prompts.SUMMARY.format(summary=mark("the summary", summary))
     if conclude:
         head += "\n\n" + prompts.CONCLUDE
+    if asker:
+        head += "\n\n" + asker
     shown = [_mark(message) for message in repair(add_author_names(messages), waiting)]
     if budget:
         shown = _fit(shown, room(budget, summary), newest=len(newest_results(shown)))

@@ -9,7 +9,8 @@ from langchain_core.tools import BaseTool
 from langgraph.types import Command, StateSnapshot
 
 from bot.agent import parts
-from bot.agent.graph import ProposalOutcome, State, request_id, tool_task
+from bot.agent.graph import request_id, tool_task
+from bot.agent.state import ProposalOutcome, State
 from bot.chat import Part, Proposal
 from bot.tools import GuardedTool
 

@@ -3,6 +3,16 @@
 from bot.chat.admission import Admission, Admit, Ignore, Refuse, StopPolicy
 from bot.chat.agent import Agent, Attachments
 from bot.chat.approvals import ApprovalDisplay, Proposal, Requests
+from bot.chat.context import (
+    Archive,
+    ArchiveSource,
+    Context,
+    ContextSource,
+    Passage,
+    PastMessage,
+    Person,
+    ReadContext,
+)
 from bot.chat.coordination import Coordination, Permit
 from bot.chat.errors import (
     AnswerError,
@@ -14,6 +24,7 @@ from bot.chat.errors import (
     LeaseLost,
     PlatformError,
     RateLimited,
+    ReadingRefused,
     StillBusy,
     StopRefused,
     StorageDown,
@@ -27,6 +38,7 @@ from bot.chat.events import (
     Deliver,
     Event,
     Json,
+    Locale,
     Message,
     Outcome,
     Quote,
@@ -59,6 +71,8 @@ __all__ = [
     "AnswerError",
     "Approval",
     "ApprovalDisplay",
+    "Archive",
+    "ArchiveSource",
     "Attachment",
     "AttachmentContent",
     "Attachments",
@@ -67,6 +81,8 @@ __all__ = [
     "BotError",
     "BudgetExceeded",
     "CallUsage",
+    "Context",
+    "ContextSource",
     "Coordination",
     "Correction",
     "CredentialsRejected",
@@ -88,6 +104,7 @@ __all__ = [
     "Json",
     "Keep",
     "LeaseLost",
+    "Locale",
     "Mailboxes",
     "MemoryWriter",
     "Message",
@@ -95,7 +112,10 @@ __all__ = [
     "Notice",
     "Outcome",
     "Part",
+    "Passage",
+    "PastMessage",
     "Permit",
+    "Person",
     "PersonalDataSource",
     "Platform",
     "PlatformError",
@@ -103,6 +123,8 @@ __all__ = [
     "Proposal",
     "Quote",
     "RateLimited",
+    "ReadContext",
+    "ReadingRefused",
     "Receipt",
     "Refuse",
     "Requests",

@@ -18,6 +18,7 @@ PER_MINUTE: Mapping[str, int] = {
     # of 50 together; an attempt after a crash and a stop also end a session
     "agents.sessions.setStatus": 16,
     END_SESSION: 30,
+    "assistant.search.context": 18,
     "chat.appendStream": 90,  # of 100
     "chat.delete": 45,  # of 50
     "chat.postMessage": 55,  # of about one a second in a channel
@@ -25,11 +26,14 @@ PER_MINUTE: Mapping[str, int] = {
     "chat.stopStream": 18,
     "chat.update": 45,
     "conversations.history": 40,
+    "conversations.info": 45,
     "conversations.replies": 40,
     "files.completeUploadExternal": 90,  # of 100
     "files.getUploadURLExternal": 90,
+    "usergroups.list": 18,
     "users.conversations": 18,
     "users.info": 90,
+    "users.list": 18,
 }
 """Calls per minute that the bot allows itself. `conversations.replies` also serves to find answers after a
 crash, which is not counted: a turn does not wait for the reading of history."""
@@ -57,7 +61,7 @@ class RateLimits:
         *,
         permit_seconds: int = 5,
     ) -> None:
-        self._coordination = coordination
+        self.coordination = coordination
         self.per_minute = per_minute
         self._permit_seconds = permit_seconds
         self._permits: dict[str, list[tuple[float, Permit]]] = {}  # by counter, with the end of validity
@@ -68,7 +72,7 @@ class RateLimits:
         asked_at = time.monotonic()
         if self._use_permit(counter, method, asked_at):
             return 0
-        seconds, permits = await self._coordination.take(
+        seconds, permits = await self.coordination.take(
             counter,
             {each: self.per_minute[each] for each in (method, *_SOON_AFTER.get(method, ()))},
             ahead=self._permit_seconds,

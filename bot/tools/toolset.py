@@ -6,9 +6,10 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
-from bot.chat import Keep
+from bot.chat import ArchiveSource, Keep
 from bot.memory import LongTermMemory
 from bot.tools.approval import GuardedTool
+from bot.tools.archive import archive_tools
 from bot.tools.clock import current_time
 from bot.tools.context import proposal_of, turn_of
 from bot.tools.errors import ToolFailure
@@ -74,18 +75,21 @@ def toolset(
     limits: QueryLimits | None = None,
     keep: Keep | None = None,
     writer: DatabaseWriter | None = None,
+    archives: ArchiveSource | None = None,
 ) -> list[BaseTool]:
     """Return the bot's own tools; those of plug-ins come from `bot.tools.plugins`.
 
-    `long_term_memory` (long-term memory), `keep` (a store of files) and `writer` (for approved changes) each
-    add the tools that need them. All are async and raise `ToolFailure` with words for the model. Those of
-    memory take from the turn what they may see, never from the model. Their metadata has the `title` that
-    users see.
+    `long_term_memory` (long-term memory), `keep` (a store of files), `writer` (for approved changes) and
+    `archives` (messages of chat services) each add the tools that need them. All are async and raise
+    `ToolFailure` with words for the model. Those of memory and archives take from the turn what they may see,
+    never from the model. Their metadata has the `title` that users see.
     """
     changing = [_sql_execute(writer)] if writer else []
     files = file_tools(database, keep) if keep else []
     memory = memory_tools(long_term_memory) if long_term_memory else []
-    return [*_sql_tools(database, limits or QueryLimits()), *files, *changing, *memory, _current_time()]
+    messages = archive_tools(archives) if archives else []
+    own = [*_sql_tools(database, limits or QueryLimits()), *files, *changing, *memory, *messages]
+    return [*own, _current_time()]
 
 
 def _sql_tools(database: Database, limits: QueryLimits) -> list[BaseTool]:

@@ -1,6 +1,6 @@
 """Scripts for user events: message, edit, deletion, stop."""
 
-from bot.inbox.scripts.common import ACCEPT, FIX, STOP_TURN
+from bot.inbox.scripts.common import ACCEPT, FIX, GAP, STOP_TURN
 
 # KEYS seen joined early threads ... | ARGV tag thread id author message addressed sent_at place seen_seconds
 # joined_seconds early_seconds channel ... Slack does not keep the order: a reply may arrive before the
@@ -8,6 +8,7 @@ from bot.inbox.scripts.common import ACCEPT, FIX, STOP_TURN
 # oldest entry is removed.
 _TAKE = (
     ACCEPT
+    + GAP
     + """
 local tag, thread, id, author, message = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local addressed, sent_at, channel = ARGV[6] == '1', tonumber(ARGV[7]), ARGV[12]
@@ -52,14 +53,17 @@ end
 -- A full Redis refuses a script only by its first write, which must therefore store something.
 local function take(edited)
   if redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
-  if not addressed and redis.call('EXISTS', KEYS[2]) == 0 then
+  local joined = redis.call('GET', KEYS[2])
+  if not addressed and not joined then
     wait_early(edited)
     return 'ignored'
   end
-  accept(tag, thread, id, author, channel, message, edited, ARGV[9])
+  -- a message that does not address the bot is given to the agent alone: the gap stays
+  local has_gap = addressed and has_mark(joined)
+  accept(tag, thread, id, author, channel, message, edited, ARGV[9], has_gap)
   redis.call('ZADD', KEYS[4], 'GT', sent_at, ARGV[8])
-  local was_joined = redis.call('EXPIRE', KEYS[2], ARGV[10]) == 1
-  if not was_joined then join() end
+  if not joined then join() end -- else the end of the turn renews it
+  if has_gap then redis.call('SET', KEYS[2], '', 'EX', ARGV[10]) end
   return 'kept'
 end
 """

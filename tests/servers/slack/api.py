@@ -32,6 +32,7 @@ SCOPES = {  # by the beginning of a method's name; those of conversations.* depe
     "files.info": "files:read",
     "files.": "files:write",
     "reactions.": "reactions:write",
+    "usergroups.": "usergroups:read",
     "users.info": "users:read",
 }
 METHODS = {
