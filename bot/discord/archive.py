@@ -41,12 +41,14 @@ class DiscordArchive:
             if guild != self.message.thread.space:
                 raise ReadingRefused(texts.NO_MEMBER)
             await self._require_access(int(guild), channel)
-            return await passage_of(self.reader, "the linked conversation", channel, message + 1, most)
+            return await passage_of(self.reader, guild, "the linked conversation", channel, message + 1, most)
         raise ReadingRefused(texts.NO_LINK)
 
     async def _here(self, most: int) -> Passage:
         channel = await self._own_channel()
-        return await passage_of(self.reader, "this conversation", channel, None, most)
+        return await passage_of(
+            self.reader, self.message.thread.space, "this conversation", channel, None, most
+        )
 
     async def _own_channel(self) -> int:
         """Return the channel of the message; Raises `ReadingRefused` if its author cannot read it."""

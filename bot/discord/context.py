@@ -11,7 +11,7 @@ import discord
 
 from bot.chat import Context, Message, Passage, PastMessage, ReadContext, ReadingRefused
 from bot.discord.access import CLOSED, UNREADABLE, allowed_links
-from bot.discord.events import CHAIN, id_of, readable_text
+from bot.discord.events import CHAIN, DIRECT, id_of, readable_text
 from bot.discord.quotes import past_text
 from bot.discord.reader import Reader
 from bot.discord.timing import Timing
@@ -52,7 +52,9 @@ class Contexts:
             wanted = max(most // len(links), 1) if is_thread else 1
             if str(channel) == message.channel and is_thread:
                 continue  # the link leads into this conversation
-            readings.append(PassageReading(texts.LINKED, self._linked(channel, id, wanted)))
+            readings.append(
+                PassageReading(texts.LINKED, self._linked(message.thread.space, channel, id, wanted))
+            )
         if CLOSED in place:
             readings.append(PassageReading(texts.LINKED, _refuse()))
         return await read_passages(readings, "Discord", self.timing.context_timeout)
@@ -61,10 +63,12 @@ class Contexts:
         if UNREADABLE in message.place:
             raise ReadingRefused(texts.NO_MEMBER)
         source, before = "this conversation, before this message", int(message.place["message"])
-        return await passage_of(self.reader, source, int(message.channel), before, most, after)
+        return await passage_of(
+            self.reader, message.thread.space, source, int(message.channel), before, most, after
+        )
 
-    async def _linked(self, channel: int, message: int, most: int) -> Passage:
-        passage = await passage_of(self.reader, "the linked conversation", channel, message + 1, most)
+    async def _linked(self, guild: str, channel: int, message: int, most: int) -> Passage:
+        passage = await passage_of(self.reader, guild, "the linked conversation", channel, message + 1, most)
         if not passage.messages or passage.messages[-1].id != id_of(message):
             raise ReadingRefused(texts.MESSAGES_GONE)
         return replace(passage, is_cut=passage.is_cut and most > 1)
@@ -83,16 +87,16 @@ class Contexts:
             chain.append(page[link])
             reference = page.pop(link).reference
             link = reference.message_id if reference else None
-        me = await self.reader.user_id()
-        past = [_past(each, me) for each in reversed(chain)]
+        me, guild = await self.reader.user_id(), message.thread.space
+        past = [_past(each, me, guild) for each in reversed(chain)]
         source = "the earlier messages of this chain of replies"
         return Passage(source=source, messages=tuple(past), is_cut=link is not None)
 
 
 async def passage_of(
-    reader: Reader, source: str, channel: int, before: int | None, most: int, after: int = 0
+    reader: Reader, guild: str, source: str, channel: int, before: int | None, most: int, after: int = 0
 ) -> Passage:
-    """Return the newest messages of a channel before an id.
+    """Return the newest messages of a channel of a server (or `dm`) before an id.
 
     With `after` only later ones, without the bot's own: the agent knows its answers. Raises `PlatformError`.
     """
@@ -104,7 +108,7 @@ async def passage_of(
         if each.id > after and each.type in _WRITTEN and not (after and each.author.id == me)
     ]
     is_cut = len(found) == most and all(each.id > after for each in found)
-    return Passage(source=source, messages=tuple(_past(each, me) for each in new), is_cut=is_cut)
+    return Passage(source=source, messages=tuple(_past(each, me, guild) for each in new), is_cut=is_cut)
 
 
 async def _refuse() -> Passage:
@@ -126,15 +130,16 @@ def _number(id: str) -> int:
     return int(number[0]) if number and number[0].isdecimal() else 0
 
 
-def _past(message: discord.Message, me: int) -> PastMessage:
+def _past(message: discord.Message, me: int, guild: str) -> PastMessage:
     if message.type is discord.MessageType.thread_starter_message:
         started = message.reference.resolved if message.reference else None
         message = started if isinstance(started, discord.Message) else message
+    space = "@me" if guild == DIRECT else guild
     return PastMessage(
         id=id_of(message.id),
         author="you" if message.author.id == me else message.author.display_name,
         text=past_text(message, readable_text(message, me)),
         sent_at=message.created_at.timestamp(),
-        link=message.jump_url,
+        link=f"https://discord.com/channels/{space}/{message.channel.id}/{message.id}",
         files=tuple(file.filename for file in message.attachments),
     )

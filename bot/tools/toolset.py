@@ -87,7 +87,7 @@ def toolset(
     changing = [_sql_execute(writer)] if writer else []
     files = file_tools(database, keep) if keep else []
     memory = memory_tools(long_term_memory) if long_term_memory else []
-    messages = archive_tools(archives) if archives else []
+    messages = archive_tools(archives) if archives is not None else []
     own = [*_sql_tools(database, limits or QueryLimits()), *files, *changing, *memory, *messages]
     return [*own, _current_time()]
 

@@ -34,6 +34,7 @@ SCOPES = {  # by the beginning of a method's name; those of conversations.* depe
     "reactions.": "reactions:write",
     "usergroups.": "usergroups:read",
     "users.info": "users:read",
+    "users.list": "users:read",
 }
 METHODS = {
     each.name: each

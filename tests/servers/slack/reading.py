@@ -155,26 +155,33 @@ def users_conversations(workspace: Workspace, args: Args) -> dict[str, Json]:
 def users_info(workspace: Workspace, args: Args) -> dict[str, Json]:
     id = args["user"]
     require(id in workspace.users, "user_not_found", id)
+    return {"user": _user_json(workspace, id, args)}
+
+
+@method("users.list", optional=f"include_locale {PAGE}", per_minute=20, reads=True)
+def users_list(workspace: Workspace, args: Args) -> dict[str, Json]:
+    page, rest = _page([_user_json(workspace, id, args) for id in workspace.users], args, 100)
+    return {"members": page, "response_metadata": rest["response_metadata"]}
+
+
+def _user_json(workspace: Workspace, id: str, args: Args) -> dict[str, Json]:
     name = workspace.users[id]
     locale = {"locale": "de-DE"} if _flag(args, "include_locale") else {}
     profile = {"real_name": name.title(), "display_name": name, "team": TEAM}
     return {
-        "user": {
-            "id": id,
-            "team_id": TEAM,
-            "name": name,
-            "real_name": name.title(),
-            "tz": "Europe/Berlin",
-            "tz_offset": 3600,
-            **locale,
-            "is_bot": id == BOT_USER,
-            "deleted": False,
-            "is_restricted": False,
-            "is_ultra_restricted": False,
-            "profile": profile,
-        }
-        | workspace.described.get(id, {})
-    }
+        "id": id,
+        "team_id": TEAM,
+        "name": name,
+        "real_name": name.title(),
+        "tz": "Europe/Berlin",
+        "tz_offset": 3600,
+        **locale,
+        "is_bot": id == BOT_USER,
+        "deleted": False,
+        "is_restricted": False,
+        "is_ultra_restricted": False,
+        "profile": profile,
+    } | workspace.described.get(id, {})
 
 
 @method(
