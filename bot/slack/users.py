@@ -120,8 +120,7 @@ class Users:
             entry = self._entries[user] = _Entry()
         async with entry.lock:  # messages of one author keep their order
             if entry.until <= time.monotonic():
-                person = await self._look_up(team, user)
-                seconds = self._timing.author_max_age if person else self._timing.unknown_author_max_age
+                person, seconds = await self._look_up(team, user)
                 entry.person = person or entry.person  # a guest remains one while Slack does not answer
                 entry.until = time.monotonic() + seconds
             return entry.person
@@ -134,14 +133,14 @@ class Users:
         if entry or await self._find(user):
             await self._keep(user, described)
 
-    async def _look_up(self, team: str, user: str) -> Mapping[str, Json]:
-        """Return what another process was told of a user, else what Slack tells now."""
+    async def _look_up(self, team: str, user: str) -> tuple[Mapping[str, Json], float]:
+        """Return what another process was told of a user, else what Slack tells now; and for how long."""
         if known := await self._find(user):
-            return known
+            return known, self._timing.unknown_author_max_age  # it may be almost too old
         person = _relevant(await self._fetch(team, user))
         if person:
             await self._keep(user, person)
-        return person
+        return person, self._timing.author_max_age if person else self._timing.unknown_author_max_age
 
     async def _find(self, user: str) -> Mapping[str, Json]:
         """Return what a process was told of a user; nothing if that is not known."""
