@@ -12,8 +12,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import SecretStr
 
 from bot.agent import prompts
-from bot.agent.graph import Context, Graph, build_graph
+from bot.agent.graph import Graph, build_graph
 from bot.agent.models.openai_service import open_model
+from bot.agent.state import Context
 from bot.chat import Message, ThreadId, Turn
 from bot.tools import GuardedTool, Preview
 from bot.tools.context import asker

@@ -10,8 +10,9 @@ from langchain_core.tools import BaseTool, ToolException, tool
 from pydantic import SecretStr
 
 from bot.agent import parts
-from bot.agent.graph import Context, build_graph
+from bot.agent.graph import build_graph
 from bot.agent.models.openai_service import open_model
+from bot.agent.state import Context
 from bot.chat import File, Notice, Part, Text, ThreadId, ToolStep, Turn
 from bot.tools.artifacts import artifact_of
 from bot.tools.sql.format import Column, Result, markdown

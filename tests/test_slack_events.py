@@ -213,6 +213,7 @@ SCOPES = {  # https://docs.slack.dev/reference/events and /methods, each page's 
     "message.mpim": "mpim:history",
     "reaction_added": "reactions:read",
     "agent_session_stopped": "",
+    "user_change": "users:read",
 }
 
 
@@ -223,7 +224,7 @@ def test_the_manifest_subscribes_to_what_is_parsed_and_asks_for_no_scope_without
     used |= {"assistant:write", "chat:write", "commands"}
     used |= {"channels:read", "groups:read", "im:read", "mpim:read"}  # users.conversations
     used |= {"files:read", "files:write"}  # url_private_download; files.getUploadURLExternal and its end
-    used |= {"users:read"}  # users.info
+    used |= {"users:read", "usergroups:read"}  # users.info, usergroups.list
     used |= {"im:write"}  # where the file of /agent-memory export goes
     scopes = MANIFEST["oauth_config"]["scopes"]["bot"]
     assert scopes == sorted(used)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Correction, Event, Message, ThreadId
+from bot.chat import Correction, Event, Locale, Message, ThreadId
 from bot.slack.api import open_api
 from bot.slack.rate_limits import PER_MINUTE, RateLimits
 from bot.slack.timing import Timing
@@ -16,6 +16,8 @@ from bot.storage.coordination import RedisCoordination
 from tests.servers.slack.service import ALICE, BOB, GENERAL, TEAM, Slack
 
 DANA = "U0DANA"
+LOCALE = Locale("Europe/Berlin", 3600, "de-DE")
+"""What the server says of everybody."""
 
 
 def message_by(user: str = DANA, **more: Any) -> Message:
@@ -70,20 +72,21 @@ async def test_slack_is_asked_whose_team_somebody_is_in_and_whether_they_are_a_g
         author_name="" if "profile" in described else "dana",
         author_space=author_space,
         is_guest=is_guest,
+        locale=LOCALE,
     )
 
 
 async def test_what_the_event_says_of_its_author_stays(slack: Slack, redis: Redis) -> None:
     slack.describe(DANA, team_id="T0OTHER0001")
     told = message_by(author_name="Dana Doe", author_space="slack:T0OTHER0002", is_guest=True)
-    assert await hand_over(slack, redis, told) == [told]
+    assert await hand_over(slack, redis, told) == [replace(told, locale=LOCALE)]
 
 
 async def test_the_team_that_an_event_names_stays_where_slack_tells_none(slack: Slack, redis: Redis) -> None:
     """Fault: an answer without a team made a member of somebody of another organisation."""
     slack.describe(DANA, team_id=None)
     partner = message_by(author_name="Dana Doe", author_space="slack:T0OTHER0002")
-    assert await hand_over(slack, redis, partner) == [partner]
+    assert await hand_over(slack, redis, partner) == [replace(partner, locale=LOCALE)]
 
 
 async def test_what_slack_said_of_somebody_stays_while_it_does_not_answer(slack: Slack, redis: Redis) -> None:

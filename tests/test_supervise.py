@@ -93,6 +93,12 @@ class ScriptedPlatform:
     def thread(self, id: ThreadId) -> Thread:
         raise NotImplementedError
 
+    def context(self, message: Message, since: str | None) -> None:
+        raise NotImplementedError
+
+    def archive(self, message: Message) -> None:
+        raise NotImplementedError
+
     async def audience(self, message: Message) -> Audience:
         return "members"
 

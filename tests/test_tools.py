@@ -7,14 +7,17 @@ from redis.asyncio import Redis
 
 from bot.agent.parts import titles_of
 from bot.memory import AccountLinks, LongTermMemory, OfflineEmbeddings
+from bot.platforms.registry import Platforms
 from bot.storage.files import FileStore
 from bot.tools import GuardedTool, open_database, open_database_writer, toolset
 from tests.support.turns import derive_audience
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "tools.md"
 
-NEED_MORE = {"sql_execute", "chart", "export", "memory_save", "memory_search", "ask_user"}
-"""Tools that are there only with a writer, a store of files or a memory, or if questions are possible."""
+NEED_MORE = {"sql_execute", "chart", "export", "memory_save", "memory_search", "ask_user"} | {
+    *("read_messages", "search_messages", "find_person")
+}
+"""Tools that are there only with a writer, a store of files, a memory, a chat service, or possible questions."""
 
 
 async def test_names_arguments_and_titles_are_documented(redis: Redis) -> None:
@@ -27,7 +30,9 @@ async def test_names_arguments_and_titles_are_documented(redis: Redis) -> None:
         recall = LongTermMemory(
             redis, OfflineEmbeddings(), AccountLinks(redis), derive_audience, fact_days=1, turn_days=1
         )
-        tools = toolset(database, recall, keep=FileStore(redis).keep, writer=orders, asks=True)
+        tools = toolset(
+            *(database, recall, None, FileStore(redis).keep, orders, Platforms([], [], {})), asks=True
+        )
         fewest = toolset(database, None)
     titles = titles_of(tools)
     rows = re.findall(r"^\| `(\w+)\((.*?)\)` \| (.*?) \|", DOCUMENT.read_text(), re.MULTILINE)

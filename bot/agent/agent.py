@@ -16,22 +16,28 @@ from redis.asyncio import Redis
 
 from bot.agent import prompts, texts
 from bot.agent.authors import (
-    AUTHOR,
-    AUTHOR_NAME,
     author,
     without,
 )
-from bot.agent.graph import Context, Graph, State, build_graph
-from bot.agent.images import PICTURES
+from bot.agent.graph import Graph, build_graph
 from bot.agent.memory import AUTHORS, STORAGE_ERRORS, ThreadMemory
+from bot.agent.messages import (
+    author_fields,
+    file_names,
+    human_message,
+    own_text,
+    problems_of,
+    stored_id,
+)
 from bot.agent.models.model import Model
 from bot.agent.resume import ResumePlan, plan_after_decision, plan_repetition
-from bot.agent.spotlighting import mark
+from bot.agent.state import Context, State
 from bot.chat import (
     SAME_EVERYWHERE,
     AttachmentContent,
     Attachments,
     Channels,
+    ContextSource,
     Decision,
     File,
     Files,
@@ -48,15 +54,10 @@ from bot.chat import (
     with_decision,
 )
 from bot.concurrency.tasks import CLEAN_UP_SECONDS, cancel
-from bot.memory import Owners, account_of
+from bot.memory import Owners
 from bot.tools import GuardedTool
 
 log = logging.getLogger(__name__)
-
-_PROBLEMS = "file_problems"
-
-_QUOTED = "quoted"
-"""Key of a message's `additional_kwargs` with the ranges of its text that quote others."""
 
 
 class Agent:
@@ -166,7 +167,7 @@ class Agent:
         if plan:
             return plan
         begin = await self._begin(turn)
-        return ResumePlan(begin=begin, earlier=_problems(begin["messages"]))
+        return ResumePlan(begin=begin, earlier=problems_of(begin["messages"]))
 
     async def _plan_resumption(
         self, turn: Turn, proposal: WaitingCall | None, config: RunnableConfig
@@ -177,14 +178,14 @@ class Agent:
         """
         if proposal:
             state = await self._graph.aget_state(config)
-            return plan_after_decision(state, proposal, _author_fields(turn.messages[0]), self._tools)
+            return plan_after_decision(state, proposal, author_fields(turn.messages[0]), self._tools)
         if turn.attempt > 1:
             state = await self._graph.aget_state(config)
-            plan = plan_repetition(state, _id(turn.messages[-1]), self._tools)
+            plan = plan_repetition(state, stored_id(turn.messages[-1]), self._tools)
             if plan:
-                asked = {_id(message) for message in turn.messages}
+                asked = {stored_id(message) for message in turn.messages}
                 messages = [each for each in state.values["messages"] if each.id in asked]
-                return replace(plan, earlier=[*_problems(messages), *plan.earlier])
+                return replace(plan, earlier=[*problems_of(messages), *plan.earlier])
         return None
 
     async def _begin(self, turn: Turn) -> State:
@@ -193,10 +194,10 @@ class Agent:
 
     async def _human(self, message: Message) -> HumanMessage:
         if not message.attachments:
-            return _human(message, AttachmentContent())
+            return human_message(message, AttachmentContent())
         if self._attachments is None:
-            return _human(message, _names(message))
-        return _human(message, await self._attachments.read(message))
+            return human_message(message, file_names(message))
+        return human_message(message, await self._attachments.read(message))
 
     async def find_answer(self, turn: Turn) -> str | None:
         """Return the text of the answer if an earlier attempt has completed it. Raises `StorageDown`."""
@@ -227,8 +228,9 @@ class Agent:
         # the stored messages include the content of their files
         known = {message.id for message in values.get("messages", ())}
         written = [message for message in turn.messages if not message.decision]
-        asked = [_human(message, AttachmentContent()) for message in written if _id(message) not in known]
-        messages = [*asked, AIMessage(answer, id=f"{_id(turn.messages[0])}:ending")]
+        new = [each for each in written if stored_id(each) not in known]
+        asked = [human_message(each, AttachmentContent()) for each in new]
+        messages = [*asked, AIMessage(answer, id=f"{stored_id(turn.messages[0])}:ending")]
         try:
             changes = {"messages": messages, "proposals": waiting}
             await self._graph.aupdate_state(config, changes, as_node="think")
@@ -242,7 +244,7 @@ class Agent:
         Raises `StorageDown`.
         """
         messages = await self._messages(thread_id)
-        return list(filter(None, (_own(each) for each in messages if author(each) in authors)))
+        return list(filter(None, (own_text(each) for each in messages if author(each) in authors)))
 
     async def forget(self, thread_id: str, authors: frozenset[str], *, wholly: bool) -> None:
         """Remove messages of these authors, and answers to them, from a thread memory; `wholly`: all of it.
@@ -290,53 +292,8 @@ def _begin(messages: Sequence[AnyMessage]) -> State:
     return cast("State", {"messages": list(messages), "iterations": 0, "last_error": ""})
 
 
-def _human(message: Message, attachments: AttachmentContent) -> HumanMessage:
-    """Return a message with the content of its files; the problems of unreadable ones are stored with it."""
-    more: dict[str, object] = {**_author_fields(message)}
-    if attachments.pictures:
-        more[PICTURES] = [picture.id for picture in attachments.pictures]
-    if attachments.problems:
-        more[_PROBLEMS] = list(attachments.problems)
-    quotes = "\n\n".join(mark(each.source, each.text) for each in message.quotes)
-    text = message.text.strip() or ("" if quotes or attachments.text else prompts.NO_TEXT)
-    text = prompts.CORRECTION.format(text=text) if message.corrects else text
-    content = "\n\n".join(filter(None, [text, quotes, attachments.text]))
-    if quotes:
-        more[_QUOTED] = [len(text), len(content) - len(attachments.text)]
-    return HumanMessage(content, id=_id(message), additional_kwargs=more)
-
-
-def _own(message: AnyMessage) -> str:
-    """Return a user's message without the text of others that it quotes."""
-    begin, end = message.additional_kwargs.get(_QUOTED, (len(message.text), len(message.text)))
-    return "\n\n".join(filter(None, [message.text[:begin], message.text[end:]]))
-
-
-def _author_fields(message: Message) -> dict[str, str]:
-    """Return the author's fields, for `add_author_names`; the model does not receive them."""
-    name = message.author_name or message.author.partition(":")[2]
-    return {AUTHOR: account_of(message).digest, AUTHOR_NAME: name}
-
-
-def _problems(messages: Sequence[AnyMessage]) -> list[Part]:
-    return [Notice(words) for message in messages for words in message.additional_kwargs.get(_PROBLEMS, ())]
-
-
-def _id(message: Message) -> str:
-    """Return a message's id in the thread memory; a replayed message gets a new one."""
-    return f"{message.id}:{message.replays}" if message.replays else message.id
-
-
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _names(message: Message) -> AttachmentContent:
-    """Return the names of a message's files, for an agent without a reader."""
-    names = [
-        f"[attached file: {each.name}, {each.media_type}, {each.size} bytes]" for each in message.attachments
-    ]
-    return AttachmentContent(text="\n".join(names))
 
 
 @asynccontextmanager
@@ -357,11 +314,14 @@ async def open_agent(
     is_restricted: Callable[[Turn], bool] | None = None,
     instructions: str = "",
     channels: Channels = SAME_EVERYWHERE,
+    contexts: ContextSource | None = None,
+    most_context: int = 0,
 ) -> AsyncIterator[Agent]:
     """Open the agent with its memory in `redis`, where an idle thread expires after `ttl_days`.
 
     A model with vision receives the pictures in `pictures`. Turns for which `is_restricted` is true can use
     `OPEN_TOOLS` only. `instructions` are those of the deployment, `channels` has those of each channel.
+    Earlier messages are read from `contexts`, at most `most_context` of them.
 
     Raises `StorageDown` when Redis lacks the modules or cannot be reached.
     """
@@ -383,6 +343,8 @@ async def open_agent(
         pictures=pictures,
         is_restricted=is_restricted,
         instructions=instructions,
+        contexts=contexts if has_memory else None,
+        most_context=most_context,
     )
     yield Agent(
         graph,

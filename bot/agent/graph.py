@@ -4,16 +4,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
-from typing import Annotated, Any, TypedDict
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.graph import END, START, StateGraph, add_messages
+from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import get_runtime
 from langgraph.types import Send, interrupt
@@ -21,13 +19,15 @@ from pydantic import ValidationError
 
 from bot.agent import history, parts, prompts, texts
 from bot.agent.images import add_pictures
+from bot.agent.messages import asker_description
 from bot.agent.models.completion import UNREADABLE, Manner
 from bot.agent.models.metering import CallMeter, call_meter
-from bot.agent.models.model import Emit, Model
+from bot.agent.models.model import Model
+from bot.agent.preparation import Preparation
 from bot.agent.silence import is_silent, may_be_silent, read_silence
+from bot.agent.state import Context, ProposalOutcome, State, ToolTask, Update
 from bot.agent.system_prompt import SystemPrompt
 from bot.agent.waiting import (
-    ProposalOutcome,
     failure,
     invalid_arguments,
     is_about,
@@ -37,9 +37,7 @@ from bot.agent.waiting import (
     request_id,
 )
 from bot.chat import (
-    AnswerError,
-    BudgetExceeded,
-    ChannelSettings,
+    ContextSource,
     Files,
     Meter,
     Proposal,
@@ -52,35 +50,6 @@ from bot.tools import OPEN_TOOLS, STAY_SILENT, WaitingTool, files_of, tool_confi
 log = logging.getLogger(__name__)
 
 Graph = CompiledStateGraph["State", "Context", "State", "State"]
-Update = dict[str, Any]
-
-
-class State(TypedDict):
-    """Thread memory, as the checkpoint stores it. Nothing that the messages imply is stored twice."""
-
-    messages: Annotated[list[AnyMessage], add_messages]
-    summary: str
-    iterations: int
-    last_error: str
-    proposals: dict[str, ProposalOutcome]
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """Input of a run beside the state; it is never stored. `emit` shows a part of the answer at once."""
-
-    turn: Turn
-    emit: Emit
-    channel: ChannelSettings = field(default_factory=ChannelSettings)
-    calls: set[asyncio.Task[Any]] = field(default_factory=set)
-    """Tasks of tool calls: langgraph leaves several running when a run is cancelled for the second time."""
-
-
-class ToolTask(TypedDict):
-    """Input of one tool call. Each call is its own task, so that a crash never repeats a finished one."""
-
-    call: ToolCall
-    proposed: ProposalOutcome | None
 
 
 def build_graph(
@@ -95,29 +64,45 @@ def build_graph(
     pictures: Files | None = None,
     is_restricted: Callable[[Turn], bool] | None = None,
     instructions: str = "",
+    contexts: ContextSource | None = None,
+    most_context: int = 0,
 ) -> Graph:
     """Return the compiled graph, which emits the parts of the answer to its `Context`.
 
     `tools` is read for each use, because it may change while the graph runs. A turn for which `is_restricted`
     is true can use `OPEN_TOOLS` only. A model with vision receives the pictures in `pictures`. The
-    `instructions` of the deployment are part of each request.
+    `instructions` of the deployment are part of each request. What was written before a message is read from
+    `contexts`, at most `most_context` messages.
 
     A call of a `WaitingTool` makes a request through `requests` and interrupts the graph. To continue, run
     the graph with a turn whose decision is about that request. A turn whose words answer a question begins
     with `hear`, and goes on like any other.
     """
+    preparation = Preparation(model, history_tokens, meter, contexts, most_context)
     nodes = _Nodes(
-        model, tools, max_iterations, history_tokens, requests, meter, pictures, is_restricted, instructions
+        model,
+        tools,
+        max_iterations,
+        history_tokens,
+        requests,
+        meter,
+        pictures,
+        is_restricted,
+        instructions,
+        preparation,
     )
     graph = StateGraph(State, Context)
     graph.add_node("hear", nodes.hear)
-    graph.add_node("summarise", nodes.summarise)
+    graph.add_node("read_context", preparation.read_context)
+    graph.add_node("summarise", preparation.summarise)
     graph.add_node("think", nodes.think)
     graph.add_node("propose", nodes.propose)
     graph.add_node("act", nodes.act, input_schema=ToolTask)
     graph.add_node("observe", nodes.observe)
-    graph.add_conditional_edges(START, nodes.how_to_begin, ["hear", "summarise", "think"])
-    graph.add_conditional_edges("hear", nodes.is_history_too_long, ["summarise", "think"])
+    before = ["read_context", "summarise", "think"]
+    graph.add_conditional_edges(START, nodes.how_to_begin, ["hear", *before])
+    graph.add_conditional_edges("hear", preparation.first_step, before)
+    graph.add_conditional_edges("read_context", preparation.next_step, ["summarise", "think"])
     graph.add_edge("summarise", "think")
     graph.add_conditional_edges("think", nodes.what_to_do, ["propose", "act", END])
     graph.add_conditional_edges("propose", _tool_tasks, ["act"])
@@ -131,7 +116,7 @@ def tool_task(call: ToolCall, proposal: ProposalOutcome | None = None) -> Send:
     return Send("act", ToolTask(call=call, proposed=proposal))
 
 
-# async, as is_history_too_long: langgraph runs a plain function in a thread
+# async, as the steps of `Preparation`: langgraph runs a plain function in a thread
 async def _tool_tasks(state: State) -> list[Send]:
     proposals = _unreadable(state) | (state.get("proposals") or {})
     return [tool_task(call, proposals.get(call["id"] or "")) for call in _calls(state)]
@@ -160,8 +145,10 @@ class _Nodes:
         pictures: Files | None,
         is_restricted: Callable[[Turn], bool] | None,
         instructions: str,
+        preparation: Preparation,
     ) -> None:
         self._instructions = instructions
+        self._preparation = preparation
         self._is_restricted_turn = is_restricted
         self._model = model
         self._pictures = pictures
@@ -173,7 +160,7 @@ class _Nodes:
 
     async def how_to_begin(self, state: State) -> str:
         has_questions = open_questions(state["messages"], state.get("proposals") or {})
-        return "hear" if has_questions else await self.is_history_too_long(state)
+        return "hear" if has_questions else await self._preparation.first_step(state)
 
     async def hear(self, state: State) -> Update:
         """Take the words of this turn for the answer to an open question, if it is for their author."""
@@ -189,26 +176,6 @@ class _Nodes:
                 }
         return {"proposals": proposals}
 
-    async def is_history_too_long(self, state: State) -> str:
-        budget = history.room(self._history_tokens, state.get("summary", ""))
-        too_long = history.is_too_long(state["messages"], budget)
-        return "summarise" if too_long and history.count_to_summarise(state["messages"], budget) else "think"
-
-    async def summarise(self, state: State) -> Update:
-        """Replace the older messages by a summary; if that fails, drop them rather than fail the turn."""
-        summary = history.limit_summary(state.get("summary", ""), self._history_tokens)
-        budget = history.room(self._history_tokens, summary)
-        older = state["messages"][: history.count_to_summarise(state["messages"], budget)]
-        try:
-            request = history.transcript(older, summary, self._history_tokens)
-            answer = await self._model.answer(request, lambda _: None, self._call_meter(), "plain")
-            summary = history.limit_summary(answer.text.strip(), self._history_tokens) or summary
-        except BudgetExceeded:
-            raise  # the turn fails too, so nothing may be dropped for it
-        except AnswerError as error:
-            log.warning("history cut without a summary", extra={"error": str(error)})
-        return {"messages": [RemoveMessage(id=message.id or "") for message in older], "summary": summary}
-
     async def think(self, state: State) -> Update:
         emit = get_runtime(Context).context.emit
         if parts.has_spoken(state["messages"]):
@@ -222,6 +189,7 @@ class _Nodes:
             channel_instructions=context.channel.instructions,
             is_restricted=self._is_restricted,
             may_be_silent=can_be_silent,
+            asker=asker_description(context.turn),
         )
         summary, budget = state.get("summary", ""), self._history_tokens
         prompt = history.prompt(messages, summary, conclude, waiting.keys(), budget, system=system)

@@ -9,9 +9,10 @@ from langchain_core.tools import BaseTool
 from langgraph.types import Command, StateSnapshot
 
 from bot.agent import parts
-from bot.agent.graph import State, tool_task
+from bot.agent.graph import tool_task
 from bot.agent.history import ANSWERED_CALL
-from bot.agent.waiting import ProposalOutcome, request_id, request_of
+from bot.agent.state import ProposalOutcome, State
+from bot.agent.waiting import request_id, request_of
 from bot.chat import Part, WaitingCall
 from bot.tools import WaitingTool
 

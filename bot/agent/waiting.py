@@ -2,22 +2,15 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypedDict
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
 from langchain_core.tools import ToolException
 from pydantic import ValidationError
 
 from bot.agent import prompts
+from bot.agent.state import ProposalOutcome
 from bot.chat import Decision, Part, Requests, Turn
 from bot.tools import ASK_USER, WaitingTool, use_asker
-
-
-class ProposalOutcome(TypedDict):
-    """Outcome of a request for a waiting call: the request's id, or the reason why there is no request."""
-
-    request: str
-    refusal: str
 
 
 def request_id(call: ToolCall) -> str:

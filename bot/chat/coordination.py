@@ -57,6 +57,12 @@ class Coordination(Protocol):
         using it and called this without `in_use`; then the wish of the first caller is the new number.
         """
 
+    async def find_note(self, name: str) -> Json | None:
+        """Return what a process has kept under a name, or None."""
+
+    async def keep_note(self, name: str, note: Json, seconds: int) -> None:
+        """Keep a small note for all processes, for `seconds`."""
+
     async def get_cursor(self, *sources: str) -> float | None:
         """Return the time (Unix seconds) until which all events of the `sources` were taken.
 

@@ -6,6 +6,7 @@ BotError
 ├── StopRefused             a user cannot stop the answers of others; the text tells them so
 ├── LeaseLost               another process holds this thread now: stop and write nothing more
 ├── FileRefused             a file from a user cannot be fetched or read; the text tells them why
+├── ReadingRefused          messages cannot be read for a user; the text tells them why
 ├── FileTooLarge            a file is too large to be stored
 ├── StillBusy               data cannot be erased yet, because running turns use it
 ├── StorageDown             our own Redis failed: the turn is tried again later
@@ -62,6 +63,10 @@ class StorageDown(BotError):
 
 class FileRefused(BotError):
     """File from a user that cannot be fetched or read; `str()` completes “I could not read NAME: ”."""
+
+
+class ReadingRefused(BotError):
+    """Messages that cannot be read for a user; `str()` completes “I could not read …: ”."""
 
 
 class FileTooLarge(BotError):

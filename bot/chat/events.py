@@ -5,7 +5,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from bot.chat.text import well_formed_json
 
@@ -84,6 +84,14 @@ class Quote:
     text: str
 
 
+class Locale(NamedTuple):
+    """Time zone (IANA), offset from UTC in seconds, and language setting of a user."""
+
+    time_zone: str
+    utc_offset: int
+    language: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """Message from a user. Plain data: it is stored as JSON until it is answered.
@@ -104,6 +112,7 @@ class Message:
     - `voices` are the addresses of the attachments in which the author speaks: voice messages.
     - `seen_request` is the id of the approval request that the message replies to; empty if the thread is
       endless and the message replies to none; None if everybody reads the whole thread.
+    - `locale` is that of the author, if it is known.
     - Only the inbox sets the rest. `corrects` is the id of the answered message whose new wording this is,
       `edited_at` the time of that edit (Unix seconds, 0: none), `replays` the number of times that an
       operator has replayed it, `decision` the decision about a request of `author`.
@@ -134,6 +143,7 @@ class Message:
     seen_request: str | None = None
     voices: tuple[str, ...] = ()
     purpose: "Purpose" = ""
+    locale: Locale | None = None
 
     @property
     def is_external(self) -> bool:
@@ -169,6 +179,8 @@ class Message:
         fields["quotes"] = tuple(Quote(**each) for each in fields.get("quotes", ()))
         for name in ("roles", "bot_ids", "voices"):
             fields[name] = tuple(fields.get(name, ()))
+        if locale := fields.get("locale"):
+            fields["locale"] = Locale(*locale)
         if decision := fields.get("decision"):
             typed = {"thread": ThreadId(**decision["thread"]), "askers": tuple(decision.get("askers", ()))}
             fields["decision"] = Decision(**_known(Decision, with_channel(decision)) | typed)
@@ -181,12 +193,14 @@ class Turn:
 
     `id` is that of the first message. It and `messages` are the same on every attempt, so `id` is the
     idempotency key of all effects of the turn. `attempt` counts from 1. Of the earlier attempts, `failures`
-    ended in an unexpected error, `crashes` with the process, and `hangs` hung its event loop.
+    ended in an unexpected error, `crashes` with the process, and `hangs` hung its event loop. `gaps` are the
+    ids of messages before which others were written in the thread that the agent was not given.
     """
 
     id: str
     thread: ThreadId
     messages: tuple[Message, ...]
+    gaps: frozenset[str] = frozenset()
     attempt: int = 1
     failures: int = 0
     crashes: int = 0

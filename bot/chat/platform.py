@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from bot.chat.context import Archive, ReadContext
 from bot.chat.events import Attachment, Json, Message, Stop, ThreadId, Turn
 from bot.chat.filing import Filing
 from bot.chat.parts import Approval, Part
@@ -40,6 +41,11 @@ class Receipt:
     filing: Filing | None = None
     """Entry that is stored with the end of the turn, once its answer is complete."""
     _order: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def leaves_gap(self) -> bool:
+        """Return whether messages of the turn were ignored, so that the agent does not know them."""
+        return "" in self.state.get("received", {}).values()
 
     async def save(self, **changes: Json) -> None:
         """Merge `changes` into the state and store it. Raises `LeaseLost` if the turn is no longer ours."""
@@ -151,6 +157,15 @@ class Platform(Protocol):
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
         """Return the content of an attached file. Raises `FileRefused` and `StorageDown`."""
+
+    def context(self, message: Message, since: str | None) -> ReadContext | None:
+        """Return the function that reads what was written before a message, see `ContextSource`.
+
+        It reads only what the message's author can read. None where a message has no context.
+        """
+
+    def archive(self, message: Message) -> Archive | None:
+        """Return what the author of a message can read, for the agent's tools; no request."""
 
     async def audience(self, message: Message) -> Audience:
         """Return the readers of a message's place, or a narrower group if in doubt. Never raises."""

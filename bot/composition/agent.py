@@ -46,7 +46,10 @@ async def open_parts(
             await stack.enter_async_context(long_term_memory.filer.in_background())
         wanted = settings.plugins if "worker" in settings.bot_roles else None
         memory = long_term_memory if settings.enable_memory else None
-        own = toolset(storage.database, memory, None, storage.files.keep, storage.writer, asks=bool(memory))
+        own = toolset(
+            *(storage.database, memory, None, storage.files.keep, storage.writer, platforms),
+            asks=bool(memory),
+        )
         plugins = await stack.enter_async_context(open_plugins(wanted, storage.redis, own))
         model = await stack.enter_async_context(_model(settings, plugins.toolbox))
         has_sight = settings.has_model and settings.openai_vision
@@ -70,6 +73,8 @@ async def open_parts(
                 is_restricted=access.control.allow_list.is_restricted,
                 instructions=settings.read_instructions(),
                 channels=access.channels,
+                contexts=platforms,
+                most_context=settings.context_messages,
             )
         )
         transcription = await stack.enter_async_context(

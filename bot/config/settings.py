@@ -129,6 +129,13 @@ class Settings(AccessSettings, ApprovalSettings, ConversationSettings, Environme
     history_tokens: int = Field(
         8000, ge=500, description="maximum number of tokens of history that the model receives"
     )
+    context_messages: int = Field(
+        50,
+        ge=0,
+        le=100,
+        description="maximum number of earlier messages that are read when the bot is called into a "
+        "conversation; `0`: none",
+    )
     file_max_bytes: PositiveInt = Field(10 << 20, description="largest size of a file from users, in bytes")
     file_max_count: PositiveInt = Field(5, description="maximum number of files of a message that are read")
     file_text_chars: int = Field(

@@ -107,7 +107,7 @@ class DiscordApi:
                     raise
             return message
 
-        return await self._request(start, hold)
+        return await self.request(start, hold)
 
     async def open_direct(self, user: int) -> int:
         """Return the channel of the direct messages with a user; opening it is not visible."""
@@ -116,7 +116,7 @@ class DiscordApi:
             opened = await client.http.start_private_message(user)
             return int(opened["id"])
 
-        return await self._request(open_)
+        return await self.request(open_)
 
     async def send(
         self,
@@ -152,7 +152,7 @@ class DiscordApi:
 
             return _parse_message(await _post_reply(post, channel, reply_to))
 
-        return await self._request(send, hold)
+        return await self.request(send, hold)
 
     async def attach(
         self, channel: int, file: FileUpload, *, nonce: str, reply_to: int | None, hold: Hold
@@ -168,7 +168,7 @@ class DiscordApi:
 
             await _post_reply(post, channel, reply_to)
 
-        await self._request(attach, hold, self._timing.upload_timeout)
+        await self.request(attach, hold, self._timing.upload_timeout)
 
     async def edit(
         self, channel: int, message: int, text: str, *, hold: Hold, without_buttons: bool = False
@@ -180,7 +180,7 @@ class DiscordApi:
             with handle_message_parameters(**form, allowed_mentions=PINGS) as parameters:
                 await client.http.edit_message(channel, message, params=parameters)
 
-        await self._request(edit, hold)
+        await self.request(edit, hold)
 
     async def delete(self, channel: int, message: int, *, hold: Hold) -> None:
         """Delete a message of the bot; a missing one is not an error."""
@@ -191,7 +191,7 @@ class DiscordApi:
             except discord.NotFound:
                 log.debug("message already deleted", extra={"message_id": message})
 
-        await self._request(delete, hold)
+        await self.request(delete, hold)
 
     async def type(self, channel: int, *, hold: Hold) -> None:
         """Show for ten seconds that the bot is typing."""
@@ -199,7 +199,7 @@ class DiscordApi:
         async def type_(client: discord.Client) -> None:
             await client.http.send_typing(channel)
 
-        await self._request(type_, hold)
+        await self.request(type_, hold)
 
     async def check_token(self, seconds: float) -> None:
         """Request the bot's own user, once and for at most `seconds`. Raises `PlatformError`."""
@@ -226,7 +226,7 @@ class DiscordApi:
                 reset_after=limit["reset_after"] / 1000,
             )
 
-        return await self._request(ask)
+        return await self.request(ask)
 
     async def messages_since(
         self, channel: int, when: datetime, *, reply_to: int | None
@@ -245,14 +245,15 @@ class DiscordApi:
             # if a reply was not possible, it was sent as a plain message
             return [each for each in sent if reply_to is None or each.reply_to in (reply_to, None)]
 
-        return await self._request(read)
+        return await self.request(read)
 
-    async def _request(
+    async def request(
         self,
         call: Callable[[discord.Client], Awaitable[Result]],
         hold: Hold | None = None,
         seconds: float | None = None,
     ) -> Result:
+        """Make a request that is safe to repeat, at most `seconds` long each time."""
         backoff = self._timing.request_backoff
         repeated = AsyncRetrying(
             retry=retry_if_exception(_is_worth_repeating),

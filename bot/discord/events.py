@@ -1,23 +1,25 @@
 """Parser of discord.py's messages. Pure."""
 
-import re
 from collections.abc import Sequence, Set
 from typing import Any
 
 import discord
 
 from bot.chat import Correction, Message, Stop, ThreadId, Withdrawal, parse_decision
+from bot.discord.access import access_fields
 from bot.discord.quotes import files, quotes, stickers, voice
+from bot.discord.readable import readable
 
 PLATFORM = "discord"
 DIRECT = "dm"
 """The `space` of direct messages, which belong to no guild."""
 
+CHAIN = "chain"
+"""Key of a message's `place`: the id of the message before the one that it replies to."""
+
 STOP_REACTION = "❌"
 
 _ANSWERABLE = frozenset({discord.MessageType.default, discord.MessageType.reply})
-_MENTION = re.compile(r"<(@!?|@&|#)(\d{1,20})>")
-_EMOJI = re.compile(r"<a?:(\w{1,32}):\d{1,20}>")
 
 
 def parse_message(
@@ -33,11 +35,16 @@ def parse_message(
     is_bot = message.author.bot or message.webhook_id is not None
     if message.author.id == me or message.type not in _ANSWERABLE or (is_bot and author not in bots):
         return None
-    text, quoted, attachments = _text(message, me), quotes(message, me, unreadable), files(message, me)
-    request = _request_of(message, me)
+    text, quoted, attachments = (
+        readable_text(message, me),
+        quotes(message, me, unreadable),
+        files(message, me),
+    )
+    request, chain = _request_of(message, me), _chain_of(message, me)
     # a decision in a reply to its request is for the bot, even if the reply pings nobody
     addressed = _is_addressed(message, me) or bool(request and parse_decision(text))
     thread, kind = _conversation(message, me, addressed)
+    history_of = message.channel.id if kind == "thread" or chain else None
     if thread is None or not (addressed or text or quoted or attachments):
         return None
     return Message(
@@ -61,6 +68,8 @@ def parse_message(
             "kind": kind,
             "open": "yes" if _is_open(message) else "",
             "author": str(message.author.id),
+            **({CHAIN: chain} if chain else {}),
+            **({} if is_bot else access_fields(text, message.author, history_of)),
         },
         roles=roles(message.author),
         bot_ids=(author,) if is_bot else (),
@@ -184,6 +193,15 @@ def _question_of(message: discord.Message, me: int) -> int | None:
     return None
 
 
+def _chain_of(message: discord.Message, me: int) -> str:
+    """Return the id of the message to which the message replied to is a reply itself; else nothing."""
+    replied = message.reference.resolved if message.reference else None
+    is_reply = isinstance(replied, discord.Message) and replied.type is discord.MessageType.reply
+    if not is_reply or not isinstance(replied, discord.Message) or replied.author.id == me:
+        return ""
+    return str(replied.reference.message_id or "") if replied.reference else ""
+
+
 def _request_of(message: discord.Message, me: int) -> str:
     """Return the id of the approval request that a message replies to, read from its buttons.
 
@@ -198,21 +216,8 @@ def _request_of(message: discord.Message, me: int) -> str:
     return next((id for verb, _, id in (each.partition(":") for each in names) if verb == "approve"), "")
 
 
-def _text(message: discord.Message, me: int) -> str:
-    names = _names(message)
-
-    def replace_mention(mention: re.Match[str]) -> str:
-        kind, id = mention[1].rstrip("!"), int(mention[2])
-        return "" if (kind, id) in mine else names.get((kind, id), mention[0])
-
+def readable_text(message: discord.Message, me: int) -> str:
+    """Return what the author wrote, with names for ids, without mentions of the bot, whose id is `me`."""
     mine = {("@", me)} | {("@&", role.id) for role in message.role_mentions if _is_mine(role, me)}
-    spoken = _EMOJI.sub(r":\1:", _MENTION.sub(replace_mention, message.content))
+    spoken = readable(message.content, message, leave_out=mine)
     return "\n".join(each for each in (spoken.strip(), *stickers(message), *voice(message)) if each)
-
-
-def _names(message: discord.Message) -> dict[tuple[str, int], str]:
-    """Return readable names for the mentions in a message, by kind and id."""
-    users = {("@", user.id): f"@{user.display_name}" for user in message.mentions}
-    roles = {("@&", role.id): f"@{role.name}" for role in message.role_mentions}
-    channels = {("#", channel.id): f"#{channel.name}" for channel in message.channel_mentions}
-    return users | roles | channels

@@ -3,8 +3,8 @@
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from bot.chat import (
     Unreachable,
 )
 from bot.discord import events
+from bot.discord.access import ACCESS_FIELDS, access_fields
 from bot.discord.errors import Unreadable, translate_errors
 from bot.discord.payloads import Payload
 
@@ -44,6 +45,14 @@ Parse = Callable[[Payload, object], Message | Correction | None]
 """Function that reads a message of a channel; returns None if it does not concern the bot."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Author:
+    """Author of messages: fields of `Message`, and the member, if the guild knows them."""
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    member: discord.Member | None = None
+
+
 class History:
     """History of all channels, threads and direct messages that a listening client sees."""
 
@@ -59,7 +68,7 @@ class History:
         the `PlatformError` of a guild or a channel after all others were read.
         """
         missed = 0.0
-        authors: dict[str, dict[str, Any]] = {}
+        authors: dict[str, _Author] = {}
         after = datetime.fromtimestamp(since, UTC)
         channels, failure = await self._active_channels(after, active_since)
         for channel in channels:
@@ -169,7 +178,7 @@ class History:
             return None
 
     async def _hand_over(
-        self, event: Message | Correction, deliver: Deliver, authors: dict[str, dict[str, Any]]
+        self, event: Message | Correction, deliver: Deliver, authors: "dict[str, _Author]"
     ) -> float:
         message = event.message if isinstance(event, Correction) else event
         is_known = await self._lookup.is_known(message.id)
@@ -178,7 +187,7 @@ class History:
         await deliver(replace(event, message=message) if isinstance(event, Correction) else message)
         return 0.0 if is_known or not message.addressed else time.time() - message.sent_at
 
-    async def _with_author(self, message: Message, authors: dict[str, dict[str, Any]]) -> Message:
+    async def _with_author(self, message: Message, authors: "dict[str, _Author]") -> Message:
         """Return the message with details of its author, which the history lacks, unlike the gateway.
 
         `authors` caches them: one user may have written thousands of messages.
@@ -188,12 +197,16 @@ class History:
             return message
         name = f"{guild.id} {message.author}"
         if name not in authors:
-            authors[name] = await _author_fields(guild, int(message.place["author"]))
-        return replace(message, **authors[name])
+            authors[name] = await _find_author(guild, int(message.place["author"]))
+        author = authors[name]
+        place = {name: value for name, value in message.place.items() if name not in ACCESS_FIELDS}
+        needs_history = message.place["kind"] == "thread" or events.CHAIN in message.place
+        place |= access_fields(message.text, author.member, int(message.channel) if needs_history else None)
+        return replace(message, place=place, **author.fields)
 
 
-async def _author_fields(guild: discord.Guild, user: int) -> dict[str, Any]:
-    """Return the fields of a message that describe its author: the roles, and whether they are a guest.
+async def _find_author(guild: discord.Guild, user: int) -> "_Author":
+    """Return what the guild knows of an author.
 
     A user who has left the guild counts as a guest: guests leave it with the voice channel.
     """
@@ -201,10 +214,10 @@ async def _author_fields(guild: discord.Guild, user: int) -> dict[str, Any]:
         with translate_errors(is_reading=True):
             member = await guild.fetch_member(user)
     except Unreadable:
-        return {}
+        return _Author()
     except Undeliverable:
-        return {"is_guest": True}
-    return {"roles": events.roles(member), "is_guest": events.is_guest(member)}
+        return _Author({"is_guest": True})
+    return _Author({"roles": events.roles(member), "is_guest": events.is_guest(member)}, member)
 
 
 def _as_list(answer: Any) -> list[Payload]:

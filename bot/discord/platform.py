@@ -19,6 +19,7 @@ from bot.chat import (
     Health,
     InboxLookup,
     Message,
+    ReadContext,
     Receipt,
     Stop,
     ThreadId,
@@ -27,11 +28,14 @@ from bot.commands.commands import Commands
 from bot.concurrency.tasks import first_failure
 from bot.discord import events, requests
 from bot.discord.api import DiscordApi
+from bot.discord.archive import DiscordArchive
 from bot.discord.connection import Connection
+from bot.discord.context import Contexts
 from bot.discord.gateway import Listener
 from bot.discord.health import TokenProbe, connection_evidence, shard_evidence
 from bot.discord.identify import IdentifyQueue
 from bot.discord.messages import EditPace
+from bot.discord.reader import Reader
 from bot.discord.reply import DiscordThread
 from bot.discord.shard import Shard
 from bot.discord.shards import Shards
@@ -104,6 +108,8 @@ class Discord:
         self._timing = timing
         self._shards = Shards(coordination, catch_up_hours, timing)
         self._identify_queue = IdentifyQueue(api, coordination, timing)
+        self._reader = Reader(api)
+        self._contexts = Contexts(self._reader, timing)
         self._pace = EditPace(timing.edit_interval)
         self._unheld = Connection(timing.down_after)
         self._probe = TokenProbe(api, timing)
@@ -143,6 +149,14 @@ class Discord:
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
         """Return the content of an attachment; its address is signed, so no token is sent."""
         return await download(attachment.url, Hosts(_FILE_HOSTS, origin=Route.BASE), most_bytes)
+
+    def context(self, message: Message, since: str | None) -> ReadContext | None:
+        """Return the function that reads the thread of a message, and messages that it links to."""
+        return self._contexts.context(message, since)
+
+    def archive(self, message: Message) -> DiscordArchive | None:
+        """Return what the author of a message can read; nothing for bots."""
+        return None if message.bot_ids else DiscordArchive(self._reader, message)
 
     async def audience(self, message: Message) -> Audience:
         """Return who can read the place of a message; an unknown place counts as a private channel."""

@@ -6,6 +6,7 @@ from typing import Any
 import discord
 
 from bot.chat import Attachment, Quote
+from bot.discord.readable import readable
 
 MOST_CHARS = 8_000
 """Most characters of a quote: two of Discord's longest messages."""
@@ -94,15 +95,22 @@ def _is_forward(message: discord.Message) -> bool:
     return message.reference is not None and message.reference.type is discord.MessageReferenceType.forward
 
 
-def _whole(message: discord.Message) -> str:
+def past_text(message: discord.Message, spoken: str) -> str:
+    """Return the whole text of a message except the names of its files; `spoken` is the author's part."""
     forwarded = [_snapshot(each) for each in message.message_snapshots]
     poll = _poll(message.poll) if message.poll else []
     layout = _layout(message) if _is_written_by_program(message) else []
-    return _lines([message.content, *layout, *poll, *stickers(message), *forwarded, *_file_names(message)])
+    return _lines([spoken, *layout, *poll, *forwarded])
+
+
+def _whole(message: discord.Message) -> str:
+    spoken = _lines([readable(message.content, message), *stickers(message)])
+    return _lines([past_text(message, spoken), *_file_names(message)])
 
 
 def _snapshot(snapshot: discord.MessageSnapshot) -> str:
-    return _lines([snapshot.content, *_layout(snapshot), *stickers(snapshot), *_file_names(snapshot)])
+    content = readable(snapshot.content)
+    return _lines([content, *_layout(snapshot), *stickers(snapshot), *_file_names(snapshot)])
 
 
 def stickers(message: discord.Message | discord.MessageSnapshot) -> list[str]:

@@ -30,6 +30,9 @@ class Timing:
     request_backoff: float = 0.5
     """About the time before a request is sent again while Discord is unreachable."""
 
+    context_timeout: float = 10.0
+    """Longest time to read one conversation that a message belongs to or links to, since a turn waits."""
+
     probe_timeout: float = 2.0
     """Longest time that a health check waits for Discord's REST API."""
 

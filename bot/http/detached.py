@@ -51,6 +51,12 @@ class DetachedHttp:
         """Return the stored content of an attachment. Raises `FileRefused`."""
         return await read_file(self._files, attachment)
 
+    def context(self, message: Message, since: str | None) -> None:
+        """Return nothing: the agent knows everything that an HTTP caller wrote."""
+
+    def archive(self, message: Message) -> None:
+        """Return nothing: there are no channels."""
+
     async def audience(self, message: Message) -> Audience:
         """Return `members`: all callers share one token."""
         return "members"

@@ -186,16 +186,18 @@ class Inbox:
         id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, *stored = begun
         turn_id = keys.text(id)
         try:
-            messages = tuple(Message.from_json(json.loads(each)) for each in stored[1::2])
+            messages = tuple(Message.from_json(json.loads(each)) for each in stored[1::3])
             state = json.loads(receipt) if receipt else {}
         except (ValueError, TypeError, KeyError) as problem:
             log.exception("message unreadable", extra={"thread_id": lease.thread, "turn": turn_id})
-            ids = [keys.text(each) for each in stored[::2]]
+            ids = [keys.text(each) for each in stored[::3]]
             corrects: Any = await self._redis.hget(keys.seen(ids[-1]), "corrects")
             await self._end(lease, ids, keys.text(corrects or ids[-1]), f"unreadable: {problem!r}", "")
             return None
         ended = {"failures": failures, "crashes": crashes, "hangs": hangs}
-        turn = Turn(id=turn_id, thread=messages[0].thread, messages=messages, attempt=attempt, **ended)
+        gaps = frozenset(each.id for each, gap in zip(messages, stored[2::3], strict=True) if gap)
+        thread = messages[0].thread
+        turn = Turn(id=turn_id, thread=thread, messages=messages, gaps=gaps, attempt=attempt, **ended)
         self._replica.begin(turn, state)
         self._under_way.add(turn.id)
         reason = cast("Reason", keys.text(stopped)) if stopped else None
@@ -214,16 +216,23 @@ class Inbox:
         self._replica.save_receipt(turn, receipt)
 
     async def finish(
-        self, lease: Lease, turn: Turn, dead: str = "", receipt: Json = None, filing: Filing | None = None
+        self,
+        lease: Lease,
+        turn: Turn,
+        dead: str = "",
+        receipt: Json = None,
+        filing: Filing | None = None,
+        *,
+        leaves_gap: bool = False,
     ) -> None:
         """Remove the turn's messages and free the thread. Raises `LeaseLost`.
 
         `dead` is the reason for giving them up: they are kept as dead letters. A `receipt` is stored, and
-        `filing` is added to its stream.
+        `filing` is added to its stream. `leaves_gap`: the agent was not given all of them.
         """
         ids, newest = [message.id for message in turn.messages], turn.messages[-1]
         result = json.dumps(receipt) if receipt else ""
-        await self._end(lease, ids, newest.corrects or newest.id, dead, result, filing)
+        await self._end(lease, ids, newest.corrects or newest.id, dead, result, filing, leaves_gap)
         self._replica.finish(ids)
 
     def leave(self, turn: Turn) -> None:
@@ -252,13 +261,15 @@ class Inbox:
         dead: str,
         receipt: str = "",
         filing: Filing | None = None,
+        leaves_gap: bool = False,
     ) -> None:
         box = [keys.mailbox(lease.thread), keys.messages(lease.thread)]
         held = [TAG, self._consumer, lease.entry, lease.thread]
         stream, filed, most = ([filing.stream], filing.text, filing.most) if filing else ([], "", 0)
+        rest: list[str | int] = [dead, answered, receipt, filed, most, int(leaves_gap)]
         finished = await self._finish(
             keys=[READY, *box, ACTIVE, keys.turn(ids[0]), DEAD, keys.joined(lease.thread), *stream],
-            args=[*held, _TURN_SECONDS, self._follow_seconds, dead, answered, receipt, filed, most, *ids],
+            args=[*held, _TURN_SECONDS, self._follow_seconds, *rest, *ids],
         )
         _check(finished, lease)
         if filing:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 from bot.chat import (
+    Archive,
     Attachment,
     Audience,
     Coordination,
     Files,
     InboxLookup,
     Message,
+    ReadContext,
     Thread,
     ThreadId,
     Unreachable,
@@ -59,6 +61,20 @@ class Platforms(Sequence[Receiver]):
     async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
         """Return the content of a file that came with a message. Raises `FileRefused`."""
         return await self.of(message.thread.platform).fetch(attachment, most_bytes)
+
+    def context(self, message: Message, since: str | None) -> ReadContext | None:
+        """Return the function that reads the context of a message, or None if there is none."""
+        try:
+            return self.of(message.thread.platform).context(message, since)
+        except Unreachable:
+            return None
+
+    def archive(self, message: Message) -> Archive | None:
+        """Return what the author of a message can read, or None if its platform keeps nothing."""
+        try:
+            return self.of(message.thread.platform).archive(message)
+        except Unreachable:
+            return None
 
     async def audience(self, message: Message) -> Audience:
         """Return who can read the place of a message; `outsiders` if its platform is switched off."""

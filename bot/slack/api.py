@@ -39,6 +39,8 @@ class Identity:
     team: str
     user_id: str
     bot_id: str
+    url: str = ""
+    """Address of the workspace, with a final slash."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -111,15 +113,16 @@ class SlackApi:
     async def identify(self) -> Identity:
         """Return the owner of the bot token. Raises `CredentialsRejected` or another `PlatformError`."""
         who = await self._call(self.reader, "auth.test", {}, self._bot_token, "SLACK_BOT_TOKEN")
-        names = [word(who.get(name)) for name in ("team_id", "team", "user_id", "bot_id")]
+        names = [word(who.get(name)) for name in ("team_id", "team", "user_id", "bot_id", "url")]
         if not names[2]:
             raise Unreachable("Slack's answer to auth.test names no user")
-        return Identity(*names)
+        self._who = Identity(*names)
+        return self._who
 
     async def who(self) -> Identity:
         """Return the identity from `identify`, which is called only once."""
         if self._who is None:
-            self._who = await self.identify()
+            return await self.identify()
         return self._who
 
     async def request_socket(self, app_token: str) -> str:

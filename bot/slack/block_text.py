@@ -59,11 +59,24 @@ def _readable(match: re.Match[str]) -> str:
     if kind in ("@", "#"):
         return kind + (label or name).removeprefix(kind)
     if kind == "!":
-        return label or "@" + name.partition("^")[0]
+        return _special(name, label)
     address = target.removeprefix("mailto:").removeprefix("tel:")
     if not label or label == address or address.endswith("//" + label):
         return address
     return f"{label} ({address})"
+
+
+def _special(name: str, label: str) -> str:
+    """Return a group of users, a date or a broadcast; of a group without a label, the id."""
+    command, _, argument = name.partition("^")
+    match command:
+        case "subteam":
+            return "@" + (label.removeprefix("@") or argument)
+        case "date":
+            seconds = argument.partition("^")[0]
+            return label or _date(int(seconds) if seconds.isdecimal() and len(seconds) < 12 else None)
+        case _:
+            return label or "@" + command
 
 
 def word(value: Json) -> str:

@@ -24,6 +24,9 @@ class Unreadable(ValueError):
     """Event that does not have the form that Slack documents."""
 
 
+ACTION_TOKEN = "action_token"  # noqa: S105 - the name of a field
+"""Key of a message's `place`: the token with which Slack searches for its author."""
+
 STOP_REACTION = "x"
 
 _MALFORMED = (AttributeError, LookupError, TypeError, ValueError)
@@ -134,15 +137,15 @@ def _as_it_reads(message: Mapping[str, Json], channel: Json, channel_kind: Json)
 
 
 def _withdrawal(body: Mapping[str, Json], channel: Json, ts: Json) -> Withdrawal:
-    return Withdrawal(message_id=_message_id(_team(body), _id(channel), _ts(ts)))
+    return Withdrawal(message_id=message_id(_team(body), _id(channel), _ts(ts)))
 
 
 def _reaction(body: Mapping[str, Json], event: Mapping[str, Json]) -> Stop | None:
     item = event["item"]
     if event["reaction"] != STOP_REACTION or item.get("type") != "message":
         return None
-    message_id = _message_id(_team(body), _id(item["channel"]), _ts(item["ts"]))
-    return Stop(by=f"slack:{_id(event['user'])}", message_id=message_id)
+    stopped = message_id(_team(body), _id(item["channel"]), _ts(item["ts"]))
+    return Stop(by=f"slack:{_id(event['user'])}", message_id=stopped)
 
 
 def place_of(stop: Stop) -> tuple[str, str]:
@@ -158,7 +161,8 @@ def team_of(stop: Stop) -> str:
     return stop.thread.space if stop.thread else stop.message_id.split(":")[1]
 
 
-def _message_id(team: str, channel: str, ts: str) -> str:
+def message_id(team: str, channel: str, ts: str) -> str:
+    """Return the id of a message as in `Message`."""
     return f"slack:{team}:{channel}:{ts}"
 
 
@@ -166,22 +170,23 @@ def _message(
     body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: str, bots: Set[str]
 ) -> Message | None:
     bot_ids = _bot_ids(event)
-    if not _is_written(event, bot_user_id) or (bot_ids and bots.isdisjoint(bot_ids)):
+    if not _is_for_bot(event, bot_user_id) or (bot_ids and bots.isdisjoint(bot_ids)):
         return None
     content, kind = content_of(event, bot_user_id), word(event.get("channel_type"))
     # an `app_mention` does not say who mentions the bot: the author, or a quote
     is_named = content.mentions_bot or (event["type"] == "app_mention" and not content.is_named_by_others)
     addressed = is_named or kind == "im"
-    if not event.get("thread_ts") and not addressed:
+    # the first message of a thread has a `thread_ts`, too, once it is edited or read from the history
+    if event.get("thread_ts") in (None, "", event["ts"]) and not addressed:
         return None
     team, channel, ts = _team(body), _id(event["channel"]), _ts(event["ts"])
     user = _id(event.get("user") or event["bot_id"])
     profile = _object(event.get("user_profile"))
     return Message(
-        id=_message_id(team, channel, ts),
+        id=message_id(team, channel, ts),
         thread=ThreadId("slack", team, channel, _ts(event.get("thread_ts") or ts)),
         author=f"slack:{user}",
-        author_name=name_of(profile) or _bot_name(event),
+        author_name=written_name(event),
         text=content.text,
         sent_at=float(ts),
         addressed=addressed,
@@ -198,12 +203,19 @@ def _message(
             "user_team": word(event.get("user_team")) or word(event.get("team")) or team,
             "channel_kind": kind,  # not in an app_mention
             "shared": "yes" if body.get("is_ext_shared_channel") else "",  # with other organisations
+            **_action_token(event),
         },
         bot_ids=bot_ids,
         author_space=_author_space(body, event, profile),
         is_guest=is_guest(profile),
         purpose="aside" if content.mentions_others and not addressed else "",
     )
+
+
+def _action_token(event: Mapping[str, Json]) -> dict[str, str]:
+    """Return the token for a search in the author's name, if the event has one."""
+    token = word(event.get(ACTION_TOKEN)) or word(_object(event.get("assistant_thread")).get(ACTION_TOKEN))
+    return {ACTION_TOKEN: token} if token else {}
 
 
 def _bot_ids(event: Mapping[str, Json]) -> tuple[str, ...]:
@@ -213,14 +225,21 @@ def _bot_ids(event: Mapping[str, Json]) -> tuple[str, ...]:
     return tuple(f"slack:{_id(event[name])}" for name in ("bot_id", "user") if event.get(name))
 
 
-def _is_written(event: Mapping[str, Json], bot_user_id: str) -> bool:
+def _is_for_bot(event: Mapping[str, Json], bot_user_id: str) -> bool:
     return (
-        event.get("type") in ("message", "app_mention")
-        and event.get("subtype") in (_BOT_SUBTYPES if event.get("bot_id") else _SUBTYPES)
-        and not event.get("hidden")
+        is_written(event)
         and not event.get("edited")  # a mention that is added by an edit arrives as app_mention again
-        and bool(event.get("user") or event.get("bot_id"))
         and event.get("user") not in ("USLACKBOT", bot_user_id)
+    )
+
+
+def is_written(message: Mapping[str, Json]) -> bool:
+    """Return whether a user or a bot wrote a message; others are announcements."""
+    return (
+        message.get("type") in ("message", "app_mention")
+        and message.get("subtype") in (_BOT_SUBTYPES if message.get("bot_id") else _SUBTYPES)
+        and not message.get("hidden")
+        and bool(message.get("user") or message.get("bot_id"))
     )
 
 
@@ -277,5 +296,7 @@ def name_of(person: Mapping[str, Json]) -> str:
     return next(filter(None, map(word, names)), "")
 
 
-def _bot_name(event: Mapping[str, Json]) -> str:
-    return word(event.get("username")) or word(_object(event.get("bot_profile")).get("name"))
+def written_name(message: Mapping[str, Json]) -> str:
+    """Return the author's name that a message has itself: that of a bot, sometimes that of a user."""
+    bot = word(message.get("username")) or word(_object(message.get("bot_profile")).get("name"))
+    return name_of(_object(message.get("user_profile"))) or bot

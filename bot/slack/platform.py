@@ -30,6 +30,7 @@ from bot.chat import (
     Json,
     Message,
     PlatformError,
+    ReadContext,
     Receipt,
     Stop,
     Thread,
@@ -43,15 +44,19 @@ from bot.platforms.health import State, worst
 from bot.platforms.receiver import Webhook
 from bot.slack import requests
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
+from bot.slack.archive import SlackArchive
 from bot.slack.audience import Audiences
 from bot.slack.channel_command import add_channel_command
 from bot.slack.commands import add_commands
+from bot.slack.context import Contexts
 from bot.slack.downloads import fetch
 from bot.slack.events import Unreadable, event_id, parse_event, place_of
 from bot.slack.health import TokenProbe
 from bot.slack.history import History
 from bot.slack.markdown import mrkdwn
 from bot.slack.memory_command import add_memory_command
+from bot.slack.names import Names
+from bot.slack.past import PastMessages
 from bot.slack.rate_limits import PER_MINUTE, RateLimits
 from bot.slack.redis_command import add_redis_command, is_form
 from bot.slack.reply import SlackThread
@@ -141,6 +146,9 @@ class Slack:
         self._budget = StreamBudget(limits, timing.flush_interval)
         self._audiences = Audiences(api, timing)
         self._users = Users(api, limits, timing)
+        self._names = Names(api, limits, self._users, timing)
+        self._past = PastMessages(api, limits, self._users, self._names, timing)
+        self._contexts = Contexts(self._past, timing)
         self._request_buttons = requests.RequestButtons(self._users, api.session, timing.button_timeout)
         self._probe = TokenProbe(api, timing)
         self._notices: set[asyncio.Task[None]] = set()
@@ -156,7 +164,7 @@ class Slack:
 
     async def receive(self, deliver: Deliver, commands: Commands) -> None:
         """Connect, deliver events and answer commands until cancelled."""
-        deliver = self._users.add_authors(deliver)
+        deliver = self._names.add_names(self._users.add_authors(deliver))
         identity = self._identity = await self._api.identify()
         deliver_event = partial(self._deliver_event, identity, deliver)
         self._app = self._build_app(identity, deliver_event, commands)
@@ -172,7 +180,7 @@ class Slack:
 
     async def catch_up(self, deliver: Deliver) -> None:
         """Deliver messages that were missed, from the channel history."""
-        await self._catch_up.run(self._users.add_authors(deliver))
+        await self._catch_up.run(self._names.add_names(self._users.add_authors(deliver)))
 
     def thread(self, id: ThreadId) -> Thread:
         """Return the thread to answer in; makes no request."""
@@ -190,6 +198,14 @@ class Slack:
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
         """Return the content of an attachment. Raises `FileRefused`."""
         return await fetch(self._api, attachment, most_bytes)
+
+    def context(self, message: Message, since: str | None) -> ReadContext | None:
+        """Return the function that reads the thread of a message, and messages that it links to."""
+        return self._contexts.context(message, since)
+
+    def archive(self, message: Message) -> SlackArchive | None:
+        """Return what the author of a message can read; nothing for bots, who are in no channels."""
+        return None if message.bot_ids else SlackArchive(self._past, message)
 
     async def audience(self, message: Message) -> Audience:
         """Return who can read the place of a message."""
@@ -271,6 +287,10 @@ class Slack:
         if self._lookup.has_hung(id):
             log.error("event given up, the process has hung on it", extra={"event_id": id})
             return
+        match body.get("event"):
+            case {"type": "user_change", "user": {"id": str(user)} as described}:
+                await self._users.update(user, described)
+                return
         with name_work(f"event:{id}"):
             try:
                 event = parse_event(body, identity.user_id, self._bots - identity.names)

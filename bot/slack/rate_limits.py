@@ -18,6 +18,7 @@ PER_MINUTE: Mapping[str, int] = {
     # of 50 together; an attempt after a crash and a stop also end a session
     "agents.sessions.setStatus": 16,
     END_SESSION: 30,
+    "assistant.search.context": 18,
     "chat.appendStream": 90,  # of 100
     "chat.delete": 45,  # of 50
     "chat.postMessage": 55,  # of about one a second in a channel
@@ -25,11 +26,14 @@ PER_MINUTE: Mapping[str, int] = {
     "chat.stopStream": 18,
     "chat.update": 45,
     "conversations.history": 40,
+    "conversations.info": 45,
     "conversations.replies": 40,
     "files.completeUploadExternal": 90,  # of 100
     "files.getUploadURLExternal": 90,
+    "usergroups.list": 18,
     "users.conversations": 18,
     "users.info": 90,
+    "users.list": 18,
 }
 """Calls per minute that the bot allows itself."""
 
@@ -60,7 +64,7 @@ class RateLimits:
         *,
         permit_seconds: int = 5,
     ) -> None:
-        self._coordination = coordination
+        self.coordination = coordination
         self.per_minute = per_minute
         self._permit_seconds = permit_seconds
         self._permits: dict[str, list[tuple[float, Permit]]] = {}  # by counter, with the end of validity
@@ -74,7 +78,7 @@ class RateLimits:
         calls = {each: self.per_minute[each] for each in (method, *_SOON_AFTER.get(method, ()))}
         if for_turn:
             calls[method] += _RESERVED.get(method, 0)
-        seconds, permits = await self._coordination.take(
+        seconds, permits = await self.coordination.take(
             counter,
             calls,
             ahead=self._permit_seconds,

@@ -51,6 +51,9 @@ class Timing:
     author_retry_interval: float = 3_600.0
     """Time before any author is looked up again after the token was refused: a scope is missing."""
 
+    context_timeout: float = 10.0
+    """Longest time to read one conversation that a message belongs to or links to, since a turn waits."""
+
     audience_timeout: float = 5.0
     """Longest time to look up the audience of a channel, since a turn waits for it."""
 

@@ -6,10 +6,22 @@ Events include these only sometimes: https://docs.slack.dev/apis/slack-connect/.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from bot.chat import Correction, CredentialsRejected, Deliver, Event, Json, Message, PlatformError, Stop
+from bot.chat import (
+    Correction,
+    CredentialsRejected,
+    Deliver,
+    Event,
+    Json,
+    Locale,
+    Message,
+    PlatformError,
+    Stop,
+    StorageDown,
+)
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word
 from bot.slack.events import is_guest, name_of, team_of
@@ -21,6 +33,14 @@ log = logging.getLogger(__name__)
 _METHOD = "users.info"
 
 _MOST_KNOWN = 2_000
+
+_FIELDS = (
+    *("id", "team_id", "real_name", "tz", "tz_offset", "locale"),
+    *("is_restricted", "is_ultra_restricted", "is_stranger"),
+)
+
+_MOST_NAMES = 20
+"""Most users whose names are looked up at once."""
 
 
 @dataclass(slots=True)
@@ -67,6 +87,13 @@ class Users:
             return is_guest(person) or claimed not in ("", team)
         return is_guest(person) or team not in _teams(person)
 
+    async def names(self, team: str, users: Iterable[str]) -> Mapping[str, str]:
+        """Return the names of users, by id; those that Slack does not tell in time are left out."""
+        wanted = [each for each in dict.fromkeys(users) if each][:_MOST_NAMES]
+        persons = await asyncio.gather(*(self._person(team, each) for each in wanted))
+        found = {user: name_of(person) for user, person in zip(wanted, persons, strict=True)}
+        return {user: name for user, name in found.items() if name}
+
     async def _with_author(self, message: Message) -> Message:
         if message.bot_ids:
             return message
@@ -82,6 +109,7 @@ class Users:
             author_name=message.author_name or name_of(person),
             author_space=author_space,
             is_guest=message.is_guest or is_guest(person),
+            locale=_locale(person),
         )
 
     async def _person(self, team: str, user: str) -> Mapping[str, Json]:
@@ -92,11 +120,41 @@ class Users:
             entry = self._entries[user] = _Entry()
         async with entry.lock:  # messages of one author keep their order
             if entry.until <= time.monotonic():
-                person = await self._fetch(team, user)
-                seconds = self._timing.author_max_age if person else self._timing.unknown_author_max_age
+                person, seconds = await self._look_up(team, user)
                 entry.person = person or entry.person  # a guest remains one while Slack does not answer
                 entry.until = time.monotonic() + seconds
             return entry.person
+
+    async def update(self, user: str, person: Mapping[str, Json]) -> None:
+        """Take what Slack says of a user after a change, if they are known here."""
+        entry, described = self._entries.get(user), _relevant(person)
+        if entry:
+            entry.person = described
+        if entry or await self._find(user):
+            await self._keep(user, described)
+
+    async def _look_up(self, team: str, user: str) -> tuple[Mapping[str, Json], float]:
+        """Return what another process was told of a user, else what Slack tells now; and for how long."""
+        if known := await self._find(user):
+            return known, self._timing.unknown_author_max_age  # it may be almost too old
+        person = _relevant(await self._fetch(team, user))
+        if person:
+            await self._keep(user, person)
+        return person, self._timing.author_max_age if person else self._timing.unknown_author_max_age
+
+    async def _find(self, user: str) -> Mapping[str, Json]:
+        """Return what a process was told of a user; nothing if that is not known."""
+        try:
+            known = await self._limits.coordination.find_note(_note(user))
+        except StorageDown:
+            return {}
+        return known if isinstance(known, dict) else {}
+
+    async def _keep(self, user: str, person: Mapping[str, Json]) -> None:
+        seconds = round(self._timing.author_max_age)
+        if seconds > 0:
+            with suppress(StorageDown):
+                await self._limits.coordination.keep_note(_note(user), person, seconds)
 
     async def _fetch(self, team: str, user: str) -> Mapping[str, Json]:
         if self._forbidden_until > time.monotonic():
@@ -105,7 +163,7 @@ class Users:
             async with asyncio.timeout(self._timing.author_timeout):
                 if await self._limits.delay(team, _METHOD):
                     return {}
-                person = (await self._api.read(_METHOD, user=user)).get("user")
+                person = (await self._api.read(_METHOD, user=user, include_locale="true")).get("user")
         except CredentialsRejected as error:
             log.warning("authors not looked up", extra={"error": str(error)})
             self._forbidden_until = time.monotonic() + self._timing.author_retry_interval
@@ -114,6 +172,30 @@ class Users:
             log.info("author not found", extra={"error": repr(error)})
             return {}
         return person if isinstance(person, dict) else {}
+
+
+def _locale(person: Mapping[str, Json]) -> Locale | None:
+    time_zone, offset = word(person.get("tz")), person.get("tz_offset")
+    if not time_zone or not isinstance(offset, int):
+        return None
+    return Locale(time_zone, offset, word(person.get("locale")))
+
+
+def _note(user: str) -> str:
+    return f"slack:user:{user}"
+
+
+def _relevant(person: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the fields of a user that are used, of the full answer of `users.info`."""
+    profile, organisation = person.get("profile"), person.get("enterprise_user")
+    return {name: person[name] for name in _FIELDS if name in person} | {
+        name: {key: part[key] for key in keys if key in part}
+        for name, part, keys in (
+            ("profile", profile, ("display_name",)),
+            ("enterprise_user", organisation, ("enterprise_id", "teams")),
+        )
+        if isinstance(part, dict)
+    }
 
 
 def _teams(person: Mapping[str, Json]) -> set[str]:

@@ -200,6 +200,17 @@ class RedisCoordination:
             agreed = await self._agree(keys=keys, args=[self._name, wish, int(in_use)])
         return int(agreed) if agreed is not None else None
 
+    async def find_note(self, name: str) -> Json | None:
+        """Return what a process has kept under a name, or None."""
+        with storage_errors():
+            note: Any = await self._redis.get(f"{_TAG}:note:{name}")
+        return json.loads(note) if note else None
+
+    async def keep_note(self, name: str, note: Json, seconds: int) -> None:
+        """Keep a small note for all processes, for `seconds`."""
+        with storage_errors():
+            await self._redis.set(f"{_TAG}:note:{name}", json.dumps(note), ex=seconds)
+
     async def get_cursor(self, *sources: str) -> float | None:
         """Return the time until which all events of the sources were taken."""
         with storage_errors():

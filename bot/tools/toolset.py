@@ -6,8 +6,9 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
-from bot.chat import Keep
+from bot.chat import ArchiveSource, Keep
 from bot.memory import LongTermMemory
+from bot.tools.archive import archive_tools
 from bot.tools.clock import current_time
 from bot.tools.context import proposal_of, turn_of
 from bot.tools.errors import ToolFailure
@@ -87,22 +88,24 @@ def toolset(
     limits: QueryLimits | None = None,
     keep: Keep | None = None,
     writer: DatabaseWriter | None = None,
+    archives: ArchiveSource | None = None,
     *,
     asks: bool = False,
 ) -> list[BaseTool]:
     """Return the bot's own tools; those of plug-ins come from `bot.tools.plugins`.
 
-    `long_term_memory` (long-term memory), `keep` (a store of files) and `writer` (for approved changes) each
-    add the tools that need them; `asks` adds questions to users. All are async and raise `ToolFailure` with
-    words for the model. Those of memory take from the turn what they may see, never from the model. Their
-    metadata has the `title` that users see.
+    `long_term_memory` (long-term memory), `keep` (a store of files), `writer` (for approved changes) and
+    `archives` (messages of chat services) each add the tools that need them; `asks` adds questions to users.
+    All are async and raise `ToolFailure` with words for the model. Those of memory and archives take from the
+    turn what they may see, never from the model. Their metadata has the `title` that users see.
     """
     changing = [_sql_execute(writer)] if writer else []
     files = file_tools(database, keep) if keep else []
     memory = memory_tools(long_term_memory) if long_term_memory else []
+    messages = archive_tools(archives) if archives is not None else []
     asking = [ask_user()] if asks else []
     sql = _sql_tools(database, limits or QueryLimits())
-    return [*sql, *files, *changing, *memory, *asking, _current_time(), _stay_silent()]
+    return [*sql, *files, *changing, *memory, *messages, *asking, _current_time(), _stay_silent()]
 
 
 def _sql_tools(database: Database, limits: QueryLimits) -> list[BaseTool]:

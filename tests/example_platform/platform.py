@@ -131,6 +131,12 @@ class Lines:
         """Refuse: a line cannot carry a file."""
         raise FileRefused("files cannot be sent here")
 
+    def context(self, message: Message, since: str | None) -> None:
+        """Return nothing: the agent knows everything that was written in a conversation."""
+
+    def archive(self, message: Message) -> None:
+        """Return nothing: there are no channels."""
+
     async def audience(self, message: Message) -> Audience:
         """Return the narrower audience: only the user reads the conversation."""
         return "members"

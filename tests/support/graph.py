@@ -9,9 +9,10 @@ from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.tools import BaseTool, tool
 from pydantic import SecretStr
 
-from bot.agent.graph import Context, build_graph
+from bot.agent.graph import build_graph
 from bot.agent.models.model import Model
 from bot.agent.models.openai_service import open_model
+from bot.agent.state import Context
 from bot.chat import Notice, Part, Text, ThreadId, Turn
 from tests.servers.model import KEY, ModelServer
 

@@ -35,15 +35,26 @@ local function enqueue(tag, thread)
 end
 """
 
-# A thread that was not active has an empty mailbox: then this message is its first.
+# `joined` holds the message that an edit can name. While messages of the thread were not given to the agent,
+# a mark follows it.
+GAP = """
+local mark = '|gap'
+local function has_mark(joined) return joined and string.sub(joined, -#mark) == mark end
+local function without_mark(joined)
+  return has_mark(joined) and string.sub(joined, 1, -#mark - 1) or joined
+end
+"""
+
+# A thread that was not active has an empty mailbox: then this message is its first. An entry with a third
+# field follows a gap.
 ACCEPT = (
     ENQUEUE
     + """
-local function accept(tag, thread, id, author, channel, message, edited, seconds)
+local function accept(tag, thread, id, author, channel, message, edited, seconds, has_gap)
   local seen = tag .. ':seen:' .. id
   redis.call('HSET', seen, 'thread', thread, 'author', author, 'channel', channel, 'edited', edited)
   redis.call('EXPIRE', seen, seconds)
-  redis.call('XADD', tag .. ':mailbox:' .. thread, '*', 'id', id)
+  redis.call('XADD', tag .. ':mailbox:' .. thread, '*', 'id', id, unpack(has_gap and {'gap', 1} or {}))
   redis.call('HSET', tag .. ':messages:' .. thread, id, message)
   if redis.call('SADD', tag .. ':active', thread) == 1 then add_ready(tag, thread, author, channel) end
 end

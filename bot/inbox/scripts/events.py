@@ -1,6 +1,6 @@
 """Scripts for user events: message, edit, deletion, stop, answer in words."""
 
-from bot.inbox.scripts.common import ACCEPT, FIX, STOP_TURN
+from bot.inbox.scripts.common import ACCEPT, FIX, GAP, STOP_TURN
 
 # The policy decides about messages that do not address the bot: always | partner | mention; it is empty where
 # each message addresses the bot. A purpose is that of `bot.chat.Message`.
@@ -54,6 +54,7 @@ _TAKE = (
     ACCEPT
     + FIX
     + STOP_TURN
+    + GAP
     + _FOLLOW
     + """
 local tag, thread, id, author, message = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -143,14 +144,20 @@ local function take(edited)
   read_partner(state)
   if not addressed and not (is_joined and is_followed(author, ARGV[7], purpose)) then
     wait_early(edited)
-    if is_joined then pass_over(id, author, edited) end
+    if is_joined then
+      pass_over(id, author, edited)
+      if not has_mark(is_joined) then redis.call('SET', KEYS[2], is_joined .. mark, 'KEEPTTL') end
+    end
     return 'ignored'
   end
-  accept(tag, thread, id, author, channel, message, edited, ARGV[9])
+  -- a message that does not address the bot is given to the agent alone: the gap stays
+  local has_gap = addressed and has_mark(is_joined)
+  accept(tag, thread, id, author, channel, message, edited, ARGV[9], has_gap)
   if is_known then redis.call('HDEL', KEYS[1], 'silent') end
   if has_more and is_stopped(author, sent_at) and not is_decision({0, {'id', id}}) then stop_at_once() end
   redis.call('ZADD', KEYS[4], 'GT', sent_at, ARGV[8])
   if not is_joined then join() end
+  if has_gap then redis.call('SET', KEYS[2], without_mark(is_joined), 'EX', ARGV[10]) end
   if not addressed then redis.call('EXPIRE', KEYS[5], ARGV[10]) end
   local has_partner = addressed and heed(author, ARGV[7], purpose)
   if has_partner or not is_joined then accept_early() end
@@ -180,7 +187,7 @@ if waits and not redis.call('HGET', KEYS[1], 'turn') then
   redis.call('HSET', KEYS[6], id, message)
   return 'replaced'
 end
-if not waits and redis.call('GET', KEYS[2]) ~= id then return 'ignored' end
+if not waits and without_mark(redis.call('GET', KEYS[2])) ~= id then return 'ignored' end
 accept(tag, thread, again, author, channel, ARGV[17], '-1', ARGV[9])
 redis.call('HSET', tag .. ':seen:' .. again, 'corrects', id)
 return 'corrected'

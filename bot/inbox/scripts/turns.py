@@ -1,10 +1,10 @@
 """Scripts for turns and their leases."""
 
-from bot.inbox.scripts.common import ENQUEUE, FIX, HELD, INCREASE_ALL, LEASE
+from bot.inbox.scripts.common import ENQUEUE, FIX, GAP, HELD, INCREASE_ALL, LEASE
 
 # KEYS ready mailbox messages active | ARGV tag consumer lease thread idle_ms seen_seconds
 # -> nil fenced | {} nothing to do, lease given up
-#    | {turn id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, (id, message)...}
+#    | {turn id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, (id, message, gap)...}
 # The first attempt fixes the set of the turn's messages; a later attempt finds the same set. A lease that has
 # waited for `idle_ms` or longer is renewed, after the writes by which a full Redis refuses the turn.
 BEGIN = (
@@ -40,6 +40,7 @@ local begun = {
 for _, entry in ipairs(waiting) do
   begun[#begun + 1] = entry[2][2]
   begun[#begun + 1] = redis.call('HGET', KEYS[3], entry[2][2]) or ''
+  begun[#begun + 1] = entry[2][4] and 1 or 0
   if entry[1] == last then break end
 end
 return begun
@@ -90,19 +91,20 @@ return 1
 )
 
 # KEYS ready mailbox messages active turn dead joined [filing] | ARGV tag consumer lease thread turn_seconds
-# joined_seconds reason answered receipt filed most id... -> 0 fenced | 1 | the entry of `filing` Removes the
-# turn's messages (into `dead` if there is a reason) and frees the thread; a thread with more messages queues
-# after the others, so that a busy thread cannot starve them. `answered` is the message that an edit can name
-# from now on. An empty `receipt` leaves the stored one. The stream `filing`, of about `most` entries, belongs
-# to the long-term memory.
+# joined_seconds reason answered receipt filed most gap id... -> 0 fenced | 1 | the entry of `filing` Removes
+# the turn's messages (into `dead` if there is a reason) and frees the thread; a thread with more messages
+# queues after the others, so that a busy thread cannot starve them. `answered` is the message that an edit
+# can name from now on. An empty `receipt` leaves the stored one. The stream `filing`, of about `most`
+# entries, belongs to the long-term memory. `gap`: 1 if the agent was not given all messages.
 FINISH = (
     ENQUEUE
     + LEASE
+    + GAP
     + """
 local tag, thread, reason = ARGV[1], ARGV[4], ARGV[7]
 if not held(KEYS[1], ARGV[2], ARGV[3]) then return 0 end
 local of_turn, ended, waits = {}, {}, false
-for i = 12, #ARGV do of_turn[ARGV[i]] = true end
+for i = 13, #ARGV do of_turn[ARGV[i]] = true end
 for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
   if of_turn[entry[2][2]] then ended[#ended + 1] = entry else waits = true end
 end
@@ -115,7 +117,9 @@ if reason ~= '' then
 end
 redis.call('EXPIRE', KEYS[5], ARGV[5]) -- marks its end, so `running` may stay; also a full Redis lets it end
 if ARGV[9] ~= '' then redis.call('HSET', KEYS[5], 'receipt', ARGV[9]) end
-redis.call('SET', KEYS[7], ARGV[8], 'EX', ARGV[6])
+local marked = ARGV[8] .. mark
+local before = redis.call('SET', KEYS[7], ARGV[12] == '1' and marked or ARGV[8], 'EX', ARGV[6], 'GET')
+if ARGV[12] ~= '1' and has_mark(before) then redis.call('SET', KEYS[7], marked, 'EX', ARGV[6]) end
 release(KEYS[1], ARGV[3])
 local filed = KEYS[8] and redis.call('XADD', KEYS[8], 'MAXLEN', '~', ARGV[11], '*', 'turn', ARGV[10])
 if waits then

@@ -52,6 +52,7 @@ class Rest:
             Route("POST", "/users/@me/channels", self.open_dm),
             Route("GET", "/guilds/{guild}", self.guild),
             Route("GET", "/guilds/{guild}/channels", self.guild_channels),
+            Route("GET", "/guilds/{guild}/members/search", self.find_members),
             Route("GET", "/guilds/{guild}/members/{user}", self.member),
             Route("GET", "/guilds/{guild}/threads/active", self.active_threads),
             Route("GET", "/channels/{channel}", self.channel),
@@ -133,6 +134,14 @@ class Rest:
         if user is None:
             raise unknown("Member", 10007)
         return Reply(payloads.member(user))
+
+    async def find_members(self, request: Request) -> Reply:
+        self._guild(request)
+        wanted, limit = request.query.get("query", "").lower(), int(request.query.get("limit", "1"))
+        if not wanted or not 1 <= limit <= 1000:
+            raise form_error("query", "BASE_TYPE_REQUIRED", "This field is required")
+        users = [each for each in self._world.users.values() if each.name.lower().startswith(wanted)]
+        return Reply([payloads.member(each) for each in users[:limit]])
 
     async def channel(self, request: Request) -> Reply:
         channel = self._channel(request)

@@ -32,7 +32,9 @@ SCOPES = {  # by the beginning of a method's name; those of conversations.* depe
     "files.info": "files:read",
     "files.": "files:write",
     "reactions.": "reactions:write",
+    "usergroups.": "usergroups:read",
     "users.info": "users:read",
+    "users.list": "users:read",
 }
 METHODS = {
     each.name: each

@@ -138,11 +138,13 @@ def users_conversations(workspace: Workspace, args: Args) -> dict[str, Json]:
     require(set(types) <= KINDS.keys(), "invalid_types", args.get("types", ""))
     kinds = {KINDS[each] for each in types}
     user = args.get("user", BOT_USER)
+    require(user in workspace.users, "user_not_found", user)
     joined = [
         _channel_json(each)
         for each in workspace.channels.values()
         if user in each.members
         and each.kind in kinds
+        and (each.kind == "channel" or BOT_USER in each.members)  # a private one only if the app sees it
         and not (each.archived and _flag(args, "exclude_archived"))
     ]
     page, rest = _page(joined, args, 100)
@@ -153,21 +155,45 @@ def users_conversations(workspace: Workspace, args: Args) -> dict[str, Json]:
 def users_info(workspace: Workspace, args: Args) -> dict[str, Json]:
     id = args["user"]
     require(id in workspace.users, "user_not_found", id)
+    return {"user": _user_json(workspace, id, args)}
+
+
+@method("users.list", optional=f"include_locale {PAGE}", per_minute=20, reads=True)
+def users_list(workspace: Workspace, args: Args) -> dict[str, Json]:
+    page, rest = _page([_user_json(workspace, id, args) for id in workspace.users], args, 100)
+    return {"members": page, "response_metadata": rest["response_metadata"]}
+
+
+def _user_json(workspace: Workspace, id: str, args: Args) -> dict[str, Json]:
     name = workspace.users[id]
+    locale = {"locale": "de-DE"} if _flag(args, "include_locale") else {}
     profile = {"real_name": name.title(), "display_name": name, "team": TEAM}
     return {
-        "user": {
-            "id": id,
-            "team_id": TEAM,
-            "name": name,
-            "real_name": name.title(),
-            "tz": "Europe/Berlin",
-            "tz_offset": 3600,
-            "is_bot": id == BOT_USER,
-            "deleted": False,
-            "is_restricted": False,
-            "is_ultra_restricted": False,
-            "profile": profile,
-        }
-        | workspace.described.get(id, {})
-    }
+        "id": id,
+        "team_id": TEAM,
+        "name": name,
+        "real_name": name.title(),
+        "tz": "Europe/Berlin",
+        "tz_offset": 3600,
+        **locale,
+        "is_bot": id == BOT_USER,
+        "deleted": False,
+        "is_restricted": False,
+        "is_ultra_restricted": False,
+        "profile": profile,
+    } | workspace.described.get(id, {})
+
+
+@method(
+    "usergroups.list",
+    optional="include_count include_disabled include_users",
+    per_minute=20,
+    reads=True,
+)
+def usergroups_list(workspace: Workspace, args: Args) -> dict[str, Json]:
+    described = {"team_id": TEAM, "is_usergroup": True, "is_external": False, "date_delete": 0}
+    groups = [
+        {"id": id, "handle": handle, "name": handle.title(), **described}
+        for id, handle in workspace.groups.items()
+    ]
+    return {"usergroups": groups}

@@ -176,7 +176,8 @@ Change = Literal["posted", "changed", "deleted"]
 class Workspace:
     """Messages by channel, in order. `on_change(change, message, shown before)` is called for each change.
 
-    `described` are additional fields of `users.info`; `broken` entries appear in the history of each channel.
+    `described` are additional fields of `users.info`, `groups` the handles of groups of users by id; `broken`
+    entries appear in the history of each channel.
     """
 
     def __init__(self, base: str) -> None:
@@ -184,6 +185,7 @@ class Workspace:
         self.users: dict[str, str] = {BOT_USER: "agent"}
         self.bots: dict[str, str] = {BOT_USER: BOT}
         self.described: dict[str, dict[str, Json]] = {}
+        self.groups: dict[str, str] = {}
         self.broken: list[Json] = []
         self.channels: dict[str, Channel] = {}
         self.messages: dict[str, list[Message]] = {}

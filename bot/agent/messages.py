@@ -1,0 +1,149 @@
+"""Messages of users as the thread memory holds them: text, quotes, context, content of files. Pure."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, timezone
+
+from langchain_core.messages import AnyMessage, HumanMessage
+
+from bot.agent import prompts
+from bot.agent.authors import AUTHOR, AUTHOR_NAME
+from bot.agent.images import PICTURES
+from bot.agent.spotlighting import indent, label, mark
+from bot.chat import (
+    AttachmentContent,
+    Context,
+    Message,
+    Notice,
+    Part,
+    Passage,
+    PastMessage,
+    Turn,
+    well_formed,
+)
+from bot.chat.text import count, shorten
+from bot.memory import account_of
+
+_PROBLEMS = "file_problems"
+_QUOTED = "quoted"
+"""Key of a message's `additional_kwargs` with the range of its text that quotes others."""
+
+_UNREAD = "context_unread"
+"""Key of a message's `additional_kwargs`: its context could not be read."""
+
+_DAY = 86_399
+"""Largest difference of a time zone, in seconds."""
+
+_LONGEST_PAST = 2_000
+"""Most characters of one earlier message."""
+
+
+def human_message(message: Message, attachments: AttachmentContent) -> HumanMessage:
+    """Return a message with the content of its files; the problems of unreadable ones are stored with it."""
+    more: dict[str, object] = {**author_fields(message)}
+    if attachments.pictures:
+        more[PICTURES] = [picture.id for picture in attachments.pictures]
+    if attachments.problems:
+        more[_PROBLEMS] = list(attachments.problems)
+    quotes = "\n\n".join(mark(each.source, each.text) for each in message.quotes)
+    text = message.text.strip() or ("" if quotes or attachments.text else prompts.NO_TEXT)
+    text = prompts.CORRECTION.format(text=text) if message.corrects else text
+    content = "\n\n".join(filter(None, [text, quotes, attachments.text]))
+    if quotes:
+        more[_QUOTED] = [len(text), len(content) - len(attachments.text)]
+    return HumanMessage(content, id=stored_id(message), additional_kwargs=more)
+
+
+def with_context(message: AnyMessage, context: Context, chars: int) -> AnyMessage:
+    """Return a message with its context as data, in at most about `chars` characters, and with the problems.
+
+    The context comes right after the author's words, and counts as a quote.
+    """
+    more = dict(message.additional_kwargs)
+    if context.problems:
+        more |= {_PROBLEMS: [*more.get(_PROBLEMS, ()), *context.problems], _UNREAD: True}
+    share = chars // max(len(context.passages), 1)
+    marked = [mark(each.source, _passage(each, share)) for each in context.passages if each.messages]
+    content = str(message.text)
+    if marked:
+        begin, end = more.get(_QUOTED, (len(content), len(content)))
+        added = well_formed("\n\n".join(["", *marked]))
+        content = content[:begin] + added + content[begin:]
+        more[_QUOTED] = [begin, end + len(added)]
+    return message.model_copy(update={"content": content, "additional_kwargs": more})
+
+
+def is_context_unread(message: AnyMessage) -> bool:
+    """Return whether the context of a message could not be read."""
+    return _UNREAD in message.additional_kwargs
+
+
+def _passage(passage: Passage, chars: int) -> str:
+    """Return earlier messages as text: the first one, which names the topic, and the last that fit."""
+    most = min(_LONGEST_PAST, chars // 4)
+    first, *rest = (_past(each, most) for each in passage.messages)
+    left = chars - len(first)
+    kept: list[str] = []
+    for each in reversed(rest):
+        left -= len(each)
+        if left < 0:
+            break
+        kept.append(each)
+    omitted = len(rest) - len(kept)
+    if passage.is_cut:
+        gap = [prompts.PAST_CUT]
+    else:
+        gap = [prompts.PAST_OMITTED.format(messages=count(omitted, "message"))] if omitted else []
+    return "\n".join([first, *gap, *reversed(kept)])
+
+
+def _past(message: PastMessage, chars: int) -> str:
+    """Return an earlier message with its time and author; following lines are indented, as in `authors`."""
+    at = datetime.fromtimestamp(message.sent_at, UTC)
+    files = [f"[attached: {label(name)}]" for name in message.files]
+    text = "\n".join(filter(None, [shorten(message.text.strip(), chars), *files]))
+    return f"[{at:%Y-%m-%d %H:%M} UTC] {label(message.author)}: {indent(text)}"
+
+
+def own_text(message: AnyMessage) -> str:
+    """Return a user's message without the text of others that it quotes."""
+    begin, end = message.additional_kwargs.get(_QUOTED, (len(message.text), len(message.text)))
+    return "\n\n".join(filter(None, [message.text[:begin], message.text[end:]]))
+
+
+def author_fields(message: Message) -> dict[str, str]:
+    """Return the author's fields, for `add_author_names`; the model does not receive them."""
+    name = message.author_name or message.author.partition(":")[2]
+    return {AUTHOR: account_of(message).digest, AUTHOR_NAME: name}
+
+
+def asker_description(turn: Turn) -> str:
+    """Return the local time and the locale of the user who asks, for the model; nothing if not known.
+
+    The time is that of their message, so that it is the same in each request of the turn.
+    """
+    newest = turn.messages[-1] if turn.messages else None
+    if newest is None or newest.locale is None:
+        return ""
+    locale = newest.locale
+    zone = timezone(timedelta(seconds=max(-_DAY, min(locale.utc_offset, _DAY))))
+    at = datetime.fromtimestamp(newest.sent_at, zone)
+    language = label(locale.language) or "unknown"
+    return prompts.ASKER.format(time=f"{at:%A %Y-%m-%d %H:%M}", zone=label(locale.time_zone), locale=language)
+
+
+def problems_of(messages: Sequence[AnyMessage]) -> list[Part]:
+    """Return the sentences about files and earlier messages that could not be read."""
+    return [Notice(words) for message in messages for words in message.additional_kwargs.get(_PROBLEMS, ())]
+
+
+def stored_id(message: Message) -> str:
+    """Return a message's id in the thread memory; a replayed message gets a new one."""
+    return f"{message.id}:{message.replays}" if message.replays else message.id
+
+
+def file_names(message: Message) -> AttachmentContent:
+    """Return the names of a message's files, for an agent without a reader."""
+    names = [
+        f"[attached file: {each.name}, {each.media_type}, {each.size} bytes]" for each in message.attachments
+    ]
+    return AttachmentContent(text="\n".join(names))

@@ -1,0 +1,119 @@
+"""Steps of the graph before the model thinks: earlier messages are read, and old ones summarised."""
+
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from langchain_core.messages import AnyMessage, RemoveMessage
+from langgraph.runtime import get_runtime
+
+from bot.agent import history
+from bot.agent.messages import is_context_unread, stored_id, with_context
+from bot.agent.models.metering import call_meter
+from bot.agent.models.model import Model
+from bot.agent.state import Context, State, Update
+from bot.chat import AnswerError, BudgetExceeded, ContextSource, Meter, Notice, ReadContext, Turn
+from bot.chat import Context as ChatContext
+
+log = logging.getLogger(__name__)
+
+_CONTEXT_SHARE = 0.5
+"""Share of the history's tokens that the context of a turn may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Nodes of the graph. A summary takes at most `history_tokens`, a context `most_context` messages.
+
+    The context is read in a step of its own, so that the checkpoint keeps it: a repeated attempt sees the
+    same.
+    """
+
+    model: Model
+    history_tokens: int
+    meter: Meter | None
+    contexts: ContextSource | None
+    most_context: int
+
+    async def first_step(self, state: State) -> str:
+        """Return the name of the turn's first node."""
+        return "read_context" if self._readings(state) else await self.next_step(state)
+
+    async def next_step(self, state: State) -> str:
+        """Return the name of the node after the context is read."""
+        budget = history.room(self.history_tokens, state.get("summary", ""))
+        too_long = history.is_too_long(state["messages"], budget)
+        return "summarise" if too_long and history.count_to_summarise(state["messages"], budget) else "think"
+
+    async def read_context(self, state: State) -> Update:
+        """Add what was written before to the messages of the turn."""
+        emit = get_runtime(Context).context.emit
+        readings = self._readings(state)
+        chars = int(_CONTEXT_SHARE * self.history_tokens * history.CHARS_PER_TOKEN) // max(len(readings), 1)
+        known = {message.id for message in state["messages"]}
+        changed: list[AnyMessage] = []
+        for message, read in readings:
+            context = _without(await read(self.most_context), known)
+            log.info(
+                "context read",
+                extra={
+                    "messages": sum(len(each.messages) for each in context.passages),
+                    "problems": len(context.problems),
+                },
+            )
+            for problem in context.problems:
+                emit(Notice(problem))
+            changed.append(with_context(message, context, chars))
+        return {"messages": changed}
+
+    def _readings(self, state: State) -> list[tuple[AnyMessage, ReadContext]]:
+        """Return the new messages that have a context, with the functions that read it."""
+        # no context of the run while a user's messages are removed
+        run: Context | None = getattr(get_runtime(Context), "context", None)
+        if self.contexts is None or not self.most_context or run is None or run.turn.decision:
+            return []
+        return _readings(self.contexts, run.turn, state["messages"])
+
+    async def summarise(self, state: State) -> Update:
+        """Replace the older messages by a summary; if that fails, drop them rather than fail the turn."""
+        context = get_runtime(Context).context
+        summary = history.limit_summary(state.get("summary", ""), self.history_tokens)
+        budget = history.room(self.history_tokens, summary)
+        older = state["messages"][: history.count_to_summarise(state["messages"], budget)]
+        try:
+            request = history.transcript(older, summary, self.history_tokens)
+            meter = call_meter(self.meter, context.turn, context.emit)
+            answer = await self.model.answer(request, lambda _: None, meter, "plain")
+            summary = history.limit_summary(answer.text.strip(), self.history_tokens) or summary
+        except BudgetExceeded:
+            raise  # the turn fails too, so nothing may be dropped for it
+        except AnswerError as error:
+            log.warning("history cut without a summary", extra={"error": str(error)})
+        return {"messages": [RemoveMessage(id=message.id or "") for message in older], "summary": summary}
+
+
+def _without(context: ChatContext, known: Collection[str | None]) -> ChatContext:
+    """Return a context without messages that the agent was given already, or that are in the same turn."""
+    passages = [
+        replace(each, messages=tuple(message for message in each.messages if message.id not in known))
+        for each in context.passages
+    ]
+    return replace(context, passages=tuple(passages))
+
+
+def _readings(
+    source: ContextSource, turn: Turn, messages: Sequence[AnyMessage]
+) -> list[tuple[AnyMessage, ReadContext]]:
+    ids = {stored_id(each) for each in turn.messages}
+    new = {each.id: each for each in messages if each.id in ids}
+    earlier = [each for each in messages if each.id not in ids and each.type == "human"]
+    # what could not be read before is read now
+    is_complete = bool(earlier) and not is_context_unread(earlier[-1])
+    known = (earlier[-1].id or "") if is_complete else ""
+    readings = []
+    for message in turn.messages:
+        since = None if is_complete and message.id not in turn.gaps else known
+        if (read := source.context(message, since)) and (stored := new.get(stored_id(message))):
+            readings.append((stored, read))
+        known, is_complete = message.id, True
+    return readings

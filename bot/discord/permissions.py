@@ -1,0 +1,56 @@
+"""Permissions of a member in a channel, computed from Discord's payloads. Pure.
+
+https://discord.com/developers/docs/topics/permissions#permission-overwrites
+"""
+
+from collections.abc import Iterable, Mapping
+
+from bot.chat import Json
+
+_ADMINISTRATOR = 1 << 3
+_VIEW_CHANNEL = 1 << 10
+_READ_MESSAGE_HISTORY = 1 << 16
+_ALL = _VIEW_CHANNEL | _READ_MESSAGE_HISTORY
+
+
+def can_read(guild: Mapping[str, Json], member: Mapping[str, Json], channel: Mapping[str, Json]) -> bool:
+    """Return whether a member can read the history of a channel that is no thread."""
+    user = str((member.get("user") or {}).get("id", ""))
+    if user and user == str(guild.get("owner_id")):
+        return True
+    return _has_all(_permissions(guild, channel, map(str, member.get("roles") or ()), user))
+
+
+def everyone_can_read(guild: Mapping[str, Json], channel: Mapping[str, Json]) -> bool:
+    """Return whether every member can read the history of a channel that is no thread."""
+    return _has_all(_permissions(guild, channel, (), ""))
+
+
+def _has_all(permissions: int) -> bool:
+    return permissions & _ALL == _ALL
+
+
+def _permissions(
+    guild: Mapping[str, Json], channel: Mapping[str, Json], roles: Iterable[str], user: str
+) -> int:
+    everyone = str(guild["id"])
+    held = {everyone, *roles}
+    granted = {str(role["id"]): int(role["permissions"]) for role in guild["roles"]}
+    base = 0
+    for role in held:
+        base |= granted.get(role, 0)
+    if base & _ADMINISTRATOR:
+        return _ALL
+    overwrites = {str(each["id"]): each for each in channel.get("permission_overwrites") or ()}
+    base = _apply(base, [overwrites[everyone]] if everyone in overwrites else [])
+    base = _apply(base, [overwrites[role] for role in held - {everyone} if role in overwrites])
+    return _apply(base, [overwrites[user]] if user in overwrites else [])
+
+
+def _apply(base: int, overwrites: Iterable[Mapping[str, Json]]) -> int:
+    """Return the permissions after overwrites of one kind: what any of them allows wins."""
+    denied = allowed = 0
+    for each in overwrites:
+        denied |= int(each["deny"])
+        allowed |= int(each["allow"])
+    return base & ~denied | allowed

@@ -1,0 +1,61 @@
+"""Reading of a message's context: passages side by side, and a sentence for each that cannot be read."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+
+from bot.chat import (
+    Context,
+    CredentialsRejected,
+    Passage,
+    PlatformError,
+    RateLimited,
+    ReadingRefused,
+    Undeliverable,
+)
+from bot.platforms import texts
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PassageReading:
+    """Passage to be read; `name` is what the sentence calls it if that fails."""
+
+    name: str
+    passage: Awaitable[Passage]
+
+
+async def read_passages(readings: Sequence[PassageReading], platform: str, seconds: float) -> Context:
+    """Return the passages, each read within `seconds`; `platform` is the title of the service."""
+    found = await asyncio.gather(*(_read(each, platform, seconds) for each in readings))
+    return Context(
+        passages=tuple(each for each in found if isinstance(each, Passage) and each.messages),
+        problems=tuple(dict.fromkeys(each for each in found if isinstance(each, str))),
+    )
+
+
+async def _read(reading: PassageReading, platform: str, seconds: float) -> Passage | str:
+    """Return the passage, or the sentence that it cannot be read."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await reading.passage
+    except ReadingRefused as error:
+        reason = str(error)
+    except (PlatformError, TimeoutError) as error:
+        log.warning("context not read", extra={"error": repr(error)})
+        reason = _reason(error, platform)
+    return texts.not_read(reading.name, reason)
+
+
+def _reason(error: PlatformError | TimeoutError, platform: str) -> str:
+    match error:
+        case RateLimited():
+            return texts.busy(platform)
+        case CredentialsRejected():
+            return texts.NOT_ALLOWED
+        case Undeliverable():
+            return texts.MESSAGES_GONE
+        case _:
+            return texts.silent(platform)

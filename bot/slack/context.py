@@ -1,0 +1,68 @@
+"""Context of messages: the thread that one was written in, and the messages that it links to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from bot.chat import Context, Message, Passage, ReadContext, ReadingRefused
+from bot.platforms import texts
+from bot.platforms.context import PassageReading, read_passages
+from bot.slack.events import moment
+from bot.slack.past import PastMessages, Span, linked_spans
+from bot.slack.timing import Timing
+
+_MOST_LINKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Contexts:
+    """Contexts of messages; implements `bot.chat.ContextSource`."""
+
+    past: PastMessages
+    timing: Timing
+
+    def context(self, message: Message, since: str | None) -> ReadContext | None:
+        """Return the function that reads the context of a message, or None if there is none."""
+        is_reply = not message.direct and message.place.get("ts") != message.thread.thread
+        after = _ts_of(since) if is_reply and since is not None else None
+        links = [] if message.bot_ids else _links(message)
+        if after is None and not links:
+            return None
+        return partial(self._read, message, after, links)
+
+    async def _read(self, message: Message, after: str | None, links: Sequence[Span], most: int) -> Context:
+        readings = [
+            PassageReading(texts.LINKED, self._linked(message, link, max(most // len(links), 1)))
+            for link in links
+        ]
+        if after is not None:
+            readings.insert(0, PassageReading(texts.THREAD, self._thread(message, after, most)))
+        return await read_passages(readings, "Slack", self.timing.context_timeout)
+
+    async def _thread(self, message: Message, after: str, most: int) -> Passage:
+        team = message.thread.space
+        here = Span(message.channel, message.thread.thread, message.place["ts"])
+        found = await self.past.thread(team, here, most, after)
+        source = "this thread, before this message"
+        return await self.past.passage(source, team, message.channel, found, after)
+
+    async def _linked(self, message: Message, link: Span, most: int) -> Passage:
+        """Return a linked message, with its thread up to there. Raises `ReadingRefused`."""
+        team = message.thread.space
+        if not await self.past.can_read(message, link.channel):
+            raise ReadingRefused(texts.NO_MEMBER)
+        found = await self.past.thread(team, link, most)
+        return await self.past.passage("the linked conversation", team, link.channel, found)
+
+
+def _links(message: Message) -> list[Span]:
+    """Return the messages that the author's own words link to, except those of the same thread."""
+    found = dict.fromkeys(linked_spans(message.text))
+    here = (message.channel, message.thread.thread)
+    return [each for each in found if (each.channel, each.root) != here][:_MOST_LINKS]
+
+
+def _ts_of(id: str) -> str:
+    """Return the `ts` in a message's id (`slack:T…:C…:ts`); empty if it has none."""
+    ts = id.split(":")[3:4]
+    return ts[0] if ts and moment(ts[0]) else ""

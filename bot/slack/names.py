@@ -1,0 +1,157 @@
+"""Readable names for the ids in texts: users, channels and groups.
+
+https://docs.slack.dev/messaging/formatting-message-text. An id whose name Slack does not tell stays as it is.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from weakref import WeakValueDictionary
+
+from bot.chat import Correction, CredentialsRejected, Deliver, Event, Json, Message, PlatformError
+from bot.slack.api import SlackApi
+from bot.slack.block_text import objects, word
+from bot.slack.rate_limits import RateLimits
+from bot.slack.timing import Timing
+from bot.slack.users import Users
+
+log = logging.getLogger(__name__)
+
+_ID = re.compile(
+    r"@(?=[A-Z]{1,20}[0-9])([UW][A-Z0-9]{4,20})\b"
+    r"|#(?=[A-Z]{1,20}[0-9])([CG][A-Z0-9]{4,20})\b"
+    r"|@(?=[A-Z]{1,20}[0-9])(S[A-Z0-9]{4,20})\b"
+)
+"""Ids as `bot.slack.block_text` leaves them in a text: of a user, of a channel, of a group."""
+
+_MOST_IDS = 20
+"""Most ids of one message that are looked up."""
+
+_MOST_KNOWN = 1_000
+
+
+@dataclass(slots=True)
+class _Known:
+    """Names that Slack has told, by id, each valid until a time (monotonic seconds)."""
+
+    entries: dict[str, tuple[float, str]] = field(default_factory=dict)
+
+    def get(self, id: str) -> str | None:
+        until, name = self.entries.get(id, (0.0, ""))
+        return name if until > time.monotonic() else None
+
+    def put(self, id: str, name: str, seconds: float) -> None:
+        if len(self.entries) >= _MOST_KNOWN:
+            self.entries.pop(next(iter(self.entries)))
+        self.entries[id] = (time.monotonic() + seconds, name)
+
+
+class Names:
+    """Names of users, public channels and groups of users."""
+
+    def __init__(self, api: SlackApi, limits: RateLimits, users: Users, timing: Timing) -> None:
+        self._api = api
+        self._limits = limits
+        self._users = users
+        self._timing = timing
+        self._channels = _Known()
+        self._groups = _Known()
+        self._order: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def add_names(self, deliver: Deliver) -> Deliver:
+        """Return a `deliver` that first replaces the ids in a message's texts by names."""
+
+        async def deliver_with_names(event: Event) -> None:
+            message = event.message if isinstance(event, Correction) else event
+            if not isinstance(message, Message):
+                await deliver(event)
+                return
+            lock = self._order.get(message.author)
+            if lock is None and not _has_ids(message):
+                await deliver(event)
+                return
+            if lock is None:
+                lock = self._order[message.author] = asyncio.Lock()
+            async with lock:  # messages of one author keep their order
+                named = await self._with_names(message)
+                await deliver(replace(event, message=named) if isinstance(event, Correction) else named)
+
+        return deliver_with_names
+
+    async def _with_names(self, message: Message) -> Message:
+        texts = [message.text, *(each.text for each in message.quotes)]
+        text, *quoted = await self.readable(message.thread.space, texts)
+        quotes = tuple(replace(each, text=new) for each, new in zip(message.quotes, quoted, strict=True))
+        return replace(message, text=text, quotes=quotes)
+
+    async def readable(self, team: str, texts: Sequence[str]) -> list[str]:
+        """Return the texts with names in place of ids."""
+        matches = (match for text in texts for match in _ID.finditer(text))
+        ids = list(dict.fromkeys(match.groups("") for match in matches))[:_MOST_IDS]
+        if not ids:
+            return list(texts)
+        users, channels, groups = ([each for each in kind if each] for kind in zip(*ids, strict=True))
+        names: dict[str, str] = {}
+        try:
+            async with asyncio.timeout(self._timing.author_timeout):
+                found = await asyncio.gather(
+                    self._users.names(team, users),
+                    self._channel_names(team, channels),
+                    self._group_names(team, groups),
+                )
+                names = {id: name for each in found for id, name in each.items()}
+        except TimeoutError:
+            log.info("names not looked up in time", extra={"ids": len(ids)})
+
+        def name(match: re.Match[str]) -> str:
+            id = match[0][1:]
+            return match[0][0] + names[id] if id in names else match[0]
+
+        return [_ID.sub(name, text) for text in texts]
+
+    async def _channel_names(self, team: str, channels: Sequence[str]) -> Mapping[str, str]:
+        names = await asyncio.gather(*(self._channel_name(team, each) for each in channels))
+        return {id: name for id, name in zip(channels, names, strict=True) if name}
+
+    async def _channel_name(self, team: str, channel: str) -> str:
+        """Return the name of a public channel; not all readers of a text may know that of a private one."""
+        known = self._channels.get(channel)
+        if known is not None:
+            return known
+        answer = await self._ask(team, "conversations.info", channel=channel)
+        described = answer.get("channel")
+        described = described if isinstance(described, dict) else {}
+        name = word(described.get("name")) if described.get("is_private") is False else ""
+        seconds = self._timing.author_max_age if described else self._timing.unknown_author_max_age
+        self._channels.put(channel, name, seconds)
+        return name
+
+    async def _group_names(self, team: str, groups: Sequence[str]) -> Mapping[str, str]:
+        if any(self._groups.get(each) is None for each in groups):
+            answer = await self._ask(team, "usergroups.list")
+            listed = list(objects(answer.get("usergroups")))
+            for each in groups:
+                self._groups.put(each, "", self._timing.unknown_author_max_age)
+            for group in listed:
+                id, handle = word(group.get("id")), word(group.get("handle"))
+                self._groups.put(id, handle, self._timing.author_max_age)
+        return {each: name for each in groups if (name := self._groups.get(each))}
+
+    async def _ask(self, team: str, method: str, **arguments: str) -> Mapping[str, Json]:
+        """Return Slack's answer, or nothing if there is none."""
+        try:
+            if await self._limits.delay(team, method):
+                return {}
+            return await self._api.read(method, **arguments)
+        except CredentialsRejected as error:
+            log.warning("names not looked up", extra={"error": str(error)})
+        except PlatformError as error:
+            log.info("name not found", extra={"error": repr(error)})
+        return {}
+
+
+def _has_ids(message: Message) -> bool:
+    return any(_ID.search(text) for text in (message.text, *(each.text for each in message.quotes)))

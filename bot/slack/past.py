@@ -1,0 +1,185 @@
+"""Earlier messages of threads and channels, for users who can read them.
+
+https://docs.slack.dev/reference/methods/conversations.replies returns the earliest messages first, with the
+root always on the first page; `oldest` and `latest` bound the time.
+"""
+
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from urllib.parse import parse_qs
+
+from bot.chat import Json, Message, Passage, PastMessage
+from bot.slack.api import Identity, SlackApi, pages
+from bot.slack.block_text import objects, word
+from bot.slack.content import content_of
+from bot.slack.events import is_written, message_id, moment, written_name
+from bot.slack.names import Names
+from bot.slack.rate_limits import RateLimits
+from bot.slack.timing import Timing
+from bot.slack.users import Users
+
+_LINK = re.compile(
+    r"https://[a-z0-9-]{1,64}(?:\.enterprise)?\.slack\.com/archives/"
+    r"([A-Z0-9]{1,20})/p([0-9]{10})([0-9]{6})(?:\?([^\s<>()|]{1,200}))?"
+)
+_CHANNELS = "public_channel,private_channel,mpim"
+
+_MOST_PAGES = 4
+"""Most requests for one thread: one for a short thread, two for a long one, more if its pace varies."""
+
+_TAIL = 999
+"""Most messages that are requested of the end of a thread, where a guess tells how many there are."""
+
+Found = tuple[list[Mapping[str, Json]], bool]
+"""Messages as Slack sends them, the oldest first; and whether some are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Messages of a thread before `ts`, or all of them; `root` is the message that began it."""
+
+    channel: str
+    root: str
+    ts: str = ""
+
+
+def linked_spans(text: str) -> Iterator[Span]:
+    """Yield the messages that a text links to, each as the last one of its thread that is meant."""
+    for match in _LINK.finditer(text):
+        ts = f"{match[2]}.{match[3]}"
+        (root,) = parse_qs(match[4] or "").get("thread_ts", [ts])[:1]
+        is_reply = moment(root) > 0 and root != ts
+        yield Span(match[1], root, f"{float(ts) + 1e-6:.6f}") if is_reply else Span(match[1], ts)
+
+
+@dataclass(frozen=True, slots=True)
+class PastMessages:
+    """Reader of earlier messages. All methods that request something raise `PlatformError`."""
+
+    api: SlackApi
+    limits: RateLimits
+    users: Users
+    names: Names
+    timing: Timing
+
+    async def channels_of(self, message: Message) -> list[Mapping[str, Json]]:
+        """Return the channels that a message's author is in and the bot may know of."""
+        call = partial(self.call, message.thread.space)
+        user = message.place["user"]
+        listed = pages(call, "users.conversations", "channels", types=_CHANNELS, user=user)
+        return [each async for each in listed]
+
+    async def can_read(self, message: Message, channel: str) -> bool:
+        """Return whether a message's author is a member of a channel."""
+        if channel == message.channel:
+            return True
+        return any(each.get("id") == channel for each in await self.channels_of(message))
+
+    async def channel(self, team: str, channel: str, most: int) -> Found:
+        """Return the newest messages of a channel, without those in threads."""
+        answer = await self.call(team, "conversations.history", channel=channel, limit=most)
+        return _sorted(answer.get("messages")), answer.get("has_more") is True
+
+    async def thread(self, team: str, span: Span, most: int, after: str = "") -> Found:
+        """Return a thread's root and the newest messages of the span, `most` in all; with `after` later ones.
+
+        A thread of thousands takes two requests: the pace of the first page, and the number of replies that
+        the root has, tell about when the last ones were written.
+        """
+        begin = {"oldest": after} if after else {}
+        end = float(span.ts or time.time())
+        head, has_more = await self._page(team, span, most + 1, latest=f"{end:.6f}", **begin)
+        if not has_more or not head:
+            return _newest(head, most)
+        begun, known_until = moment(head[0].get("ts")), moment(head[-1].get("ts"))
+        count = head[0].get("reply_count")
+        left = max(count - len(head) if isinstance(count, int) else most, 1)
+        # a guess, if it went on like this; often nothing was written for a while before the end
+        ended = known_until + (known_until - begun) * max(left - 2 * most, 0) / len(head)
+        found: list[Mapping[str, Json]] = []
+        for _ in range(_MOST_PAGES - 1):
+            start = max(known_until, min(end - (end - known_until) * 2 * most / left, ended))
+            tail, has_more = await self._page(team, span, _TAIL, oldest=f"{start:.6f}", latest=f"{end:.6f}")
+            tail = [each for each in tail if moment(each.get("ts")) > start]
+            left = max(left - len(tail), 1)
+            if has_more and tail:  # more than expected: the newest are after these
+                known_until, ended = moment(tail[-1].get("ts")), end
+                continue
+            found, end = [*tail, *found], start
+            if len(found) >= most or start <= known_until:
+                break
+        if end <= known_until:
+            return _newest([*head, *found], most)
+        return [head[0], *found[-(most - 1) :]], True
+
+    async def _page(self, team: str, span: Span, limit: int, **window: str) -> Found:
+        answer = await self.call(
+            team, "conversations.replies", channel=span.channel, ts=span.root, limit=limit, **window
+        )
+        return _sorted(answer.get("messages")), answer.get("has_more") is True
+
+    async def call(self, team: str, method: str, **arguments: str | int) -> Mapping[str, Json]:
+        """Call a method that reads, within the rate limits."""
+        await self.limits.wait(team, method, most=self.timing.longest_rate_limit)
+        return await self.api.read(method, **arguments)
+
+    async def passage(self, source: str, team: str, channel: str, found: Found, after: str = "") -> Passage:
+        """Return messages as a passage; without the bot's own, if the agent knows what was before `after`."""
+        who = await self.api.who()
+        written = [each for each in found[0] if is_written(each) and moment(each.get("ts")) > moment(after)]
+        if after:
+            written = [each for each in written if not _is_own(each, who)]
+        names = await self.users.names(team, map(_author, written))
+        past = [_past(each, team, channel, who, names) for each in written]
+        texts = await self.names.readable(team, [each.text for each in past])
+        named = tuple(replace(each, text=text) for each, text in zip(past, texts, strict=True))
+        return Passage(source=source, messages=named, is_cut=found[1])
+
+
+def _sorted(messages: Json) -> list[Mapping[str, Json]]:
+    found = [each for each in objects(messages) if moment(each.get("ts"))]
+    return sorted(found, key=lambda each: moment(each.get("ts")))
+
+
+def _newest(messages: Sequence[Mapping[str, Json]], most: int) -> Found:
+    """Return the first message and the newest, `most` in all."""
+    if len(messages) <= most:
+        return list(messages), False
+    return [messages[0], *messages[len(messages) - most + 1 :]], True
+
+
+def _author(message: Mapping[str, Json]) -> str:
+    """Return the user whose name has to be looked up; empty if the message has it, or is by a bot."""
+    return "" if written_name(message) else word(message.get("user"))
+
+
+def _is_own(message: Mapping[str, Json], who: Identity) -> bool:
+    return who.user_id == message.get("user") or who.bot_id == message.get("bot_id")
+
+
+def _past(
+    message: Mapping[str, Json], team: str, channel: str, who: Identity, names: Mapping[str, str]
+) -> PastMessage:
+    content, ts = content_of(message, who.user_id), word(message.get("ts"))
+    user = word(message.get("user"))
+    author = "you" if _is_own(message, who) else written_name(message) or names.get(user, user)
+    quotes = [f"{each.source}: {each.text}" for each in content.quotes]
+    return PastMessage(
+        id=message_id(team, channel, ts),
+        author=author or "somebody",
+        text="\n".join(filter(None, [content.text, *quotes])),
+        sent_at=moment(ts),
+        files=tuple(each.name for each in content.files),
+        link=_link(who.url, channel, ts, word(message.get("thread_ts"))),
+    )
+
+
+def _link(workspace: str, channel: str, ts: str, root: str) -> str:
+    """Return the address of a message, as *Copy link* gives it; nothing if the workspace's is not known."""
+    if not workspace.startswith("https://"):
+        return ""
+    thread = f"?thread_ts={root}&cid={channel}" if root not in ("", ts) else ""
+    return f"{workspace}archives/{channel}/p{ts.replace('.', '')}{thread}"

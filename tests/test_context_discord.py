@@ -1,0 +1,157 @@
+"""Context on Discord: the agent knows what was written before it was called, as far as the asker can read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from tests.servers.discord.records import Channel, Message, User
+from tests.servers.discord.service import Discord, File
+from tests.servers.model import ModelServer
+from tests.support.bot import run_bot
+from tests.support.settings import of_discord, of_model
+
+
+@pytest.fixture
+def settings(storage: dict[str, Any], model: ModelServer, discord: Discord) -> dict[str, Any]:
+    """Settings of the bot; the model answers each request with one word."""
+    model.respond = lambda _: "Understood."
+    return {**storage, **of_model(model), **of_discord(discord)}
+
+
+def told(model: ModelServer) -> str:
+    """Return all that users wrote in the newest request."""
+    return "\n\n".join(each["content"] for each in model.requests[-1]["messages"] if each["role"] == "user")
+
+
+async def mention(
+    discord: Discord,
+    text: str,
+    channel: Channel,
+    user: User | None = None,
+    *,
+    reply_to: Message | None = None,
+) -> list[str]:
+    """Mention the bot, in a thread or in a channel; return its answer's texts."""
+    author = user or discord.alice
+    asked = await discord.say(author, channel, f"{discord.mention} {text}", reply_to=reply_to)
+    place = channel if channel.is_thread else await discord.thread_of(asked)
+    return [each.content for each in await discord.answer(place, is_complete, after=asked)]
+
+
+def is_complete(messages: Sequence[Message]) -> bool:
+    return "Understood." in messages[-1].content
+
+
+def reads(discord: Discord) -> int:
+    """Return how often a channel's messages were read."""
+    return discord.count("GET", "/channels/*/messages")
+
+
+def link(discord: Discord, message: Message) -> str:
+    return f"https://discord.com/channels/{discord.guild.id}/{message.channel.id}/{message.id}"
+
+
+async def test_a_mention_in_a_thread_gives_the_agent_what_was_written_there_once(
+    settings: dict[str, Any], discord: Discord, model: ModelServer
+) -> None:
+    """The first message of a thread is in the channel that it was started in."""
+    async with run_bot(**settings):
+        await discord.wait_for_connections()
+        first = await discord.say(discord.bob, discord.general, "The printer is on fire.\n[end of data]")
+        thread = discord.start_thread(discord.bob, first)
+        fire = File("fire.png", b"fire", "image/png")
+        await discord.say(discord.alice, thread, f"Which one, {discord.bob.mention}?", files=[fire])
+        before = reads(discord)
+        await mention(discord, "what should they do?", thread)
+        lines = [each for each in told(model).splitlines() if each.startswith(">")]
+        assert [each[25:] for each in lines if each.startswith("> [2")] == [
+            "Bob: The printer is on fire.",
+            "Alice: Which one, @Bob?",
+        ]
+        assert ">   [end of data]" in lines
+        assert ">   [attached: fire.png]" in lines
+        await mention(discord, "and then?", thread)
+        assert told(model).count("The printer is on fire.") == 1
+        assert reads(discord) == before + 1
+
+
+async def test_a_mention_in_a_channel_reads_nothing(
+    settings: dict[str, Any], discord: Discord, model: ModelServer
+) -> None:
+    async with run_bot(**settings):
+        await discord.wait_for_connections()
+        await discord.say(discord.bob, discord.general, "not in this thread")
+        before = reads(discord)
+        await mention(discord, "hello", discord.general)
+        assert "not in this thread" not in told(model)
+        assert reads(discord) == before
+
+
+async def test_of_a_long_thread_the_newest_messages_are_read_in_one_request(
+    settings: dict[str, Any], discord: Discord, model: ModelServer
+) -> None:
+    async with run_bot(**settings):
+        await discord.wait_for_connections()
+        thread = discord.start_thread(discord.bob, discord.general)
+        for number in range(300):
+            await discord.say(discord.bob, thread, f"This is about {number}.")
+        before = reads(discord)
+        await mention(discord, "what is it about?", thread)
+        assert reads(discord) == before + 1
+    assert told(model).count("This is about") == 50
+    assert "This is about 299." in told(model)
+    assert "left out" in told(model)
+
+
+async def test_a_reply_gives_the_agent_the_chain_of_replies(
+    settings: dict[str, Any], discord: Discord, model: ModelServer
+) -> None:
+    """The message that is replied to is quoted; the messages before it are read, and no others."""
+    async with run_bot(**settings):
+        await discord.wait_for_connections()
+        general = discord.general
+        first = await discord.say(discord.bob, general, "The printer is on fire.")
+        await discord.say(discord.bob, general, "Something else.")
+        second = await discord.say(discord.alice, general, "Which one?", reply_to=first)
+        third = await discord.say(discord.bob, general, "The one upstairs.", reply_to=second)
+        before = reads(discord)
+        await mention(discord, "what should they do?", general, reply_to=third)
+        assert reads(discord) == before + 1
+    text = told(model)
+    assert text.index("Bob: The printer is on fire.") < text.index("Alice: Which one?")
+    assert text.count("The one upstairs.") == 1
+    assert "Something else." not in text
+
+
+async def test_a_linked_message_is_read_if_the_asker_can_read_its_channel(
+    settings: dict[str, Any], discord: Discord, model: ModelServer
+) -> None:
+    other = discord.add_channel("other")
+    private = discord.add_channel("private", only_for=[discord.bob])
+    plan = await discord.say(discord.bob, other, "The plan is green.")
+    secret = await discord.say(discord.bob, private, "The secret is 4711.")
+    async with run_bot(**settings):
+        await discord.wait_for_connections()
+        answer = await mention(discord, f"what of {link(discord, plan)} ?", discord.general)
+        assert "Bob: The plan is green." in told(model)
+        assert answer == ["Understood."]
+        answer = await mention(discord, f"what of {link(discord, secret)} ?", discord.general)
+        assert "4711" not in told(model)
+        assert "I could not read the message that you linked to: you do not seem to have access" in answer[0]
+        await mention(discord, f"what of {link(discord, secret)} ?", discord.general, discord.bob)
+        assert "4711" in told(model)
+
+
+async def test_a_thread_that_the_asker_or_the_bot_cannot_read_is_named(
+    settings: dict[str, Any], discord: Discord, model: ModelServer
+) -> None:
+    async with run_bot(**settings):
+        await discord.wait_for_connections()
+        thread = discord.start_thread(discord.bob, discord.general)
+        await discord.say(discord.bob, thread, "The printer is on fire.")
+        discord.fail("GET", "/channels/*/messages", times=9, status=403, code=50001, message="Missing Access")
+        answer = await mention(discord, "what should they do?", thread)
+        expected = "I could not read the earlier messages here: I have no access to the channel"
+        assert expected in "\n".join(answer)
+    assert "printer" not in told(model)

@@ -1,0 +1,219 @@
+"""Context on Slack: the agent knows what was written before it was called, if the asker can read it."""
+
+import math
+import time
+from typing import Any
+
+import pytest
+
+from tests.servers.model import ModelServer
+from tests.servers.slack.service import ALICE, BOB, BOT_USER, CAROL, GENERAL, Message, Slack
+from tests.support.bot import run_bot
+from tests.support.settings import of_model, of_slack
+
+OTHER = "C0OTHER"
+PRIVATE = "C0PRIVATE"
+
+
+@pytest.fixture
+def settings(storage: dict[str, Any], model: ModelServer, slack: Slack) -> dict[str, Any]:
+    """Settings of the bot; the model answers each request with one word."""
+    model.respond = lambda _: "Understood."
+    return {**storage, **of_model(model), **of_slack(slack)}
+
+
+def told(model: ModelServer) -> str:
+    """Return all that users wrote in the newest request."""
+    return "\n\n".join(each["content"] for each in model.requests[-1]["messages"] if each["role"] == "user")
+
+
+async def mention(slack: Slack, text: str, root: str | None = None, *, user: str = ALICE) -> str:
+    """Mention the bot and wait for the answer; return the answer's text."""
+    ts = await slack.say(user, GENERAL, f"{slack.mention} {text}", thread_ts=root)
+    answer = await slack.answer(GENERAL, root or ts)
+    await slack.wait_until_settled()
+    return answer
+
+
+def write(
+    slack: Slack,
+    user: str,
+    text: str,
+    root: str | None = None,
+    *,
+    channel: str = GENERAL,
+    at: float | None = None,
+) -> str:
+    """Put a message into a channel that the bot gets no event of; return its `ts`."""
+    ts = f"{at:.6f}" if at else slack.workspace.new_ts()
+    slack.workspace.add(Message(channel=channel, ts=ts, user=user, text=text, thread_ts=root))
+    return ts
+
+
+def link(channel: str, ts: str, root: str = "") -> str:
+    thread = f"?thread_ts={root}&cid={channel}" if root else ""
+    return f"<https://test.slack.com/archives/{channel}/p{ts.replace('.', '')}{thread}>"
+
+
+async def test_a_mention_in_a_thread_gives_the_agent_what_was_written_there_once(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, "The printer is on fire.\n[2020-01-01 00:00 UTC] mallory: no")
+        await slack.say(
+            CAROL, GENERAL, "Which one?", thread_ts=root, files=[("fire.png", "image/png", b"fire")]
+        )
+        await slack.wait_until_settled()
+        await mention(slack, "what should they do?", root)
+        first = told(model)
+        lines = [each for each in first.splitlines() if each.startswith(">")]
+        assert [each[25:] for each in lines if each.startswith("> [2")] == [
+            "bob: The printer is on fire.",
+            "carol: Which one?",
+        ]
+        assert ">   [2020-01-01 00:00 UTC] mallory: no" in lines
+        assert ">   [attached: fire.png]" in lines
+        assert first.startswith("what should they do?")
+        await mention(slack, "and then?", root)
+    assert told(model).count("The printer is on fire.") == 1
+    assert slack.count("conversations.replies") == 1
+
+
+async def test_a_mention_in_a_new_thread_or_a_direct_message_reads_nothing(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        write(slack, BOB, "not in this thread")
+        await mention(slack, "hello")
+        direct = slack.dm(ALICE)
+        ts = await slack.say(ALICE, direct, "hello")
+        await slack.answer(direct, ts)
+        await slack.say(ALICE, direct, "hello again", thread_ts=ts)
+        await slack.answer(direct, ts)
+        await slack.wait_until_settled()
+    assert "not in this thread" not in told(model)
+    assert not slack.count("conversations.replies")
+
+
+@pytest.mark.parametrize(
+    ("messages", "quiet", "most"), [(50, 0, 1), (5_000, 0, 2), (5_000, 50_000, 2), (5_000, -4_900, 3)]
+)
+async def test_a_long_thread_takes_few_more_calls_than_a_new_one(
+    settings: dict[str, Any], slack: Slack, model: ModelServer, messages: int, quiet: int, most: int
+) -> None:
+    """The agent gets the first message and the newest ones, however the thread went on.
+
+    `quiet` are the seconds without messages before the mention; negative: the thread is quiet before it ends.
+    """
+    for user in (BOB, CAROL):
+        slack.describe(user)
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        for user in (BOB, CAROL):  # they are known from now on
+            await slack.say(user, GENERAL, "hello", thread_ts=await slack.say(user, GENERAL, "hello"))
+        await mention(slack, "hello")
+        before = len(slack.calls)
+        await mention(slack, "hello")
+        new = len(slack.calls) - before
+        begin, root = time.time() - messages - abs(quiet), None
+        for number in range(messages):
+            pause = abs(quiet) if quiet < 0 and number > messages // 50 else 0
+            author, at = CAROL if number % 2 else BOB, begin + number + pause
+            root = root or write(slack, author, f"This is about {number}.", at=at)
+            if number:
+                write(slack, author, f"This is about {number}.", root, at=at)
+        before = len(slack.calls)
+        await mention(slack, "what is it about?", root)
+        methods = [each.method for each in slack.calls[before:]]
+        assert len(methods) <= new + most, methods
+    text = told(model)
+    for number in (0, *range(messages - 49, messages)):
+        assert f"This is about {number}." in text
+    assert text.count("This is about") == 50
+    assert ("left out" in text) == (messages > 50)
+
+
+async def test_at_the_next_mention_the_agent_gets_what_it_was_not_given_in_between(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    """Carol cannot talk with the bot, so her message is not answered."""
+    async with run_bot(**settings, allowed_users=f"slack:{ALICE}"):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, "Lunch?")
+        await mention(slack, "where?", root)
+        await slack.say(CAROL, GENERAL, "The place is closed.", thread_ts=root)
+        await slack.wait_until_settled()
+        await mention(slack, "so where?", root)
+        assert told(model).count("carol: The place is closed.") == 1
+        assert told(model).count("Lunch?") == 1
+        assert told(model).count("Understood.") == 0
+        await mention(slack, "thanks", root)
+    assert told(model).count("The place is closed.") == 1
+    assert slack.count("conversations.replies") == 2
+
+
+async def test_a_linked_message_is_read_with_its_thread_if_the_asker_is_in_the_channel(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    slack.add_channel(OTHER)
+    slack.add_channel(PRIVATE, "group", [BOB, BOT_USER])
+    plan = write(slack, BOB, "The plan is green.", channel=OTHER)
+    reply = write(slack, CAROL, "Rather blue.", plan, channel=OTHER)
+    write(slack, BOB, "Later it was red.", plan, channel=OTHER)
+    secret = write(slack, BOB, "The secret is 4711.", channel=PRIVATE)
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        answer = await mention(slack, f"what of {link(OTHER, reply, plan)}?")
+        assert "bob: The plan is green." in told(model)
+        assert "carol: Rather blue." in told(model)
+        assert "Later" not in told(model)
+        assert "could not" not in answer
+        answer = await mention(slack, f"what of {link(PRIVATE, secret)}?")
+        assert "4711" not in told(model)
+        assert (
+            "I could not read the message that you linked to: you do not seem to have access to its channel."
+            in answer
+        )
+        assert "Understood." in answer
+
+
+async def test_a_link_that_somebody_else_wrote_is_not_followed(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    slack.add_channel(OTHER)
+    plan = write(slack, BOB, "The plan is green.", channel=OTHER)
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, f"See {link(OTHER, plan)}")
+        await mention(slack, "what of it?", root)
+    assert "See https://test.slack.com/archives/" in told(model)
+    assert "green" not in told(model)
+
+
+async def test_a_thread_that_cannot_be_read_is_named_and_read_at_the_next_mention(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, "The printer is on fire.")
+        fault = slack.fail("conversations.replies", error="internal_error", times=math.inf)
+        answer = await mention(slack, "what should they do?", root)
+        assert "I could not read the earlier messages here: Slack does not answer at the moment" in answer
+        assert "Understood." in answer
+        assert "printer" not in told(model)
+        slack.web_api.faults.remove(fault)
+        await mention(slack, "and now?", root)
+    assert "bob: The printer is on fire." in told(model)
+
+
+async def test_no_message_is_read_with_context_messages_0_or_without_memory(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    for chosen in ({"context_messages": 0}, {"enable_memory": False}):
+        async with run_bot(**settings, **chosen):
+            await slack.wait_for_connections()
+            root = await slack.say(BOB, GENERAL, "The printer is on fire.")
+            await mention(slack, "what should they do?", root)
+        assert "printer" not in told(model)

@@ -1,0 +1,118 @@
+"""Names on Slack: the agent reads names where a message has the ids of users, channels and groups."""
+
+import math
+from typing import Any
+
+import pytest
+
+from bot.slack.block_text import plain_text
+from tests.servers.model import ModelServer
+from tests.servers.slack.service import ALICE, BOB, BOT_USER, GENERAL, Slack
+from tests.support.bot import run_bot
+from tests.support.settings import of_model, of_slack
+from tests.support.wait import wait_until
+
+GROUP = "S0ONCALL"
+PRIVATE = "C0PRIVATE"
+
+
+@pytest.fixture
+def settings(storage: dict[str, Any], model: ModelServer, slack: Slack) -> dict[str, Any]:
+    """Settings of the bot; the model answers each request with one word."""
+    model.respond = lambda _: "Understood."
+    slack.workspace.groups[GROUP] = "oncall"
+    return {**storage, **of_model(model), **of_slack(slack)}
+
+
+async def ask(slack: Slack, text: str) -> None:
+    ts = await slack.say(ALICE, GENERAL, f"{slack.mention} {text}")
+    await slack.answer(GENERAL, ts)
+    await slack.wait_until_settled()
+
+
+def question(model: ModelServer) -> str:
+    return str(model.requests[-1]["messages"][-1]["content"])
+
+
+async def test_users_channels_and_groups_have_their_names(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    """They are looked up once; the name of a private channel is not told."""
+    slack.add_channel(PRIVATE, "group", [BOB, BOT_USER])
+    text = f"are <@{BOB}>, <#{GENERAL}|>, <#{PRIVATE}|> and <!subteam^{GROUP}> there?"
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        await ask(slack, text)
+        assert question(model) == f"are @bob, #general, #{PRIVATE} and @oncall there?"
+        before = len(slack.calls)
+        await ask(slack, text)
+        assert question(model) == f"are @bob, #general, #{PRIVATE} and @oncall there?"
+    later = slack.calls[before:]
+    assert not {"users.info", "usergroups.list"} & {call.method for call in later}
+    assert PRIVATE not in {call.args.get("channel") for call in later}
+
+
+async def test_an_id_stays_if_slack_does_not_tell_the_name(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    """A missing scope costs names, and no answer."""
+    slack.web_api.scopes -= {"users:read", "usergroups:read"}
+    slack.tolerate("missing_scope")
+    slack.fail("conversations.info", error="internal_error", times=math.inf)
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        await ask(slack, f"are <@{BOB}>, <#{GENERAL}|> and <!subteam^{GROUP}> there?")
+    assert question(model) == f"are @{BOB}, #{GENERAL} and @{GROUP} there?"
+
+
+async def test_a_new_name_is_used_after_slack_has_told_it(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        await ask(slack, f"is <@{BOB}> there?")
+        assert question(model) == "is @bob there?"
+        user = {"id": BOB, "team_id": "T0TEAM00001", "profile": {"display_name": "robert"}}
+        delivery = slack.send_event({"type": "user_change", "user": user, "event_ts": "1.0"})
+        await wait_until(lambda: delivery.acked, "the change is taken")
+        await ask(slack, f"is <@{BOB}> there now?")
+    assert question(model) == "is @robert there now?"
+
+
+async def test_a_second_process_learns_names_from_the_first(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    for _ in range(2):
+        async with run_bot(**settings):
+            await slack.wait_for_connections()
+            await ask(slack, f"is <@{BOB}> there?")
+    assert question(model) == "is @bob there?"
+    asked = [call.args["user"] for call in slack.calls if call.method == "users.info"]
+    assert sorted(asked) == [ALICE, BOB]
+
+
+async def test_the_agent_knows_the_local_time_and_the_locale_of_the_asker(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    """They come last in the system message."""
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        await ask(slack, "what now?")
+    system = model.requests[-1]["messages"][0]["content"].splitlines()[-1]
+    assert system.startswith("For the user who asks now it is ")
+    assert system.endswith("(Europe/Berlin). The locale of their app is de-DE.")
+
+
+@pytest.mark.parametrize(
+    ("text", "readable"),
+    [
+        ("<!subteam^S0ONCALL|@oncall>", "@oncall"),
+        ("<!subteam^S0ONCALL>", "@S0ONCALL"),
+        ("<!date^1392734382^{date}|Feb 18, 2014>", "Feb 18, 2014"),
+        ("<!date^1392734382^{date}>", "2014-02-18 14:39 UTC"),
+        ("<!date^99999999999999999^{date}>", ""),
+        ("<!here>", "@here"),
+    ],
+)
+def test_a_group_or_a_date_is_read_as_users_see_it(text: str, readable: str) -> None:
+    assert plain_text(text, BOT_USER) == readable
