@@ -17,7 +17,7 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "tools.md"
 NEED_MORE = {"sql_execute", "chart", "export", "memory_save", "memory_search", "ask_user"} | {
     *("read_messages", "search_messages", "find_person")
 }
-"""Tools that are there only with a writer, a store of files, a memory, a chat service, or possible questions."""
+"""Tools that are there only with a writer, a store of files, a memory, a chat service, or if it can ask."""
 
 
 async def test_names_arguments_and_titles_are_documented(redis: Redis) -> None:

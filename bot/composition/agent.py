@@ -47,8 +47,13 @@ async def open_parts(
         wanted = settings.plugins if "worker" in settings.bot_roles else None
         memory = long_term_memory if settings.enable_memory else None
         own = toolset(
-            *(storage.database, memory, None, storage.files.keep, storage.writer, platforms),
-            asks=bool(memory),
+            storage.database,
+            memory,
+            None,
+            storage.files.keep,
+            storage.writer,
+            platforms,
+            asks=settings.enable_memory,
         )
         plugins = await stack.enter_async_context(open_plugins(wanted, storage.redis, own))
         model = await stack.enter_async_context(_model(settings, plugins.toolbox))
