@@ -57,7 +57,8 @@ def a_command(store: ChannelStore) -> ChannelCommand:
 
 
 def system_message(model: ModelServer) -> str:
-    return str(model.requests[-1]["messages"][0]["content"])
+    """Return the system message of the newest request, without what describes the user at the end."""
+    return str(model.requests[-1]["messages"][0]["content"]).partition("\n\nFor the user who asks")[0]
 
 
 def results(model: ModelServer) -> list[str]:

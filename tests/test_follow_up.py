@@ -1,5 +1,7 @@
 """Follow-ups in a thread, with the whole bot: `FOLLOW_UP`, `!quiet`, and silence."""
 
+import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -46,6 +48,28 @@ async def test_one_single_partner_is_followed_until_a_second_user_writes(
         assert await ask(talk, "bob", "and why?") == "Answer4."
         await pass_over(talk, redis, "alice", "thanks")
     assert len(model.requests) == 4
+
+
+async def test_at_the_next_mention_the_agent_knows_what_was_written_meanwhile(
+    settings: dict[str, Any], model: ModelServer, redis: Redis, talk: Talk
+) -> None:
+    """Also what was written while an answer was under way; and once, as data."""
+    async with run_bot(**settings, **talk.settings):
+        await talk.is_connected()
+        gate = asyncio.Event()
+        model.script(Script(text="Answer1.", gate=gate))
+        await talk.say("alice", f"{talk.mention} hello")
+        await wait_until(lambda: bool(model.requests), "the answer is under way")
+        if isinstance(talk, SlackTalk):  # on Discord there may be no thread yet
+            await pass_over(talk, redis, "bob", "the printer is on fire")
+        gate.set()
+        assert await talk.answer() == "Answer1."
+        await pass_over(talk, redis, "bob", "and it smells")
+        assert await ask(talk, "alice", f"{talk.mention} what now?") == "Answer2."
+        assert await ask(talk, "alice", "and then?") == "Answer3."
+    told = "\n".join(each["content"] for each in model.requests[-1]["messages"])
+    assert len(re.findall("> .* bob: and it smells", told, re.IGNORECASE)) == 1
+    assert told.count(": the printer is on fire") == isinstance(talk, SlackTalk)
 
 
 async def test_what_the_partner_writes_to_others_is_not_answered(

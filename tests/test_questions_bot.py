@@ -122,7 +122,7 @@ async def test_the_words_of_somebody_else_are_no_answer(
     settings: dict[str, Any], model: ModelServer, room: Room
 ) -> None:
     """They get an answer of their own, and the question still waits."""
-    async with run_bot(**settings, **room.settings):
+    async with run_bot(**settings, **room.settings, follow_up="always"):
         await room.connect()
         model.script(asking(), "It is sunny.", "Apples it is.")
         await room.ask("buy fruit")

@@ -44,6 +44,10 @@ def expected(model: Model) -> Contents:
     return contents | {f"message {id}": known for id, known in model.facts.items()}
 
 
+_GAP = "|gap"
+"""Mark behind the message that was answered last, while messages have been passed over."""
+
+
 def _ask(pipe: Pipeline, model: Model) -> None:
     pipe.smembers(keys.ACTIVE)
     pipe.xrange(keys.READY)
@@ -101,7 +105,8 @@ def _stored_mailbox(entries: Any, stored: Any, answered: Any, partner: Any) -> C
         "messages": {text(id): Message.from_json(json.loads(each)) for id, each in stored.items()},
         "joined": answered is not None,
         "partner": (float(since), author) if partner else None,
-        "answered": text(answered or b""),
+        "answered": text(answered or b"").removesuffix(_GAP),
+        "gap": text(answered or b"").endswith(_GAP),
     }
 
 
@@ -113,6 +118,7 @@ def _expected_mailbox(mailbox: Mailbox) -> Contents:
         "joined": mailbox.joined,
         "partner": mailbox.partner,
         "answered": mailbox.answered,
+        "gap": mailbox.has_gap,
     }
 
 

@@ -62,6 +62,8 @@ class Mailbox:
     """Thread. `accepted` lists the messages that must be answered or given up in the end, in this order."""
 
     joined: bool = False
+    has_gap: bool = False
+    """Messages were passed over since the newest one that addressed the bot."""
     partner: tuple[float, str] | None = None
     answered: str = ""
     early: dict[str, tuple[Message, float]] = field(default_factory=dict)
@@ -155,6 +157,7 @@ class Model:
             return "ignored"
         self._accept(message, edited)
         was_joined, mailbox.joined = mailbox.joined, True
+        mailbox.has_gap = mailbox.has_gap and not message.addressed
         has_partner = message.addressed and self._heed(mailbox, message)
         if has_partner or not was_joined:
             self._accept_early(mailbox, message.sent_at)
@@ -204,6 +207,7 @@ class Model:
         self.facts[message.id] = MessageFacts(
             thread=str(message.thread), author=message.author, edited=edited, silent=True
         )
+        self.mailboxes[str(message.thread)].has_gap = True
 
     def _accept(self, message: Message, edited: float) -> None:
         thread = str(message.thread)

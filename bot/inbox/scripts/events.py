@@ -99,6 +99,8 @@ local function pass_over(id, author, edited)
   redis.call('HSET', seen, 'thread', thread, 'author', author, 'channel', channel, 'edited', edited)
   redis.call('HSET', seen, 'silent', 1)
   redis.call('EXPIRE', seen, ARGV[9])
+  local joined = redis.call('GET', KEYS[2])
+  if joined and not has_mark(joined) then redis.call('SET', KEYS[2], joined .. mark, 'KEEPTTL') end
 end
 local function accept_early()
   local later = {}
@@ -144,10 +146,7 @@ local function take(edited)
   read_partner(state)
   if not addressed and not (is_joined and is_followed(author, ARGV[7], purpose)) then
     wait_early(edited)
-    if is_joined then
-      pass_over(id, author, edited)
-      if not has_mark(is_joined) then redis.call('SET', KEYS[2], is_joined .. mark, 'KEEPTTL') end
-    end
+    if is_joined then pass_over(id, author, edited) end
     return 'ignored'
   end
   -- a message that does not address the bot is given to the agent alone: the gap stays
