@@ -205,6 +205,7 @@ class InboxMachine(Machine):
                 id=task.ids[0],
                 thread=task.messages[0].thread,
                 messages=task.messages,
+                gaps=self.model.mailboxes[claim.entry.thread].behind_gap & frozenset(task.ids),
                 attempt=task.attempts,
                 failures=task.failures,
                 crashes=task.crashes,

@@ -64,6 +64,8 @@ class Mailbox:
     joined: bool = False
     has_gap: bool = False
     """Messages were passed over since the newest one that addressed the bot."""
+    behind_gap: frozenset[str] = frozenset()
+    """Messages that addressed the bot after others were passed over."""
     partner: tuple[float, str] | None = None
     answered: str = ""
     early: dict[str, tuple[Message, float]] = field(default_factory=dict)
@@ -157,7 +159,9 @@ class Model:
             return "ignored"
         self._accept(message, edited)
         was_joined, mailbox.joined = mailbox.joined, True
-        mailbox.has_gap = mailbox.has_gap and not message.addressed
+        if message.addressed and mailbox.has_gap and not message.decision:
+            mailbox.behind_gap |= {message.id}
+            mailbox.has_gap = False
         has_partner = message.addressed and self._heed(mailbox, message)
         if has_partner or not was_joined:
             self._accept_early(mailbox, message.sent_at)
@@ -375,6 +379,7 @@ class Model:
         if dead:
             self.dead += [Dead(entry.thread, message, dead) for message in messages]
         mailbox.task, mailbox.answered = None, messages[-1].corrects or messages[-1].id
+        mailbox.behind_gap -= {each.id for each in messages}
         self.ready.remove(entry)
         if mailbox.waiting:
             self._enqueue(entry.thread)
