@@ -139,8 +139,9 @@ async def test_a_linked_message_is_read_if_the_asker_can_read_its_channel(
         answer = await mention(discord, f"what of {link(discord, secret)} ?", discord.general)
         assert "4711" not in told(model)
         assert "I could not read the message that you linked to: you do not seem to have access" in answer[0]
-        await mention(discord, f"what of {link(discord, secret)} ?", discord.general, discord.bob)
-        assert "4711" in told(model)
+        answer = await mention(discord, f"what of {link(discord, secret)} ?", discord.general, discord.bob)
+        assert "4711" not in told(model), "everybody in the channel reads the answer"
+        assert "it is in a private channel; ask me there" in answer[0]
 
 
 async def test_a_thread_that_the_asker_or_the_bot_cannot_read_is_named(

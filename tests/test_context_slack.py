@@ -13,6 +13,7 @@ from tests.support.settings import of_model, of_slack
 
 OTHER = "C0OTHER"
 PRIVATE = "C0PRIVATE"
+SHARED = "C0SHARED"
 
 
 @pytest.fixture
@@ -177,6 +178,39 @@ async def test_a_linked_message_is_read_with_its_thread_if_the_asker_is_in_the_c
             in answer
         )
         assert "Understood." in answer
+
+
+async def test_what_is_in_a_private_channel_is_not_told_where_others_read_it(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    """By a link of a member of that channel: in a public channel not, in a direct message it is."""
+    slack.add_channel(PRIVATE, "group", [BOB, BOT_USER])
+    secret = write(slack, BOB, "The secret is 4711.", channel=PRIVATE)
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        answer = await mention(slack, f"what of {link(PRIVATE, secret)}?", user=BOB)
+        assert "4711" not in told(model)
+        assert "it is in a private channel; ask me there, or in a direct message" in answer
+        direct = slack.dm(BOB)
+        ts = await slack.say(BOB, direct, f"what of {link(PRIVATE, secret)}?")
+        await slack.answer(direct, ts)
+        assert "4711" in told(model)
+
+
+async def test_in_a_channel_with_another_organisation_no_other_channel_is_read(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    """Its members may not know what is in the public channels of this one."""
+    slack.add_channel(OTHER)
+    slack.add_channel(SHARED)
+    slack.workspace.channels[SHARED].is_shared = True
+    plan = write(slack, BOB, "The plan is green.", channel=OTHER)
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        ts = await slack.say(BOB, SHARED, f"{slack.mention} what of {link(OTHER, plan)}?")
+        answer = await slack.answer(SHARED, ts)
+        assert "green" not in told(model)
+        assert "I could not read the message that you linked to" in answer
 
 
 async def test_a_link_that_somebody_else_wrote_is_not_followed(

@@ -16,6 +16,7 @@ from bot.chat import (
     Purpose,
     SameEverywhere,
     ThreadId,
+    Withdrawal,
 )
 from bot.inbox import Inbox, keys
 from bot.inbox.keys import text
@@ -160,3 +161,37 @@ async def test_the_partner_lives_as_long_as_the_thread(redis: Redis) -> None:
     await inbox.put(said("ada", 2))
     await answer(inbox)
     assert min([await redis.ttl(name) for name in names]) > 29 * 86_400
+
+
+@pytest.mark.parametrize("policy", ["partner", "mention"])
+async def test_who_is_asked_answers_without_a_mention_until_the_own_question_ends(
+    redis: Redis, policy: FollowUp
+) -> None:
+    """Whoever else is asked in the thread, and whose question ends first."""
+    inbox = an_inbox(redis, policy)
+    await put_all(inbox, said("ada", 1, mention=True), said("bob", 2, mention=True))
+    await inbox.expect_answer(THREAD, "first", ["test:ada"], 60)
+    await inbox.expect_answer(THREAD, "second", ["test:cid"], 60)
+    assert await put_all(inbox, said("ada", 3), said("cid", 4), said("eve", 5)) == ["kept", "kept", "ignored"]
+    await inbox.expect_no_answer(THREAD, "second")
+    assert await put_all(inbox, said("cid", 6), said("ada", 7)) == ["ignored", "kept"]
+    await inbox.expect_no_answer(THREAD, "first")
+    assert await put_all(inbox, said("ada", 8)) == ["ignored"]
+    await inbox.expect_answer(THREAD, "third", [], 60)
+    assert await put_all(inbox, said("eve", 9)) == ["kept"]
+    assert await redis.ttl(keys.asked(str(THREAD))) > 0
+
+
+async def test_what_is_passed_over_leaves_a_gap_until_the_agent_is_given_a_message(redis: Redis) -> None:
+    """Not to a message that is withdrawn before its turn."""
+    inbox = an_inbox(redis)
+    await put_all(inbox, said("ada", 1, mention=True))
+    assert await answer(inbox) == ["ada at 1"]
+    await put_all(inbox, said("bob", 2), said("ada", 3, mention=True))
+    await inbox.put(Withdrawal(message_id="test:ada:3"))
+    await put_all(inbox, said("ada", 4), said("ada", 5, mention=True))
+    await inbox.ensure_group()
+    (lease,) = await inbox.lease(1, 1)
+    begun = await inbox.begin(lease)
+    assert begun
+    assert begun.turn.gaps == {"test:ada:4"}

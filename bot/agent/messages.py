@@ -60,7 +60,9 @@ def with_context(message: AnyMessage, context: Context, chars: int) -> AnyMessag
     """
     more = dict(message.additional_kwargs)
     if context.problems:
-        more |= {_PROBLEMS: [*more.get(_PROBLEMS, ()), *context.problems], _UNREAD: True}
+        more |= {_PROBLEMS: [*more.get(_PROBLEMS, ()), *context.problems]}
+    if context.is_unread:
+        more |= {_UNREAD: True}
     share = chars // max(len(context.passages), 1)
     marked = [mark(each.source, _passage(each, share)) for each in context.passages if each.messages]
     content = str(message.text)

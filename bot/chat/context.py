@@ -36,10 +36,14 @@ class Passage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Passages that belong to a message; `problems` are sentences for its author about unreadable ones."""
+    """Passages that belong to a message; `problems` are sentences for its author about unreadable ones.
+
+    `is_unread`: the conversation of the message itself could not be read.
+    """
 
     passages: tuple[Passage, ...] = ()
     problems: tuple[str, ...] = ()
+    is_unread: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,8 +44,9 @@ class Receipt:
 
     @property
     def leaves_gap(self) -> bool:
-        """Return whether messages of the turn were ignored, so that the agent does not know them."""
-        return "" in self.state.get("received", {}).values()
+        """Return whether the agent does not know messages of the turn, or what was written before them."""
+        received = self.state.get("received", {})  # what was answered or ignored without the agent
+        return "" in received.values() or not self.turn.gaps.isdisjoint(received)
 
     async def save(self, **changes: Json) -> None:
         """Merge `changes` into the state and store it. Raises `LeaseLost` if the turn is no longer ours."""

@@ -10,13 +10,13 @@ from functools import partial
 import discord
 
 from bot.chat import Context, Message, Passage, PastMessage, ReadContext, ReadingRefused
-from bot.discord.access import CLOSED, UNREADABLE, allowed_links
+from bot.discord.access import CLOSED, PRIVATE, UNREADABLE, allowed_links
 from bot.discord.events import CHAIN, DIRECT, id_of, readable_text
 from bot.discord.quotes import past_text
 from bot.discord.reader import Reader
 from bot.discord.timing import Timing
 from bot.platforms import texts
-from bot.platforms.context import PassageReading, read_passages
+from bot.platforms.context import PassageReading, name_of_other, read_passages
 
 _CHAIN_PAGE = 100
 """Messages among which the chain of replies is looked for: Discord's largest page."""
@@ -34,7 +34,7 @@ class Contexts:
         place, kind = message.place, message.place.get("kind")
         reads_thread = since is not None and kind == "thread"
         reads_chain = since is not None and kind == "channel" and CHAIN in place
-        if not (reads_thread or reads_chain or allowed_links(place) or CLOSED in place):
+        if not (reads_thread or reads_chain or allowed_links(place) or {CLOSED, PRIVATE} & place.keys()):
             return None
         after = _number(since or "")
         return partial(self._read, message, after, reads_thread, reads_chain)
@@ -45,9 +45,9 @@ class Contexts:
         place, links = message.place, allowed_links(message.place)
         readings = []
         if reads_thread:
-            readings.append(PassageReading(texts.THREAD, self._thread(message, after, most)))
+            readings.append(PassageReading(texts.THREAD, self._thread(message, after, most), is_own=True))
         if reads_chain:
-            readings.append(PassageReading(texts.CHAIN, self._chain(message, most)))
+            readings.append(PassageReading(texts.CHAIN, self._chain(message, most), is_own=True))
         for channel, id, is_thread in links:
             wanted = max(most // len(links), 1) if is_thread else 1
             if str(channel) == message.channel and is_thread:
@@ -56,7 +56,9 @@ class Contexts:
                 PassageReading(texts.LINKED, self._linked(message.thread.space, channel, id, wanted))
             )
         if CLOSED in place:
-            readings.append(PassageReading(texts.LINKED, _refuse()))
+            readings.append(PassageReading(texts.LINKED, _refuse(texts.NO_MEMBER)))
+        if PRIVATE in place:
+            readings.append(PassageReading(texts.LINKED, _refuse(texts.PRIVATE_CHANNEL)))
         return await read_passages(readings, "Discord", self.timing.context_timeout)
 
     async def _thread(self, message: Message, after: int, most: int) -> Passage:
@@ -111,8 +113,8 @@ async def passage_of(
     return Passage(source=source, messages=tuple(_past(each, me, guild) for each in new), is_cut=is_cut)
 
 
-async def _refuse() -> Passage:
-    raise ReadingRefused(texts.NO_MEMBER)
+async def _refuse(reason: str) -> Passage:
+    raise ReadingRefused(reason)
 
 
 _WRITTEN: Sequence[discord.MessageType] = (
@@ -137,7 +139,7 @@ def _past(message: discord.Message, me: int, guild: str) -> PastMessage:
     space = "@me" if guild == DIRECT else guild
     return PastMessage(
         id=id_of(message.id),
-        author="you" if message.author.id == me else message.author.display_name,
+        author="you" if message.author.id == me else name_of_other(message.author.display_name),
         text=past_text(message, readable_text(message, me)),
         sent_at=message.created_at.timestamp(),
         link=f"https://discord.com/channels/{space}/{message.channel.id}/{message.id}",

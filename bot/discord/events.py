@@ -1,6 +1,6 @@
 """Parser of discord.py's messages. Pure."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import discord
@@ -44,7 +44,7 @@ def parse_message(
     # a decision in a reply to its request is for the bot, even if the reply pings nobody
     addressed = _is_addressed(message, me) or bool(request and parse_decision(text))
     thread, kind = _conversation(message, me, addressed)
-    history_of = message.channel.id if kind == "thread" or chain else None
+    needs_history = kind == "thread" or bool(chain)
     if thread is None or not (addressed or text or quoted or attachments):
         return None
     return Message(
@@ -69,7 +69,7 @@ def parse_message(
             "open": "yes" if _is_open(message) else "",
             "author": str(message.author.id),
             **({CHAIN: chain} if chain else {}),
-            **({} if is_bot else access_fields(text, message.author, history_of)),
+            **({} if is_bot else _access(message, text, needs_history=needs_history)),
         },
         roles=roles(message.author),
         bot_ids=(author,) if is_bot else (),
@@ -143,6 +143,10 @@ def _is_addressed(message: discord.Message, me: int) -> bool:
         or any(user.id == me for user in message.mentions)
         or any(_is_mine(role, me) for role in message.role_mentions)
     )
+
+
+def _access(message: discord.Message, text: str, *, needs_history: bool) -> Mapping[str, str]:
+    return access_fields(text, message.author, message.channel.id, needs_history=needs_history)
 
 
 def _mentions_others(message: discord.Message, me: int) -> bool:

@@ -201,7 +201,7 @@ class History:
         author = authors[name]
         place = {name: value for name, value in message.place.items() if name not in ACCESS_FIELDS}
         needs_history = message.place["kind"] == "thread" or events.CHAIN in message.place
-        place |= access_fields(message.text, author.member, int(message.channel) if needs_history else None)
+        place |= access_fields(message.text, author.member, int(message.channel), needs_history=needs_history)
         return replace(message, place=place, **author.fields)
 
 

@@ -91,13 +91,15 @@ class Inbox:
         """Let a turn stand for the decision of a request; return whether it does. Idempotent."""
         return await self._intake.claim(request, turn)
 
-    async def expect_answer(self, thread: ThreadId, respondents: Sequence[str], seconds: float) -> None:
+    async def expect_answer(
+        self, thread: ThreadId, question: str, respondents: Sequence[str], seconds: float
+    ) -> None:
         """Take messages of these authors in a thread for addressed, for a time; without any, those of all."""
-        await self._intake.expect_answer(thread, respondents, seconds)
+        await self._intake.expect_answer(thread, question, respondents, seconds)
 
-    async def expect_no_answer(self, thread: ThreadId) -> None:
-        """End `expect_answer`."""
-        await self._intake.expect_no_answer(thread)
+    async def expect_no_answer(self, thread: ThreadId, question: str) -> None:
+        """End `expect_answer` for a question."""
+        await self._intake.expect_no_answer(thread, question)
 
     async def is_current(self, wordings: Mapping[str, float]) -> bool:
         """Return whether none of these messages was edited or deleted since; see `bot.inbox.stops`."""

@@ -69,14 +69,19 @@ class Intake:
         key = keys.seen(keys.decision(request))
         return bool(await self._claim(keys=[key], args=[turn.id, str(turn.thread), SEEN_SECONDS]))
 
-    async def expect_answer(self, thread: ThreadId, respondents: Sequence[str], seconds: float) -> None:
+    async def expect_answer(
+        self, thread: ThreadId, question: str, respondents: Sequence[str], seconds: float
+    ) -> None:
         """Take messages of these authors in a thread for addressed, for a time; without any, those of all."""
         authors = "\n".join(["", *respondents, ""]) if respondents else "*"
-        await self._redis.set(keys.asked(str(thread)), authors, ex=max(1, round(seconds)))
+        async with self._redis.pipeline(transaction=True) as step:
+            step.hset(keys.asked(str(thread)), question, authors)
+            step.expire(keys.asked(str(thread)), max(1, round(seconds)))  # the newest ends last
+            await step.execute()
 
-    async def expect_no_answer(self, thread: ThreadId) -> None:
-        """End `expect_answer`."""
-        await self._redis.delete(keys.asked(str(thread)))
+    async def expect_no_answer(self, thread: ThreadId, question: str) -> None:
+        """End `expect_answer` for a question."""
+        await self._redis.hdel(keys.asked(str(thread)), question)
 
     async def _put_message(self, message: Message) -> Outcome:
         # Slack delivers a mention as two events: the second one waits, and is stored itself only if the first

@@ -21,10 +21,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PassageReading:
-    """Passage to be read; `name` is what the sentence calls it if that fails."""
+    """Passage to be read; `name` is what the sentence calls it if that fails.
+
+    `is_own`: it is the conversation of the message, which is read again later if that fails.
+    """
 
     name: str
     passage: Awaitable[Passage]
+    is_own: bool = False
 
 
 async def read_passages(readings: Sequence[PassageReading], platform: str, seconds: float) -> Context:
@@ -33,6 +37,9 @@ async def read_passages(readings: Sequence[PassageReading], platform: str, secon
     return Context(
         passages=tuple(each for each in found if isinstance(each, Passage) and each.messages),
         problems=tuple(dict.fromkeys(each for each in found if isinstance(each, str))),
+        is_unread=any(
+            each.is_own and isinstance(result, str) for each, result in zip(readings, found, strict=True)
+        ),
     )
 
 
@@ -59,3 +66,8 @@ def _reason(error: PlatformError | TimeoutError, platform: str) -> str:
             return texts.MESSAGES_GONE
         case _:
             return texts.silent(platform)
+
+
+def name_of_other(name: str) -> str:
+    """Return the name of a user who is not the bot, which earlier messages call "you"."""
+    return f"{name} (a user)" if name.strip().casefold() == "you" else name

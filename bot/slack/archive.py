@@ -20,9 +20,10 @@ from bot.chat import (
 )
 from bot.platforms import texts
 from bot.platforms.archive import contains_all, words_of
+from bot.slack.audience import reaches_outsiders
 from bot.slack.block_text import objects, plain_text, word
 from bot.slack.events import ACTION_TOKEN, message_id, moment, name_of
-from bot.slack.past import PastMessages, Span, linked_spans
+from bot.slack.past import PastMessages, Span, is_open, linked_spans
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class SlackArchive:
         """Return the newest messages of a linked thread, of a channel, or of this thread."""
         team, wanted = self.message.thread.space, place.strip()
         if link := next(linked_spans(wanted), None):
-            await self._require_access(link.channel)
+            await self.past.require_access(self.message, link.channel)
             found = await self.past.thread(team, link, most)
             return await self.past.passage("the linked conversation", team, link.channel, found)
         if wanted.casefold() in _HERE:
@@ -61,36 +62,20 @@ class SlackArchive:
         found = await self.past.channel(team, id, most)
         return await self.past.passage(f"the channel #{name}", team, id, found)
 
-    async def _require_access(self, channel: str) -> None:
-        """Raise `ReadingRefused` unless the author is in a channel, and readers of the answer may be, too."""
-        if channel == self.message.channel:
-            return
-        for each in await self.past.channels_of(self.message):
-            if each.get("id") == channel:
-                if not self._is_open(each):
-                    raise ReadingRefused(texts.PRIVATE_CHANNEL)
-                return
-        raise ReadingRefused(texts.NO_MEMBER)
-
-    def _is_open(self, channel: Mapping[str, Json]) -> bool:
-        """Return whether what is in a channel can be told here: in a channel everybody reads the answer."""
-        is_here = channel.get("id") == self.message.channel
-        return is_here or self.message.direct or channel.get("is_private") is False
-
     async def _channel(self, wanted: str) -> tuple[str, str]:
         """Return the id and the name of one of the author's channels. Raises `ReadingRefused`."""
         wanted = wanted.lstrip("#").casefold()
         for each in await self.past.channels_of(self.message):
             id, name = word(each.get("id")), word(each.get("name"))
             if wanted in (id.casefold(), name.casefold()):
-                await self._require_access(id)
+                await self.past.require_access(self.message, id)
                 return id, name
         raise ReadingRefused(texts.NO_SUCH_CHANNEL)
 
     async def search(self, query: str, channel: str, most: int) -> Sequence[PastMessage]:
         """Return messages that match, by Slack's search, or among the newest of the author's channels."""
         token = self.message.place.get(ACTION_TOKEN)
-        if token and not channel:
+        if token and not channel and not reaches_outsiders(self.message):
             try:
                 return await self._search(query, token, min(most, _MOST_RESULTS))
             except (CredentialsRejected, Undeliverable) as error:
@@ -99,7 +84,7 @@ class SlackArchive:
             channels = [(await self._channel(channel))[0]]
         else:
             known = await self.past.channels_of(self.message)
-            listed = [word(each.get("id")) for each in known if self._is_open(each)]
+            listed = [word(each.get("id")) for each in known if is_open(self.message, each)]
             channels = sorted(listed, key=lambda id: id != self.message.channel)[:_MOST_CHANNELS]
         found: list[PastMessage] = []
         for each in channels:

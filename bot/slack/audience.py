@@ -24,10 +24,9 @@ class Audiences:
 
     async def of(self, message: Message) -> Audience:
         """Return the audience of a message. Guests of the workspace count as members."""
-        place, team = message.place, message.thread.space
-        if place.get("shared") or place.get("user_team", team) != team:
+        if reaches_outsiders(message):
             return "outsiders"
-        match place.get("channel_kind"):
+        match message.place.get("channel_kind"):
             case "im" | "group" | "mpim":
                 return "members"
             case "channel":
@@ -51,6 +50,12 @@ class Audiences:
             self._entries.pop(next(iter(self._entries)))
         self._entries[channel] = (time.monotonic() + seconds, audience)
         return audience
+
+
+def reaches_outsiders(message: Message) -> bool:
+    """Return whether people of other organisations may read the answer to a message."""
+    place, team = message.place, message.thread.space
+    return bool(place.get("shared")) or place.get("user_team", team) != team
 
 
 def _audience(channel: Mapping[str, Json]) -> Audience:

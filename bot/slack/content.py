@@ -62,7 +62,7 @@ class _Reader:
             text=text,
             quotes=tuple(_limit(map(self._quote, quoted), _MOST_CHARS - len(text))),
             files=tuple(file for each in holders for file in _files(each.get("files"))),
-            voices=tuple(_voices(message.get("files"))),
+            voices=tuple(_voices(message.get("files"), word(message.get("user")))),
             mentions_bot=self._is_mentioned([message.get("text"), message.get("blocks"), own]),
             mentions_others=mentions_others(word(message.get("text")), self._bot_user_id),
             is_named_by_others=self._is_mentioned([*quoted, *previews]),
@@ -161,9 +161,14 @@ def _files(files: Json) -> Iterator[Attachment]:
             )
 
 
-def _voices(files: Json) -> Iterator[str]:
-    """Yield the addresses of audio clips (https://docs.slack.dev/reference/objects/file-object)."""
-    return (address_of(file) for file in objects(files) if file.get("subtype") == "slack_audio")
+def _voices(files: Json, author: str) -> Iterator[str]:
+    """Yield the addresses of the author's audio clips (https://docs.slack.dev/reference/objects/file-object).
+
+    A clip of somebody else, which the author shares, is a file like any other.
+    """
+    for file in objects(files):
+        if file.get("subtype") == "slack_audio" and word(file.get("user")) in ("", author):
+            yield address_of(file)
 
 
 def address_of(file: Mapping[str, Json]) -> str:

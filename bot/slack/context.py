@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from bot.chat import Context, Message, Passage, ReadContext, ReadingRefused
+from bot.chat import Context, Message, Passage, ReadContext
 from bot.platforms import texts
 from bot.platforms.context import PassageReading, read_passages
 from bot.slack.events import moment
@@ -36,7 +36,7 @@ class Contexts:
             for link in links
         ]
         if after is not None:
-            readings.insert(0, PassageReading(texts.THREAD, self._thread(message, after, most)))
+            readings.insert(0, PassageReading(texts.THREAD, self._thread(message, after, most), is_own=True))
         return await read_passages(readings, "Slack", self.timing.context_timeout)
 
     async def _thread(self, message: Message, after: str, most: int) -> Passage:
@@ -49,8 +49,7 @@ class Contexts:
     async def _linked(self, message: Message, link: Span, most: int) -> Passage:
         """Return a linked message, with its thread up to there. Raises `ReadingRefused`."""
         team = message.thread.space
-        if not await self.past.can_read(message, link.channel):
-            raise ReadingRefused(texts.NO_MEMBER)
+        await self.past.require_access(message, link.channel)
         found = await self.past.thread(team, link, most)
         return await self.past.passage("the linked conversation", team, link.channel, found)
 

@@ -108,7 +108,8 @@ class Names:
 
         def name(match: re.Match[str]) -> str:
             id = match[0][1:]
-            return match[0][0] + names[id] if id in names else match[0]
+            # without the "//" of an address: no name may look like a link that the author gives
+            return match[0][0] + names[id].replace("//", "/") if id in names else match[0]
 
         return [_ID.sub(name, text) for text in texts]
 

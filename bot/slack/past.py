@@ -11,8 +11,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import parse_qs
 
-from bot.chat import Json, Message, Passage, PastMessage
+from bot.chat import Json, Message, Passage, PastMessage, ReadingRefused
+from bot.platforms import texts
+from bot.platforms.context import name_of_other
 from bot.slack.api import Identity, SlackApi, pages
+from bot.slack.audience import reaches_outsiders
 from bot.slack.block_text import objects, word
 from bot.slack.content import content_of
 from bot.slack.events import is_written, message_id, moment, written_name
@@ -46,6 +49,17 @@ class Span:
     ts: str = ""
 
 
+def is_open(message: Message, channel: Mapping[str, Json]) -> bool:
+    """Return whether what is in a channel can be told where a message was written.
+
+    In a channel everybody reads the answer, so only public channels are open there. Where people of other
+    organisations read it, only that channel is.
+    """
+    if channel.get("id") == message.channel:
+        return True
+    return not reaches_outsiders(message) and (message.direct or channel.get("is_private") is False)
+
+
 def linked_spans(text: str) -> Iterator[Span]:
     """Yield the messages that a text links to, each as the last one of its thread that is meant."""
     for match in _LINK.finditer(text):
@@ -72,11 +86,16 @@ class PastMessages:
         listed = pages(call, "users.conversations", "channels", types=_CHANNELS, user=user)
         return [each async for each in listed]
 
-    async def can_read(self, message: Message, channel: str) -> bool:
-        """Return whether a message's author is a member of a channel."""
+    async def require_access(self, message: Message, channel: str) -> None:
+        """Raise `ReadingRefused` unless a message's author is in a channel, and readers may know it."""
         if channel == message.channel:
-            return True
-        return any(each.get("id") == channel for each in await self.channels_of(message))
+            return
+        for each in await self.channels_of(message):
+            if each.get("id") == channel:
+                if not is_open(message, each):
+                    raise ReadingRefused(texts.PRIVATE_CHANNEL)
+                return
+        raise ReadingRefused(texts.NO_MEMBER)
 
     async def channel(self, team: str, channel: str, most: int) -> Found:
         """Return the newest messages of a channel, without those in threads."""
@@ -113,7 +132,7 @@ class PastMessages:
                 break
         if end <= known_until:
             return _newest([*head, *found], most)
-        return [head[0], *found[-(most - 1) :]], True
+        return _newest([head[0], *found], max(most, 2))[0], True
 
     async def _page(self, team: str, span: Span, limit: int, **window: str) -> Found:
         answer = await self.call(
@@ -134,8 +153,8 @@ class PastMessages:
             written = [each for each in written if not _is_own(each, who)]
         names = await self.users.names(team, map(_author, written))
         past = [_past(each, team, channel, who, names) for each in written]
-        texts = await self.names.readable(team, [each.text for each in past])
-        named = tuple(replace(each, text=text) for each, text in zip(past, texts, strict=True))
+        readable = await self.names.readable(team, [each.text for each in past])
+        named = tuple(replace(each, text=text) for each, text in zip(past, readable, strict=True))
         return Passage(source=source, messages=named, is_cut=found[1])
 
 
@@ -165,7 +184,7 @@ def _past(
 ) -> PastMessage:
     content, ts = content_of(message, who.user_id), word(message.get("ts"))
     user = word(message.get("user"))
-    author = "you" if _is_own(message, who) else written_name(message) or names.get(user, user)
+    author = "you" if _is_own(message, who) else name_of_other(written_name(message) or names.get(user, user))
     quotes = [f"{each.source}: {each.text}" for each in content.quotes]
     return PastMessage(
         id=message_id(team, channel, ts),

@@ -63,9 +63,9 @@ class Mailbox:
 
     joined: bool = False
     has_gap: bool = False
-    """Messages were passed over since the newest one that addressed the bot."""
+    """Messages were passed over since the newest one that was accepted."""
     behind_gap: frozenset[str] = frozenset()
-    """Messages that addressed the bot after others were passed over."""
+    """Unanswered messages before which others were passed over."""
     partner: tuple[float, str] | None = None
     answered: str = ""
     early: dict[str, tuple[Message, float]] = field(default_factory=dict)
@@ -89,6 +89,9 @@ class Mailbox:
     def remove(self, message: Message) -> None:
         """Remove a withdrawn message that is not part of a turn yet."""
         self.waiting.remove(message)
+        if message.id in self.behind_gap:
+            self.behind_gap -= {message.id}
+            self.has_gap = True
         last = len(self.accepted) - 1 - self.accepted[::-1].index(message.id)
         del self.accepted[last]
 
@@ -159,7 +162,7 @@ class Model:
             return "ignored"
         self._accept(message, edited)
         was_joined, mailbox.joined = mailbox.joined, True
-        if message.addressed and mailbox.has_gap and not message.decision:
+        if mailbox.has_gap and not message.decision:
             mailbox.behind_gap |= {message.id}
             mailbox.has_gap = False
         has_partner = message.addressed and self._heed(mailbox, message)

@@ -63,7 +63,7 @@ class QuestionRules:
         Messages from before the question, and new wordings of answered ones, are no answers.
         """
         for message in turn.messages:
-            is_for_them = question.anyone or message.author in question.respondents
+            is_for_them = message.author in question.respondents or (question.anyone and not message.bot_ids)
             if message.corrects or message.sent_at < question.asked_at or not is_for_them:
                 continue
             answer = one_line(message.text, _MOST_ANSWER) or question_texts.WITHOUT_TEXT

@@ -60,11 +60,13 @@ class DecisionInbox(Protocol):
     async def is_current(self, wordings: Mapping[str, float]) -> bool:
         """Return whether the messages of `RequestRecord.questions` are unchanged."""
 
-    async def expect_answer(self, thread: ThreadId, respondents: Sequence[str], seconds: float) -> None:
+    async def expect_answer(
+        self, thread: ThreadId, question: str, respondents: Sequence[str], seconds: float
+    ) -> None:
         """Take messages of these authors in a thread for addressed, for a time; without any, those of all."""
 
-    async def expect_no_answer(self, thread: ThreadId) -> None:
-        """End `expect_answer`."""
+    async def expect_no_answer(self, thread: ThreadId, question: str) -> None:
+        """End `expect_answer` for a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +116,13 @@ class Requests:
             return
         respondents = () if question.anyone else question.respondents
         with storage_errors():
-            await self.inbox.expect_answer(record.thread, respondents, question.expires_at - time.time())
+            seconds = question.expires_at - time.time()
+            await self.inbox.expect_answer(record.thread, question.id, respondents, seconds)
 
     async def _expect_no_words(self, record: RequestRecord) -> None:
         if isinstance(record.request, Question):
             with storage_errors():
-                await self.inbox.expect_no_answer(record.thread)
+                await self.inbox.expect_no_answer(record.thread, record.request.id)
 
     async def _take_back_if_outdated(self, record: RequestRecord) -> None:
         """End a request whose messages have changed since: `withdraw` may have run too early for it."""

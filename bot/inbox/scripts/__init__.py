@@ -17,8 +17,8 @@ after its message was taken, `turn` three days after its end.
     partner:<thread>     string: time, and the author whom the bot follows since then; instead of an author
                          nothing (several users have written), or `!` (a user asked for silence). If it is
                          missing, because an earlier version or an empty Redis has none, the next author is it
-    asked:<thread>       string: authors, each between line ends, who are asked a question and answer it
-                         without a mention; `*` for everybody
+    asked:<thread>       hash: by open question the authors, each between line ends, who answer it without a
+                         mention; `*` for everybody
     early:<thread>       hash: messages that were not for the bot when they arrived, but would be if a mention
                          that was written before them still arrives
     stops:<thread>       hash: times of the latest stops by author, `*` for one who overrules the others

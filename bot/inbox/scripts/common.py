@@ -43,6 +43,16 @@ local function has_mark(joined) return joined and string.sub(joined, -#mark) == 
 local function without_mark(joined)
   return has_mark(joined) and string.sub(joined, 1, -#mark - 1) or joined
 end
+local function set_mark(tag, thread)
+  local key = tag .. ':joined:' .. thread
+  local joined = redis.call('GET', key)
+  if joined and not has_mark(joined) then redis.call('SET', key, joined .. mark, 'KEEPTTL') end
+end
+local function remove_entry(tag, thread, entry) -- of a message that no turn has
+  redis.call('XDEL', tag .. ':mailbox:' .. thread, entry[1])
+  redis.call('HDEL', tag .. ':messages:' .. thread, entry[2][2])
+  if entry[2][4] then set_mark(tag, thread) end
+end
 """
 
 # A thread that was not active has an empty mailbox: then this message is its first. An entry with a third

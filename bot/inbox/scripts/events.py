@@ -5,7 +5,7 @@ from bot.inbox.scripts.common import ACCEPT, FIX, GAP, STOP_TURN
 # The policy decides about messages that do not address the bot: always | partner | mention; it is empty where
 # each message addresses the bot. A purpose is that of `bot.chat.Message`.
 _FOLLOW = """
-local policy, since, partner, asked = ARGV[13], nil, nil, nil
+local policy, since, partner = ARGV[13], nil, nil
 local function read_partner(state)
   since, partner = string.match(state or '', '^(%S+) (.*)$')
   since = tonumber(since)
@@ -15,7 +15,10 @@ local function follow(author, at)
   redis.call('SET', KEYS[5], at .. ' ' .. author, 'EX', ARGV[10])
 end
 local function is_asked(author)
-  return asked == '*' or string.find(asked or '', '\\n' .. author .. '\\n', 1, true) ~= nil
+  for _, authors in ipairs(redis.call('HVALS', ARGV[1] .. ':asked:' .. ARGV[2])) do
+    if authors == '*' or string.find(authors, '\\n' .. author .. '\\n', 1, true) then return true end
+  end
+  return false
 end
 -- Of a message that does not address the bot; one of somebody else ends that the bot follows its partner.
 local function is_followed(author, at, purpose)
@@ -73,8 +76,7 @@ local function stop_at_once()
     redis.call('HSET', tag .. ':turn:' .. id, 'last', fix(tag, thread, {first}, ARGV[9]))
     stop_turn(tag, thread, id, 'stop')
   else -- as a stop removes what waits
-    redis.call('XDEL', mailbox, redis.call('XREVRANGE', mailbox, '+', '-', 'COUNT', 1)[1][1])
-    redis.call('HDEL', tag .. ':messages:' .. thread, id)
+    remove_entry(tag, thread, redis.call('XREVRANGE', mailbox, '+', '-', 'COUNT', 1)[1])
   end
 end
 local function make_room()
@@ -99,8 +101,7 @@ local function pass_over(id, author, edited)
   redis.call('HSET', seen, 'thread', thread, 'author', author, 'channel', channel, 'edited', edited)
   redis.call('HSET', seen, 'silent', 1)
   redis.call('EXPIRE', seen, ARGV[9])
-  local joined = redis.call('GET', KEYS[2])
-  if joined and not has_mark(joined) then redis.call('SET', KEYS[2], joined .. mark, 'KEEPTTL') end
+  set_mark(tag, thread)
 end
 local function accept_early()
   local later = {}
@@ -137,9 +138,7 @@ local function was_passed_over() return addressed and redis.call('HEXISTS', KEYS
 -- turn renews `joined`.
 local function take(edited)
   local found, is_joined, state = redis.call('EXISTS', KEYS[1], KEYS[2], stops), false, nil
-  if found > 0 then
-    is_joined, state, asked = unpack(redis.call('MGET', KEYS[2], KEYS[5], tag .. ':asked:' .. thread))
-  end
+  if found > 0 then is_joined, state = unpack(redis.call('MGET', KEYS[2], KEYS[5])) end
   local has_more = found > (is_joined and 1 or 0) -- it is known, or there was a stop
   local is_known = has_more and redis.call('EXISTS', KEYS[1]) == 1
   if is_known and not was_passed_over() then return 'duplicate' end
@@ -149,8 +148,7 @@ local function take(edited)
     if is_joined then pass_over(id, author, edited) end
     return 'ignored'
   end
-  -- the gap stays behind a decision, and behind a message that does not address the bot
-  local has_gap = addressed and has_mark(is_joined) and not is_decision({0, {'id', id}})
+  local has_gap = has_mark(is_joined) and not is_decision({0, {'id', id}})
   accept(tag, thread, id, author, channel, message, edited, ARGV[9], has_gap)
   if is_known then redis.call('HDEL', KEYS[1], 'silent') end
   if has_more and is_stopped(author, sent_at) and not is_decision({0, {'id', id}}) then stop_at_once() end
@@ -200,6 +198,7 @@ return 'corrected'
 # and a user who overrules others can do both.
 WITHDRAW = (
     STOP_TURN
+    + GAP
     + """
 local tag, id, whole_turn, by = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[6]
 local thread, author = unpack(redis.call('HMGET', KEYS[1], 'thread', 'author'))
@@ -212,7 +211,7 @@ if not thread then
   redis.call('EXPIRE', KEYS[1], ARGV[4])
   return 'ignored'
 end
-local mailbox, messages = tag .. ':mailbox:' .. thread, tag .. ':messages:' .. thread
+local mailbox = tag .. ':mailbox:' .. thread
 local removed, stopped, wanted, found, asked = false, false, false, false, {}
 for _, entry in ipairs(redis.call('XRANGE', mailbox, '-', '+')) do
   local each = entry[2][2]
@@ -225,8 +224,7 @@ for _, entry in ipairs(redis.call('XRANGE', mailbox, '-', '+')) do
     if original == id then stopped = turn end
     if redis.call('HEXISTS', tag .. ':seen:' .. original, 'withdrawn') == 0 then wanted = true end
   elseif original == id and is_theirs then
-    redis.call('XDEL', mailbox, entry[1])
-    redis.call('HDEL', messages, each)
+    remove_entry(tag, thread, entry)
     removed = true
   end
 end
@@ -248,6 +246,7 @@ return found and not is_theirs and 'refused' or 'ignored'
 STOP = (
     FIX
     + STOP_TURN
+    + GAP
     + """
 local tag, thread, at, by, overrules = ARGV[1], ARGV[2], tonumber(ARGV[4]), ARGV[5], ARGV[6] == '1'
 local function is_meant(entry)
@@ -285,8 +284,7 @@ end
 local behind, removed = not last, false
 for _, entry in ipairs(waiting) do
   if behind and is_meant(entry) and is_theirs(entry) and not is_decision(entry) then
-    redis.call('XDEL', KEYS[1], entry[1])
-    redis.call('HDEL', KEYS[2], entry[2][2])
+    remove_entry(tag, thread, entry)
     removed = true
   end
   behind = behind or entry[1] == last

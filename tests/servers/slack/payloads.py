@@ -18,7 +18,7 @@ from tests.servers.slack.workspace import (
 Json = Any
 
 
-def event_callback(event: dict[str, Json]) -> dict[str, Json]:
+def event_callback(event: dict[str, Json], *, is_shared: bool = False) -> dict[str, Json]:
     """Return the outer event of the Events API; each call has a new `event_id`, redeliveries keep it."""
     return {
         "token": "verification-token",
@@ -39,7 +39,7 @@ def event_callback(event: dict[str, Json]) -> dict[str, Json]:
                 "is_enterprise_install": False,
             }
         ],
-        "is_ext_shared_channel": False,
+        "is_ext_shared_channel": is_shared,
         "event_context": secrets.token_hex(12),
     }
 

@@ -204,7 +204,7 @@ class SlackServer:
     ) -> None:
         events = message_events(self.workspace, change, message, before)
         for event in reversed(events) if mention_last else events:
-            payload = event_callback(event)
+            payload = event_callback(event, is_shared=self.workspace.channels[message.channel].is_shared)
             for _ in range(copies):
                 self._deliver("events_api", payload)
 
