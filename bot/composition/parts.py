@@ -92,7 +92,7 @@ def _build_personal_data(
 ) -> PersonalData:
     owners, erasure = parts.long_term_memory.owners, Erasure(storage.redis, access.inbox)
     threads = ThreadData(parts.agent, owners, erasure)
-    sources: list[PersonalDataSource] = [threads, owners, erasure, access.requests]
+    sources: list[PersonalDataSource] = [threads, owners, erasure, access.requests, storage.coordination]
     if access.control.budget:
         sources.append(access.control.budget)
     return PersonalData(owners, access.account_links, sources, is_on=settings.enable_memory)

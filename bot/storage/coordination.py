@@ -8,7 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from bot.chat import Json, Permit
+from bot.chat import Author, Json, Permit
 from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
@@ -137,11 +137,16 @@ return agreed
 
 
 class RedisCoordination:
-    """Coordination in Redis; a `bot.chat.Coordination`. `name` is the owner of this process's leases."""
+    """Coordination in Redis; a `bot.chat.Coordination` and a `PersonalDataSource`.
 
-    def __init__(self, redis: Redis, name: str) -> None:
+    `owner` is the name of this process, which owns its leases.
+    """
+
+    name = "coordination"
+
+    def __init__(self, redis: Redis, owner: str) -> None:
         self._redis = redis
-        self._name = name
+        self._name = owner
         self._take = redis.register_script(_TAKE)
         self._lease = redis.register_script(_LEASE)
         self._release = redis.register_script(_RELEASE)
@@ -210,6 +215,16 @@ class RedisCoordination:
         """Keep a small note for all processes, for `seconds`."""
         with storage_errors():
             await self._redis.set(f"{_TAG}:note:{name}", json.dumps(note), ex=seconds)
+
+    async def export(self, user: Sequence[Author]) -> Mapping[str, Json]:
+        """Return nothing: notes about users repeat what the chat service says of them."""
+        return {}
+
+    async def erase(self, user: Sequence[Author]) -> None:
+        """Remove the notes about a user, which are kept as `PLATFORM:user:ID`."""
+        names = [":user:".join(each.id.split(":", 1)) for each in user]
+        with storage_errors():
+            await self._redis.delete(*(f"{_TAG}:note:{name}" for name in names))
 
     async def get_cursor(self, *sources: str) -> float | None:
         """Return the time until which all events of the sources were taken."""

@@ -10,8 +10,9 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-from bot import composition, main
+from bot import main
 from bot.chat import Agent, Notice, Part, Text, Turn
+from bot.composition import parts
 from bot.discord import events as discord_events
 from bot.slack import block_text
 from bot.slack import content as slack_content
@@ -60,7 +61,7 @@ async def _hang_later(where: str, text: str) -> None:
 
 def install() -> None:
     """Install the fault in the program."""
-    vars(composition)["Turns"] = _turns
+    vars(parts)["Turns"] = _turns
     vars(slack_content)["plain_text"] = _before("take", block_text.plain_text, lambda text, _: str(text))
     discord_events.parse_message = _before(
         "take", discord_events.parse_message, lambda message, *_: str(message.content)
