@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from bot.chat import PastMessage
+from bot.tools.archive import describe_found
 from tests.servers.discord.records import Message as DiscordMessage
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer
@@ -112,3 +114,13 @@ async def test_discord_is_read_and_searched_as_far_as_the_asker_and_the_readers_
         assert "Bob: The plan is green." in results(model)
         await ask(order("find_person", name="bo"))
     assert "- Bob, also bob" in results(model)
+
+
+def test_a_search_keeps_its_best_results_when_they_are_too_long() -> None:
+    """Fault: the last ones were kept, which match the least."""
+    found = [PastMessage(id=f"m{n}", author="bob", text=f"{n} {'x' * 900}", sent_at=n) for n in range(20)]
+    first, *lines, last = describe_found(found).splitlines()
+    assert first == "Found 20 messages:"
+    assert last == "[Further messages are left out.]"
+    assert [line.split()[4] for line in lines] == [str(n) for n in range(len(lines))]
+    assert 5 < len(lines) < 20

@@ -79,7 +79,7 @@ def archive_tools(source: ArchiveSource) -> list[BaseTool]:
 
     async def search_messages(query: str, config: RunnableConfig, channel: str | None = None) -> str:
         found = await _ask(_archive(source, config).search(query, channel or "", _FOUND))
-        return "\n".join([_found(len(found)), *_lines(found)]) if found else _NOTHING
+        return describe_found(found) if found else _NOTHING
 
     async def find_person(name: str, config: RunnableConfig) -> str:
         found = await _ask(_archive(source, config).find_people(name))
@@ -142,8 +142,11 @@ def describe(passage: Passage) -> str:
     return "\n".join([head, *cut, *_lines(passage.messages)])
 
 
-def _found(number: int) -> str:
-    return f"Found {count(number, 'message')}:"
+def describe_found(messages: Sequence[PastMessage]) -> str:
+    """Return the messages that a search has found, the best first: the first ones, as many as fit."""
+    lines = _lines(messages[::-1])[::-1]
+    cut = ["[Further messages are left out.]"] if len(lines) < len(messages) else []
+    return "\n".join([f"Found {count(len(messages), 'message')}:", *lines, *cut])
 
 
 def _lines(messages: Sequence[PastMessage]) -> list[str]:
