@@ -4,32 +4,26 @@ import re
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 from bot.commands.memory import MemoryOrder, parse
 from bot.commands.texts import MEMORY_READ_BY_OTHERS, MEMORY_TYPED
 from bot.memory.texts import NO_FACT, NO_FACTS, NO_SUCH_WORDS
 from tests.servers.discord.service import Discord
-from tests.servers.model import KEY, ModelServer
+from tests.servers.model import ModelServer
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support.bot import run_bot
 from tests.support.obedient_model import obey, order
-from tests.support.settings import of_discord, of_slack
+from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.wait import wait_until
 
 LINE = re.compile(r"`([0-9a-f]{8})` \S+ \S+ UTC, (\w+): (.*)")
 
 
 @pytest.fixture
-def settings(redis: Redis, redis_url: str, database_url: str, model: ModelServer) -> dict[str, Any]:
+def settings(storage: dict[str, Any], model: ModelServer) -> dict[str, Any]:
     """A bot with a model that does what it is told, on an empty Redis."""
     model.respond = obey
-    return {
-        "redis_url": redis_url,
-        "database_url": database_url,
-        "openai_api_key": KEY,
-        "openai_base_url": model.base_url,
-    }
+    return {**storage, **of_model(model)}
 
 
 def wish(fact: str, scope: str = "private") -> str:

@@ -12,26 +12,21 @@ from redis.asyncio import Redis
 from bot.inbox.keys import text as keys_text
 from tests.servers.discord.interactions import Interaction
 from tests.servers.discord.service import Discord
-from tests.servers.model import KEY, ModelServer, Script
+from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Command, Slack
 from tests.support.bot import http_port, run_bot
 from tests.support.obedient_model import obey, order
-from tests.support.settings import of_slack
+from tests.support.settings import of_model, of_slack
 from tests.support.wait import wait_until
 
 MARK, BOBS = "alicemarker", "bobmarker"
 
 
 @pytest.fixture
-def storage(redis: Redis, redis_url: str, database_url: str, model: ModelServer) -> dict[str, Any]:
+def storage(storage: dict[str, Any], model: ModelServer) -> dict[str, Any]:
     """Settings of the session's servers with the obedient model; Redis is empty."""
     model.respond = obey
-    return {
-        "redis_url": redis_url,
-        "database_url": database_url,
-        "openai_api_key": KEY,
-        "openai_base_url": model.base_url,
-    }
+    return {**storage, **of_model(model)}
 
 
 async def everything(redis: Redis) -> AsyncIterator[tuple[str, str]]:

@@ -14,12 +14,12 @@ from bot.slack.audience import Audiences
 from bot.slack.timing import Timing
 from tests.servers.discord.records import Channel, Message, User
 from tests.servers.discord.service import Discord
-from tests.servers.model import KEY, ModelServer
+from tests.servers.model import ModelServer
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support.bot import http_port, run_bot
 from tests.support.memory import wait_until_filed
 from tests.support.obedient_model import obey, order
-from tests.support.settings import of_discord, of_slack
+from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.turns import slack_message
 from tests.support.wait import wait_until
 
@@ -27,15 +27,10 @@ SEARCH = order("memory_search", query="zeppelin budget")
 
 
 @pytest.fixture
-def storage(redis: Redis, redis_url: str, database_url: str, model: ModelServer) -> dict[str, Any]:
+def storage(storage: dict[str, Any], model: ModelServer) -> dict[str, Any]:
     """Settings of the session's servers with the obedient model; Redis is empty."""
     model.respond = obey
-    return {
-        "redis_url": redis_url,
-        "database_url": database_url,
-        "openai_api_key": KEY,
-        "openai_base_url": model.base_url,
-    }
+    return {**storage, **of_model(model)}
 
 
 async def ask_slack(slack: Slack, user: str, channel: str, text: str) -> str:

@@ -162,7 +162,7 @@ async def test_a_turn_that_has_lost_its_lease_does_not_store_what_it_noted(redis
         begun.set()
         try:
             await asyncio.Event().wait()
-        except BaseException as error:
+        except BaseException as error:  # raised again; the cancellation is what is looked at
             ended.append(error)
             raise
 

@@ -80,7 +80,7 @@ class FencingToken:
         self.increases.clear()
         try:
             yield taken
-        except Exception:  # raised again
+        except Exception:  # raised again; after any error of the write, nothing of this was counted
             self.increases.extend(taken)
             raise
 

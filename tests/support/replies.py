@@ -14,7 +14,7 @@ async def run_reply(thread: Thread, parts: AsyncIterator[Part], receipt: Receipt
         await thread.reply(parts, receipt)
     except LeaseLost:
         raise
-    except BaseException:
+    except BaseException:  # raised again; the inbox stores the notes after any error, too
         await receipt.flush()
         raise
     await receipt.flush()
