@@ -328,9 +328,7 @@ class _Worker:
             # nobody waits for a stopped turn, and its channel may be gone
             is_stopped = start.stop_reason or running.halt.done()
             dead = dead or ("" if is_stopped else f"the reply cannot be shown: {error}")
-        except (
-            Exception
-        ) as error:  # whatever fails, the turn is tried again or ends: its thread is freed
+        except Exception as error:  # whatever fails, the turn is tried again or ends: its thread is freed
             # a service that is out of reach or limits calls is told again that the turn is given up
             if not dead or (isinstance(error, _FORESEEN) and turn.attempt <= MAX_ATTEMPTS):
                 await receipt.flush()
