@@ -29,6 +29,7 @@ from bot.agent.models.completion import WIRE, Completion, Manner, Offered
 from bot.agent.models.dialect import Dialect, Lesson
 from bot.agent.models.errors import CallFailed
 from bot.agent.models.model import Model
+from bot.agent.models.session import open_session
 from bot.agent.models.sse import EventReader, TooLong
 
 log = logging.getLogger(__name__)
@@ -261,11 +262,11 @@ async def open_model(
     """
     url = endpoint(base_url)
     headers = service_headers(api_key, url)
-    async with aiohttp.ClientSession(
+    async with open_session(
+        url,
         connector=aiohttp.TCPConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(timeout, 10)),
-        trust_env=True,
         max_line_size=_LONGEST_HEADER,
         max_field_size=_LONGEST_HEADER,
     ) as session:

@@ -14,6 +14,7 @@ from yarl import URL
 from bot.agent.models import errors, texts
 from bot.agent.models.errors import CallFailed
 from bot.agent.models.metering import call_meter
+from bot.agent.models.session import open_session
 from bot.chat import FileRefused, Json, Meter, Notice, Part, Tokens, Turn
 
 log = logging.getLogger(__name__)
@@ -146,5 +147,5 @@ async def open_transcription(
         for header, value in service_headers(api_key, url).items()
         if header not in ("Content-Type", "Accept")  # that of a form has its boundary
     }
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=True) as session:
+    async with open_session(url, cookie_jar=aiohttp.DummyCookieJar()) as session:
         yield Transcription(session, url, headers, name, timeout, meter)
