@@ -55,13 +55,18 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     commands.add_parser("settings", help="print the table of all settings")
     inbox = commands.add_parser("inbox", help="show the messages that wait, run or were given up")
     inbox.add_argument(
-        "action", nargs="?", choices=["list", "replay", "drop"], default="list", help="default: list"
+        "action", nargs="?", choices=["list", "show", "replay", "drop"], default="list", help="default: list"
     )
-    inbox.add_argument("entry", nargs="?", default="", help="a dead message as listed, or `all`")
+    inbox.add_argument(
+        "entry",
+        nargs="?",
+        default="",
+        help="for replay and drop a dead message as listed, or `all`; for show a message's id or link",
+    )
     parsed = parser.parse_args(arguments)
     parsed.command = parsed.command or "run"
     if parsed.command == "inbox" and (parsed.action == "list") == bool(parsed.entry):
-        inbox.error("replay and drop need the entry of a dead message, or `all`")
+        inbox.error("replay and drop need the entry of a dead message, or `all`; show needs an id or a link")
     return parsed
 
 

@@ -20,7 +20,7 @@ NOT_SETTINGS = frozenset(
     {
         *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "PIP_CERT", "REQUESTS_CA_BUNDLE"),  # read by libraries
         *("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OLLAMA_CONTEXT_LENGTH"),
-        "OPEN_TOOLS",  # a constant
+        *("NEED_MORE", "OPEN_TOOLS", "READ_TOOLS"),  # constants
     }
 )
 

@@ -9,6 +9,7 @@ from bot.chat import Message
 from bot.chat.text import one_line
 from bot.inbox import queries
 from bot.inbox.queries import Dead
+from bot.inbox.trace import trace
 
 ALL = "all"
 """Argument that names every dead message."""
@@ -17,8 +18,10 @@ _TEXT = 60
 
 
 async def run(redis: Redis, action: str, entry: str) -> str:
-    """Run `list`, `replay` or `drop`; return the text for the operator."""
+    """Run `list`, `show`, `replay` or `drop`; return the text for the operator."""
     match action:
+        case "show":
+            return await trace(redis, entry)
         case "replay":
             return await replay(redis, entry)
         case "drop":

@@ -1,7 +1,6 @@
 """Names of the inbox's Redis keys.
 
-`bot.inbox.scripts` describes their contents; docs/operations.md names those that explain an answer that came
-twice.
+`bot.inbox.scripts` describes their contents; `./dev run inbox show` reads those about one message.
 """
 
 import hashlib

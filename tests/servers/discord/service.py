@@ -7,7 +7,7 @@ only in `refusals`; 429 answers are counted in `rate_limited`; faults that a tes
 
     async with Discord() as discord:
         # the bot: discord.environ for a child process, discord.url and discord.gateway_url in this one
-        await discord.connected()
+        await discord.wait_for_connections()
         question = await discord.say(discord.alice, discord.general, f"{discord.mention} hello")
         thread = await discord.thread_of(question)
         answer = await discord.answer(thread, lambda messages: "hello" in messages[-1].content)

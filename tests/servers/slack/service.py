@@ -6,7 +6,7 @@ follows from them, are no violations.
 
     async with Slack() as slack:
         # the app: AsyncWebClient(token=slack.bot_token, base_url=slack.api_url), or slack.environ for a child
-        await slack.connected()
+        await slack.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         assert "hello" in await slack.answer(GENERAL, ts)
         assert not slack.violations
