@@ -24,7 +24,7 @@ from bot.chat.text import one_line
 from bot.commands.memory import Caller
 from bot.memory import texts
 from bot.memory.accounts import AccountLinks, LinkRefused
-from bot.memory.owners import Owners, date, digests, own_texts
+from bot.memory.owners import FactOfOthers, Owners, date, digests, own_texts
 from bot.memory.records import MAX_FACT_CHARS, MemoryRecord
 from bot.memory.visibility import Account
 
@@ -94,7 +94,10 @@ class PersonalData:
         with _storage_errors():
             authors = await self._digests(caller)
             found = await self._fact(authors, id)
-            corrected = found and await self.owners.correct(found, new, authors)
+            try:
+                corrected = found and await self.owners.correct(found, new, authors)
+            except FactOfOthers:
+                return texts.known_from_others(id.strip("`").lower())
         if not corrected:
             return texts.NO_FACT
         log.info("fact corrected", extra={"scope": corrected.scope})

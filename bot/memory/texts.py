@@ -76,6 +76,14 @@ def corrected(fact: str, id: str) -> str:
     return f"I have corrected it, and now remember: {fact}\nIts id is now `{id}`."
 
 
+def known_from_others(id: str) -> str:
+    """Return the answer to a correction into the words of somebody else's fact for the same readers."""
+    return (
+        "I have not changed it: I already remember exactly this from somebody else, and it stays theirs. "
+        f"To remove your own fact, write `/agent-memory forget {id}`."
+    )
+
+
 def forgotten(fact: str) -> str:
     """Return the answer to the removal of one fact."""
     return (
