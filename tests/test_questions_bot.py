@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -9,8 +11,11 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.app import Intervals
+from bot.commands.question_texts import ANSWER_STOPPED
+from bot.inbox import scripts
 from bot.main import PLATFORMS
 from bot.tools import OPEN_TOOLS
+from tests.crash.redis_proxy import RedisProxy
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, Slack
@@ -223,6 +228,41 @@ async def test_a_stop_ends_a_question(settings: dict[str, Any], model: ModelServ
         await told(room, "It is noon.")
         assert last_message(model) == {"role": "user", "content": "what time is it?"}
         assert "answered in words" not in str(model.requests[-1]["messages"])
+
+
+async def test_a_stop_while_an_answer_in_words_is_taken_ends_the_question(
+    settings: dict[str, Any], model: ModelServer, room: Room, redis: Redis, redis_url: str
+) -> None:
+    """Fault: its buttons stayed, and said for a day that it has just been answered."""
+    claimed, go_on = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def hold(step: str) -> AsyncIterator[None]:
+        yield
+        if step == "CLAIM":
+            claimed.set()
+            await go_on.wait()
+
+    claim = await redis.script_load(scripts.CLAIM)
+    async with RedisProxy(redis_url.removeprefix("unix://"), {claim: "CLAIM"}) as proxy:
+        proxy.steps = hold
+        async with run_bot(**settings | {"redis_url": proxy.url}, **room.settings):
+            await room.connect()
+            model.script(asking(), "It is noon.")
+            await room.ask("buy fruit")
+            await asked(room)
+            await room.say("alice", "Pears")
+            await wait_until(claimed.is_set, "the turn is taken for the answer")
+            await room.say("alice", "!stop")
+            await wait_until(lambda: ANSWER_STOPPED in room.forms()[0], "the question is over")
+            assert not room.options()
+            await told(room, "Stopped.")
+            assert len(model.requests) == 1
+            await room.say("alice", "what time is it?")
+            await told(room, "It is noon.")
+            assert "nobody has answered it yet" not in str(model.requests[-1]["messages"])
+            assert len(room.forms()) == 1
+            go_on.set()
 
 
 @pytest.mark.parametrize("change", ["edited", "deleted"])

@@ -24,6 +24,9 @@ _SIGN = "❓"
 PLACEHOLDER = "Choose an answer"
 """Text of a menu before something is chosen."""
 
+ANSWER_STOPPED = "my work on the answer was stopped"
+"""Reason of a question that ends with the turn of its answer."""
+
 WITHOUT_TEXT = "(a message without text)"
 """Answer in words that has none, such as a file."""
 

@@ -1,8 +1,8 @@
 """An agent for tests of what stands around it: it answers with a function."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from bot.chat import Part, Turn
+from bot.chat import Notice, Part, Turn
 
 Answer = Callable[[Turn], AsyncIterator[Part]]
 
@@ -20,5 +20,6 @@ class FunctionAgent:
     async def find_answer(self, turn: Turn) -> str | None:
         return None
 
-    async def conclude(self, turn: Turn, answer: str) -> str | None:
-        return await self._conclude(turn, answer)
+    async def conclude(self, turn: Turn, answer: str) -> Sequence[Part]:
+        outcome = await self._conclude(turn, answer)
+        return [Notice(outcome)] if outcome else []
