@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
+from bot.access.allow_list import AllowList
 from bot.access.requests import Requests
 from bot.access.requests.request_store import MOST_OPEN_QUESTIONS
 from bot.agent.prompts import TOO_MANY_QUESTIONS, WAITING_QUESTION
@@ -90,6 +91,50 @@ async def test_of_many_answers_at_once_one_counts(redis: Redis) -> None:
     assert taken + len(await waiting(redis)) == 1
 
 
+async def test_of_answers_to_two_processes_at_once_one_counts(redis: Redis) -> None:
+    """The other user reads that, and the question has the answer that was taken."""
+    one, two = approvals(redis), approvals(redis, process="two")
+    for number in range(10):
+        await redis.flushall()
+        await ask(one, anyone=True)
+        pressed, answered = await asyncio.gather(
+            one.choose(INQUIRY.id, 1, Chooser(BOB, "Bob")), two.answer(said("neither"), INQUIRY.id)
+        )
+        decided = ("answered", ADA, "neither") if answered else ("answered", BOB, "Pears")
+        assert await state(one) == decided, number
+        assert await state(two) == decided
+        assert (pressed.words == "Your answer: Pears") == (answered is None)
+
+
+async def test_a_user_who_has_lost_access_does_not_answer_by_a_button(redis: Redis) -> None:
+    """Fault: a press of the user who was asked was not checked, and the answer went on with their rights."""
+    requests = approvals(redis, admission=AllowList(users=frozenset({BOB})))
+    await ask(requests)
+    assert "ALLOWED_USERS" in (await requests.choose(INQUIRY.id, 0, Chooser(ADA))).words
+    guests = approvals(redis, admission=AllowList())
+    assert "ALLOW_EXTERNAL" in (await guests.choose(INQUIRY.id, 0, Chooser(ADA, is_external=True))).words
+    assert await state(requests) == ("asked", "", "")
+    assert (await guests.choose(INQUIRY.id, 0, Chooser(ADA))).words == "Your answer: Apples"
+
+
+async def test_after_the_time_nothing_is_an_answer_any_more(redis: Redis) -> None:
+    """Also before the expiry is noticed; words that were taken in time are still the answer after a crash."""
+    requests = approvals(redis, hours=0)
+    await ask(requests)
+    assert (await requests.choose(INQUIRY.id, 0, Chooser(ADA))).words.startswith("This question is over.")
+    assert [each.verdict for each in await waiting(redis)] == ["expired"]
+    await redis.flushall()
+    await ask(requests)
+    assert await requests.answer(said("Pears"), INQUIRY.id) is None
+    assert [each.verdict for each in await waiting(redis)] == ["expired"]
+    await redis.flushall()
+    await ask(requests)
+    turn = said("Pears")
+    await requests.inbox.claim(INQUIRY.id, turn)
+    assert await requests.answer(turn, INQUIRY.id)
+    assert await state(requests) == ("answered", ADA, "Pears")
+
+
 async def test_only_the_users_who_are_asked_can_answer(redis: Redis) -> None:
     """Nobody else reads more than that; unknown questions and options are nothing."""
     requests = approvals(redis)
@@ -109,7 +154,7 @@ async def test_guests_do_not_press_buttons_of_questions_to_everybody(redis: Redi
     assert "Guests" in (await requests.choose(INQUIRY.id, 0, Chooser(BOB, is_external=True))).words
     assert (
         await requests.choose(INQUIRY.id, 0, Chooser(ADA, is_external=True))
-    ).words == "Your answer: Apples"
+    ).words == "Your answer: Apples"  # as ALLOW_EXTERNAL says
 
 
 async def test_an_answer_by_words_is_for_one_turn(redis: Redis) -> None:
@@ -210,7 +255,7 @@ async def test_the_thread_memory_closes_the_question_of_an_ended_answer_as_often
         answer = replace(a_turn("Pears"), attempt=2)
         await requests.inbox.claim(asked.id, answer)
         ends = [await agent.conclude(answer, "Stopped.") for _ in range(2)]
-        assert [[(each.id, each.state) for each in end] for end in ends] == [[(asked.id, "withdrawn")]] * 2
+        assert ends[0] == ends[1] == [replace(asked, state="withdrawn", answer=ANSWER_STOPPED)]
         assert await parts_of(agent, a_turn("and now?")) == [Text("Fine.")]
     assert WAITING_QUESTION.splitlines()[0] not in str(model.requests[-1]["messages"])
 

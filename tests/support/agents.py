@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from bot.chat import Notice, Part, Turn
+from bot.chat import Part, Turn
 
 Answer = Callable[[Turn], AsyncIterator[Part]]
 
@@ -10,7 +10,7 @@ Answer = Callable[[Turn], AsyncIterator[Part]]
 class FunctionAgent:
     """Implements `bot.chat.Agent`."""
 
-    def __init__(self, answer: Answer, conclude: Callable[[Turn, str], Awaitable[str | None]]) -> None:
+    def __init__(self, answer: Answer, conclude: Callable[[Turn, str], Awaitable[Sequence[Part]]]) -> None:
         self._answer = answer
         self._conclude = conclude
 
@@ -21,5 +21,4 @@ class FunctionAgent:
         return None
 
     async def conclude(self, turn: Turn, answer: str) -> Sequence[Part]:
-        outcome = await self._conclude(turn, answer)
-        return [Notice(outcome)] if outcome else []
+        return await self._conclude(turn, answer)

@@ -206,6 +206,8 @@ class Requests:
             return DecisionAnswer(refusal)
         if question.state != "asked":
             return DecisionAnswer(question_texts.too_late(question), record.thread)
+        if question.expires_at <= time.time():
+            return await self._settle(record, record.decision("expired"))
         answer = question.options[option]
         return await self._settle(
             record, record.decision("answered", by.author, answer, well_formed(by.name))
@@ -215,14 +217,17 @@ class Requests:
         """Take the words of a turn for the answer to a question, see `bot.chat.Requests`."""
         record = None if turn.decision else await self.store.read(id)
         question = record.request if record else None
-        if not isinstance(question, Question) or question.state not in ("asked", "answered"):
+        if not record or not isinstance(question, Question) or question.state not in ("asked", "answered"):
             return None
         answered = self.questions.answered(question, turn)
         if answered is None:
             return None
         with storage_errors():
-            is_ours = await self.inbox.claim(id, turn)
-        if not is_ours:  # another decision came first
+            is_over = not record.is_open and not await self.inbox.has_claimed(id, turn)
+            is_ours = not is_over and await self.inbox.claim(id, turn)
+        if not is_ours:  # another decision came first, or comes now: nobody has answered in time
+            if is_over and question.state == "asked":
+                await self._end(record, record.decision("expired"))
             return None
         log.info("question answered", extra={"request": id, "by": answered.by})
         await self.note(answered)
