@@ -14,6 +14,7 @@ from bot.chat import (
     Author,
     Json,
     Message,
+    Names,
     PersonalDataSource,
     StillBusy,
     StorageDown,
@@ -34,6 +35,7 @@ _SHOWN = 20
 _EXCERPT = 150
 _LISTED = 40
 _FACT_EXCERPT = 300
+_MOST_NAME = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class PersonalData:
     links: AccountLinks
     sources: Sequence[PersonalDataSource]
     """All stores of data about users, in the order of removal."""
+    names: Names
     is_on: bool
 
     async def show(self, caller: Caller) -> str:
@@ -176,7 +179,8 @@ class PersonalData:
                 other = await self.links.link(account, code)
             except LinkRefused as refusal:
                 return str(refusal)
-        return texts.linked(platform_info(other.platform).title, other.user)
+        name = one_line(harmless(await self.names.name_of("user", other.author)), _MOST_NAME)
+        return texts.linked(platform_info(other.platform).title, name)
 
     async def unlink(self, caller: Caller) -> str:
         """Remove the links of this account."""
