@@ -332,5 +332,6 @@ async def test_questions_are_exported_and_forgotten(redis: Redis) -> None:
     (exported,) = (await requests.export([Author(ADA, "T1")]))["requests"]
     assert exported["text"] == "Which?"
     await requests.erase([Author(ADA, "T1")])
+    assert not [key async for key in redis.scan_iter() if ADA.encode() in key]
     assert await requests.find(INQUIRY.id) is None
     assert not (await requests.choose(INQUIRY.id, 0, Chooser(ADA))).is_known

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
+from bot.access.requests import RequestStore
 from bot.app import Intervals
 from bot.chat import SIGN
 from bot.commands.question_texts import ANSWER_STOPPED
@@ -534,6 +535,25 @@ async def test_the_answer_of_a_guest_goes_on_with_the_tools_of_a_guest(
         await told(room, "Apples it is.")
         offered = [{each["function"]["name"] for each in request["tools"]} for request in model.requests]
         assert offered[0] == offered[1] <= OPEN_TOOLS
+
+
+async def test_a_press_on_slack_is_stored_with_the_display_name(
+    settings: dict[str, Any], model: ModelServer, slack: Slack, redis: Redis
+) -> None:
+    """Other platforms show it; the payload of a press has only the handle."""
+    room = SlackRoom(slack)
+    slack.describe(ALICE, profile={"display_name": "Alice Doe"})
+    async with run_bot(**settings, **room.settings):
+        await room.connect()
+        model.script(asking(), "Apples it is.")
+        await room.ask("buy fruit")
+        await asked(room)
+        (waiting,) = await RequestStore(redis).undecided()
+        await room.press("alice", 0)
+        await told(room, "Apples it is.")
+    decided = await RequestStore(redis).read(waiting.request.id)
+    assert decided
+    assert decided.request.names[decided.request.by] == "Alice Doe"
 
 
 async def test_in_a_direct_message_on_discord_the_next_message_answers(

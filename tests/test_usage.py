@@ -1,9 +1,10 @@
 """Reports of `/agent-usage`, by itself and from everywhere that it can be asked."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 from redis.asyncio import Redis
@@ -15,6 +16,7 @@ from bot.access.texts import NOT_ADMIN
 from bot.access.usage_report import UsageReport
 from bot.chat import NameKind, Tokens
 from bot.config.amounts import amount, prices
+from bot.platforms.registry import Platforms
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, BOB, GENERAL, TEAM, Slack
@@ -106,6 +108,20 @@ async def test_administrators_see_who_where_and_what_used_most(redis: Redis) -> 
     assert "- `The 'Company'` on Slack:" in shown
     assert not re.search(r"\b(slack:|[UCT]\d)", shown)
     assert "- `small`: 10,000 tokens read, 0 tokens written, 0.00 USD, in 1 model call" in shown
+
+
+async def test_a_platform_that_fails_or_hangs_costs_no_more_than_a_name() -> None:
+    class Broken:
+        name = "slack"
+
+        async def name_of(self, kind: NameKind, id: str) -> str:
+            if kind == "user":
+                await asyncio.Event().wait()
+            raise KeyError(id)
+
+    platforms = Platforms(cast(Any, [Broken()]), [], {}, name_seconds=0.01)
+    ids = {"user": "slack:U1", "channel": "slack:C1", "space": "discord:1"}
+    assert [await platforms.name_of(cast(Any, kind), id) for kind, id in ids.items()] == ["", "", ""]
 
 
 async def test_whoever_has_used_nothing_is_told_so(redis: Redis) -> None:

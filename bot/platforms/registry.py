@@ -16,9 +16,7 @@ from bot.chat import (
     InboxLookup,
     Message,
     NameKind,
-    PlatformError,
     ReadContext,
-    StorageDown,
     Thread,
     ThreadId,
     Unreachable,
@@ -98,7 +96,7 @@ class Platforms(Sequence[Receiver]):
         try:
             async with asyncio.timeout(self.name_seconds):
                 return await self.of(platform).name_of(kind, own_id)
-        except (PlatformError, StorageDown, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - no name is worth the answer that would show it
             log.info("name not found", extra={"kind": kind, "error": repr(error)})
             return ""
 
