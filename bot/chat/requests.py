@@ -62,10 +62,10 @@ class Requests(Protocol):
         """
 
     async def conclude(self, turn: Turn, id: str) -> Question | None:
-        """Return the question that a turn has taken its words for, after the turn was ended from outside.
+        """Close the question that a turn was the answer to, after the turn was ended from outside; return it.
 
-        It is closed: if its answer was not stored yet, it is withdrawn. Idempotent. Returns None if the turn
-        is not the answer to it.
+        It is withdrawn unless its answer is stored already. Idempotent. Returns None if the turn is not its
+        answer.
         """
 
 
