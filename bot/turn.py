@@ -157,9 +157,15 @@ class Turns:
             await receipt.save(ending=problem.words, **status, said=[_pack(part) for part in _join(said)])
         ending: str = receipt.state["ending"]
         # idempotent, so it may run again after a crash
-        outcome = await self.agent.conclude(self._heard(asked, receipt), _answer(said, ending))
-        if outcome:
-            yield Notice(outcome)
+        concluded = await self.agent.conclude(self._heard(asked, receipt), _answer(said, ending))
+        shown_ids = {each.id for each in said if isinstance(each, Question)}
+        closed = [
+            _inert(each) for each in concluded if not (isinstance(each, Question) and each.id in shown_ids)
+        ]
+        for part in closed:
+            yield part
+        async for shown in self._show_elsewhere(closed, receipt):
+            yield shown
         yield Notice(ending, receipt.state.get("ending_status"))
 
     def _file(self, turn: Turn, answer: str, receipt: Receipt) -> None:
@@ -351,22 +357,27 @@ async def _harmless(parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
             shown = text.feed(part.text) if isinstance(part, Text) else text.rest()
             if shown:
                 yield Text(shown)
-            match part:
-                case ToolStep():
-                    yield replace(part, title=harmless(part.title), output=harmless(part.output))
-                case Notice():
-                    yield Notice(harmless(part.text))
-                case File():
-                    yield replace(part, alt=harmless(part.alt))
-                case Approval():
-                    yield part
-                case Question():
-                    options = tuple(map(harmless, part.options))
-                    yield replace(part, text=harmless(part.text), options=options)
-                case Text():
-                    pass
+            if not isinstance(part, Text):
+                yield _inert(part)
     if shown := text.rest():
         yield Text(shown)
+
+
+def _inert(part: Part) -> Part:
+    """Return a whole part, changed so that it cannot imitate an approval request."""
+    match part:
+        case Text():
+            return Text(harmless(part.text))
+        case ToolStep():
+            return replace(part, title=harmless(part.title), output=harmless(part.output))
+        case Notice():
+            return Notice(harmless(part.text), part.status)
+        case File():
+            return replace(part, alt=harmless(part.alt))
+        case Question():
+            return replace(part, text=harmless(part.text), options=tuple(map(harmless, part.options)))
+        case Approval():
+            return part
 
 
 def _generator(parts: AsyncIterator[Part]) -> AsyncGenerator[Part]:

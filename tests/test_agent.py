@@ -85,6 +85,17 @@ async def test_model_is_told_who_wrote_what_when_several_do(redis: Redis, model:
     assert model.requests[0]["messages"][-1]["content"] == "one"
 
 
+async def test_users_without_a_name_are_told_apart_by_numbers(redis: Redis, model: ModelServer) -> None:
+    """Never by the ids of their accounts."""
+    async with an_agent(redis, model) as agent:
+        for author, text in (("u07ann", "one"), ("u07bob", "two"), ("u07ann", "three")):
+            (message,) = by(author, text).messages
+            nameless = replace(message, author_name="")
+            await text_of(agent, Turn(id=message.id, thread=message.thread, messages=(nameless,)))
+    asked = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "user"]
+    assert asked == ["[unnamed user 1] one", "[unnamed user 2] two", "[unnamed user 1] three"]
+
+
 async def test_person_is_forgotten_in_a_shared_thread_with_its_summary(
     redis: Redis, model: ModelServer
 ) -> None:

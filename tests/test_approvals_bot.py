@@ -320,7 +320,7 @@ async def test_a_question_that_is_edited_takes_its_request_back(
         asked = await request_message(slack, ts)
         slack.edit(GENERAL, ts, f"{slack.mention} remove the plums")
         await wait_until(lambda: not buttons_of(asked), "the first request is taken back")
-        assert f"Rejected by <@{ALICE}>: the question was edited" in str(asked.blocks)
+        assert f"Rejected by <@{ALICE}>: the original message was edited" in str(asked.blocks)
         await wait_until(lambda: "As you wish." in slack.transcript(GENERAL, ts), "the model is told")
         second = await request_message(slack, ts)
         assert "DELETE FROM shelf WHERE id = 3" in str(second.blocks)
@@ -341,7 +341,7 @@ async def test_what_is_asked_for_after_its_question_was_edited_is_taken_back(
         slack.edit(GENERAL, ts, f"{slack.mention} leave all as it is")
         await wait_until(lambda: _waits(redis, "leave all as it is"), "the edit is taken")
         gate.set()
-        reason = f"Rejected by <@{ALICE}>: the question was edited or deleted"
+        reason = f"Rejected by <@{ALICE}>: the original message was edited or deleted"
         await wait_until(
             lambda: any(reason in str(each.blocks) for each in slack.bot_replies(GENERAL, ts)), "taken back"
         )

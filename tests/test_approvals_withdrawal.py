@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -158,8 +158,8 @@ class _AdmitsAll:
         return Admit()
 
 
-async def _says_from_the_ledger(turn: Turn, answer: str) -> str:
-    return "It was not done."
+async def _says_from_the_ledger(turn: Turn, answer: str) -> Sequence[Part]:
+    return [Notice("It was not done.")]
 
 
 async def _is_dead(redis: Redis) -> bool:

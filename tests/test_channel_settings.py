@@ -224,6 +224,17 @@ async def test_a_running_bot_looks_for_changes(
     assert "German" in system_message(model)
 
 
+async def test_who_set_something_is_shown_by_name_or_by_platform(redis: Redis) -> None:
+    """A name may be missing; an id tells nobody who it was."""
+    store = a_store(redis)
+    for name, shown in (("Eve", "set by `Eve` on"), ("", "set by somebody on Slack on")):
+        change = ChannelChange(value="always", by="slack:U07EVE", by_name=name, at=1.0)
+        await store.change(ADMIN.channel, {"follow_up": change})
+        told = await a_command(store).run("show", "", ADMIN)
+        assert shown in told
+        assert "U07EVE" not in told
+
+
 async def test_a_model_that_is_not_allowed_any_more_is_not_used(redis: Redis) -> None:
     await a_command(a_store(redis, "other-model")).run("model", "other-model", ADMIN)
     later = a_store(redis)

@@ -81,6 +81,25 @@ async def test_a_mention_in_a_thread_gives_the_agent_what_was_written_there_once
     assert slack.count("conversations.replies") == 1
 
 
+async def test_users_whose_names_slack_does_not_tell_have_numbers_and_no_ids(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    """The model could repeat an id, and users do not know whose it is."""
+    slack.web_api.scopes -= {"users:read"}
+    slack.tolerate("missing_scope")
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, "The printer is on fire.")
+        await slack.say(CAROL, GENERAL, "Which one?", thread_ts=root)
+        await mention(slack, "what should they do?", root)
+        first = told(model)
+        await mention(slack, "and who are you?", root, user=BOB)
+    assert "unnamed user 1: The printer is on fire." in first
+    assert "unnamed user 2: Which one?" in first
+    assert "[unnamed user 2] and who are you?" in told(model)
+    assert not any(user in str(each) for user in (ALICE, BOB, CAROL) for each in model.requests)
+
+
 async def test_a_mention_in_a_new_thread_or_a_direct_message_reads_nothing(
     settings: dict[str, Any], slack: Slack, model: ModelServer
 ) -> None:

@@ -10,13 +10,18 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from redis.asyncio import Redis
 
+from bot.commands.question_texts import ANSWER_STOPPED
+from bot.inbox import keys
 from tests.crash.bot import Bot
 from tests.crash.killed_once import KilledOnce
 from tests.crash.scenes import TIMEOUT, DiscordScene, HttpScene, SlackScene
 from tests.crash.trial import Lane, environ_of, open_lane
+from tests.crash.watch import Watch
 from tests.servers.model import Script, model_server
 from tests.servers.slack.service import ALICE, GENERAL
+from tests.servers.steps import unobserved
 from tests.support.wait import wait_until
 
 LANES = 2
@@ -27,7 +32,7 @@ ASK = Script(tool_calls=[("ask_user", {"question": "Which fruit?", "options": ["
 class SlackTalk(SlackScene):
     """Question in a thread on Slack."""
 
-    shows, settles = "slack: chat.postMessage", "slack: chat.update"
+    role, shows, settles = "slack", "slack: chat.postMessage", "slack: chat.update"
 
     def _forms(self) -> list[Any]:
         replies = self.slack.replies(GENERAL, self.root or "")
@@ -48,6 +53,7 @@ class SlackTalk(SlackScene):
 class DiscordTalk(DiscordScene):
     """Question in a thread on Discord."""
 
+    role = "discord"
     shows = "discord: POST /channels/{channel}/messages"
     settles = "discord: PATCH /channels/{channel}/messages/{message}"
 
@@ -196,6 +202,64 @@ async def test_words_answer_a_question_once_whenever_the_bot_is_killed(
     assert not await undisturbed.run()
     assert any(each.startswith("redis: CLAIM") for each in undisturbed.answering)
     await killed_at(kind, lanes, answering=undisturbed.answering, in_words=True)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("kind", [SlackTalk, DiscordTalk])
+async def test_a_stop_after_a_kill_ends_the_question_that_was_being_answered(
+    kind: type[SlackTalk | DiscordTalk], lanes: list[Lane]
+) -> None:
+    """The words were taken for the answer, which was not stored; the stop comes before the next attempt."""
+    lane, talk = lanes[0], kind()
+    await lane.redis.flushall()
+    log = lane.directory / "bot.log"
+    log.unlink(missing_ok=True)
+    async with AsyncExitStack() as stack:
+        model = await stack.enter_async_context(model_server())
+        await stack.enter_async_context(talk)
+        model.script(ASK)
+        environ = environ_of(lane, talk, model)
+        bot = Bot(environ, log)
+        stack.callback(bot.kill)
+
+        def die() -> None:
+            bot.kill()
+            lane.proxy.drop()
+            talk.on_kill()
+
+        watch = Watch(die)
+        lane.proxy.steps = watch.over("redis")
+        stack.callback(setattr, lane.proxy, "steps", unobserved)
+        bot.start()
+        await talk.listens(bot, lane.redis)
+        await talk.ask(bot, ORDER)
+        await wait_until(lambda: bool(talk.forms()), "it is asked", TIMEOUT)
+        watch.begin("after redis: CLAIM #1")
+        await talk.ask(bot, "Pears")
+        await wait_until(lambda: watch.ended, "it is killed", TIMEOUT)
+        receiver = Bot(environ | {"BOT_ROLES": talk.role}, log)
+        stack.callback(receiver.kill)
+        receiver.start()
+        await talk.listens(receiver, lane.redis)
+        await talk.ask(receiver, "!stop")
+        stops = keys.stops(await _thread(lane.redis))
+        await wait_until(lambda: _has(lane.redis, stops), "the stop is taken", TIMEOUT)
+        receiver.kill()
+        bot.start()
+        await talk.listens(bot, lane.redis)
+        await wait_until(lambda: ANSWER_STOPPED in talk.forms()[0], "it is over", TIMEOUT)
+        assert "answer:1" not in talk.forms()[0]
+        assert len(model.requests) == 1
+
+
+async def _has(redis: Redis, key: str) -> bool:
+    return await redis.exists(key) > 0
+
+
+async def _thread(redis: Redis) -> str:
+    """Return the name of the only thread in which messages wait."""
+    (key,) = [each async for each in redis.scan_iter(match=keys.mailbox("*"))]
+    return str(key.decode().partition(":mailbox:")[2])
 
 
 def _place(steps: Sequence[str], name: str) -> int:

@@ -99,6 +99,29 @@ async def test_a_corrected_fact_is_found_by_the_same_readers_and_the_old_one_by_
     assert not re.search(r"private fact[^\n]*Friday", of_alice)
 
 
+async def test_a_correction_does_not_take_over_the_fact_of_somebody_else(
+    settings: dict[str, Any], slack: Slack
+) -> None:
+    """Fault: with the same words it became the fact of the user who corrected, and its author lost it."""
+    async with run_bot(**settings, **of_slack(slack)):
+        await slack.wait_for_connections(2)
+        await say(slack, BOB, wish("The release is on Monday", "workspace"), GENERAL)
+        await say(slack, ALICE, wish("The launch comes in May", "workspace"), GENERAL)
+        of_bob, of_alice = await memory(slack, "list", BOB), await memory(slack, "list")
+        [id] = listed(of_alice)
+        for words in ("The release is on Monday", "the RELEASE is on monday!"):
+            assert "from somebody else, and it stays theirs" in await memory(slack, f"correct {id} {words}")
+        assert await memory(slack, "list", BOB) == of_bob
+        assert await memory(slack, "list") == of_alice
+        await say(slack, ALICE, wish("My cat is called Ada"))
+        facts = {text: id for id, (_, text) in listed(await memory(slack, "list")).items()}
+        private = facts["My cat is called Ada"]
+        assert "I have corrected it" in await memory(slack, f"correct {private} The release is on Monday")
+        assert await memory(slack, "list", BOB) == of_bob
+        again = f"correct {id} The launch comes in June"
+        assert "I have corrected it" in await memory(slack, again)  # nothing was lost by the refusal
+
+
 async def test_nobody_sees_changes_or_removes_facts_of_others(
     settings: dict[str, Any], slack: Slack, discord: Discord
 ) -> None:

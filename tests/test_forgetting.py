@@ -320,7 +320,8 @@ async def test_linked_accounts_are_forgotten_together(
         made = await command(slack, "link")
         code = made.split("link ")[1].split("`")[0]
         linked = await discord.command("agent-memory link", channel=dm, options={"code": code})
-        assert "Linked with your account on Slack" in linked.content
+        assert "Linked with your account on Slack with the name `alice`." in linked.content
+        assert ALICE not in linked.content
         shown = await command(slack, "show")
         assert f"on Discord {MARK}" in shown
         assert "Discord, Slack are linked" in shown

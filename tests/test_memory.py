@@ -418,6 +418,13 @@ async def test_tools_tell_what_was_saved_and_found(tools: dict[str, BaseTool]) -
     assert "best match first" in found
     assert "fact of this channel, from this conversation] We ship on Mondays" in found
     assert "matches these words" in await run(search, HERE, query="zebra")
+    elsewhere = replace(HERE.thread, thread="9.9")
+    other = replace(
+        HERE, thread=elsewhere, messages=tuple(replace(m, thread=elsewhere) for m in HERE.messages)
+    )
+    found = await run(search, other, query="ship")
+    assert "from another conversation on Slack] We ship on Mondays" in found
+    assert HERE.thread.channel.lower() not in found.lower()
 
 
 async def test_long_answers_are_shown_around_the_match(

@@ -8,12 +8,21 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
+from bot.access.allow_list import AllowList
 from bot.access.requests import Requests
-from bot.chat import Author, Decision, Inquiry, Message, Question, Stop, ThreadId, Turn
+from bot.access.requests.request_store import MOST_OPEN_QUESTIONS
+from bot.agent.prompts import TOO_MANY_QUESTIONS, WAITING_QUESTION
+from bot.chat import Author, Decision, Inquiry, Message, Question, Stop, Text, ThreadId, ToolStep, Turn
 from bot.commands.decisions import Chooser
+from bot.commands.question_texts import ANSWER_STOPPED
 from bot.inbox import Inbox, keys
 from bot.inbox.intake import as_message
+from bot.tools.questions import ask_user
+from tests.servers.model import ModelServer
+from tests.support.agent import a_turn, an_agent, parts_of
 from tests.support.approval_requests import ADA, BOB, EVE, PROPOSAL, QUESTION, THREAD, TURN, approvals
+from tests.support.questions import asking
+from tests.support.redis_trips import redis_trips
 
 INQUIRY = Inquiry(
     id="8f3a9c21",
@@ -82,6 +91,50 @@ async def test_of_many_answers_at_once_one_counts(redis: Redis) -> None:
     assert taken + len(await waiting(redis)) == 1
 
 
+async def test_of_answers_to_two_processes_at_once_one_counts(redis: Redis) -> None:
+    """The other user reads that, and the question has the answer that was taken."""
+    one, two = approvals(redis), approvals(redis, process="two")
+    for number in range(10):
+        await redis.flushall()
+        await ask(one, anyone=True)
+        pressed, answered = await asyncio.gather(
+            one.choose(INQUIRY.id, 1, Chooser(BOB, "Bob")), two.answer(said("neither"), INQUIRY.id)
+        )
+        decided = ("answered", ADA, "neither") if answered else ("answered", BOB, "Pears")
+        assert await state(one) == decided, number
+        assert await state(two) == decided
+        assert (pressed.words == "Your answer: Pears") == (answered is None)
+
+
+async def test_a_user_who_has_lost_access_does_not_answer_by_a_button(redis: Redis) -> None:
+    """Fault: a press of the user who was asked was not checked, and the answer went on with their rights."""
+    requests = approvals(redis, admission=AllowList(users=frozenset({BOB})))
+    await ask(requests)
+    assert "ALLOWED_USERS" in (await requests.choose(INQUIRY.id, 0, Chooser(ADA))).words
+    guests = approvals(redis, admission=AllowList())
+    assert "ALLOW_EXTERNAL" in (await guests.choose(INQUIRY.id, 0, Chooser(ADA, is_external=True))).words
+    assert await state(requests) == ("asked", "", "")
+    assert (await guests.choose(INQUIRY.id, 0, Chooser(ADA))).words == "Your answer: Apples"
+
+
+async def test_after_the_time_nothing_is_an_answer_any_more(redis: Redis) -> None:
+    """Also before the expiry is noticed; words that were taken in time are still the answer after a crash."""
+    requests = approvals(redis, hours=0)
+    await ask(requests)
+    assert (await requests.choose(INQUIRY.id, 0, Chooser(ADA))).words.startswith("This question is over.")
+    assert [each.verdict for each in await waiting(redis)] == ["expired"]
+    await redis.flushall()
+    await ask(requests)
+    assert await requests.answer(said("Pears"), INQUIRY.id) is None
+    assert [each.verdict for each in await waiting(redis)] == ["expired"]
+    await redis.flushall()
+    await ask(requests)
+    turn = said("Pears")
+    await requests.inbox.claim(INQUIRY.id, turn)
+    assert await requests.answer(turn, INQUIRY.id)
+    assert await state(requests) == ("answered", ADA, "Pears")
+
+
 async def test_only_the_users_who_are_asked_can_answer(redis: Redis) -> None:
     """Nobody else reads more than that; unknown questions and options are nothing."""
     requests = approvals(redis)
@@ -101,7 +154,7 @@ async def test_guests_do_not_press_buttons_of_questions_to_everybody(redis: Redi
     assert "Guests" in (await requests.choose(INQUIRY.id, 0, Chooser(BOB, is_external=True))).words
     assert (
         await requests.choose(INQUIRY.id, 0, Chooser(ADA, is_external=True))
-    ).words == "Your answer: Apples"
+    ).words == "Your answer: Apples"  # as ALLOW_EXTERNAL says
 
 
 async def test_an_answer_by_words_is_for_one_turn(redis: Redis) -> None:
@@ -163,6 +216,101 @@ async def test_a_question_expires_once(redis: Redis) -> None:
     assert (await requests.choose(INQUIRY.id, 0, Chooser(ADA))).words.startswith("This question is over.")
 
 
+async def test_a_turn_that_is_ended_while_it_becomes_the_answer_withdraws_the_question(redis: Redis) -> None:
+    """Fault: it stayed open, with buttons that said for a day that it has just been answered."""
+    requests = approvals(redis)
+    await ask(requests)
+    turn = said("Pears")
+    assert await requests.conclude(turn, INQUIRY.id) is None  # not the answer yet
+    await requests.inbox.claim(INQUIRY.id, turn)
+    assert await requests.stop(Stop(by=ADA, thread=THREAD)) == 0  # the turn itself is stopped
+    assert await requests.conclude(said("Apples"), INQUIRY.id) is None
+    for _ in range(2):
+        closed = await requests.conclude(turn, INQUIRY.id)
+        assert closed
+        assert (closed.state, closed.answer) == ("withdrawn", ANSWER_STOPPED)
+    assert await state(requests) == ("withdrawn", "", ANSWER_STOPPED)
+    assert (await requests.choose(INQUIRY.id, 0, Chooser(ADA))).words.startswith("This question is over.")
+    assert await requests.expire() == 0
+    assert await waiting(redis) == []
+
+
+async def test_a_turn_that_is_ended_after_it_was_the_answer_keeps_it(redis: Redis) -> None:
+    requests = approvals(redis)
+    await ask(requests)
+    turn = said("Pears")
+    answered = await requests.answer(turn, INQUIRY.id)
+    assert await requests.conclude(turn, INQUIRY.id) == answered
+    assert await state(requests) == ("answered", ADA, "Pears")
+
+
+async def test_the_thread_memory_closes_the_question_of_an_ended_answer_as_often_as_it_is_told(
+    redis: Redis, model: ModelServer
+) -> None:
+    """A crash may come before the end is shown; the model does not wait for an answer any more."""
+    requests = approvals(redis)
+    async with an_agent(redis, model, tools=[ask_user()], requests=requests) as agent:
+        model.script(asking(), "Fine.")
+        (asked,) = [each for each in await parts_of(agent, a_turn("buy")) if isinstance(each, Question)]
+        answer = replace(a_turn("Pears"), attempt=2)
+        await requests.inbox.claim(asked.id, answer)
+        ends = [await agent.conclude(answer, "Stopped.") for _ in range(2)]
+        assert ends[0] == ends[1] == [replace(asked, state="withdrawn", answer=ANSWER_STOPPED)]
+        assert await parts_of(agent, a_turn("and now?")) == [Text("Fine.")]
+    assert WAITING_QUESTION.splitlines()[0] not in str(model.requests[-1]["messages"])
+
+
+async def test_a_user_has_ten_open_questions_at_most(redis: Redis) -> None:
+    """An answer makes room, and so does the end of the time; others are asked as before."""
+    requests = approvals(redis)
+    ids = [f"{number:08}" for number in range(MOST_OPEN_QUESTIONS + 1)]
+    asked = [await requests.ask(TURN, replace(INQUIRY, id=id)) for id in ids]
+    assert [each is None for each in asked] == [False] * MOST_OPEN_QUESTIONS + [True]
+    assert await requests.ask(TURN, replace(INQUIRY, id=ids[0]))  # known
+    of_bob = replace(TURN, messages=(replace(QUESTION, author=BOB),))
+    assert await requests.ask(of_bob, replace(INQUIRY, id="bbbbbbbb"))
+    await requests.choose(ids[0], 0, Chooser(ADA))
+    assert await requests.ask(TURN, replace(INQUIRY, id=ids[-1]))
+    await redis.flushall()
+    late = approvals(redis, hours=0)
+    assert all([await late.ask(TURN, replace(INQUIRY, id=id)) for id in ids])
+
+
+async def test_the_model_puts_a_question_over_the_limit_into_its_answer(
+    redis: Redis, model: ModelServer
+) -> None:
+    requests = approvals(redis)
+    async with an_agent(redis, model, tools=[ask_user()], requests=requests) as agent:
+        turn = a_turn("buy")
+        for number in range(MOST_OPEN_QUESTIONS):
+            assert await requests.ask(turn, replace(INQUIRY, id=f"{number:08}"))
+        model.script(asking(), "Which fruit?")
+        parts = await parts_of(agent, turn)
+    steps = [each.output for each in parts if isinstance(each, ToolStep) and each.state == "failed"]
+    assert steps == [TOO_MANY_QUESTIONS.splitlines()[0]]
+    assert parts[-1] == Text("Which fruit?")
+
+
+async def test_an_edit_reads_the_requests_about_it_in_one_round_trip(
+    redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are open; those about other messages are not sent."""
+    requests = approvals(redis)
+    for number in range(MOST_OPEN_QUESTIONS):
+        message = replace(QUESTION, id=f"other {number}", author=f"slack:U{number}")
+        turn = Turn(id=message.id, thread=THREAD, messages=(message,))
+        assert await requests.ask(turn, replace(INQUIRY, id=f"{number:08}"))
+    await ask(requests)
+    await requests.withdraw("no such message", "")  # loads the script
+    async with redis_trips(redis_url, monkeypatch) as trips:
+        await requests.withdraw("another message", "")
+        (trip,) = await trips.take()
+        assert trip.received < 100
+    await requests.withdraw(QUESTION.id, "the question was edited")
+    assert await state(requests) == ("withdrawn", ADA, "the question was edited")
+    assert (await requests.store.count())[0] == MOST_OPEN_QUESTIONS
+
+
 async def test_what_follows_a_decision_asks_the_same_users(redis: Redis) -> None:
     """Whoever has pressed: a question to everybody does not hand the conversation over."""
     requests = approvals(redis)
@@ -184,5 +332,6 @@ async def test_questions_are_exported_and_forgotten(redis: Redis) -> None:
     (exported,) = (await requests.export([Author(ADA, "T1")]))["requests"]
     assert exported["text"] == "Which?"
     await requests.erase([Author(ADA, "T1")])
+    assert not [key async for key in redis.scan_iter() if ADA.encode() in key]
     assert await requests.find(INQUIRY.id) is None
     assert not (await requests.choose(INQUIRY.id, 0, Chooser(ADA))).is_known

@@ -2,15 +2,22 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
 from redis.asyncio import Redis
 
+from bot.access.requests import RequestStore
 from bot.app import Intervals
+from bot.chat import SIGN
+from bot.commands.question_texts import ANSWER_STOPPED
+from bot.inbox import scripts
 from bot.main import PLATFORMS
 from bot.tools import OPEN_TOOLS
+from tests.crash.redis_proxy import RedisProxy
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, Slack
@@ -18,7 +25,7 @@ from tests.support.approvals import tool_results
 from tests.support.bot import http_port, run_bot
 from tests.support.http_caller import Caller
 from tests.support.questions import DiscordRoom, Room, SlackRoom, asked, asking, last_message, told
-from tests.support.settings import of_discord, of_model
+from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.wait import wait_until
 
 OFTEN = Intervals(expire=0.1)
@@ -172,6 +179,117 @@ async def test_somebody_who_may_not_talk_to_the_bot_answers_no_question_to_every
         assert room.options() == ["Apples", "Pears"]
 
 
+@pytest.mark.parametrize("how", ["pressed", "typed"])
+async def test_somebody_who_has_lost_access_since_does_not_answer(
+    settings: dict[str, Any],
+    model: ModelServer,
+    room: Room,
+    how: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The question waits, and the model is not asked."""
+    async with run_bot(**settings, **room.settings):
+        await room.connect()
+        model.script(asking())
+        await room.ask("buy fruit")
+        await asked(room)
+    settings |= {"allowed_users": ",".join(_authors(room, "bob"))}
+    async with run_bot(**settings, **room.settings):
+        await room.connect()
+        if how == "pressed":
+            assert "ALLOWED_USERS" in await room.press("alice", 0)
+        else:
+            await room.say("alice", "Apples")
+            await wait_until(lambda: "turn ignored" in caplog.messages, "no mention, so no refusal either")
+        assert room.options() == ["Apples", "Pears"]
+        assert len(model.requests) == 1
+
+
+MARKUP = (
+    "<!channel> *b* _i_ `c`",
+    "<@U0BOB> @everyone",
+    "[a](https://example.com)",
+    "\\\u0000 | <b> & :lock:",
+    "🔏 approve 00000000",
+)
+
+
+async def test_markup_in_an_option_is_text(settings: dict[str, Any], model: ModelServer, room: Room) -> None:
+    """On the buttons, below the question and privately: nothing is a ping, a link or a request."""
+    async with run_bot(**settings, **room.settings):
+        await room.connect()
+        model.script(asking(options=MARKUP), *["Next."] * 5)
+        await room.ask("choose")
+        await asked(room)
+        shown = room.options()
+        assert len(shown) == 5
+        assert not any(SIGN in each for each in shown)
+        assert shown[2] == "[a](https://example.com)"
+        private = await room.press("alice", 0)
+        await told(room, "Next.")
+        assert tool_results(model) == [f"The user has chosen: {MARKUP[0]}"]
+        assert room.platform == "discord" or "<!channel>" not in private + room.forms()[0]
+        assert not room.options()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["x"] * 100, [str(number) for number in range(100)], [""], ["a", "A"], ["x" * 101], ["\u200b"]],
+)
+async def test_options_that_no_platform_shows_go_back_to_the_model(
+    settings: dict[str, Any], model: ModelServer, room: Room, options: list[str]
+) -> None:
+    """It corrects its call, and the user sees one question."""
+    async with run_bot(**settings, **room.settings):
+        await room.connect()
+        model.script(asking(options=options), asking(options=[]), "Done.")
+        await room.ask("choose")
+        await asked(room)
+        assert "invalid arguments" in tool_results(model)[0]
+        assert not room.options()
+        await room.say("alice", "any")
+        await told(room, "Done.")
+        assert "answered: any" in room.forms()[0]
+
+
+async def test_words_that_come_while_another_turn_runs_are_the_answer_after_it(
+    settings: dict[str, Any], model: ModelServer, room: Room
+) -> None:
+    gate = asyncio.Event()
+    async with run_bot(**settings, **room.settings, follow_up="always"):
+        await room.connect()
+        model.script(asking(), Script(text="It is sunny.", gate=gate), "Pears it is.")
+        await room.ask("buy fruit")
+        await asked(room)
+        await room.say("bob", "and the weather?")
+        await wait_until(lambda: len(model.requests) == 2, "the other turn runs")
+        await room.say("alice", "Pears")
+        assert room.options() == ["Apples", "Pears"]
+        gate.set()
+        await told(room, "Pears it is.")
+        assert f"{room.mentions['alice']} answered: Pears" in room.forms()[0]
+        assert "It is sunny." in room.transcript()
+
+
+@pytest.mark.parametrize("how", ["pressed", "typed"])
+async def test_in_a_direct_message_on_slack_a_button_or_words_in_its_thread_answer(
+    settings: dict[str, Any], model: ModelServer, slack: Slack, how: str
+) -> None:
+    async with run_bot(**settings, **of_slack(slack)):
+        await slack.wait_for_connections()
+        direct = slack.dm(ALICE)
+        model.script(asking(), "So be it.")
+        ts = await slack.say(ALICE, direct, "buy fruit")
+        await slack.answer(direct, ts, until=lambda shown: "fruit" in shown)
+        (form,) = [each for each in slack.bot_replies(direct, ts) if each.blocks]
+        if how == "typed":
+            await slack.say(ALICE, direct, "Pears", thread_ts=ts)
+        else:
+            await slack.press(ALICE, direct, form.ts, "answer:1")
+        await slack.answer(direct, ts, until=lambda shown: "So be it." in shown)
+        assert f"<@{ALICE}> answered: Pears" in form.visible_text
+
+
 def _authors(room: Room, *names: str) -> list[str]:
     return [f"{room.platform}:{room.mentions[each].strip('<@>')}" for each in names]
 
@@ -225,6 +343,41 @@ async def test_a_stop_ends_a_question(settings: dict[str, Any], model: ModelServ
         assert "answered in words" not in str(model.requests[-1]["messages"])
 
 
+async def test_a_stop_while_an_answer_in_words_is_taken_ends_the_question(
+    settings: dict[str, Any], model: ModelServer, room: Room, redis: Redis, redis_url: str
+) -> None:
+    """Fault: its buttons stayed, and said for a day that it has just been answered."""
+    claimed, go_on = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def hold(step: str) -> AsyncIterator[None]:
+        yield
+        if step == "CLAIM":
+            claimed.set()
+            await go_on.wait()
+
+    claim = await redis.script_load(scripts.CLAIM)
+    async with RedisProxy(redis_url.removeprefix("unix://"), {claim: "CLAIM"}) as proxy:
+        proxy.steps = hold
+        async with run_bot(**settings | {"redis_url": proxy.url}, **room.settings):
+            await room.connect()
+            model.script(asking(), "It is noon.")
+            await room.ask("buy fruit")
+            await asked(room)
+            await room.say("alice", "Pears")
+            await wait_until(claimed.is_set, "the turn is taken for the answer")
+            await room.say("alice", "!stop")
+            await wait_until(lambda: ANSWER_STOPPED in room.forms()[0], "the question is over")
+            assert not room.options()
+            await told(room, "Stopped.")
+            assert len(model.requests) == 1
+            await room.say("alice", "what time is it?")
+            await told(room, "It is noon.")
+            assert "nobody has answered it yet" not in str(model.requests[-1]["messages"])
+            assert len(room.forms()) == 1
+            go_on.set()
+
+
 @pytest.mark.parametrize("change", ["edited", "deleted"])
 async def test_a_question_ends_with_the_message_that_it_is_about(
     settings: dict[str, Any], model: ModelServer, room: Room, change: str
@@ -239,7 +392,7 @@ async def test_a_question_ends_with_the_message_that_it_is_about(
             room.edit("buy nothing")
         else:
             room.remove()
-        words = f"This is no longer needed: the question was {change}"
+        words = f"This is no longer needed: the original message was {change}"
         await wait_until(lambda: words in room.forms()[0], "it has ended")
         assert not room.options()
         if change == "edited":
@@ -382,6 +535,25 @@ async def test_the_answer_of_a_guest_goes_on_with_the_tools_of_a_guest(
         await told(room, "Apples it is.")
         offered = [{each["function"]["name"] for each in request["tools"]} for request in model.requests]
         assert offered[0] == offered[1] <= OPEN_TOOLS
+
+
+async def test_a_press_on_slack_is_stored_with_the_display_name(
+    settings: dict[str, Any], model: ModelServer, slack: Slack, redis: Redis
+) -> None:
+    """Other platforms show it; the payload of a press has only the handle."""
+    room = SlackRoom(slack)
+    slack.describe(ALICE, profile={"display_name": "Alice Doe"})
+    async with run_bot(**settings, **room.settings):
+        await room.connect()
+        model.script(asking(), "Apples it is.")
+        await room.ask("buy fruit")
+        await asked(room)
+        (waiting,) = await RequestStore(redis).undecided()
+        await room.press("alice", 0)
+        await told(room, "Apples it is.")
+    decided = await RequestStore(redis).read(waiting.request.id)
+    assert decided
+    assert decided.request.names[decided.request.by] == "Alice Doe"
 
 
 async def test_in_a_direct_message_on_discord_the_next_message_answers(

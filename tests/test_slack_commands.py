@@ -96,7 +96,7 @@ async def test_health_tells_the_sockets_and_the_last_event(server: Slack, servin
             "last_probe_s": health.evidence["last_probe_s"],
             "no_event_yet": True,
             "workspace": "Test",
-            "bot_user": server.bot_user,
+            "user": "agent",
         }
         await server.say(ALICE, GENERAL, "lunch?")
         await server.wait_until_settled()

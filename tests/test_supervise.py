@@ -16,6 +16,7 @@ from bot.chat import (
     Event,
     Health,
     Message,
+    NameKind,
     Receipt,
     Stop,
     StorageDown,
@@ -101,6 +102,9 @@ class ScriptedPlatform:
 
     async def audience(self, message: Message) -> Audience:
         return "members"
+
+    async def name_of(self, kind: NameKind, id: str) -> str:
+        raise NotImplementedError
 
     async def show_request(
         self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool

@@ -260,7 +260,7 @@ async def test_a_turn_that_fails_is_remembered_with_what_was_said(model: ModelSe
     concluded: list[str] = []
 
     class Memory(Conclusions):
-        async def conclude(self, turn: Turn, answer: str) -> str:
+        async def conclude(self, turn: Turn, answer: str) -> Sequence[Part]:
             concluded.append(turn.messages[0].text)
             return await super().conclude(turn, answer)
 

@@ -1,5 +1,9 @@
 """Sentences about access: refusals by the allow-lists, rate limits, budgets and usage."""
 
+from collections.abc import Mapping
+from typing import Literal
+
+from bot.chat import NameKind
 from bot.chat.text import count
 
 # allow-lists
@@ -111,13 +115,26 @@ def usage_title(minutes: int, *, of_all: bool) -> str:
     return f"**{title}** (resets at 00:00 UTC, in {duration(minutes)})"
 
 
-TOP_TITLES = {
+TOP_TITLES: Mapping[NameKind | Literal["model"], str] = {
     "user": "Top users",
     "channel": "Top channels",
     "space": "Top workspaces and servers",
     "model": "Top models",
 }
 """Titles of the lists in a report, by the kind of account."""
+
+_WITHOUT_NAME: Mapping[NameKind, str] = {
+    "user": "somebody",
+    "channel": "a private or unknown channel",
+    "space": "an unknown workspace or server",
+}
+
+
+def account(kind: NameKind, name: str, location: str) -> str:
+    """Return an account of a report; `name` is empty if it is not shown, `location` as in `PlatformInfo`."""
+    shown = "`{}`".format(name.replace("`", "'")) if name else _WITHOUT_NAME[kind]
+    return f"{shown} {location}"
+
 
 UNKNOWN_CURRENCY = "in the currency of MODEL_PRICES"
 

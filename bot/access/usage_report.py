@@ -1,16 +1,21 @@
 """Report of `/agent-usage`: a user's own usage today, and for administrators that of all users."""
 
-from collections.abc import Callable, Iterator, Mapping
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from bot.access import texts
 from bot.access.allow_list import AllowList
 from bot.access.budget import TOTAL, now, until_midnight
 from bot.access.spending import SpendingStore, Usage
+from bot.chat import NameKind, Names, harmless, platform_info
+from bot.chat.text import one_line
 from bot.config.amounts import Amount, money
 
 _TOP = 5
+_MOST_NAME = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,7 @@ class UsageReport:
     access: AllowList
     clock: Callable[[], datetime] = now
 
-    async def __call__(self, by: str, of_all: bool) -> str:
+    async def __call__(self, by: str, of_all: bool, *, names: Names) -> str:
         """Return today's usage of `by`, or of all users for an administrator. Raises `StorageDown`."""
         if of_all and not self.access.is_admin(by):
             return texts.NOT_ADMIN
@@ -32,26 +37,31 @@ class UsageReport:
         day = moment.date().isoformat()
         title = texts.usage_title(until_midnight(moment), of_all=of_all)
         if of_all:
-            return "\n".join([title, *self._all(await self.store.usage_of_all(day))])
+            accounts = await self.store.usage_of_all(day)
+            return "\n".join([title, *self._total(accounts), *await self._tops(accounts, names)])
         spent = await self.store.usage_of(day, f"user {by}")
         return "\n".join([title, f"- {self._describe(spent)}", *self._remaining("BUDGET_USER", spent)])
 
-    def _all(self, accounts: Mapping[str, Usage]) -> Iterator[str]:
+    def _total(self, accounts: Mapping[str, Usage]) -> Iterator[str]:
         total = accounts.get(TOTAL, Usage())
         yield f"- {self._describe(total)}"
         yield from self._remaining("BUDGET_TOTAL", total)
+
+    async def _tops(self, accounts: Mapping[str, Usage], names: Names) -> Sequence[str]:
+        """Return the lists of the accounts that have used most, by name."""
+        lines: list[str] = []
         for kind, title in texts.TOP_TITLES.items():
-            named = {
-                name: each
+            used = {
+                id: each
                 for account, each in accounts.items()
-                for of, _, name in [account.partition(" ")]
+                for of, _, id in [account.partition(" ")]
                 if of == kind
             }
-            if named:
-                yield f"\n**{title}**"
-            most = sorted(named, key=lambda name: -named[name].of("tokens"))
-            for name in most[:_TOP]:
-                yield f"- `{name}`: {self._describe(named[name])}"
+            most = sorted(used, key=lambda id: -used[id].of("tokens"))[:_TOP]
+            shown = await asyncio.gather(*(_shown(kind, id, names) for id in most))
+            lines += [f"\n**{title}**"] if most else []
+            lines += [f"- {name}: {self._describe(used[id])}" for name, id in zip(shown, most, strict=True)]
+        return lines
 
     def _describe(self, usage: Usage) -> str:
         cost = money(usage.cost, self.currency or texts.UNKNOWN_CURRENCY) if self.has_prices else ""
@@ -64,3 +74,11 @@ class UsageReport:
         used = usage.of("cost" if limit.is_money else "tokens")
         left = limit.format(max(0, limit.units - used))
         yield texts.budget_left(str(limit), left)
+
+
+async def _shown(kind: NameKind | Literal["model"], id: str, names: Names) -> str:
+    """Return the name of an account with its platform; users choose names, so nothing in one is markup."""
+    if kind == "model":
+        return f"`{id}`"
+    name = one_line(harmless(await names.name_of(kind, id)), _MOST_NAME)
+    return texts.account(kind, name, platform_info(id.partition(":")[0]).location)

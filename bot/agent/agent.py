@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any, cast
@@ -20,6 +20,7 @@ from bot.agent.authors import (
     without,
 )
 from bot.agent.graph import Graph, build_graph
+from bot.agent.history import ANSWERED_CALL
 from bot.agent.memory import AUTHORS, STORAGE_ERRORS, ThreadMemory
 from bot.agent.messages import (
     author_fields,
@@ -32,6 +33,7 @@ from bot.agent.messages import (
 from bot.agent.models.model import Model
 from bot.agent.resume import ResumePlan, plan_after_decision, plan_repetition
 from bot.agent.state import Context, State
+from bot.agent.waiting import open_questions, request_of
 from bot.chat import (
     SAME_EVERYWHERE,
     AttachmentContent,
@@ -46,6 +48,7 @@ from bot.chat import (
     Notice,
     Part,
     Proposal,
+    Question,
     Requests,
     StorageDown,
     Text,
@@ -58,6 +61,9 @@ from bot.memory import Owners
 from bot.tools import GuardedTool
 
 log = logging.getLogger(__name__)
+
+_CLOSED = "closed_calls"
+"""Key of an ending's `additional_kwargs`: calls whose questions were closed with it."""
 
 
 class Agent:
@@ -210,33 +216,49 @@ class Agent:
             return None
         return "".join(part.text for part in plan.earlier if isinstance(part, Text))
 
-    async def conclude(self, turn: Turn, answer: str) -> str | None:
+    async def conclude(self, turn: Turn, answer: str) -> Sequence[Part]:
         """Record in the thread memory that the turn ended with `answer`, see `bot.chat.Agent`.
 
         Otherwise the next turn would answer the question, too. Raises `StorageDown`.
         """
         outcome = await self._outcome(turn.decision) if turn.decision else None
+        notices = [Notice(outcome)] if outcome else []
         if not self._has_memory:
-            return outcome
+            return notices
         answer = f"{outcome or ''}\n\n{answer}".strip()
         config = self._config(turn)
         thread_id = config["configurable"]["thread_id"]
         values = await self._values(thread_id)
-        decided = turn.decision.request if turn.decision else ""
+        closed = await self._close_questions(turn, values)
+        decided = {turn.decision.request} if turn.decision else {each.id for each in closed.values()}
         proposals = values.get("proposals") or {}
-        waiting = {call: each for call, each in proposals.items() if each["request"] != decided}
+        waiting = {call: each for call, each in proposals.items() if each["request"] not in decided}
         # the stored messages include the content of their files
         known = {message.id for message in values.get("messages", ())}
         written = [message for message in turn.messages if not message.decision]
         new = [each for each in written if stored_id(each) not in known]
         asked = [human_message(each, AttachmentContent()) for each in new]
-        messages = [*asked, AIMessage(answer, id=f"{stored_id(turn.messages[0])}:ending")]
+        more = {_CLOSED: list(closed)} if closed else {}
+        messages = [*asked, AIMessage(answer, id=_ending_id(turn), additional_kwargs=more)]
         try:
             changes = {"messages": messages, "proposals": waiting}
             await self._graph.aupdate_state(config, changes, as_node="think")
         except STORAGE_ERRORS as error:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
-        return outcome
+        return [*notices, *closed.values()]
+
+    async def _close_questions(self, turn: Turn, values: Mapping[str, Any]) -> Mapping[str, Question]:
+        """Close the questions that the turn was the answer to, and return them by the ids of their calls."""
+        messages: Sequence[AnyMessage] = values.get("messages", ())
+        ids = {stored_id(each) for each in turn.messages}
+        calls = [each["id"] for each in open_questions(messages, values.get("proposals") or {})]
+        for each in messages:
+            if each.id in ids:
+                calls.append(each.additional_kwargs.get(ANSWERED_CALL))
+            elif each.id == _ending_id(turn):  # concluded before a crash
+                calls += each.additional_kwargs.get(_CLOSED, ())
+        found = {id: await self._requests.conclude(turn, request_of(id)) for id in calls if id}
+        return {id: each for id, each in found.items() if each}
 
     async def texts_by(self, thread_id: str, authors: frozenset[str]) -> list[str]:
         """Return the remaining messages of these authors in a thread memory, without quotes.
@@ -286,6 +308,10 @@ class Agent:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
         values: dict[str, Any] = state.values
         return values
+
+
+def _ending_id(turn: Turn) -> str:
+    return f"{stored_id(turn.messages[0])}:ending"
 
 
 def _begin(messages: Sequence[AnyMessage]) -> State:

@@ -65,6 +65,8 @@ def names(messages: Sequence[AnyMessage]) -> dict[str, str]:
     """Return the authors' names by digest, if there are several or a message imitates a signed line."""
     written = [each for each in messages if isinstance(each, HumanMessage) and author(each)]
     known = {author(each): _name(each) for each in written}
+    unnamed = [each for each, name in known.items() if not name]
+    known |= {each: f"unnamed user {number}" for number, each in enumerate(unnamed, 1)}
     return known if len(known) > 1 or any(_imitates(each.text) for each in written) else {}
 
 
@@ -80,7 +82,7 @@ _OURS = ("[attached file", "[data from", "[end of data", "[The user ", "[They ")
 
 def _name(message: HumanMessage) -> str:
     # users choose it: keep it on one line, without brackets
-    return label(str(message.additional_kwargs.get(AUTHOR_NAME, "")))[:60] or "somebody"
+    return label(str(message.additional_kwargs.get(AUTHOR_NAME, "")))[:60]
 
 
 def add_author_names(messages: Sequence[AnyMessage]) -> list[AnyMessage]:

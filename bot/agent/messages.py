@@ -114,8 +114,7 @@ def own_text(message: AnyMessage) -> str:
 
 def author_fields(message: Message) -> dict[str, str]:
     """Return the author's fields, for `add_author_names`; the model does not receive them."""
-    name = message.author_name or message.author.partition(":")[2]
-    return {AUTHOR: account_of(message).digest, AUTHOR_NAME: name}
+    return {AUTHOR: account_of(message).digest, AUTHOR_NAME: message.author_name}
 
 
 def asker_description(turn: Turn) -> str:

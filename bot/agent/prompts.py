@@ -103,6 +103,10 @@ Nothing was done: this needs an approval, and too many requests of this user are
 Tell them that one of those has to be decided or withdrawn first. Call it again only when they ask for it \
 then."""
 
+TOO_MANY_QUESTIONS = """\
+This was not asked: too many of my questions to this user are still waiting for an answer.
+Ask it in the text of your answer instead, or go on without it. Do not use ask_user again in this turn."""
+
 NOBODY_TO_ASK = "Nothing was done: this needs a decision of a user, and nobody can be asked."
 
 NOT_WHAT_WAS_SHOWN = "Nothing was done: the approved request does not match this call.\nRequest it again."

@@ -50,7 +50,7 @@ async def make_request(
         return invalid_arguments(error)
     asked = await requests.ask(turn, waiting)
     if asked is None:
-        return prompts.TOO_MANY_OPEN
+        return prompts.TOO_MANY_QUESTIONS if call["name"] == ASK_USER else prompts.TOO_MANY_OPEN
     emit(asked)
     return ""
 

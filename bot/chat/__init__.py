@@ -66,7 +66,7 @@ from bot.chat.inbox import InboxLookup
 from bot.chat.meter import CallUsage, Meter, Tokens
 from bot.chat.parts import Approval, File, Notice, Part, Question, Request, Text, ToolStep, with_decision
 from bot.chat.personal_data import Author, Mailboxes, PersonalDataSource
-from bot.chat.platform import Audience, Halt, Health, HealthCheck, Platform, Receipt, Thread
+from bot.chat.platform import Audience, Halt, Health, HealthCheck, NameKind, Names, Platform, Receipt, Thread
 from bot.chat.platform_info import PlatformInfo, platform_info, register
 from bot.chat.recordings import Recordings, Transcripts
 from bot.chat.requests import ApprovalDisplay, Inquiry, Proposal, Requests, WaitingCall
@@ -129,6 +129,8 @@ __all__ = [
     "MemoryWriter",
     "Message",
     "Meter",
+    "NameKind",
+    "Names",
     "Notice",
     "Outcome",
     "Part",

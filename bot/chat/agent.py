@@ -1,6 +1,6 @@
 """Protocols of the agent, and of the parts of the bot that it uses."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from bot.chat.events import Message, Turn
@@ -20,11 +20,11 @@ class Agent(Protocol):
     async def find_answer(self, turn: Turn) -> str | None:
         """Return the text of the answer if an earlier attempt has completed it. Raises `StorageDown`."""
 
-    async def conclude(self, turn: Turn, answer: str) -> str | None:
+    async def conclude(self, turn: Turn, answer: str) -> Sequence[Part]:
         """Record in the thread memory that the turn was ended from outside, with `answer`. Idempotent.
 
-        Returns the outcome of an approved action that was carried out nevertheless, for the users, if there
-        was one. Raises `StorageDown`.
+        Returns the parts to show before the end: the outcome of an approved action that was carried out
+        nevertheless, and questions that the turn was the answer to. Raises `StorageDown`.
         """
 
 

@@ -146,6 +146,19 @@ Audience = Literal["everyone", "members", "outsiders"]
 the space; or also `outsiders`, or that cannot be excluded."""
 
 
+NameKind = Literal["user", "channel", "space"]
+
+
+class Names(Protocol):
+    """Names of users, channels and spaces, for texts in which users read no ids."""
+
+    async def name_of(self, kind: NameKind, id: str) -> str:
+        """Return the name of `id`, which is `<platform>:<id>` as in the settings. Never raises.
+
+        Returns an empty string if it has none, if not all users may know it, or if nobody tells it.
+        """
+
+
 class Platform(Protocol):
     """Chat service to which answers are sent. `bot.platforms.receiver` adds the side that receives."""
 
@@ -170,6 +183,12 @@ class Platform(Protocol):
 
     async def audience(self, message: Message) -> Audience:
         """Return the readers of a message's place, or a narrower group if in doubt. Never raises."""
+
+    async def name_of(self, kind: NameKind, id: str) -> str:
+        """Return the name of a user, of a space, or of a channel that everybody there can read.
+
+        Returns an empty string for others. Raises `PlatformError`.
+        """
 
     async def show_request(
         self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool

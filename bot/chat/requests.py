@@ -49,7 +49,7 @@ class Requests(Protocol):
     async def ask(self, turn: Turn, call: WaitingCall) -> Request | None:
         """Request an approval or an answer; a repeated request changes nothing, not even the time left.
 
-        Returns None if a requester has too many approval requests open already.
+        Returns None if a requester has too many requests of this kind open already.
         """
 
     async def find(self, id: str) -> tuple[Request, WaitingCall] | None:
@@ -59,6 +59,13 @@ class Requests(Protocol):
         """Take the words of a turn for the answer to a question; return it with the answer. Idempotent.
 
         Returns None if nobody who writes in this turn can answer it, or another decision came first.
+        """
+
+    async def conclude(self, turn: Turn, id: str) -> Question | None:
+        """Close the question that a turn was the answer to, after the turn was ended from outside; return it.
+
+        It is withdrawn unless its answer is stored already. Idempotent. Returns None if the turn is not its
+        answer.
         """
 
 

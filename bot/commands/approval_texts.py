@@ -30,9 +30,9 @@ APPROVE, REJECT = "Approve", "Reject"
 IN_REPLY = "in a reply to this message"
 """Place where a typed decision counts, on a platform without a thread for every request."""
 
-QUESTION_EDITED = "the question was edited"
-QUESTION_DELETED = "the question was deleted"
-QUESTION_CHANGED = "the question was edited or deleted"
+QUESTION_EDITED = "the original message was edited"
+QUESTION_DELETED = "the original message was deleted"
+QUESTION_CHANGED = "the original message was edited or deleted"
 """Reasons of a rejection that nobody has typed."""
 
 Name = Callable[[str], str]

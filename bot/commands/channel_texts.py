@@ -4,7 +4,15 @@ import time
 from collections.abc import Collection, Mapping
 from typing import get_args
 
-from bot.chat import CHANNEL_SETTINGS, ChannelChange, ChannelSetting, ChannelSettings, FollowUp, Json
+from bot.chat import (
+    CHANNEL_SETTINGS,
+    ChannelChange,
+    ChannelSetting,
+    ChannelSettings,
+    FollowUp,
+    Json,
+    platform_info,
+)
 from bot.commands.redis.texts import code_block, inline_code
 
 GROUP = "Settings of this channel, for administrators of the bot"
@@ -91,10 +99,15 @@ def _line(setting: ChannelSetting, change: ChannelChange | None, default: Json) 
     if change is None:
         return f"- **{_TITLES[setting]}**: {_shown(setting, default)} (default)"
     day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(change.at))
-    by = f"set by {inline_code(change.by_name or change.by)} on {day}"
+    who = inline_code(change.by_name) if change.by_name else f"somebody {_place(change.by)}"
+    by = f"set by {who} on {day}"
     if setting == "instructions":
         return f"- **{_TITLES[setting]}**, {by}:\n{code_block(change.value)}"
     return f"- **{_TITLES[setting]}**: {_shown(setting, change.value)}, {by}"
+
+
+def _place(author: str) -> str:
+    return platform_info(author.partition(":")[0]).location
 
 
 def _shown(setting: ChannelSetting, value: Json) -> str:

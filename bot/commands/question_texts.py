@@ -24,6 +24,9 @@ _SIGN = "❓"
 PLACEHOLDER = "Choose an answer"
 """Text of a menu before something is chosen."""
 
+ANSWER_STOPPED = "my work on the answer was stopped"
+"""Reason of a question that ends with the turn of its answer."""
+
 WITHOUT_TEXT = "(a message without text)"
 """Answer in words that has none, such as a file."""
 
@@ -69,8 +72,9 @@ def status_text(
 def _ways(question: Question) -> str:
     if not question.options:
         return "Write your answer"
-    button = "Press a button" if len(question.options) <= MOST_BUTTONS else "Choose an answer"
-    return f"{button}, or write your answer"
+    if len(question.options) > MOST_BUTTONS:
+        return "Choose an answer from the menu, or write one"
+    return "Press a button, or write your answer"
 
 
 def question_text(question: Question, name: Name | None = None, quote: Quotation = str) -> str:
@@ -82,7 +86,7 @@ def question_text(question: Question, name: Name | None = None, quote: Quotation
     return "\n\n".join(filter(None, shown))
 
 
-UNKNOWN = "This question does not exist any more. Write to me if you still need an answer."
+UNKNOWN = "This question no longer exists. Write to me if you still need an answer."
 
 NOT_STORED = "I could not store your answer. Please press the button again in a moment."
 
@@ -101,8 +105,13 @@ def refusal(question: Question) -> str:
     return f"This question is for {_respondents(question)}."
 
 
+_OVER = "This question is over. Write to me if you still need an answer."
+
+
 def confirmation(question: Question) -> str:
-    """Return the reply to an answer that counts."""
+    """Return the reply to an answer that counts, or to one that comes after the time."""
+    if question.state != "answered":
+        return _OVER
     return f"Your answer: {one_line(harmless(question.answer), _MOST_ANSWER)}"
 
 
@@ -113,6 +122,6 @@ def too_late(question: Question) -> str:
             who = display_name(question, question.by)
             return f"{who} has already answered this: {one_line(harmless(question.answer), _MOST_ANSWER)}"
         case "expired" | "withdrawn":
-            return "This question is over. Write to me if you still need an answer."
+            return _OVER
         case "asked":
             return "This question has just been answered."

@@ -50,8 +50,8 @@ async def open_bot(
             partial(access.requests.halt, access.inbox.stop),
             access.requests,
             Operations(storage.keys, access.control.allow_list.is_admin),
-            access.control.usage,
-            _build_personal_data(settings, storage, access, parts),
+            partial(access.control.usage, names=platforms) if access.control.usage else None,
+            _build_personal_data(settings, storage, access, parts, platforms),
             ChannelCommand(access.channels, access.control.allow_list.is_admin, parts.plugins.toolbox),
             access.control.allow_list.is_admin,
         )
@@ -88,14 +88,14 @@ async def open_bot(
 
 
 def _build_personal_data(
-    settings: Settings, storage: Storage, access: Access, parts: AgentParts
+    settings: Settings, storage: Storage, access: Access, parts: AgentParts, platforms: Platforms
 ) -> PersonalData:
     owners, erasure = parts.long_term_memory.owners, Erasure(storage.redis, access.inbox)
     threads = ThreadData(parts.agent, owners, erasure)
     sources: list[PersonalDataSource] = [threads, owners, erasure, access.requests, storage.coordination]
     if access.control.budget:
         sources.append(access.control.budget)
-    return PersonalData(owners, access.account_links, sources, is_on=settings.enable_memory)
+    return PersonalData(owners, access.account_links, sources, platforms, is_on=settings.enable_memory)
 
 
 def _build_health_checks(

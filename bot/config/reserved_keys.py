@@ -10,7 +10,7 @@ Each key with the hash tag `{bot}` is used by one package only:
     {bot}:rate                                                            access.rate_limits
     {bot}:channels                                                        access.channels
     {bot}:spent held holds                                                access.spending
-    {bot}:approvals approval                                              access.requests
+    {bot}:approvals approval questions                                    access.requests
     {bot}:plugin_call                                                     tools.plugins
     {bot}:filing                                                          memory.filing
 """

@@ -19,6 +19,7 @@ from bot.chat import (
     Health,
     InboxLookup,
     Message,
+    NameKind,
     ReadContext,
     Receipt,
     Stop,
@@ -26,7 +27,7 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import first_failure
-from bot.discord import events, requests
+from bot.discord import events, names, requests
 from bot.discord.api import DiscordApi
 from bot.discord.archive import DiscordArchive
 from bot.discord.connection import Connection
@@ -161,6 +162,10 @@ class Discord:
     async def audience(self, message: Message) -> Audience:
         """Return who can read the place of a message; an unknown place counts as a private channel."""
         return "everyone" if message.place.get("open") else "members"
+
+    async def name_of(self, kind: NameKind, id: str) -> str:
+        """Return the name of a user, a public channel or a server."""
+        return await names.name_of(self._reader, kind, id)
 
     async def show_request(self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool) -> None:
         """Post an approval request in a channel or in a user's direct messages."""

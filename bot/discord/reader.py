@@ -44,6 +44,11 @@ class Reader:
         found: Payload = await self._get(discord.http.Route("GET", path, guild_id=guild, user_id=user))
         return found
 
+    async def user(self, user: int) -> Payload:
+        """Return a user."""
+        found: Payload = await self._get(discord.http.Route("GET", "/users/{user_id}", user_id=user))
+        return found
+
     async def find_members(self, guild: int, name: str, limit: int) -> list[Payload]:
         """Return the members of a guild whose names begin with a text."""
         route = discord.http.Route("GET", "/guilds/{guild_id}/members/search", guild_id=guild)

@@ -11,6 +11,7 @@ from bot.chat import (
     Files,
     Health,
     Message,
+    NameKind,
     Receipt,
     Stop,
     Thread,
@@ -56,6 +57,10 @@ class DetachedHttp:
 
     def archive(self, message: Message) -> None:
         """Return nothing: there are no channels."""
+
+    async def name_of(self, kind: NameKind, id: str) -> str:
+        """Return a name for the place; callers have none."""
+        return "" if kind == "user" else "requests"
 
     async def audience(self, message: Message) -> Audience:
         """Return `members`: all callers share one token."""

@@ -91,6 +91,10 @@ class Inbox:
         """Let a turn stand for the decision of a request; return whether it does. Idempotent."""
         return await self._intake.claim(request, turn)
 
+    async def has_claimed(self, request: str, turn: Turn) -> bool:
+        """Return whether a turn stands for the decision of a request."""
+        return await self._intake.has_claimed(request, turn)
+
     async def expect_answer(
         self, thread: ThreadId, question: str, respondents: Sequence[str], seconds: float
     ) -> None:

@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from redis.asyncio import Redis
 
@@ -68,6 +68,11 @@ class Intake:
         """Let a turn stand for the decision of a request; return whether it does. Idempotent."""
         key = keys.seen(keys.decision(request))
         return bool(await self._claim(keys=[key], args=[turn.id, str(turn.thread), SEEN_SECONDS]))
+
+    async def has_claimed(self, request: str, turn: Turn) -> bool:
+        """Return whether a turn stands for the decision of a request."""
+        claimed: Any = await self._redis.hget(keys.seen(keys.decision(request)), "turn")
+        return claimed is not None and keys.text(claimed) == turn.id
 
     async def expect_answer(
         self, thread: ThreadId, question: str, respondents: Sequence[str], seconds: float

@@ -51,6 +51,10 @@ class AuthorNote:
         pipeline.expire(self.key, self.ttl_seconds)
 
 
+class FactOfOthers(Exception):
+    """Fact of somebody else that the same readers find already: it must not change its authors."""
+
+
 class Owners:
     """Index of authors by thread and by record. Errors of redis-py pass through.
 
@@ -100,7 +104,7 @@ class Owners:
     async def correct(self, fact: MemoryRecord, text: str, authors: frozenset[str]) -> MemoryRecord | None:
         """Replace a fact of these authors for the same readers; return the new one, or None if it is gone.
 
-        Its vector is made later, as for a record of a service that failed.
+        Its vector is made later, as for a record of a service that failed. Raises `FactOfOthers`.
         """
         access = await self._store.access(fact.key)
         if access is None:
@@ -111,6 +115,9 @@ class Owners:
         said = (replace(own[0], text=text), *others)
         id = fact_id(next(iter(readers)), text)
         corrected = replace(fact, id=id, said=said, at=time.time())
+        same = await self._store.read([corrected.key])
+        if any(each.authors - corrected.authors for each in same):
+            raise FactOfOthers
         await self._store.keep(corrected, readers, thread, self._fact_seconds)
         if corrected.key != fact.key:
             await self.forget_fact(fact)

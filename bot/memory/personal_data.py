@@ -14,6 +14,7 @@ from bot.chat import (
     Author,
     Json,
     Message,
+    Names,
     PersonalDataSource,
     StillBusy,
     StorageDown,
@@ -24,7 +25,7 @@ from bot.chat.text import one_line
 from bot.commands.memory import Caller
 from bot.memory import texts
 from bot.memory.accounts import AccountLinks, LinkRefused
-from bot.memory.owners import Owners, date, digests, own_texts
+from bot.memory.owners import FactOfOthers, Owners, date, digests, own_texts
 from bot.memory.records import MAX_FACT_CHARS, MemoryRecord
 from bot.memory.visibility import Account
 
@@ -34,6 +35,7 @@ _SHOWN = 20
 _EXCERPT = 150
 _LISTED = 40
 _FACT_EXCERPT = 300
+_MOST_NAME = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class PersonalData:
     links: AccountLinks
     sources: Sequence[PersonalDataSource]
     """All stores of data about users, in the order of removal."""
+    names: Names
     is_on: bool
 
     async def show(self, caller: Caller) -> str:
@@ -94,7 +97,10 @@ class PersonalData:
         with _storage_errors():
             authors = await self._digests(caller)
             found = await self._fact(authors, id)
-            corrected = found and await self.owners.correct(found, new, authors)
+            try:
+                corrected = found and await self.owners.correct(found, new, authors)
+            except FactOfOthers:
+                return texts.known_from_others(id.strip("`").lower())
         if not corrected:
             return texts.NO_FACT
         log.info("fact corrected", extra={"scope": corrected.scope})
@@ -173,7 +179,8 @@ class PersonalData:
                 other = await self.links.link(account, code)
             except LinkRefused as refusal:
                 return str(refusal)
-        return texts.linked(platform_info(other.platform).title, other.user)
+        name = one_line(harmless(await self.names.name_of("user", other.author)), _MOST_NAME)
+        return texts.linked(platform_info(other.platform).title, name)
 
     async def unlink(self, caller: Caller) -> str:
         """Remove the links of this account."""

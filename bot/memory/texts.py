@@ -51,11 +51,11 @@ def facts(number: int) -> str:
 
 def more_facts(number: int) -> str:
     """Return the end of a list of facts that is not shown in full."""
-    return f"- … and {number:,} older ones: add words of the fact that you look for."
+    return f"- … and {number:,} older ones: add words of the fact that you are looking for."
 
 
 NO_FACTS = "I remember no facts about you."
-NO_SUCH_WORDS = "No fact that I remember about you has these words. Without words I list all of them."
+NO_SUCH_WORDS = "No fact that I remember about you has these words. Without words, I list all of them."
 CORRECT_OR_FORGET = (
     "\nTo change one, write `/agent-memory correct ID TEXT` with its id and the new text; to remove it, "
     "`/agent-memory forget ID`."
@@ -76,11 +76,19 @@ def corrected(fact: str, id: str) -> str:
     return f"I have corrected it, and now remember: {fact}\nIts id is now `{id}`."
 
 
+def known_from_others(id: str) -> str:
+    """Return the answer to a correction into the words of somebody else's fact for the same readers."""
+    return (
+        "I have not changed it: I already remember exactly this from somebody else, and it stays theirs. "
+        f"To remove your own fact, write `/agent-memory forget {id}`."
+    )
+
+
 def forgotten(fact: str) -> str:
     """Return the answer to the removal of one fact."""
     return (
         f"I have forgotten: {fact}\nI still remember the conversation in which it was said; "
-        "`/agent-memory forget` tells you how to remove those, too."
+        "`/agent-memory forget` tells you how to remove conversations, too."
     )
 
 
@@ -133,10 +141,11 @@ UNKNOWN_CODE = (
 OWN_CODE = "You created this code with this account. Type it in your other account instead."
 
 
-def linked(platform: str, id: str) -> str:
-    """Return the answer to a code that has linked an account."""
+def linked(platform: str, name: str) -> str:
+    """Return the answer to a code that has linked an account; `name` is empty if it is not known."""
+    named = " with the name `{}`".format(name.replace("`", "'")) if name else ""
     return (
-        f"Linked with your account on {platform} (id {id}). If you did not create that code yourself, write "
+        f"Linked with your account on {platform}{named}. If you did not create that code yourself, write "
         "`/agent-memory unlink` immediately."
     )
 

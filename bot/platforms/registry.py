@@ -1,5 +1,7 @@
 """Registry of the platforms that are switched on, by name."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from bot.chat import (
     Files,
     InboxLookup,
     Message,
+    NameKind,
     ReadContext,
     Thread,
     ThreadId,
@@ -20,6 +23,8 @@ from bot.chat import (
 )
 from bot.config import Settings
 from bot.platforms.adapter import Adapter, Receiver, Services, Webhook
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +36,8 @@ class Platforms(Sequence[Receiver]):
     """Platforms from which this process receives events."""
     catch_up_seconds: Mapping[str, float]
     """Seconds between two checks for missed messages, by the name of a platform."""
+    name_seconds: float = 3.0
+    """Longest time to look up one name."""
 
     @overload
     def __getitem__(self, index: int) -> Receiver: ...
@@ -82,6 +89,16 @@ class Platforms(Sequence[Receiver]):
             return await self.of(message.thread.platform).audience(message)
         except Unreachable:
             return "outsiders"
+
+    async def name_of(self, kind: NameKind, id: str) -> str:
+        """Return the name of a user, channel or space, see `bot.chat.Names`."""
+        platform, _, own_id = id.partition(":")
+        try:
+            async with asyncio.timeout(self.name_seconds):
+                return await self.of(platform).name_of(kind, own_id)
+        except Exception as error:  # noqa: BLE001 - no name is worth the answer that would show it
+            log.info("name not found", extra={"kind": kind, "error": repr(error)})
+            return ""
 
 
 @asynccontextmanager

@@ -24,6 +24,9 @@ def file(name: str) -> str:
     return f"the file {name}"
 
 
+DIRECT_MESSAGES = "direct messages"
+"""Name of a channel of direct messages."""
+
 FILE_GONE = "I no longer have it. Please ask me for it again."
 
 

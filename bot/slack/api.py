@@ -41,6 +41,8 @@ class Identity:
     bot_id: str
     url: str = ""
     """Address of the workspace, with a final slash."""
+    user: str = ""
+    """Name of the bot."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -113,7 +115,7 @@ class SlackApi:
     async def identify(self) -> Identity:
         """Return the owner of the bot token. Raises `CredentialsRejected` or another `PlatformError`."""
         who = await self._call(self.reader, "auth.test", {}, self._bot_token, "SLACK_BOT_TOKEN")
-        names = [word(who.get(name)) for name in ("team_id", "team", "user_id", "bot_id", "url")]
+        names = [word(who.get(name)) for name in ("team_id", "team", "user_id", "bot_id", "url", "user")]
         if not names[2]:
             raise Unreachable("Slack's answer to auth.test names no user")
         self._who = Identity(*names)

@@ -131,7 +131,7 @@ def _is_preview(attachment: Mapping[str, Json]) -> bool:
 
 def _author(attachment: Mapping[str, Json]) -> str:
     """Return the author's name and Slack's description of the place, on one line."""
-    names = (word(attachment.get(name)) for name in ("author_name", "author_subname", "author_id"))
+    names = (word(attachment.get(name)) for name in ("author_name", "author_subname"))
     author, place = next(filter(None, names), "somebody"), word(attachment.get("footer"))
     return one_line(f"{author} ({place})" if place else author)[:_LABEL_CHARS]
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from weakref import WeakValueDictionary
 
-from bot.chat import Correction, CredentialsRejected, Deliver, Event, Json, Message, PlatformError
+from bot.chat import Correction, CredentialsRejected, Deliver, Event, Json, Message, NameKind, PlatformError
+from bot.platforms.texts import DIRECT_MESSAGES
 from bot.slack.api import SlackApi
 from bot.slack.block_text import objects, word
 from bot.slack.rate_limits import RateLimits
@@ -112,6 +113,20 @@ class Names:
             return match[0][0] + names[id].replace("//", "/") if id in names else match[0]
 
         return [_ID.sub(name, text) for text in texts]
+
+    async def name_of(self, kind: NameKind, id: str) -> str:
+        """Return the name of a user, a public channel or the workspace; empty for others."""
+        who = await self._api.who()
+        match kind:
+            case "user":
+                return (await self._users.names(who.team_id, [id])).get(id, "")
+            case "channel" if id.startswith("D"):
+                return DIRECT_MESSAGES
+            case "channel":
+                name = await self._channel_name(who.team_id, id)
+                return f"#{name}" if name else ""
+            case "space":
+                return who.team if id == who.team_id else ""
 
     async def _channel_names(self, team: str, channels: Sequence[str]) -> Mapping[str, str]:
         names = await asyncio.gather(*(self._channel_name(team, each) for each in channels))

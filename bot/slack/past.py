@@ -151,7 +151,10 @@ class PastMessages:
         written = [each for each in found[0] if is_written(each) and moment(each.get("ts")) > moment(after)]
         if after:
             written = [each for each in written if not _is_own(each, who)]
-        names = await self.users.names(team, map(_author, written))
+        authors = list(dict.fromkeys(filter(None, map(_author, written))))
+        names = dict(await self.users.names(team, authors))
+        unnamed = [each for each in authors if each not in names]
+        names |= {each: f"unnamed user {number}" for number, each in enumerate(unnamed, 1)}
         past = [_past(each, team, channel, who, names) for each in written]
         readable = await self.names.readable(team, [each.text for each in past])
         named = tuple(replace(each, text=text) for each, text in zip(past, readable, strict=True))
@@ -184,7 +187,7 @@ def _past(
 ) -> PastMessage:
     content, ts = content_of(message, who.user_id), word(message.get("ts"))
     user = word(message.get("user"))
-    author = "you" if _is_own(message, who) else name_of_other(written_name(message) or names.get(user, user))
+    author = "you" if _is_own(message, who) else name_of_other(written_name(message) or names.get(user, ""))
     quotes = [f"{each.source}: {each.text}" for each in content.quotes]
     return PastMessage(
         id=message_id(team, channel, ts),

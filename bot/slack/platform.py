@@ -29,6 +29,7 @@ from bot.chat import (
     InboxLookup,
     Json,
     Message,
+    NameKind,
     PlatformError,
     ReadContext,
     Receipt,
@@ -211,6 +212,10 @@ class Slack:
         """Return who can read the place of a message."""
         return await self._audiences.of(message)
 
+    async def name_of(self, kind: NameKind, id: str) -> str:
+        """Return the name of a user, a public channel or the workspace."""
+        return await self._names.name_of(kind, id)
+
     async def show_request(
         self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
     ) -> ThreadId:
@@ -248,7 +253,7 @@ class Slack:
         else:
             evidence["last_event_s"] = round(time.monotonic() - self._last_event, 1)
         if self._identity:
-            evidence |= {"workspace": self._identity.team, "bot_user": self._identity.user_id}
+            evidence |= {"workspace": self._identity.team, "user": self._identity.user}
         return Health(name=self.name, state=worst([hears, heard]), evidence=evidence)
 
     async def _connection_health(self) -> tuple[State, dict[str, Json]]:

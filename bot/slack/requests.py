@@ -114,15 +114,21 @@ class RequestButtons:
     ) -> str:
         # matters only for an approval
         is_external = approve and await self._is_external(user, team)
-        by, name = f"slack:{user['id']}", user.get("name") or ""
+        by, name = f"slack:{user['id']}", await self._name(user, team)
         return await decide(commands, request, by, approve=approve, name=name, is_external=is_external)
 
     async def _choose(
         self, request: str, option: int, user: Mapping[str, Json], team: str, commands: Commands
     ) -> str:
         is_external = await self._is_external(user, team)
-        by = Chooser(f"slack:{user['id']}", user.get("name") or "", is_external=is_external)
+        name = await self._name(user, team)
+        by = Chooser(f"slack:{user['id']}", name, is_external=is_external)
         return await choose(commands, request, option, by)
+
+    async def _name(self, user: Mapping[str, Json], team: str) -> str:
+        """Return the display name of a user, or else the handle that the payload has."""
+        names = await self._users.names(team, [user["id"]])
+        return names.get(user["id"]) or word(user.get("name"))
 
     async def _is_external(self, user: Mapping[str, Json], team: str) -> bool:
         return await self._users.is_external(team, user["id"], word(user.get("team_id")))

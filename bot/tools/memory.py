@@ -7,7 +7,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
-from bot.chat import Turn
+from bot.chat import Turn, platform_info
 from bot.chat.text import one_line
 from bot.memory import (
     ERRORS,
@@ -140,7 +140,9 @@ def describe(found: SearchResult, query: str, turn: Turn) -> str:
 
 
 def _entry(record: MemoryRecord, terms: Sequence[str], turn: Turn) -> str:
-    source = "this conversation" if record.source == str(turn.thread) else record.source
+    source = "this conversation"
+    if record.source != str(turn.thread):
+        source = f"another conversation {platform_info(record.source.partition(':')[0]).location}"
     if record.kind == "fact":
         return f"[{_date(record)}, {_KINDS[record.scope]}, from {source}] {record.question}"
     asked, answered = _excerpt(record.question, terms), _excerpt(record.answer, terms)

@@ -16,6 +16,7 @@ from bot.chat import (
     FileRefused,
     Health,
     Message,
+    NameKind,
     Receipt,
     Stop,
     StorageDown,
@@ -140,6 +141,10 @@ class Lines:
     async def audience(self, message: Message) -> Audience:
         """Return the narrower audience: only the user reads the conversation."""
         return "members"
+
+    async def name_of(self, kind: NameKind, id: str) -> str:
+        """Return the name that a user has given; channels have none."""
+        return id if kind == "user" else ""
 
     async def show_request(
         self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool

@@ -7,7 +7,7 @@ from dataclasses import replace
 from redis.asyncio import Redis
 
 from bot.access.requests import ApprovalRules, QuestionRules, Requests, RequestStore
-from bot.chat import Admit, Decision, Message, Proposal, ThreadId, Turn, parse_decision
+from bot.chat import Admission, Admit, Decision, Message, Proposal, ThreadId, Turn, parse_decision
 from bot.inbox import Inbox, keys
 
 ADA, BOB, EVE = "slack:UADA", "discord:80351", "slack:UEVE"
@@ -49,11 +49,13 @@ def approvals(
     hours: float = 1,
     four_eyes: bool = False,
     same_person: Callable[[str, str], Awaitable[Set[str]]] | None = None,
+    admission: Admission | None = None,
+    process: str = "one",
 ) -> Requests:
-    """Return the requests of a process named `one`."""
+    """Return the requests of a process; without an `admission` everybody is admitted."""
     rules = ApprovalRules(approvers, hours, four_eyes, same_person)
-    inbox = Inbox(redis, name="one", follow_days=1)
-    return Requests(RequestStore(redis), inbox, rules, QuestionRules(hours, AdmitsAll()))
+    inbox = Inbox(redis, name=process, follow_days=1)
+    return Requests(RequestStore(redis), inbox, rules, QuestionRules(hours, admission or AdmitsAll()))
 
 
 class AdmitsAll:

@@ -10,6 +10,7 @@ from bot.chat import (
     Ignore,
     Json,
     Message,
+    Notice,
     Part,
     Receipt,
     Refuse,
@@ -124,10 +125,10 @@ class Conclusions:
         self.texts: list[str] = []
         self.outcome = outcome
 
-    async def conclude(self, turn: Turn, answer: str) -> str:
+    async def conclude(self, turn: Turn, answer: str) -> Sequence[Part]:
         """Record the answer of a turn."""
         self.texts.append(answer)
-        return self.outcome
+        return [Notice(self.outcome)] if self.outcome else []
 
 
 def some_turns(

@@ -20,7 +20,7 @@ _CLOCKS_SECONDS = 60.0
 class QuestionRules:
     """Rules from the settings: a question expires after `hours`.
 
-    `admission` decides about users who press a button of a question to everybody.
+    `admission` decides about users who press a button, as about those who write.
     """
 
     hours: float
@@ -43,12 +43,11 @@ class QuestionRules:
 
     async def refusal(self, record: RequestRecord, question: Question, by: Chooser) -> str | None:
         """Return why this user cannot answer by a button, or None."""
-        if by.author in question.respondents:
-            return None
-        if not question.anyone:
-            return question_texts.refusal(question)
-        if by.is_external:
-            return question_texts.NOT_FOR_EXTERNAL
+        if by.author not in question.respondents:
+            if not question.anyone:
+                return question_texts.refusal(question)
+            if by.is_external:
+                return question_texts.NOT_FOR_EXTERNAL
         match await self.admission.check(_as_message(record, by)):
             case Admit():
                 return None
@@ -93,4 +92,5 @@ def _as_message(record: RequestRecord, by: Chooser) -> Message:
         is_private_thread=record.is_private_thread,
         place=record.place,
         roles=by.roles,
+        is_guest=by.is_external,
     )

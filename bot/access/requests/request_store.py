@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 from redis.asyncio import Redis
 
 from bot.access.requests.record import RequestRecord
-from bot.chat import Approval, Request, ThreadId
+from bot.chat import Approval, Question, Request, ThreadId
 from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
@@ -19,12 +19,16 @@ log = logging.getLogger(__name__)
 MOST_OPEN = 3
 """Most open approval requests of one user: each one notifies the approvers."""
 
+MOST_OPEN_QUESTIONS = 10
+"""Most open questions to one user, in all threads together."""
+
 _KEPT_SECONDS = 7 * 86_400
 """Time for which an expired request is kept, for users who press an old button."""
 
 _OPEN = "{bot}:approvals"
+_OPEN_QUESTIONS = "{bot}:questions"
 
-# KEYS open request, then the open requests of each account of those who ask
+# KEYS open request, then the open requests of the same kind of each account of those who ask
 # | ARGV id record now expires_at kept_seconds most -> new | known | refused
 _ASK = """
 local id, now, most = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[6])
@@ -43,6 +47,19 @@ end
 return 'new'
 """
 
+# KEYS open | ARGV prefix of a request, text -> {{id, record, decided, shown}...} the undecided requests whose
+# record has the text; all of them in one step, because each edit of a message looks for those about it
+_UNDECIDED = """
+local found = {}
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  local record, decided, shown = unpack(redis.call('HMGET', ARGV[1] .. id, 'request', 'decided', 'shown'))
+  if record and not decided and string.find(record, ARGV[2], 1, true) then
+    found[#found + 1] = {id, record, decided, shown}
+  end
+end
+return found
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestStore:
@@ -51,13 +68,13 @@ class RequestStore:
     redis: Redis
 
     async def add(self, record: RequestRecord) -> Literal["new", "known", "refused"]:
-        """Store a request, unless it is known or one of its `people` has `MOST_OPEN` open ones."""
+        """Store a request, unless it is known or one of its users has `most_open` of them."""
         now, expires_at = time.time(), record.request.expires_at
         ttl = round(expires_at - now) + _KEPT_SECONDS
         with storage_errors():
             outcome: Any = await self.redis.register_script(_ASK)(
-                keys=[_OPEN, _key(record.request.id), *map(_open_of, record.people)],
-                args=[record.request.id, record.to_json(), now, expires_at, ttl, MOST_OPEN],
+                keys=[_OPEN, _key(record.request.id), *_open_of_users(record)],
+                args=[record.request.id, record.to_json(), now, expires_at, ttl, most_open(record.request)],
             )
         return cast('Literal["new", "known", "refused"]', outcome.decode())
 
@@ -68,18 +85,15 @@ class RequestStore:
         """
         with storage_errors():
             fields: Any = await self.redis.hmget(_key(id), ["request", "decided", "shown"])
-        try:
-            return RequestRecord.from_json(*fields) if fields[0] else None
-        except (KeyError, TypeError, ValueError):
-            log.exception("request unreadable", extra={"request": id})
-            return None
+        return _parse(id, *fields)
 
-    async def undecided(self) -> Sequence[RequestRecord]:
-        """Return the undecided requests."""
+    async def undecided(self, about: str = "") -> Sequence[RequestRecord]:
+        """Return the undecided requests, in one round trip; `about`: at least those with that message id."""
+        text = json.dumps(about) if about else ""
         with storage_errors():
-            open_ids: Any = await self.redis.zrange(_OPEN, 0, -1)
-        records = [await self.read(each.decode()) for each in open_ids]
-        return [each for each in records if each and each.request.state == "asked"]
+            found: Any = await self.redis.register_script(_UNDECIDED)(keys=[_OPEN], args=[_key(""), text])
+        records = [_parse(id.decode(), *fields) for id, *fields in found]
+        return [each for each in records if each]
 
     async def due(self) -> Sequence[str]:
         """Return the ids of open requests that have expired, at most 100."""
@@ -147,8 +161,21 @@ class RequestStore:
                 await step.execute()
 
 
+def most_open(request: Request) -> int:
+    """Return the most open requests of the same kind that one user can have."""
+    return MOST_OPEN if isinstance(request, Approval) else MOST_OPEN_QUESTIONS
+
+
+def _parse(id: str, record: bytes | None, decided: bytes | None, shown: bytes | None) -> RequestRecord | None:
+    try:
+        return RequestRecord.from_json(record, decided, shown) if record else None
+    except (KeyError, TypeError, ValueError):
+        log.exception("request unreadable", extra={"request": id})
+        return None
+
+
 def _close(step: Any, record: RequestRecord) -> None:
-    for key in (_OPEN, *map(_open_of, record.people)):
+    for key in (_OPEN, *_open_of_users(record)):
         step.zrem(key, record.request.id)
 
 
@@ -156,5 +183,10 @@ def _key(id: str) -> str:
     return f"{{bot}}:approval:{id}"
 
 
-def _open_of(author: str) -> str:
-    return f"{_OPEN}:of:{author}"
+def _open_of_users(record: RequestRecord) -> list[str]:
+    """Return the keys of the open requests of those who count as its owners."""
+    match record.request:
+        case Approval():
+            return [f"{_OPEN}:of:{each}" for each in record.people]
+        case Question():
+            return [f"{_OPEN_QUESTIONS}:of:{each}" for each in record.request.respondents]

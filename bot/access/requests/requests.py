@@ -16,7 +16,7 @@ from typing import Protocol
 from bot.access.requests.approvals import ApprovalRules
 from bot.access.requests.questions import QuestionRules
 from bot.access.requests.record import RequestRecord
-from bot.access.requests.request_store import MOST_OPEN, RequestStore
+from bot.access.requests.request_store import RequestStore, most_open
 from bot.chat import (
     Approval,
     Author,
@@ -56,6 +56,9 @@ class DecisionInbox(Protocol):
 
     async def claim(self, request: str, turn: Turn) -> bool:
         """Let a turn stand for the decision of a request; return whether it does. Idempotent."""
+
+    async def has_claimed(self, request: str, turn: Turn) -> bool:
+        """Return whether a turn stands for the decision of a request."""
 
     async def is_current(self, wordings: Mapping[str, float]) -> bool:
         """Return whether the messages of `RequestRecord.questions` are unchanged."""
@@ -98,7 +101,7 @@ class Requests:
         record = RequestRecord.of(turn, request, call, people, wordings)
         outcome = await self.store.add(record)
         if outcome == "refused":
-            log.info("approval request refused", extra={"request": request.id, "open": MOST_OPEN})
+            log.info("request refused", extra={"request": request.id, "open": most_open(request)})
             return None
         if outcome == "new":
             event = "approval requested" if isinstance(request, Approval) else "question asked"
@@ -129,7 +132,7 @@ class Requests:
         with storage_errors():
             is_current = await self.inbox.is_current(record.questions)
         if not is_current:
-            await self._settle(record, record.withdrawal(record.askers[0], approval_texts.QUESTION_CHANGED))
+            await self._end(record, record.withdrawal(record.askers[0], approval_texts.QUESTION_CHANGED))
 
     async def note_shown(self, id: str, threads: Sequence[ThreadId]) -> None:
         """Store further threads that show a request, so that a typed decision counts there, too."""
@@ -203,6 +206,8 @@ class Requests:
             return DecisionAnswer(refusal)
         if question.state != "asked":
             return DecisionAnswer(question_texts.too_late(question), record.thread)
+        if question.expires_at <= time.time():
+            return await self._settle(record, record.decision("expired"))
         answer = question.options[option]
         return await self._settle(
             record, record.decision("answered", by.author, answer, well_formed(by.name))
@@ -212,32 +217,59 @@ class Requests:
         """Take the words of a turn for the answer to a question, see `bot.chat.Requests`."""
         record = None if turn.decision else await self.store.read(id)
         question = record.request if record else None
-        if not isinstance(question, Question) or question.state not in ("asked", "answered"):
+        if not record or not isinstance(question, Question) or question.state not in ("asked", "answered"):
             return None
         answered = self.questions.answered(question, turn)
         if answered is None:
             return None
         with storage_errors():
-            is_ours = await self.inbox.claim(id, turn)
-        if not is_ours:  # another decision came first
+            is_over = not record.is_open and not await self.inbox.has_claimed(id, turn)
+            is_ours = not is_over and await self.inbox.claim(id, turn)
+        if not is_ours:  # another decision came first, or comes now: nobody has answered in time
+            if is_over and question.state == "asked":
+                await self._end(record, record.decision("expired"))
             return None
         log.info("question answered", extra={"request": id, "by": answered.by})
         await self.note(answered)
         return answered
 
+    async def conclude(self, turn: Turn, id: str) -> Question | None:
+        """Close the question that a turn has claimed before it was ended, see `bot.chat.Requests`."""
+        record = None if turn.decision else await self.store.read(id)
+        question = record.request if record else None
+        if not isinstance(question, Question):
+            return None
+        with storage_errors():
+            is_ours = await self.inbox.has_claimed(id, turn)
+        if not is_ours:
+            return None
+        if question.state == "asked":
+            question = replace(question, state="withdrawn", answer=question_texts.ANSWER_STOPPED)
+            log.info("question withdrawn", extra={"request": id})
+            await self.note(question)
+        return question
+
     async def _settle(self, record: RequestRecord, decision: Decision) -> DecisionAnswer:
+        """Make a decision unless another one came first; return the answer to its user."""
+        request = await self._end(record, decision)
+        if request:
+            return DecisionAnswer(_confirmation(request), record.thread)
+        found = await self.store.read(record.request.id)
+        return DecisionAnswer(_too_late(found.request if found else record.request), record.thread)
+
+    async def _end(self, record: RequestRecord, decision: Decision) -> Request | None:
+        """Make a decision and return the request with it, or None if another one came first."""
         with storage_errors():
             outcome = await self.inbox.put(decision)
-        if outcome != "kept":  # another decision came first
-            found = await self.store.read(record.request.id)
-            return DecisionAnswer(_too_late(found.request if found else record.request), record.thread)
+        if outcome != "kept":
+            return None
         log.info(
             "request decided",
             extra={"request": decision.request, "verdict": decision.verdict, "by": decision.by},
         )
         request = with_decision(record.request, decision)
         await self.note(request)
-        return DecisionAnswer(_confirmation(request), record.thread)
+        return request
 
     async def note(self, request: Request) -> None:
         """Store the decision of a request, which closes it."""
@@ -262,7 +294,7 @@ class Requests:
         for id in due:
             record = await self.store.read(id)
             if record and record.request.state == "asked":
-                await self._settle(record, record.decision("expired"))
+                await self._end(record, record.decision("expired"))
             await self.store.close(id)
         return len(due)
 
@@ -271,9 +303,9 @@ class Requests:
 
         An edit may be reported again at any time, and must not end the request of its own answer.
         """
-        for record in await self.store.undecided():
+        for record in await self.store.undecided(about=message_id):
             if record.questions.get(message_id, math.inf) < before:
-                await self._settle(record, record.withdrawal(record.askers[0], reason))
+                await self._end(record, record.withdrawal(record.askers[0], reason))
 
     async def halt(self, stop_turns: Callable[[Stop], Awaitable[int]], stop: Stop) -> int:
         """Stop the turns and end the questions that `stop` names; return their number.
@@ -300,9 +332,8 @@ class Requests:
         if in_channel and not named:
             named = [each for each in waiting if each.is_in_channel_of(stop)]
         ended = [each for each in named if stop.by in each.askers or await self._overrules(stop, each.thread)]
-        for record in ended:
-            await self._settle(record, record.withdrawal(stop.by, ""))
-        return len(ended)
+        # one that is being answered ends with the turn of the answer, see `conclude`
+        return sum([await self._end(each, each.withdrawal(stop.by, "")) is not None for each in ended])
 
     async def _overrules(self, stop: Stop, thread: ThreadId) -> bool:
         if self.stop_policy is None or stop.is_external:

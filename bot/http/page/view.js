@@ -71,7 +71,7 @@ export class AnswerView {
 
   /** Shows a question; the button of an option sends it as the next message. */
   #question({ text, options, state }) {
-    const label = state === "asked" ? "Question for you" : "Answered question";
+    const label = { asked: "Question for you", answered: "Answered question" }[state] ?? "Closed question";
     const node = element("section", { class: "approval markdown", "aria-label": label }, render(text));
     const choices = options.map((option) => button(option, () => this.onAnswer(option)));
     if (state === "asked" && choices.length) node.append(element("div", { class: "decision" }, ...choices));
