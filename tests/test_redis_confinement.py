@@ -69,7 +69,7 @@ ALIKE = ("\uff0a", "\u2217", "\u202e*", "\u200b", "\ufeff", "\u0338", "\uff0e\uf
 FORMS = ("e\u0301", "\u00e9", "\ufb01", unicodedata.normalize("NFKD", "\ufb01"))
 HALVES = ("\ud800", "\udfff*", "a\udc00")
 CODE = ("'; redis.call('FLUSHALL') --", "$", "$(id)", "`id`", "-1", "0", "true", "null")
-LONG = ("k" * 512, "*" * 512, "[" * 512, "\u00fc" * 256, "k" * 513, "k" * 512 * 1024, "*a" * 256 * 1024)
+LONG = ("k" * 512, "*" * 512, "[" * 512, "\u00fc" * 256, "k" * 513, "k" * 512 * 64, "*a" * 256 * 64)
 ATTACKS = (*GLOBS, *PATHS, *TAGS, *OWN, *CONTROL, *ALIKE, *FORMS, *HALVES, *CODE, *LONG)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import takewhile
 
@@ -92,13 +92,13 @@ def build_graph(
         preparation,
     )
     graph = StateGraph(State, Context)
-    graph.add_node("hear", nodes.hear)
-    graph.add_node("read_context", preparation.read_context)
-    graph.add_node("summarise", preparation.summarise)
-    graph.add_node("think", nodes.think)
-    graph.add_node("propose", nodes.propose)
-    graph.add_node("act", nodes.act, input_schema=ToolTask)
-    graph.add_node("observe", nodes.observe)
+    graph.add_node("hear", _step(nodes.hear))
+    graph.add_node("read_context", _step(preparation.read_context))
+    graph.add_node("summarise", _step(preparation.summarise))
+    graph.add_node("think", _step(nodes.think))
+    graph.add_node("propose", _step(nodes.propose))
+    graph.add_node("act", _step(nodes.act), input_schema=ToolTask)
+    graph.add_node("observe", _step(nodes.observe))
     before = ["read_context", "summarise", "think"]
     graph.add_conditional_edges(START, nodes.how_to_begin, ["hear", *before])
     graph.add_conditional_edges("hear", preparation.first_step, before)
@@ -109,6 +109,11 @@ def build_graph(
     graph.add_edge("act", "observe")
     graph.add_edge("observe", "think")
     return graph.compile(checkpointer=checkpointer)
+
+
+def _step(function: Callable[..., Awaitable[Update]]) -> Callable[..., Awaitable[Update]]:
+    """Return a step that langgraph does not search for subgraphs, which takes half of `build_graph`."""
+    return partial(function)
 
 
 def tool_task(call: ToolCall, proposal: ProposalOutcome | None = None) -> Send:

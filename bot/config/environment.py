@@ -111,11 +111,12 @@ def unknown_names(model: type[BaseModel], path: Path = ENV_FILE) -> list[Unknown
     used = {name for text in texts for name in _REFERENCE.findall(text or "")}
     present = {name.upper() for name in (*values, *os.environ)}
     missing = sorted(settings - present)
-    in_file = [UnknownName(name, _suggest(name, missing), str(path)) for name in values.keys() - used]
-    others = os.environ.keys() - values.keys() - used
-    elsewhere = [UnknownName(name, _suggest(name, missing), "environment") for name in others]
-    found = [*in_file, *(each for each in elsewhere if each.suggestion)]
-    return sorted((each for each in found if each.name.upper() not in settings), key=lambda each: each.name)
+    unknown = [name for name in {*values, *os.environ} - used if name.upper() not in settings]
+    found = [
+        UnknownName(name, _suggest(name, missing), str(path) if name in values else "environment")
+        for name in sorted(unknown)
+    ]
+    return [each for each in found if each.suggestion or each.name in values]
 
 
 def _suggest(name: str, settings: Sequence[str]) -> str:

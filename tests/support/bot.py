@@ -11,6 +11,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 
 from bot.app import Bot, Intervals
 from bot.composition import open_bot
-from bot.config import secret_value, settings_with
+from bot.config import PlatformSettings, Settings, secret_value, settings_with
 from bot.main import main
 from bot.platforms.adapter import Adapter
 from bot.storage.embedded import open_servers
@@ -43,7 +44,7 @@ async def run_bot(
     """
     stop = asyncio.Event()
     values = {"http_port": 0, "shutdown_grace": 5, "lease_seconds": 2} | settings
-    chosen = settings_with([each.settings for each in platforms])(_env_file=None, **values)
+    chosen = _settings_with(tuple(each.settings for each in platforms))(_env_file=None, **values)
     addresses = secret_value(chosen.redis_url), secret_value(chosen.database_url)
     async with (
         open_servers(chosen.data_dir, *addresses) as servers,
@@ -58,6 +59,12 @@ async def run_bot(
             yield bot
         finally:
             stop.set()
+
+
+@cache
+def _settings_with(kinds: tuple[type[PlatformSettings], ...]) -> type[Settings]:
+    """Return the class of all settings, made once: that takes longer than to read them."""
+    return settings_with(kinds)
 
 
 async def _takes_messages(bot: Bot) -> bool:

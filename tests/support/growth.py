@@ -13,6 +13,10 @@ LENGTH = 40_000
 _FLOOR = 0.03
 """CPU seconds that are too few to be measured; superlinear growth takes more for `LENGTH`."""
 
+_SHORT = 8
+"""Divisor of `LENGTH` for the text that is tried first: if its cost times the square of this stays below the
+floor, quadratic cost does so at `LENGTH`, too."""
+
 _ENOUGH = 3
 """Multiple of the floor above which no longer measurement is needed."""
 
@@ -31,6 +35,8 @@ def grows(call: Callable[[str], object], document: Callable[[int], str], floor: 
     A call that does not end in time is measured at the largest size at which it does, so that exponential
     growth is detected, too.
     """
+    if _cost(call, document(LENGTH // _SHORT)) < floor / _SHORT**2:
+        return 0
     length = LENGTH
     cost = _cost(call, document(length))
     if cost < floor:

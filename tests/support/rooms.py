@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 BOT = Path(__file__).parents[2] / "bot"
@@ -20,8 +21,13 @@ def module_of(path: Path) -> str:
     return ".".join(names[:-1] if names[-1] == "__init__" and len(names) > 2 else names)
 
 
-def imports_of(source: str) -> Iterator[str]:
-    """Yield the names that a module imports, wherever in the file: `from bot import a` gives `bot.a`."""
+@cache
+def imports_of(source: str) -> tuple[str, ...]:
+    """Return the names that a module imports, wherever in the file: `from bot import a` gives `bot.a`."""
+    return tuple(_imports(source))
+
+
+def _imports(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
