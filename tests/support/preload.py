@@ -6,6 +6,7 @@ No import may start a thread or an event loop: a fork has neither.
 import importlib
 import os
 from contextlib import suppress
+from typing import Any
 
 from bot.config import ConfigError, load_settings
 from bot.main import SETTINGS
@@ -31,3 +32,9 @@ for name in (
 embeddings._load()
 with suppress(ConfigError):  # the first reading takes twice as long as the next one: it builds the validator
     load_settings(SETTINGS)
+
+own_tools = importlib.import_module("bot.tools.toolset").toolset
+service = importlib.import_module("bot.agent.models.openai_service")
+nothing: Any = object()
+for tool in own_tools(nothing, nothing, keep=nothing, archives=nothing, asks=True):
+    service._spec(tool)  # takes a life with a turn 8 ms

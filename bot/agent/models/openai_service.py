@@ -14,14 +14,15 @@ import string
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
 from langchain_core.messages import AIMessage, AnyMessage
-from langchain_core.tools import BaseTool
+from langchain_core.tools import BaseTool, StructuredTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_openai import ChatOpenAI
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from yarl import URL
 
 from bot.agent.models import errors, metering
@@ -105,7 +106,7 @@ class OpenAIService:
             self._bound, self._offers = tools, {}
         if names not in self._offers:
             offered = [each for each in tools if names is None or each.name in names]
-            specs = [convert_to_openai_tool(tool) for tool in offered]
+            specs = [_spec(tool) for tool in offered]
             if len(self._offers) >= _MOST_OFFERS:
                 self._offers.clear()
             self._offers[names] = _Offer(specs, metering.tools_size(offered))
@@ -230,6 +231,20 @@ def _feed_whole(body: str, completion: Completion) -> None:
     if isinstance(value, list) and value:
         value = value[0]
     completion.feed_chunk(value)
+
+
+def _spec(tool: BaseTool) -> dict[str, Any]:
+    """Return the description of a tool for a request, made once in a process for each class of arguments."""
+    arguments = tool.args_schema
+    if isinstance(arguments, type) and issubclass(arguments, BaseModel):
+        return _spec_of(tool.name, tool.description, arguments)
+    return convert_to_openai_tool(tool)
+
+
+@lru_cache
+def _spec_of(name: str, description: str, arguments: type[BaseModel]) -> dict[str, Any]:
+    tool = StructuredTool(name=name, description=description, args_schema=arguments)
+    return convert_to_openai_tool(tool)
 
 
 def wire_id(id: str) -> str:
