@@ -1,6 +1,6 @@
 """Report of `/agent-usage`: a user's own usage today, and for administrators that of all users."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,6 +8,7 @@ from bot.access import texts
 from bot.access.allow_list import AllowList
 from bot.access.budget import TOTAL, now, until_midnight
 from bot.access.spending import SpendingStore, Usage
+from bot.chat import Vote
 from bot.config.amounts import Amount, money
 
 _TOP = 5
@@ -23,6 +24,8 @@ class UsageReport:
     has_prices: bool
     access: AllowList
     clock: Callable[[], datetime] = now
+    feedback: Callable[[str], Awaitable[Mapping[Vote, int]]] | None = None
+    """Function that counts the votes on answers of a day; without it there are none."""
 
     async def __call__(self, by: str, of_all: bool) -> str:
         """Return today's usage of `by`, or of all users for an administrator. Raises `StorageDown`."""
@@ -32,14 +35,20 @@ class UsageReport:
         day = moment.date().isoformat()
         title = texts.usage_title(until_midnight(moment), of_all=of_all)
         if of_all:
-            return "\n".join([title, *self._all(await self.store.usage_of_all(day))])
+            return "\n".join([title, *await self._totals(day)])
         spent = await self.store.usage_of(day, f"user {by}")
         return "\n".join([title, f"- {self._describe(spent)}", *self._remaining("BUDGET_USER", spent)])
 
-    def _all(self, accounts: Mapping[str, Usage]) -> Iterator[str]:
+    async def _totals(self, day: str) -> list[str]:
+        accounts = await self.store.usage_of_all(day)
         total = accounts.get(TOTAL, Usage())
-        yield f"- {self._describe(total)}"
-        yield from self._remaining("BUDGET_TOTAL", total)
+        lines = [f"- {self._describe(total)}", *self._remaining("BUDGET_TOTAL", total)]
+        if self.feedback:
+            votes = await self.feedback(day)
+            lines.append(texts.feedback(votes.get("up", 0), votes.get("down", 0)))
+        return [*lines, *self._top(accounts)]
+
+    def _top(self, accounts: Mapping[str, Usage]) -> Iterator[str]:
         for kind, title in texts.TOP_TITLES.items():
             named = {
                 name: each

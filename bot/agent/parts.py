@@ -64,6 +64,7 @@ def ended_step(call: ToolCall, result: ToolMessage, titles: Titles) -> ToolStep:
         state=_STATES[result.status],
         title=_title(call, titles),
         output=_outcome(result.text),
+        rows=_rows(result.text),
     )
 
 
@@ -116,9 +117,26 @@ def _outcome(text: str) -> str:
 
     The lines after the first may hold instructions to the model, which are never shown.
     """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    is_table = len(lines) > 1 and lines[0].startswith("|") and set(lines[1]) <= set("|-: ")
-    return _table_size(lines) if is_table else one_line(lines[0] if lines else "", _MAX_TITLE)
+    lines = _lines(text)
+    return _table_size(lines) if _is_table(lines) else one_line(lines[0] if lines else "", _MAX_TITLE)
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _is_table(lines: Sequence[str]) -> bool:
+    return len(lines) > 1 and lines[0].startswith("|") and set(lines[1]) <= set("|-: ")
+
+
+def _rows(text: str) -> int:
+    """Return the number of rows of a result that is a table; 0 for any other."""
+    lines = _lines(text)
+    return _row_count(lines) if _is_table(lines) else 0
+
+
+def _row_count(lines: Sequence[str]) -> int:
+    return sum(line.startswith("|") for line in lines) - 2
 
 
 def readable(result: ToolMessage, text: str) -> str:
@@ -129,7 +147,7 @@ def readable(result: ToolMessage, text: str) -> str:
 
 def _table_size(lines: Sequence[str]) -> str:
     """Return the rows and columns of a Markdown table that `bot.tools.sql.format` wrote."""
-    rows = sum(line.startswith("|") for line in lines) - 2
+    rows = _row_count(lines)
     columns = lines[0].replace("\\|", "").count("|") - 1
     is_cut = "there are more" in lines[-1] and not lines[-1].startswith("|")
     return texts.table_size(rows, columns, is_cut=is_cut)

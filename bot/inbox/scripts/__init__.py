@@ -31,6 +31,7 @@ after its message was taken, `turn` three days after its end.
     hung                 hash: number of hangs while receiving an event, by the event's id
 """
 
+from bot.inbox.scripts.common import GAP_MARK
 from bot.inbox.scripts.events import CLAIM, CORRECT, PUT, STOP, WITHDRAW
 from bot.inbox.scripts.pause import PAUSE, RESUME
 from bot.inbox.scripts.replay import REPLAY, RESTORE
@@ -58,6 +59,7 @@ __all__ = [
     "EVENT_HUNG",
     "FENCED",
     "FINISH",
+    "GAP_MARK",
     "HAND_OVER",
     "INCREASE",
     "KEEP",

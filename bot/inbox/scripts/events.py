@@ -275,7 +275,7 @@ if last then
 elseif is_theirs(waiting[1]) then -- a turn of what they have asked so far
   local first = {}
   for i, entry in ipairs(waiting) do
-    if not is_meant(entry) or not is_theirs(entry) or (i > 1 and is_decision(entry)) then break end
+    if not is_meant(entry) or not is_theirs(entry) or (i > 1 and is_alone(entry)) then break end
     first[i] = entry
   end
   last, may_end = fix(tag, thread, first, ARGV[7]), true
