@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Protocol, cast
 
 from bot.chat import (
+    NO_BUTTONS,
     Admission,
     Admit,
     Agent,
@@ -128,7 +129,7 @@ class Turns:
         await self._find_filing(self._heard(_asked(turn, received), receipt), receipt)
         seconds = self.durations.add(began)
         # a finished reply reads no parts again: whether it had buttons is not known
-        if self.recorder and (tally.has_buttons(receipt.state) or not tally.is_read):
+        if self.recorder and (tally.buttons(turn, receipt.state).answer or not tally.is_read):
             receipt.details = self.recorder.details(turn, tally.tools, seconds)
         log.info("turn finished", extra={"seconds": round(seconds, 3)})
 
@@ -140,14 +141,15 @@ class Turns:
         received: Mapping[str, Notice | Ignore],
         tally: AnswerTally,
     ) -> AsyncGenerator[Part]:
-        """Yield the parts of the reply, and buttons below an answer of the agent."""
-        tally.is_read = True
+        """Yield the parts of the reply; the buttons below an answer come before what they depend on."""
+        tally.is_read, shown = True, NO_BUTTONS
         async with aclosing(self._parts(turn, receipt, halt, received)) as parts:
             async for part in parts:
                 tally.add(part)
+                if self.recorder and (buttons := tally.buttons(turn, receipt.state)) != shown:
+                    shown = buttons
+                    yield buttons
                 yield part
-        if self.recorder and tally.has_buttons(receipt.state):
-            yield AnswerButtons(turn.answer, can_be_rated="ending" not in receipt.state)
 
     async def _parts(
         self, turn: Turn, receipt: Receipt, halt: Halt, received: Mapping[str, Notice | Ignore]

@@ -66,6 +66,7 @@ from bot.chat.imitation import SIGN, Harmless, harmless
 from bot.chat.inbox import InboxLookup
 from bot.chat.meter import CallUsage, Meter, Tokens
 from bot.chat.parts import (
+    NO_BUTTONS,
     AnswerButtons,
     Approval,
     File,
@@ -91,6 +92,7 @@ from bot.chat.work import name_work, work_at_hand
 __all__ = [
     "CHANNEL_SETTINGS",
     "MOST_REASON",
+    "NO_BUTTONS",
     "SAME_EVERYWHERE",
     "SIGN",
     "Admission",

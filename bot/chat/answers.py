@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from bot.chat.events import Json, ThreadId, Turn
-from bot.chat.parts import Approval, Part, Question, Text, ToolStep
+from bot.chat.parts import NO_BUTTONS, AnswerButtons, Approval, Part, Question, Text, ToolStep
 
 Vote = Literal["up", "down"]
 """Feedback of one user on one answer."""
@@ -108,13 +108,15 @@ class AnswerTally:
     """A request of the answer waits for a user, whose decision continues it."""
     tools: dict[str, ToolUse] = field(default_factory=dict)
 
-    def has_buttons(self, state: Mapping[str, Json]) -> bool:
-        """Return whether the reply is an answer that is over: not a notice, and not waiting for a user.
+    def buttons(self, turn: Turn, state: Mapping[str, Json]) -> AnswerButtons:
+        """Return the buttons below the reply as it is now; `state` is that of its receipt.
 
-        `state` is that of its receipt. An answer that failed or was stopped counts, unless its turn was given
-        up: then nothing is `said`.
+        Notices have none, nor has an answer that waits for a user. One that failed or was stopped cannot be
+        rated; if its turn was given up, nothing is `said`, and it has none.
         """
-        return (self.has_text or "said" in state) and not self.is_waiting
+        if self.is_waiting or not (self.has_text or "said" in state):
+            return NO_BUTTONS
+        return AnswerButtons(turn.answer, can_be_rated="ending" not in state)
 
     def add(self, part: Part) -> None:
         """Count a part."""

@@ -144,14 +144,17 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class AnswerButtons:
-    """Buttons below a finished answer: details, another answer and, if it `can_be_rated`, thumbs.
+    """Buttons below the last message of an answer: details, another answer and, if it `can_be_rated`, thumbs.
 
-    It is the last part, for the end of the last message. `answer` is the id of the answer, `Turn.answer`.
+    They come before the first text, so that a platform can send them with it, and again whenever they change:
+    the last ones count. `answer` is the id of the answer, `Turn.answer`; without it there are no buttons.
     """
 
-    answer: str
+    answer: str = ""
     can_be_rated: bool = True
 
+
+NO_BUTTONS = AnswerButtons()
 
 Part = Text | ToolStep | Request | Notice | File | AnswerButtons
 """Part of an answer."""

@@ -28,8 +28,8 @@ BUSY = "I am working on a newer message here. Only the last answer of a conversa
 NOT_STORED = (
     "I could not take this, because my storage does not answer. Please press the button again in a minute."
 )
-FORGOTTEN = "I no longer know what this answer took: I keep that for 90 days."
-NOT_KNOWN = "I no longer know the question of this answer. Please ask it again."
+FORGOTTEN = "There are no details of this answer: it is not finished yet, or older than 90 days."
+NOT_KNOWN = "This answer is not finished yet, or I no longer know its question. Please ask it again."
 NOT_ALLOWED = "I am not allowed to answer you here."
 
 ORDER = "Please answer my last question again, in another way."
@@ -42,11 +42,6 @@ def rated(vote: Vote) -> str:
 
 
 THANKS = "Thank you. The bot's operator can read this."
-
-
-def again(name: str) -> str:
-    """Return the line above another answer that a user has ordered."""
-    return f"_Another answer, which {name} asked for:_" if name else "_Another answer:_"
 
 
 def details(of: AnswerDetails, costs: Mapping[str, str]) -> str:

@@ -18,7 +18,9 @@ _MOST_SUMMARY = 3_000
 
 
 def button_blocks(buttons: AnswerButtons) -> list[Json]:
-    """Return the blocks with the buttons of an answer."""
+    """Return the blocks with the buttons of an answer; none if it has no buttons."""
+    if not buttons.answer:
+        return []
     actions = {
         "type": "actions",
         "elements": [

@@ -236,7 +236,7 @@ class ReplyMessages:
         approval request gets no sentence: replies to it are decisions, so it must show the request.
         """
         part = extra or digest(text)
-        without_buttons = [{"markdown_text": text}] if self.buttons and not extra else []
+        without_buttons = [{"markdown_text": text}] if "blocks" in content and not extra else []
         for each in (content, *without_buttons):
             try:
                 return await self._post_once(each, part, extra)
