@@ -58,6 +58,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "action", nargs="?", choices=["list", "replay", "drop"], default="list", help="default: list"
     )
     inbox.add_argument("entry", nargs="?", default="", help="a dead message as listed, or `all`")
+    feedback = commands.add_parser("feedback", help="print the feedback of users on answers")
+    feedback.add_argument("action", choices=["export"], help="all of the last 90 days, as JSON Lines")
     parsed = parser.parse_args(arguments)
     parsed.command = parsed.command or "run"
     if parsed.command == "inbox" and (parsed.action == "list") == bool(parsed.entry):
@@ -107,9 +109,12 @@ def _run(arguments: argparse.Namespace, settings: Settings, platforms: Sequence[
     if arguments.command == "run":
         asyncio.run(_serve(settings, platforms))
         return 0
-    from bot.composition import operate
+    from bot.composition import export_feedback, operate
 
-    print(asyncio.run(operate(settings, arguments.action, arguments.entry)))  # noqa: T201 - its output
+    if arguments.command == "feedback":
+        asyncio.run(export_feedback(settings, sys.stdout))
+    else:
+        print(asyncio.run(operate(settings, arguments.action, arguments.entry)))  # noqa: T201 - its output
     return 0
 
 

@@ -11,13 +11,13 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
 
-from bot.chat import AnswerDetails, StoredValue, Vote
+from bot.chat import AnswerDetails, Json, StoredValue, Vote
 from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
@@ -129,6 +129,14 @@ class AnswerStore:
             for each in sorted(_read_votes(answer, fields), key=lambda each: each.at):
                 yield each
 
+    async def export(self) -> AsyncIterator[Mapping[str, Json]]:
+        """Yield each vote as a JSON object, with the details of its answer while these are kept."""
+        details: tuple[str, AnswerDetails | None] = ("", None)
+        async for each in self.all_feedback():
+            if each.answer != details[0]:
+                details = each.answer, await self.details(each.answer)
+            yield _exported(each, details[1])
+
     async def by(self, authors: Iterable[str]) -> list[Feedback]:
         """Return the votes of these authors, the oldest first."""
         theirs = set(authors)
@@ -166,6 +174,30 @@ def _read_details(answer: str, stored: bytes | None) -> AnswerDetails | None:
     except (KeyError, TypeError, ValueError):
         log.exception("details of answer unreadable", extra={"answer": answer})
         return None
+
+
+def _exported(feedback: Feedback, details: AnswerDetails | None) -> dict[str, Json]:
+    about = details and {
+        "reference": details.reference,
+        "thread": str(details.thread),
+        "ended_at": _time(details.at),
+        "seconds": details.seconds,
+        "attempts": details.attempts,
+        "models": {name: asdict(each) for name, each in details.models.items()},
+        "tools": {name: asdict(each) for name, each in details.tools.items()},
+    }
+    return {
+        "answer": feedback.answer,
+        "vote": feedback.vote,
+        "at": _time(feedback.at),
+        "by": feedback.by or None,
+        "reason": feedback.reason or None,
+        "details": about,
+    }
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 def _read_votes(answer: str, fields: Mapping[bytes, bytes]) -> list[Feedback]:
