@@ -29,7 +29,7 @@ _RATED = "{bot}:rated"
 # A press may be repeated, and its answer lost: the same vote again changes nothing. A reason belongs to a
 # vote, and goes with it. The day of each vote is stored with it, so that a changed vote counts once.
 # KEYS feedback rated | ARGV prefix_of_day author vote at day kept answer reason -> new | changed | same
-_RATE = """
+RATE = """
 local field, reason = 'vote ' .. ARGV[2], 'reason ' .. ARGV[2]
 local function count(day, vote, number)
   local key = ARGV[1] .. day
@@ -108,7 +108,7 @@ class AnswerStore:
         """Store the vote of a user in place of an earlier one, with a reason if there is one. Idempotent."""
         now = time.time() if at is None else at
         with storage_errors():
-            outcome: Any = await self.redis.register_script(_RATE)(
+            outcome: Any = await self.redis.register_script(RATE)(
                 keys=[_feedback_key(answer), _RATED],
                 args=[f"{_RATED}:", author, vote, round(now), _day(now), KEPT_SECONDS, answer, reason],
             )
