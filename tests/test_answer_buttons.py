@@ -181,12 +181,12 @@ async def test_only_the_last_message_of_a_long_answer_has_buttons(
     place: Place, storage: dict[str, Any], model: ModelServer
 ) -> None:
     """It is sent with them: no request is made for the buttons alone."""
-    model.respond = lambda _: "\n\n".join(f"Paragraph {number}. " + "word " * 200 for number in range(20))
+    model.respond = lambda _: "\n\n".join(f"Paragraph {number}. " + "word " * 200 for number in range(13))
     async with run_bot(**storage, **of_model(model), **place.settings):
         await place.connect()
         await place.ask("tell me everything")
         await wait_until(
-            lambda: len(place.answers()) > 1 and "Paragraph 19" in place.answers()[-1], "the answer"
+            lambda: len(place.answers()) > 1 and "Paragraph 12" in place.answers()[-1], "the answer"
         )
         await wait_until(lambda: place.buttons() == ALL, "the buttons")
         await wait_until(

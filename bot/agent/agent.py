@@ -20,13 +20,8 @@ from bot.agent.graph import Graph, build_graph
 from bot.agent.memory import AUTHORS, STORAGE_ERRORS, ThreadMemory
 from bot.agent.messages import author_fields, file_names, human_message, own_text, problems_of, stored_id
 from bot.agent.models.model import Model
-from bot.agent.resume import (
-    ResumePlan,
-    is_regenerated,
-    plan_after_decision,
-    plan_regeneration,
-    plan_repetition,
-)
+from bot.agent.regeneration import place_of
+from bot.agent.resume import ResumePlan, plan_after_decision, plan_regeneration, plan_repetition
 from bot.agent.state import Context, State
 from bot.chat import (
     SAME_EVERYWHERE,
@@ -179,7 +174,7 @@ class Agent:
         """
         if turn.regenerates:
             state = await self._graph.aget_state(config)
-            return plan_regeneration(state, turn.regenerates, turn.id, self._tools)
+            return plan_regeneration(state, turn, self._tools)
         if proposal:
             state = await self._graph.aget_state(config)
             return plan_after_decision(state, proposal, author_fields(turn.messages[0]), self._tools)
@@ -231,7 +226,7 @@ class Agent:
         waiting = {call: each for call, each in proposals.items() if each["request"] != decided}
         # the stored messages include the content of their files
         known = {message.id for message in values.get("messages", ())}
-        if turn.regenerates and not is_regenerated(values.get("messages", ()), turn.id):
+        if turn.regenerates and place_of(values.get("messages", ()), turn.id) is None:
             return outcome  # the answer that was to be replaced is still the answer
         written = [each for each in turn.messages if not each.decision and not each.regenerates]
         new = [each for each in written if stored_id(each) not in known]

@@ -1,35 +1,26 @@
 """Decision how to resume a turn from the state that its checkpoint holds. Pure."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import dropwhile, takewhile
+from itertools import takewhile
+from typing import cast
 
-from langchain_core.messages import (
-    AIMessage,
-    AnyMessage,
-    HumanMessage,
-    RemoveMessage,
-    ToolCall,
-    ToolMessage,
-)
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall
 from langchain_core.tools import BaseTool
 from langgraph.types import Command, StateSnapshot
 
 from bot.agent import parts
 from bot.agent.graph import tool_task
 from bot.agent.history import ANSWERED_CALL
+from bot.agent.regeneration import AGAIN, end_of_question, place_of
 from bot.agent.state import ProposalOutcome, State
 from bot.agent.waiting import request_id, request_of
-from bot.chat import Part, WaitingCall
+from bot.chat import Part, Turn, WaitingCall
 from bot.tools import WaitingTool
 
-_ORDER = "regenerated_by"
-"""Key of the `additional_kwargs` of the last message that stays when an answer is regenerated: the order."""
-
-_AGAIN = "decided_"
 _MESSAGE = "message_"
-_DECIDED = f"{_MESSAGE}{_AGAIN}"
-"""Prefixes of the ids of a repeated call and of its message."""
+_DECIDED = f"{_MESSAGE}{AGAIN}"
+"""Prefix of the ids of the messages with a repeated call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,84 +59,23 @@ def plan_repetition(state: StateSnapshot, newest: str, tools: Sequence[BaseTool]
     )
 
 
-def plan_regeneration(
-    state: StateSnapshot, question: str, order: str, tools: Sequence[BaseTool]
-) -> ResumePlan | None:
-    """Return how to answer the turn `question` again, or None if it is not the thread's last one.
-
-    What the model has written since is removed, and so are the results of its tools. Nothing that a user has
-    approved or answered is: no such call runs again without being asked for. The removal is stored together
-    with the first step of the new answer.
-    """
+def plan_regeneration(state: StateSnapshot, turn: Turn, tools: Sequence[BaseTool]) -> ResumePlan | None:
+    """Return how to answer a question again, or None if it is not the thread's last one any more."""
     messages: list[AnyMessage] = state.values.get("messages", [])
     waiting_tools = [tool.name for tool in tools if isinstance(tool, WaitingTool)]
-    proposals: dict[str, ProposalOutcome] = state.values.get("proposals") or {}
-    begun = next((at for at, each in enumerate(messages) if _is_ordered(each, order)), None)
+    begun = place_of(messages, turn.id)
     if begun is not None:
         made = _with_pending(state, messages[begun + 1 :])
         return ResumePlan(
             earlier=list(parts.replay(made, parts.titles_of(tools), waiting_tools)),
-            requests=_requests_of(made, proposals),
+            requests=_requests_of(made, state.values.get("proposals") or {}),
             is_over=all(task.interrupts for task in state.tasks),
         )
-    end = _end_of_question(messages, question, waiting_tools)
-    if end is None or any(task.interrupts for task in state.tasks):  # a call may still wait for a user
+    is_last = end_of_question(messages, turn.regenerates, waiting_tools) is not None
+    if not is_last or any(task.interrupts for task in state.tasks):  # a call may still wait for a user
         return None
-    last, rest = messages[end], messages[end + 1 :]
-    removed = {call["id"] for message in rest for call in _calls(message)}
-    marks = {**last.additional_kwargs, _ORDER: order}
-    update = {
-        "messages": [
-            last.model_copy(update={"additional_kwargs": marks}),
-            *(RemoveMessage(id=each.id or "") for each in rest),
-        ],
-        "iterations": 0,
-        "last_error": "",
-        "proposals": {id: each for id, each in proposals.items() if id not in removed},
-    }
-    return ResumePlan(begin=Command(update=update, goto="think"))
-
-
-def is_regenerated(messages: Sequence[AnyMessage], order: str) -> bool:
-    """Return whether the answer that an order replaces is removed."""
-    return any(_is_ordered(each, order) for each in messages)
-
-
-def _is_ordered(message: AnyMessage, order: str) -> bool:
-    return bool(message.additional_kwargs.get(_ORDER) == order)
-
-
-def _end_of_question(
-    messages: Sequence[AnyMessage], question: str, waiting_tools: Collection[str]
-) -> int | None:
-    """Return the index of the last message before an answer; None if a newer turn follows.
-
-    That is the last message of the users, or the results beside a call that a user has decided since.
-    """
-    ends = [
-        at
-        for at, each in enumerate(messages)
-        if isinstance(each, HumanMessage) or (isinstance(each, ToolMessage) and each.name in waiting_tools)
-    ]
-    if not ends:
-        return None
-    newest = messages[ends[-1]]
-    ids = _ids_of_question(messages[: ends[-1] + 1])
-    if isinstance(newest, ToolMessage):
-        call = newest.tool_call_id
-        ids |= {f"decision:{request_of(call)}", f"decision:{call.removeprefix(_AGAIN)}"}
-    if question not in ids:
-        return None
-    following = takewhile(lambda each: isinstance(each, ToolMessage), messages[ends[-1] + 1 :])
-    return ends[-1] + len(list(following))
-
-
-def _ids_of_question(messages: Sequence[AnyMessage]) -> set[str]:
-    """Return the ids of the last messages of users; that of a replayed one without its number."""
-    written = dropwhile(lambda each: not isinstance(each, HumanMessage), reversed(messages))
-    asked = takewhile(lambda each: isinstance(each, HumanMessage), written)
-    ids = {each.id or "" for each in asked}
-    return ids | {id.rpartition(":")[0] for id in ids}
+    begin = {"messages": [], "iterations": 0, "last_error": ""}  # the graph takes the answer back
+    return ResumePlan(begin=cast("State", begin))
 
 
 def _requests_of(messages: Sequence[AnyMessage], proposals: Mapping[str, ProposalOutcome]) -> list[str]:
@@ -163,7 +93,7 @@ def plan_after_decision(
     is repeated at the end of the history, with the `author_fields` of the user who asked.
     """
     messages = _with_pending(state, state.values.get("messages", []))
-    again = f"{_AGAIN}{proposal.id}"
+    again = f"{AGAIN}{proposal.id}"
     calls = {call["id"]: call for message in messages for call in _calls(message)}
     call = calls.get(again) or next(
         (each for each in calls.values() if request_id(each) == proposal.id), None

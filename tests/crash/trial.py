@@ -50,7 +50,7 @@ class Lane:
 async def open_lane(
     directory: Path, database_url: str, more: Mapping[str, str] | None = None
 ) -> AsyncIterator[Lane]:
-    """Open a Redis with a proxy that knows the scripts which are steps of a turn, and `more` by their names."""
+    """Open a Redis with a proxy that knows the scripts which are steps of a turn, and `more` by name."""
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(embedded_redis(directory))
         redis = await stack.enter_async_context(open_redis(url, pool_size=5))
