@@ -85,7 +85,7 @@ async def test_details_tell_what_an_answer_took_to_the_user_who_asks_for_them(
     query = "select * from generate_series(1, 3) as number"
     model.script(Script(tool_calls=[("sql_query", {"query": query})]))
     model.respond = lambda _: "There are three."
-    prices = {"model_prices": "main-model=2/8"}
+    prices = {"model_prices": '{"main-model": [2, 8]}', "budget_total": "5 USD"}
     async with run_bot(**storage, **of_model(model), **place.settings, **prices):
         await place.connect()
         await place.ask("how many?")

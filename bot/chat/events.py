@@ -154,15 +154,18 @@ class Message:
         return bool(self.author_space) or self.is_guest
 
     def to_json(self) -> dict[str, Json]:
-        """Return the message as a JSON object; `from_json` reverses it."""
+        """Return the message as a JSON object without most defaults; `from_json` reverses it."""
         # by hand: `asdict` copies each value, which takes ten times as many function calls
-        names = [name for name in Message.__dataclass_fields__ if name != "regenerates" or self.regenerates]
-        return {name: getattr(self, name) for name in names} | {
+        values = {name: value for name, of in _FIELDS if (value := getattr(self, name)) != of}
+        if self.quotes:
+            values["quotes"] = [asdict(each) for each in self.quotes]
+        if self.decision:
+            values["decision"] = asdict(self.decision)
+        return values | {
             "thread": self.thread.to_json(),
             "attachments": [asdict(each) for each in self.attachments],
-            "quotes": [asdict(each) for each in self.quotes],
+            "channel": self.channel,
             "place": dict(self.place),
-            "decision": asdict(self.decision) if self.decision else None,
         }
 
     def well_formed(self) -> "Message":
@@ -189,6 +192,10 @@ class Message:
             typed = {"thread": ThreadId(**decision["thread"]), "askers": tuple(decision.get("askers", ()))}
             fields["decision"] = Decision(**_known(Decision, with_channel(decision)) | typed)
         return cls(**fields)
+
+
+_FIELDS = tuple((name, each.default) for name, each in Message.__dataclass_fields__.items())
+"""Fields of a message with their defaults, which are not stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,7 +47,7 @@ class ConversationSettings(BaseSettings):
 
     answer_buttons: bool = Field(
         True,
-        description="`off`: answers have no buttons for feedback, another answer and details "
+        description="`false`: answers have no buttons for feedback, another answer and details "
         "([what they do](conversations.md#buttons-below-an-answer))",
     )
 

@@ -1,5 +1,6 @@
 """Answers with buttons as users see and press them, alike on Slack and on Discord."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -51,6 +52,9 @@ async def answered(place: Place, text: str, number: int = 1) -> None:
         return len(shown) == number and text in shown[-1] and "details" in place.buttons()
 
     await wait_until(is_shown, f"{number} answers, the last with {text!r}")
+    turns = [each for each in asyncio.all_tasks() if each.get_name().startswith("turn ")]
+    if turns:  # a turn ends after its answer is shown
+        await asyncio.wait(turns)
 
 
 class SlackPlace:

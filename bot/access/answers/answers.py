@@ -8,6 +8,7 @@ from typing import Protocol
 
 from bot.access.answers.answer_store import AnswerStore
 from bot.access.budget import Budget
+from bot.access.texts import UNKNOWN_CURRENCY
 from bot.chat import (
     Admission,
     Admit,
@@ -97,7 +98,8 @@ class Answers:
     def _costs(self, details: AnswerDetails) -> Mapping[str, str]:
         if self.currency is None:
             return {}
-        return {name: money(each.cost, self.currency) for name, each in details.models.items()}
+        currency = self.currency or UNKNOWN_CURRENCY
+        return {name: money(each.cost, currency) for name, each in details.models.items()}
 
     async def regenerate(self, answer: str, press: Message) -> str:
         """Order another answer, see `AnswerActions`.
