@@ -1,11 +1,20 @@
 """Buttons below answers: the protocol for the platforms that show them."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
-from bot.chat import Message, Vote
+from bot.chat import Message, ThreadId, Vote
 
 MOST_REASON = 1_000
 """Most characters of a reason for a vote that are stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAnswer:
+    """Reply to a user who orders another answer; `thread` is set if there is an order, or was one before."""
+
+    words: str
+    thread: ThreadId | None = None
 
 
 class AnswerActions(Protocol):
@@ -23,8 +32,8 @@ class AnswerActions(Protocol):
     async def describe(self, answer: str) -> str:
         """Return the details of an answer in Markdown."""
 
-    async def regenerate(self, answer: str, press: Message) -> str:
-        """Order another answer in place of this one; return a sentence for the user.
+    async def regenerate(self, answer: str, press: Message) -> OrderAnswer:
+        """Order another answer in place of this one.
 
         `press` is a message without text in the place of the answer, by the user who has pressed the button.
         """

@@ -34,10 +34,10 @@ async def describe(commands: Commands, answer: str) -> str:
 
 async def regenerate(commands: Commands, answer: str, press: Message) -> str:
     """Order another answer; return a sentence for the user who has pressed the button only."""
+    if commands.answers is None:
+        return answer_texts.NOT_KNOWN
     try:
-        return (
-            await commands.answers.regenerate(answer, press) if commands.answers else answer_texts.NOT_KNOWN
-        )
+        return (await commands.answers.regenerate(answer, press)).words
     except StorageDown as error:
         log.warning("regeneration not ordered", extra={"error": str(error)})
         return answer_texts.NOT_STORED

@@ -26,7 +26,7 @@ from bot.chat import (
     well_formed,
 )
 from bot.commands import answer_texts
-from bot.commands.answers import MOST_REASON
+from bot.commands.answers import MOST_REASON, OrderAnswer
 from bot.config.amounts import money
 from bot.storage.errors import storage_errors
 
@@ -101,14 +101,14 @@ class Answers:
         currency = self.currency or UNKNOWN_CURRENCY
         return {name: money(each.cost, currency) for name, each in details.models.items()}
 
-    async def regenerate(self, answer: str, press: Message) -> str:
+    async def regenerate(self, answer: str, press: Message) -> OrderAnswer:
         """Order another answer, see `AnswerActions`.
 
         It gets no more rights than the question had: one of an external user stays limited.
         """
         details = await self.store.details(answer)
-        if details is None:
-            return answer_texts.NOT_KNOWN
+        if details is None or details.thread.platform != press.thread.platform:
+            return OrderAnswer(answer_texts.NOT_KNOWN)
         order = replace(
             press,
             id=f"{_ORDER}{answer}",
@@ -121,22 +121,27 @@ class Answers:
             regenerates=details.turn,
             is_guest=press.is_guest or details.is_external,
         )
+        if (refusal := await self._refusal(order)) is not None:
+            return OrderAnswer(refusal)
+        with storage_errors():
+            newest, are_others_waiting = await self.inbox.newest_answer(details.thread)
+            if newest != details.message:
+                return OrderAnswer(answer_texts.ONLY_LAST)
+            if are_others_waiting:
+                return OrderAnswer(answer_texts.BUSY)
+            outcome = await self.inbox.put(order)
+        log.info("regeneration ordered", extra={"answer": answer, "by": press.author, "outcome": outcome})
+        words = answer_texts.REGENERATING if outcome == "kept" else answer_texts.ALREADY
+        return OrderAnswer(words, details.thread)
+
+    async def _refusal(self, order: Message) -> str | None:
         match await self.admission.check(order):
             case Admit():
-                pass
+                return None
             case Refuse(sentence):
                 return sentence
             case _:
                 return answer_texts.NOT_ALLOWED
-        with storage_errors():
-            newest, are_others_waiting = await self.inbox.newest_answer(details.thread)
-            if newest != details.message:
-                return answer_texts.ONLY_LAST
-            if are_others_waiting:
-                return answer_texts.BUSY
-            outcome = await self.inbox.put(order)
-        log.info("regeneration ordered", extra={"answer": answer, "by": press.author, "outcome": outcome})
-        return answer_texts.REGENERATING if outcome == "kept" else answer_texts.ALREADY
 
     async def export(self, user: Sequence[Author]) -> Mapping[str, Json]:
         """Return the votes of a user, with their reasons."""
