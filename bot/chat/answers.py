@@ -100,7 +100,7 @@ class StoredValue:
 
 @dataclass(slots=True)
 class AnswerTally:
-    """What the parts of one reply say about it."""
+    """Sums of the parts of one reply, and the buttons that it has."""
 
     is_read: bool = False
     has_text: bool = False

@@ -22,7 +22,8 @@ after its message was taken, `turn` three days after its end.
     early:<thread>       hash: messages that were not for the bot when they arrived, but would be if a mention
                          that was written before them still arrives
     stops:<thread>       hash: times of the latest stops by author, `*` for one who overrules the others
-    threads:<platform>   sorted set: joined threads by the time of their newest message
+    threads:<platform>   sorted set: joined threads by the time of their newest message, for reading what was
+                         missed there; not of HTTP, where messages have no place
     left                 set: digests of threads that the bot left within the last minute, so that processes
                          that remember them drop them
     paused:<thread>      string: token of the process that edits the thread's data; no turn runs meanwhile
