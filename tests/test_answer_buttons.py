@@ -1,11 +1,14 @@
 """Buttons below answers on Slack and Discord: feedback, details and another answer."""
 
+import io
+import json
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
 from bot.access.answers import AnswerStore
+from bot.composition import export_feedback
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, GENERAL, Slack
@@ -49,6 +52,12 @@ async def test_each_answer_has_buttons_and_counts_one_vote_of_each_user(
             (place.authors["bob"], "down", "It is Tuesday."),
             (place.authors["alice"], "up", ""),
         ]
+        exported = io.StringIO()
+        await export_feedback(bot.settings, exported)
+        first, second = map(json.loads, exported.getvalue().splitlines())
+        assert (first["by"], first["reason"]) == (place.authors["bob"], "It is Tuesday.")
+        assert first["details"]["models"]["main-model"]["calls"] == 1
+        assert (second["by"], second["vote"], second["reason"]) == (admin, "up", None)
         report = await bot.commands.report_usage(admin, of_all=True)
         assert "feedback: 1 👍, 1 👎" in report
         await place.vote("bob", "up")

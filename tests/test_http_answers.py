@@ -83,5 +83,6 @@ async def test_another_answer_follows_on_its_request(page: Page, model: ModelSer
     assert len(model.requests) == 3
     status, sentence = await page.call("POST", f"/answers/{first}/regenerate", {})
     assert (status, sentence) == (409, "Only the last answer of a conversation can be regenerated.")
-    status, sentence = await page.call("POST", "/answers/0123/regenerate", {})
-    assert status == 409
+    unknown = "0123456789" * 2
+    assert (await page.call("POST", f"/answers/{unknown}/regenerate", {}))[0] == 409
+    assert (await page.call("POST", "/answers/nonsense/regenerate", {}))[0] == 404

@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 
 PAGE = Path(__file__).with_name("page")
 
+_ANSWER = "/answers/{id:[0-9a-f]{20}}"
+
 _SMALL_BYTES = 64 << 10
 _LARGE_AT_ONCE = 32
 """Most large bodies that may arrive concurrently without a token."""
@@ -182,9 +184,9 @@ def _routes(
 
 def _answer_routes(answers: AnswerRoutes) -> list[web.AbstractRouteDef]:
     return [
-        web.get("/answers/{id}", answers.describe),
-        web.post("/answers/{id}/vote", answers.rate),
-        web.post("/answers/{id}/regenerate", answers.regenerate),
+        web.get(_ANSWER, answers.describe),
+        web.post(f"{_ANSWER}/vote", answers.rate),
+        web.post(f"{_ANSWER}/regenerate", answers.regenerate),
     ]
 
 

@@ -240,7 +240,7 @@ class Inbox:
         """
         ids, newest = [message.id for message in turn.messages], turn.messages[-1]
         result = json.dumps(receipt) if receipt else ""
-        answered = newest.corrects or newest.id
+        answered = "" if turn.regenerates else newest.corrects or newest.id
         await self._end(lease, ids, answered, dead, result, filing, leaves_gap, details)
         self._replica.finish(ids)
 
