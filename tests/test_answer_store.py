@@ -7,7 +7,8 @@ from redis.asyncio import Redis
 
 from bot.access.answers import AnswerStore
 from bot.access.answers.answer_store import KEPT_SECONDS
-from bot.chat import AnswerDetails, ModelUse, ThreadId, ToolUse
+from bot.chat import AnswerDetails, AnswerTally, ModelUse, ThreadId, ToolStep, ToolUse
+from bot.commands import answer_texts
 
 ALICE, BOB = "slack:U1", "slack:U2"
 MONDAY, TUESDAY = 1_767_600_000.0, 1_767_686_400.0
@@ -113,3 +114,16 @@ async def test_the_export_has_each_vote_with_the_details_of_its_answer(redis: Re
         },
     }
     assert (second["by"], second["reason"], second["details"]) == (BOB, None, None)
+
+
+def test_names_of_tools_are_those_of_a_model_and_stay_in_their_place() -> None:
+    """A model may call whatever it likes: names have a limit, and no markup ends the line's code."""
+    tally = AnswerTally()
+    for number in range(30):
+        name = f"{number}` [x](http://a.b)\n" + "x" * 1_000
+        tally.add(ToolStep(id="1", name=name, state="failed", title="?"))
+    assert len(tally.tools) == 20
+    text = answer_texts.details(replace(DETAILS, tools=tally.tools), {})
+    lines = [each for each in text.splitlines() if each.startswith("- tool")]
+    assert len(lines) == 20
+    assert all(each.count("`") == 2 and len(each) < 120 for each in lines)

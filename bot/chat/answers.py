@@ -6,12 +6,16 @@ from typing import Literal, Protocol
 
 from bot.chat.events import Json, ThreadId, Turn
 from bot.chat.parts import NO_BUTTONS, AnswerButtons, Approval, Part, Question, Text, ToolStep
+from bot.chat.text import one_line
 
 Vote = Literal["up", "down"]
 """Feedback of one user on one answer."""
 
 _MOST_TOOLS = 20
 """Most tools that the details of an answer name."""
+
+_LONGEST_NAME = 64
+"""Most characters of the name of a tool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +135,13 @@ class AnswerTally:
                 pass
 
     def _count(self, step: ToolStep) -> None:
-        known = self.tools.get(step.name)
+        name = one_line(step.name, _LONGEST_NAME)  # the model may have made it up
+        known = self.tools.get(name)
         if known is None and len(self.tools) == _MOST_TOOLS:
             return
         known = known or ToolUse()
         failures = known.failures + (step.state == "failed")
-        self.tools[step.name] = replace(
+        self.tools[name] = replace(
             known, calls=known.calls + 1, failures=failures, rows=known.rows + step.rows
         )
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from bot.chat import AnswerDetails, ModelUse, ToolUse, Vote
+from bot.chat import AnswerDetails, ModelUse, ToolUse, Vote, harmless
 from bot.chat.text import count
 
 GOOD, BAD = "Good answer", "Bad answer"
@@ -74,4 +74,4 @@ def _tool(name: str, use: ToolUse) -> str:
         said.append(count(use.rows, "row"))
     if use.failures:
         said.append(f"{use.failures:,} failed")
-    return f"- tool `{name}`: {', '.join(said)}"
+    return f"- tool `{harmless(name).replace('`', '')}`: {', '.join(said)}"  # the model may have made it up
