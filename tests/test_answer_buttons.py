@@ -8,13 +8,15 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.access.answers import AnswerStore
+from bot.commands import answer_texts
 from bot.composition import export_feedback
+from tests.servers.discord.rules import walk
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, GENERAL, Slack
-from tests.support.answers import DiscordPlace, Place, SlackPlace, answered
+from tests.support.answers import DiscordPlace, Place, SlackPlace, answered, turns_ended
 from tests.support.bot import run_bot
-from tests.support.settings import of_model
+from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.wait import wait_until
 
 ALL = ["up", "down", "regenerate", "details"]
@@ -288,3 +290,48 @@ async def test_the_components_on_discord(
         "Details",
     ]
     assert discord.count("PATCH", "/channels/{channel}/messages/{message}") == 0
+
+
+async def test_another_answer_in_direct_messages_on_slack(
+    storage: dict[str, Any], model: ModelServer, slack: Slack
+) -> None:
+    """It comes in the thread of the answer."""
+    model.script("First.", "Second.")
+    dm = slack.dm(ALICE)
+    async with run_bot(**storage, **of_model(model), **of_slack(slack)):
+        await slack.wait_for_connections()
+        ts = await slack.say(ALICE, dm, "tell me a story")
+        assert await slack.answer(dm, ts) == "First."
+        await slack.wait_until_settled()
+        (answer,) = slack.bot_replies(dm, ts)
+        assert (await slack.press(ALICE, dm, answer.ts, "regenerate")).acked
+        await wait_until(lambda: "Second." in slack.transcript(dm, ts), "another answer")
+        await slack.wait_until_settled()
+
+
+@pytest.mark.parametrize("place", ["direct messages", "chain of replies"])
+async def test_another_answer_without_a_thread_on_discord(
+    storage: dict[str, Any], model: ModelServer, discord: Discord, place: str
+) -> None:
+    """In direct messages it is a message, in a channel without threads a reply to the question."""
+    model.script("First.", "Second.")
+    direct = place == "direct messages"
+    channel = discord.dm(discord.alice) if direct else discord.general
+    if not direct:
+        channel.denied.add("create_public_threads")
+    async with run_bot(**storage, **of_model(model), **of_discord(discord)):
+        await discord.wait_for_connections()
+        question = await discord.say(discord.alice, channel, f"{discord.mention} tell me a story")
+
+        def answers() -> list[Any]:
+            return [each for each in discord.messages(channel) if each.author is discord.bot]
+
+        await wait_until(lambda: len(answers()) == 1, "an answer")
+        await turns_ended()
+        names = [each.get("custom_id", "") for each in walk(answers()[0].components)]
+        button = next(each for each in names if each.startswith("regenerate:"))
+        pressed = await discord.click(discord.alice, answers()[0], button)
+        assert (pressed.ephemeral, pressed.content) == (True, answer_texts.REGENERATING)
+        await wait_until(lambda: len(answers()) == 2, "another answer")
+        await wait_until(lambda: "Second." in answers()[-1].content, "another answer")
+        assert direct or answers()[-1].reference is question

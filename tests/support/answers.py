@@ -52,8 +52,13 @@ async def answered(place: Place, text: str, number: int = 1) -> None:
         return len(shown) == number and text in shown[-1] and "details" in place.buttons()
 
     await wait_until(is_shown, f"{number} answers, the last with {text!r}")
+    await turns_ended()
+
+
+async def turns_ended() -> None:
+    """Wait until the turns of a bot in this process have ended, which is after their answers are shown."""
     turns = [each for each in asyncio.all_tasks() if each.get_name().startswith("turn ")]
-    if turns:  # a turn ends after its answer is shown
+    if turns:
         await asyncio.wait(turns)
 
 
