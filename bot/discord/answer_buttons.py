@@ -68,7 +68,7 @@ class RateButton(ui.DynamicItem[ui.Button[Any]], template=rf"{RATE}:(?P<vote>up|
                 await interaction.response.send_message(words, ephemeral=True)
             else:
                 await interaction.response.send_modal(_reason_form(self._answer))
-        except discord.HTTPException as error:
+        except Exception as error:  # noqa: BLE001 - discord.py would let the user wait for ever
             await apologise(interaction, error)
 
 
@@ -89,7 +89,10 @@ class RegenerateButton(ui.DynamicItem[ui.Button[Any]], template=rf"{REGENERATE}:
     async def callback(self, interaction: Interaction) -> None:
         """Order another answer."""
         commands = await defer(interaction)
-        await answer_press(interaction, regenerate(commands, self._answer, parse_press(interaction)))
+        await answer_press(interaction, self._order(interaction, commands))
+
+    async def _order(self, interaction: Interaction, commands: Commands) -> str:
+        return await regenerate(commands, self._answer, parse_press(interaction))
 
 
 class DetailsButton(ui.DynamicItem[ui.Button[Any]], template=rf"{DETAILS}:{_ID}"):
