@@ -59,6 +59,17 @@ class DiscordPlace(DiscordScene):
     """Answer in a thread on Discord."""
 
     _opened: Any = None
+    _was_killed = False
+
+    def on_kill(self) -> None:
+        super().on_kill()
+        self._was_killed = True
+
+    async def faults(self, bot: Bot) -> list[str]:
+        """Return the violations; a press may have found the bot killed: it is stored before it is answered."""
+        unanswered = [each for each in self.discord.violations if "was not answered within" in each]
+        excused = unanswered[:1] if self._was_killed else []
+        return [each for each in self.discord.violations if each not in excused]
 
     def _answers(self) -> list[Any]:
         thread = self.question.thread if self.question else None
