@@ -66,7 +66,7 @@ class DiscordPlace(DiscordScene):
         self._was_killed = True
 
     async def faults(self, bot: Bot) -> list[str]:
-        """Return the violations; a press may have found the bot killed: it is stored before it is answered."""
+        """Return the violations; a press may find the bot killed, as it is stored before it is answered."""
         unanswered = [each for each in self.discord.violations if "was not answered within" in each]
         excused = unanswered[:1] if self._was_killed else []
         return [each for each in self.discord.violations if each not in excused]
