@@ -1,5 +1,6 @@
 """Buttons below answers on Slack and Discord: feedback, details and another answer."""
 
+import asyncio
 import io
 import json
 from typing import Any
@@ -134,6 +135,24 @@ async def test_another_answer_takes_the_place_of_the_last_one_in_the_memory(
         for number in (0, 1):
             assert "only the last answer" in (await place.press("alice", "regenerate", number)).lower()
     assert len(model.requests) == 3
+
+
+async def test_while_a_newer_message_is_answered_no_other_answer_can_be_ordered(
+    place: Place, storage: dict[str, Any], model: ModelServer
+) -> None:
+    """It would come too late."""
+    gate = asyncio.Event()
+    model.script("First.", Script(text="Second.", gate=gate))
+    async with run_bot(**storage, **of_model(model), **place.settings):
+        await place.connect()
+        await place.ask("tell me a story")
+        await answered(place, "First.")
+        await place.ask("and then?")
+        await wait_until(lambda: len(model.requests) == 2, "the newer message is being answered")
+        assert await place.press("alice", "regenerate", 0) == answer_texts.BUSY
+        gate.set()
+        await answered(place, "Second.", 2)
+    assert len(model.requests) == 2
 
 
 async def test_a_user_who_may_not_ask_cannot_order_another_answer(
