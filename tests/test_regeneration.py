@@ -35,9 +35,9 @@ def said(id: str) -> AIMessage:
     return AIMessage("!", id=id)
 
 
-READ = [called("r", "sql_query"), result("r", "sql_query")]
-CHANGED = [called("c", "sql_execute"), result("c", "sql_execute")]
-AGAIN = [called("decided_0a", "sql_execute"), result("decided_0a", "sql_execute")]
+READ: list[AnyMessage] = [called("r", "sql_query"), result("r", "sql_query")]
+CHANGED: list[AnyMessage] = [called("c", "sql_execute"), result("c", "sql_execute")]
+AGAIN: list[AnyMessage] = [called("decided_0a", "sql_execute"), result("decided_0a", "sql_execute")]
 
 
 @pytest.mark.parametrize(
