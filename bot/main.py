@@ -63,6 +63,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default="",
         help="for replay and drop a dead message as listed, or `all`; for show a message's id or link",
     )
+    feedback = commands.add_parser("feedback", help="print the feedback of users on answers")
+    feedback.add_argument("action", choices=["export"], help="all of the last 90 days, as JSON Lines")
     parsed = parser.parse_args(arguments)
     parsed.command = parsed.command or "run"
     if parsed.command == "inbox" and (parsed.action == "list") == bool(parsed.entry):
@@ -112,9 +114,12 @@ def _run(arguments: argparse.Namespace, settings: Settings, platforms: Sequence[
     if arguments.command == "run":
         asyncio.run(_serve(settings, platforms))
         return 0
-    from bot.composition import operate
+    from bot.composition import export_feedback, operate
 
-    print(asyncio.run(operate(settings, arguments.action, arguments.entry)))  # noqa: T201 - its output
+    if arguments.command == "feedback":
+        asyncio.run(export_feedback(settings, sys.stdout))
+    else:
+        print(asyncio.run(operate(settings, arguments.action, arguments.entry)))  # noqa: T201 - its output
     return 0
 
 

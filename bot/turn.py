@@ -11,10 +11,14 @@ from itertools import groupby
 from typing import Protocol, cast
 
 from bot.chat import (
+    NO_BUTTONS,
     Admission,
     Admit,
     Agent,
+    AnswerButtons,
     AnswerError,
+    AnswerRecorder,
+    AnswerTally,
     Approval,
     ApprovalDisplay,
     File,
@@ -22,7 +26,6 @@ from bot.chat import (
     Harmless,
     Health,
     Ignore,
-    Json,
     LeaseLost,
     MemoryWriter,
     Message,
@@ -41,6 +44,8 @@ from bot.chat import (
     Transcripts,
     Turn,
     harmless,
+    pack_part,
+    unpack_part,
 )
 from bot.chat.texts import too_long, turn_failed
 
@@ -101,6 +106,7 @@ class Turns:
     durations: Durations = field(default_factory=Durations)
     memory: MemoryWriter | None = None
     recordings: Recordings | None = None
+    recorder: AnswerRecorder | None = None
 
     async def run(self, turn: Turn, receipt: Receipt, halt: Halt) -> None:
         """Answer one turn completely; it ends at once if `halt` is done.
@@ -117,10 +123,33 @@ class Turns:
         if len(ignored) == len(turn.messages):
             log.info("turn ignored")
             return
-        async with aclosing(self._parts(turn, receipt, halt, received)) as parts:
+        tally = AnswerTally()
+        async with aclosing(self._with_buttons(turn, receipt, halt, received, tally)) as parts:
             await self.thread(turn.thread).reply(parts, receipt)
         await self._find_filing(self._heard(_asked(turn, received), receipt), receipt)
-        log.info("turn finished", extra={"seconds": round(self.durations.add(began), 3)})
+        seconds = self.durations.add(began)
+        # a finished reply reads no parts again: whether it had buttons is not known
+        if self.recorder and (tally.buttons(turn, receipt.state).answer or not tally.is_read):
+            receipt.details = self.recorder.details(turn, tally.tools, seconds)
+        log.info("turn finished", extra={"seconds": round(seconds, 3)})
+
+    async def _with_buttons(
+        self,
+        turn: Turn,
+        receipt: Receipt,
+        halt: Halt,
+        received: Mapping[str, Notice | Ignore],
+        tally: AnswerTally,
+    ) -> AsyncGenerator[Part]:
+        """Yield the parts of the reply; the buttons below an answer come before what they depend on."""
+        tally.is_read, shown = True, NO_BUTTONS
+        async with aclosing(self._parts(turn, receipt, halt, received)) as parts:
+            async for part in parts:
+                tally.add(part)
+                if self.recorder and (buttons := tally.buttons(turn, receipt.state)) != shown:
+                    shown = buttons
+                    yield buttons
+                yield part
 
     async def _parts(
         self, turn: Turn, receipt: Receipt, halt: Halt, received: Mapping[str, Notice | Ignore]
@@ -133,7 +162,7 @@ class Turns:
             return
         said: list[Part] = []
         if receipt.state.get("ending"):
-            said = [_unpack(each) for each in receipt.state.get("said", ())]
+            said = [unpack_part(each) for each in receipt.state.get("said", ())]
             for part in said:
                 yield part
             async for shown in self._show_elsewhere(said, receipt):
@@ -154,7 +183,7 @@ class Turns:
                 return
             # stored before `conclude`: a repeated agent would take the concluded turn for its own answer
             status = {"ending_status": problem.status} if problem.status else {}
-            await receipt.save(ending=problem.words, **status, said=[_pack(part) for part in _join(said)])
+            await receipt.save(ending=problem.words, **status, said=[pack_part(part) for part in _join(said)])
         ending: str = receipt.state["ending"]
         # idempotent, so it may run again after a crash
         concluded = await self.agent.conclude(self._heard(asked, receipt), _answer(said, ending))
@@ -169,12 +198,12 @@ class Turns:
         yield Notice(ending, receipt.state.get("ending_status"))
 
     def _file(self, turn: Turn, answer: str, receipt: Receipt) -> None:
-        if self.memory:
+        if self.memory and not turn.regenerates:  # it has no question of its own
             receipt.filing = self.memory.filing(turn, answer)
 
     async def _find_filing(self, turn: Turn, receipt: Receipt) -> None:
         """File a complete answer of an earlier attempt, whose parts a finished reply does not read again."""
-        is_read = receipt.filing or turn.attempt == 1 or "ending" in receipt.state
+        is_read = receipt.filing or turn.attempt == 1 or "ending" in receipt.state or turn.regenerates
         if self.memory and turn.messages and not is_read:
             answer = await self.agent.find_answer(turn)
             if answer is not None:
@@ -318,22 +347,6 @@ def _asked(turn: Turn, received: Mapping[str, Notice | Ignore]) -> Turn:
     return replace(turn, messages=tuple(each for each in turn.messages if each.id not in received))
 
 
-_KINDS: dict[str, type[Part]] = {
-    kind.__name__: kind for kind in (Text, ToolStep, Approval, Question, Notice, File)
-}
-
-
-def _pack(part: Part) -> Json:
-    return [type(part).__name__, asdict(part)]
-
-
-def _unpack(stored: Json) -> Part:
-    kind, fields = stored
-    if kind == Approval.__name__:
-        return Approval.from_json(fields)
-    return Question.from_json(fields) if kind == Question.__name__ else _KINDS[kind](**fields)
-
-
 def _answer(parts: Iterable[Part], ending: str) -> str:
     """Return the text of the whole answer, as the memory stores it."""
     texts = [part.text for part in parts if isinstance(part, Text)]
@@ -357,7 +370,7 @@ async def _harmless(parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
             shown = text.feed(part.text) if isinstance(part, Text) else text.rest()
             if shown:
                 yield Text(shown)
-            if not isinstance(part, Text):
+            if not isinstance(part, Text | AnswerButtons):
                 yield _inert(part)
     if shown := text.rest():
         yield Text(shown)
@@ -376,7 +389,7 @@ def _inert(part: Part) -> Part:
             return replace(part, alt=harmless(part.alt))
         case Question():
             return replace(part, text=harmless(part.text), options=tuple(map(harmless, part.options)))
-        case Approval():
+        case Approval() | AnswerButtons():
             return part
 
 

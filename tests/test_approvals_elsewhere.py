@@ -12,7 +12,16 @@ from bot.chat import SIGN
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer
 from tests.servers.slack.service import ALICE, BOB, EVE, GENERAL, Slack
-from tests.support.approvals import ASK, TAKE, TAKEN, UNTOUCHED, buttons_of, command_in, request_in
+from tests.support.approvals import (
+    ASK,
+    TAKE,
+    TAKEN,
+    UNTOUCHED,
+    buttons_of,
+    command_in,
+    request_in,
+    shows_request,
+)
 from tests.support.bot import run_bot
 from tests.support.http_caller import Caller
 from tests.support.settings import of_discord, of_model, of_slack
@@ -37,7 +46,7 @@ def settings(
 
 def cards(slack: Slack, channel: str) -> list[Any]:
     """The messages in a channel that ask, or asked, for an approval."""
-    return [each for each in slack.messages(channel) if each.from_bot and each.blocks]
+    return [each for each in slack.messages(channel) if each.from_bot and shows_request(each)]
 
 
 async def card(slack: Slack, channel: str) -> Any:

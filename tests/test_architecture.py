@@ -67,6 +67,7 @@ RULES = {
     "commands.redis": rule("chat storage"),
     "access": rule("chat config storage", "redis"),
     "access.requests": rule("chat commands storage", "redis"),
+    "access.answers": rule("access chat commands config storage", "redis"),
     "agent": rule(
         "agent.models chat concurrency memory tools",
         "langchain_core langgraph pydantic redis redisvl tenacity",

@@ -361,6 +361,7 @@ def a_message(thread: str, sent_at: float, *, addressed: bool = True, platform: 
         text="hi",
         sent_at=sent_at,
         addressed=addressed,
+        place={"ts": "1"},
     )
 
 

@@ -19,6 +19,7 @@ from tests.crash.trial import Lane, environ_of, open_lane
 from tests.servers.discord.service import InteractionFailed
 from tests.servers.model import Script, model_server
 from tests.servers.slack.service import ALICE, BOB, GENERAL
+from tests.support.approvals import shows_request
 from tests.support.table import Shelf, a_shelf
 from tests.support.wait import wait_until
 
@@ -34,7 +35,7 @@ class SlackDesk(SlackScene):
 
     def requests(self) -> list[Any]:
         """The messages that ask, or asked, for leave."""
-        return [each for each in self.slack.bot_replies(GENERAL, self.root or "") if each.blocks]
+        return list(filter(shows_request, self.slack.bot_replies(GENERAL, self.root or "")))
 
     async def press(self) -> bool:
         """Approve, if the button is still there; whether that was taken, as a person sees it."""
@@ -85,7 +86,8 @@ class SlackDirectDesk(SlackDesk):
         self.root = await self.slack.say(BOB, self.slack.dm(BOB), text)
 
     def _cards(self, user: str) -> list[Any]:
-        return [each for each in self.slack.messages(self.slack.dm(user)) if each.from_bot and each.blocks]
+        shown = self.slack.messages(self.slack.dm(user))
+        return [each for each in shown if each.from_bot and shows_request(each)]
 
     def requests(self) -> list[Any]:
         """The copies of the request."""

@@ -93,6 +93,11 @@ async def leave_traces(slack: Slack, redis: Redis, model: ModelServer) -> str:
     await ask(slack, ALICE, GENERAL, wish(f"a workspace {MARK}", "workspace"))
     shared = await ask(slack, ALICE, GENERAL, f"a shared {MARK}")
     await ask(slack, BOB, GENERAL, f"a shared {BOBS}", shared)
+    answer = slack.bot_replies(GENERAL, shared)[-1].ts
+    await slack.press(ALICE, GENERAL, answer, "rate", "negative_button")
+    await wait_until(lambda: slack.modals != [], "a form for the reason")
+    await slack.submit(slack.modals[-1], {"reason": f"a wrong {MARK}"})
+    await slack.press(BOB, GENERAL, answer, "rate", "positive_button")
     await ask(slack, BOB, slack.dm(BOB), wish(f"a private {BOBS}", "private"))
     edited = await slack.say(ALICE, dm, "before")
     await slack.answer(dm, edited)

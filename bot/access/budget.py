@@ -6,6 +6,7 @@ plus what running calls use beyond their estimates.
 """
 
 import logging
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -19,12 +20,15 @@ from bot.access.spending import (
     SpendingStore,
     Usage,
 )
-from bot.chat import Author, BudgetExceeded, CallUsage, Json, StorageDown, Tokens, Turn
+from bot.chat import Author, BudgetExceeded, CallUsage, Json, ModelUse, StorageDown, Tokens, Turn
 from bot.config.amounts import Amount, Price
 
 log = logging.getLogger(__name__)
 
 TOTAL = "total"
+
+_MOST_TURNS = 1_000
+"""Most turns whose usage is in memory: of more the oldest is dropped, whose details then say less."""
 
 
 def now() -> datetime:
@@ -51,6 +55,11 @@ class Budget:
         self._limits = limits
         self._prices = prices
         self._clock = clock
+        self._by_turn: OrderedDict[str, dict[str, ModelUse]] = OrderedDict()
+
+    def take_usage(self, turn: Turn) -> Mapping[str, ModelUse]:
+        """Return, by model, what a turn has used in this process, and forget it."""
+        return self._by_turn.pop(turn.id, {})
 
     @asynccontextmanager
     async def measure(self, turn: Turn, model: str, estimate: Tokens) -> AsyncIterator[CallUsage]:
@@ -99,12 +108,25 @@ class Budget:
                     await self._store.give_back(day, hold)
                 return ()
             usage = Usage(used.input, used.output, self._cost(model, used))
+            self._note(turn, model, usage)
             accounts = [*accounts_of(turn), f"model {model}"]
             told = await self._store.settle(day, hold, accounts, usage, [cap for _, cap in rules])
         except StorageDown as error:
             log.warning("spending not counted", extra={"model": model, "error": str(error)})
             return ()
         return tuple(self._warning(rules[place], amount) for place, amount in told)
+
+    def _note(self, turn: Turn, model: str, usage: Usage) -> None:
+        known = self._by_turn.setdefault(turn.id, {})
+        before = known.get(model, ModelUse())
+        known[model] = ModelUse(
+            before.input + usage.input,
+            before.output + usage.output,
+            before.cost + usage.cost,
+            before.calls + 1,
+        )
+        if len(self._by_turn) > _MOST_TURNS:
+            self._by_turn.popitem(last=False)
 
     def _warning(self, rule: tuple[str, Cap], amount: int) -> str:
         setting, cap = rule

@@ -151,3 +151,8 @@ def usage(tokens_read: int, tokens_written: int, calls: int, cost: str) -> str:
 def budget_left(most: str, left: str) -> str:
     """Return the line about a budget in a report."""
     return f"- budget {most}: {left} left"
+
+
+def feedback(good: int, bad: int) -> str:
+    """Return the line about the feedback on answers in a report of all usage."""
+    return f"- feedback: {good:,} 👍, {bad:,} 👎"

@@ -1,7 +1,7 @@
 """Report of `/agent-usage`: a user's own usage today, and for administrators that of all users."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -10,7 +10,7 @@ from bot.access import texts
 from bot.access.allow_list import AllowList
 from bot.access.budget import TOTAL, now, until_midnight
 from bot.access.spending import SpendingStore, Usage
-from bot.chat import NameKind, Names, harmless, platform_info
+from bot.chat import NameKind, Names, Vote, harmless, platform_info
 from bot.chat.text import one_line
 from bot.config.amounts import Amount, money
 
@@ -28,6 +28,8 @@ class UsageReport:
     has_prices: bool
     access: AllowList
     clock: Callable[[], datetime] = now
+    feedback: Callable[[str], Awaitable[Mapping[Vote, int]]] | None = None
+    """Function that counts the votes on answers of a day; without it there are none."""
 
     async def __call__(self, by: str, of_all: bool, *, names: Names) -> str:
         """Return today's usage of `by`, or of all users for an administrator. Raises `StorageDown`."""
@@ -37,15 +39,18 @@ class UsageReport:
         day = moment.date().isoformat()
         title = texts.usage_title(until_midnight(moment), of_all=of_all)
         if of_all:
-            accounts = await self.store.usage_of_all(day)
-            return "\n".join([title, *self._total(accounts), *await self._tops(accounts, names)])
+            return "\n".join([title, *await self._totals(day, names)])
         spent = await self.store.usage_of(day, f"user {by}")
         return "\n".join([title, f"- {self._describe(spent)}", *self._remaining("BUDGET_USER", spent)])
 
-    def _total(self, accounts: Mapping[str, Usage]) -> Iterator[str]:
+    async def _totals(self, day: str, names: Names) -> list[str]:
+        accounts = await self.store.usage_of_all(day)
         total = accounts.get(TOTAL, Usage())
-        yield f"- {self._describe(total)}"
-        yield from self._remaining("BUDGET_TOTAL", total)
+        lines = [f"- {self._describe(total)}", *self._remaining("BUDGET_TOTAL", total)]
+        if self.feedback:
+            votes = await self.feedback(day)
+            lines.append(texts.feedback(votes.get("up", 0), votes.get("down", 0)))
+        return [*lines, *await self._tops(accounts, names)]
 
     async def _tops(self, accounts: Mapping[str, Usage], names: Names) -> Sequence[str]:
         """Return the lists of the accounts that have used most, by name."""

@@ -15,23 +15,14 @@ from langgraph.types import Command
 from redis.asyncio import Redis
 
 from bot.agent import prompts, texts
-from bot.agent.authors import (
-    author,
-    without,
-)
+from bot.agent.authors import author, without
 from bot.agent.graph import Graph, build_graph
 from bot.agent.history import ANSWERED_CALL
 from bot.agent.memory import AUTHORS, STORAGE_ERRORS, ThreadMemory
-from bot.agent.messages import (
-    author_fields,
-    file_names,
-    human_message,
-    own_text,
-    problems_of,
-    stored_id,
-)
+from bot.agent.messages import author_fields, file_names, human_message, own_text, problems_of, stored_id
 from bot.agent.models.model import Model
-from bot.agent.resume import ResumePlan, plan_after_decision, plan_repetition
+from bot.agent.regeneration import place_of
+from bot.agent.resume import ResumePlan, plan_after_decision, plan_regeneration, plan_repetition
 from bot.agent.state import Context, State
 from bot.agent.waiting import open_questions, request_of
 from bot.chat import (
@@ -111,7 +102,8 @@ class Agent:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
 
     def _config(self, turn: Turn) -> RunnableConfig:
-        thread_id = str(turn.thread) if self._has_memory else f"{turn.thread}:{_digest(turn.id)}"
+        question = turn.regenerates or turn.id
+        thread_id = str(turn.thread) if self._has_memory else f"{turn.thread}:{_digest(question)}"
         known: dict[str, Any] = {"thread_id": thread_id}
         if self._owners:
             known[AUTHORS] = self._owners.note(thread_id, turn)
@@ -128,6 +120,8 @@ class Agent:
                 await self.conclude(turn, prompts.WITHDRAWN_QUESTION)
                 return
         plan = await self._plan(turn, request[1] if request else None, config)
+        if turn.regenerates:
+            yield Notice(texts.NOT_THE_LAST if plan is _NOT_THE_LAST else texts.ANOTHER_ANSWER)
         for part in plan.earlier:
             yield part
         for each in plan.requests:
@@ -172,6 +166,8 @@ class Agent:
         plan = await self._plan_resumption(turn, proposal, config)
         if plan:
             return plan
+        if turn.regenerates:
+            return _NOT_THE_LAST
         begin = await self._begin(turn)
         return ResumePlan(begin=begin, earlier=problems_of(begin["messages"]))
 
@@ -182,6 +178,9 @@ class Agent:
 
         Only a repeated turn can find its own messages in the state; looking costs a read of the state.
         """
+        if turn.regenerates:
+            state = await self._graph.aget_state(config)
+            return plan_regeneration(state, turn, self._tools)
         if proposal:
             state = await self._graph.aget_state(config)
             return plan_after_decision(state, proposal, author_fields(turn.messages[0]), self._tools)
@@ -235,7 +234,10 @@ class Agent:
         waiting = {call: each for call, each in proposals.items() if each["request"] not in decided}
         # the stored messages include the content of their files
         known = {message.id for message in values.get("messages", ())}
-        written = [message for message in turn.messages if not message.decision]
+        if turn.regenerates and place_of(values.get("messages", ()), turn.id) is None:
+            # the answer that was to be replaced is still the answer
+            return [*notices, *closed.values()]
+        written = [each for each in turn.messages if not each.decision and not each.regenerates]
         new = [each for each in written if stored_id(each) not in known]
         asked = [human_message(each, AttachmentContent()) for each in new]
         more = {_CLOSED: list(closed)} if closed else {}
@@ -312,6 +314,10 @@ class Agent:
 
 def _ending_id(turn: Turn) -> str:
     return f"{stored_id(turn.messages[0])}:ending"
+
+
+_NOT_THE_LAST = ResumePlan(is_over=True)
+"""Plan for an order to regenerate an answer that is not the last one of its thread any more."""
 
 
 def _begin(messages: Sequence[AnyMessage]) -> State:

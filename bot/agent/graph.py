@@ -24,6 +24,7 @@ from bot.agent.models.completion import UNREADABLE, Manner
 from bot.agent.models.metering import CallMeter, call_meter
 from bot.agent.models.model import Model
 from bot.agent.preparation import Preparation
+from bot.agent.regeneration import without_answer
 from bot.agent.silence import is_silent, may_be_silent, read_silence
 from bot.agent.state import Context, ProposalOutcome, State, ToolTask, Update
 from bot.agent.system_prompt import SystemPrompt
@@ -76,7 +77,7 @@ def build_graph(
 
     A call of a `WaitingTool` makes a request through `requests` and interrupts the graph. To continue, run
     the graph with a turn whose decision is about that request. A turn whose words answer a question begins
-    with `hear`, and goes on like any other.
+    with `hear`, one that regenerates an answer with `take_back`; both go on like any other.
     """
     preparation = Preparation(model, history_tokens, meter, contexts, most_context)
     nodes = _Nodes(
@@ -93,6 +94,7 @@ def build_graph(
     )
     graph = StateGraph(State, Context)
     graph.add_node("hear", _step(nodes.hear))
+    graph.add_node("take_back", _step(nodes.take_back))
     graph.add_node("read_context", _step(preparation.read_context))
     graph.add_node("summarise", _step(preparation.summarise))
     graph.add_node("think", _step(nodes.think))
@@ -100,7 +102,8 @@ def build_graph(
     graph.add_node("act", _step(nodes.act), input_schema=ToolTask)
     graph.add_node("observe", _step(nodes.observe))
     before = ["read_context", "summarise", "think"]
-    graph.add_conditional_edges(START, nodes.how_to_begin, ["hear", *before])
+    graph.add_conditional_edges(START, nodes.how_to_begin, ["hear", "take_back", *before])
+    graph.add_conditional_edges("take_back", preparation.next_step, ["summarise", "think"])
     graph.add_conditional_edges("hear", preparation.first_step, before)
     graph.add_conditional_edges("read_context", preparation.next_step, ["summarise", "think"])
     graph.add_edge("summarise", "think")
@@ -164,8 +167,16 @@ class _Nodes:
         self._meter = meter
 
     async def how_to_begin(self, state: State) -> str:
+        if self._context and self._context.turn.regenerates:
+            return "take_back"
         has_questions = open_questions(state["messages"], state.get("proposals") or {})
         return "hear" if has_questions else await self._preparation.first_step(state)
+
+    async def take_back(self, state: State) -> Update:
+        """Remove the answer that this turn replaces: the model must not see it."""
+        turn = get_runtime(Context).context.turn
+        waiting_tools = [each.name for each in self._all_tools if isinstance(each, WaitingTool)]
+        return without_answer(state, turn.regenerates, turn.id, waiting_tools)
 
     async def hear(self, state: State) -> Update:
         """Take the words of this turn for the answer to an open question, if it is for their author."""

@@ -58,12 +58,14 @@ def started_step(call: ToolCall, titles: Titles) -> ToolStep:
 
 def ended_step(call: ToolCall, result: ToolMessage, titles: Titles) -> ToolStep:
     """Return the step that shows a tool call with its result."""
+    lines = _lines(result.text)
     return ToolStep(
         id=call["id"] or "",
         name=call["name"],
         state=_STATES[result.status],
         title=_title(call, titles),
-        output=_outcome(result.text),
+        output=_outcome(lines),
+        rows=_row_count(lines) if _is_table(lines) else 0,
     )
 
 
@@ -111,14 +113,24 @@ def _plugin_title(name: str) -> str:
     return f"{title} ({plugin})" if plugin else title
 
 
-def _outcome(text: str) -> str:
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _is_table(lines: Sequence[str]) -> bool:
+    return len(lines) > 1 and lines[0].startswith("|") and set(lines[1]) <= set("|-: ")
+
+
+def _row_count(lines: Sequence[str]) -> int:
+    return sum(line.startswith("|") for line in lines) - 2
+
+
+def _outcome(lines: Sequence[str]) -> str:
     """Return a result in one line for the user: the size of a table, else the first line.
 
     The lines after the first may hold instructions to the model, which are never shown.
     """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    is_table = len(lines) > 1 and lines[0].startswith("|") and set(lines[1]) <= set("|-: ")
-    return _table_size(lines) if is_table else one_line(lines[0] if lines else "", _MAX_TITLE)
+    return _table_size(lines) if _is_table(lines) else one_line(lines[0] if lines else "", _MAX_TITLE)
 
 
 def readable(result: ToolMessage, text: str) -> str:
@@ -129,7 +141,7 @@ def readable(result: ToolMessage, text: str) -> str:
 
 def _table_size(lines: Sequence[str]) -> str:
     """Return the rows and columns of a Markdown table that `bot.tools.sql.format` wrote."""
-    rows = sum(line.startswith("|") for line in lines) - 2
+    rows = _row_count(lines)
     columns = lines[0].replace("\\|", "").count("|") - 1
     is_cut = "there are more" in lines[-1] and not lines[-1].startswith("|")
     return texts.table_size(rows, columns, is_cut=is_cut)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import cast
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall
 from langchain_core.tools import BaseTool
@@ -11,15 +12,15 @@ from langgraph.types import Command, StateSnapshot
 from bot.agent import parts
 from bot.agent.graph import tool_task
 from bot.agent.history import ANSWERED_CALL
+from bot.agent.regeneration import AGAIN, end_of_question, place_of
 from bot.agent.state import ProposalOutcome, State
 from bot.agent.waiting import request_id, request_of
-from bot.chat import Part, WaitingCall
+from bot.chat import Part, Turn, WaitingCall
 from bot.tools import WaitingTool
 
-_AGAIN = "decided_"
 _MESSAGE = "message_"
-_DECIDED = f"{_MESSAGE}{_AGAIN}"
-"""Prefixes of the ids of a repeated call and of its message."""
+_DECIDED = f"{_MESSAGE}{AGAIN}"
+"""Prefix of the ids of the messages with a repeated call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +47,41 @@ def plan_repetition(state: StateSnapshot, newest: str, tools: Sequence[BaseTool]
     if not made and not state.tasks:  # Redis lost a step in a crash: nothing would answer any more
         return None
     proposals: dict[str, ProposalOutcome] = state.values.get("proposals") or {}
-    calls = [call["id"] for message in made for call in _calls(message)]
     waiting_tools = [tool.name for tool in tools if isinstance(tool, WaitingTool)]
     asked = takewhile(
         lambda each: isinstance(each, HumanMessage), reversed(messages[: ids.index(newest) + 1])
     )
     answered = [id for each in asked if (id := each.additional_kwargs.get(ANSWERED_CALL))]
-    requests = [proposals[id]["request"] for id in calls if id in proposals and not proposals[id]["refusal"]]
     return ResumePlan(
         earlier=list(parts.replay(made, parts.titles_of(tools), waiting_tools)),
-        requests=[*map(request_of, answered), *requests],
+        requests=[*map(request_of, answered), *_requests_of(made, proposals)],
         is_over=all(task.interrupts for task in state.tasks),
     )
+
+
+def plan_regeneration(state: StateSnapshot, turn: Turn, tools: Sequence[BaseTool]) -> ResumePlan | None:
+    """Return how to answer a question again, or None if it is not the thread's last one any more."""
+    messages: list[AnyMessage] = state.values.get("messages", [])
+    waiting_tools = [tool.name for tool in tools if isinstance(tool, WaitingTool)]
+    begun = place_of(messages, turn.id)
+    if begun is not None:
+        made = _with_pending(state, messages[begun + 1 :])
+        return ResumePlan(
+            earlier=list(parts.replay(made, parts.titles_of(tools), waiting_tools)),
+            requests=_requests_of(made, state.values.get("proposals") or {}),
+            is_over=all(task.interrupts for task in state.tasks),
+        )
+    is_last = end_of_question(messages, turn.regenerates, waiting_tools) is not None
+    if not is_last or any(task.interrupts for task in state.tasks):  # a call may still wait for a user
+        return None
+    begin = {"messages": [], "iterations": 0, "last_error": ""}  # the graph takes the answer back
+    return ResumePlan(begin=cast("State", begin))
+
+
+def _requests_of(messages: Sequence[AnyMessage], proposals: Mapping[str, ProposalOutcome]) -> list[str]:
+    """Return the requests that the calls in these messages have made."""
+    calls = [call["id"] or "" for message in messages for call in _calls(message)]
+    return [proposals[id]["request"] for id in calls if id in proposals and not proposals[id]["refusal"]]
 
 
 def plan_after_decision(
@@ -69,7 +93,7 @@ def plan_after_decision(
     is repeated at the end of the history, with the `author_fields` of the user who asked.
     """
     messages = _with_pending(state, state.values.get("messages", []))
-    again = f"{_AGAIN}{proposal.id}"
+    again = f"{AGAIN}{proposal.id}"
     calls = {call["id"]: call for message in messages for call in _calls(message)}
     call = calls.get(again) or next(
         (each for each in calls.values() if request_id(each) == proposal.id), None

@@ -30,3 +30,9 @@ def unknown_request(id: str) -> str:
 def table_size(rows: int, columns: int, *, is_cut: bool) -> str:
     """Return the outcome of a step that found a table; `is_cut`: there are more rows."""
     return f"{'the first ' if is_cut else ''}{count(rows, 'row')}, {count(columns, 'column')}"
+
+
+ANOTHER_ANSWER = "_Another answer to the same question:_"
+
+NOT_THE_LAST = "Only the last answer of a conversation can be regenerated."
+"""Answer to an order to regenerate one, if a newer message came first."""

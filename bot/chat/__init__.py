@@ -2,6 +2,7 @@
 
 from bot.chat.admission import Admission, Admit, Ignore, Refuse, StopPolicy
 from bot.chat.agent import Agent, Attachments
+from bot.chat.answers import AnswerDetails, AnswerRecorder, AnswerTally, ModelUse, StoredValue, ToolUse, Vote
 from bot.chat.channels import (
     CHANNEL_SETTINGS,
     SAME_EVERYWHERE,
@@ -64,7 +65,21 @@ from bot.chat.filing import Filing, MemoryWriter
 from bot.chat.imitation import SIGN, Harmless, harmless
 from bot.chat.inbox import InboxLookup
 from bot.chat.meter import CallUsage, Meter, Tokens
-from bot.chat.parts import Approval, File, Notice, Part, Question, Request, Text, ToolStep, with_decision
+from bot.chat.parts import (
+    NO_BUTTONS,
+    AnswerButtons,
+    Approval,
+    File,
+    Notice,
+    Part,
+    Question,
+    Request,
+    Text,
+    ToolStep,
+    pack_part,
+    unpack_part,
+    with_decision,
+)
 from bot.chat.personal_data import Author, Mailboxes, PersonalDataSource
 from bot.chat.platform import Audience, Halt, Health, HealthCheck, NameKind, Names, Platform, Receipt, Thread
 from bot.chat.platform_info import PlatformInfo, platform_info, register
@@ -77,12 +92,17 @@ from bot.chat.work import name_work, work_at_hand
 __all__ = [
     "CHANNEL_SETTINGS",
     "MOST_REASON",
+    "NO_BUTTONS",
     "SAME_EVERYWHERE",
     "SIGN",
     "Admission",
     "Admit",
     "Agent",
+    "AnswerButtons",
+    "AnswerDetails",
     "AnswerError",
+    "AnswerRecorder",
+    "AnswerTally",
     "Approval",
     "ApprovalDisplay",
     "Archive",
@@ -129,6 +149,7 @@ __all__ = [
     "MemoryWriter",
     "Message",
     "Meter",
+    "ModelUse",
     "NameKind",
     "Names",
     "Notice",
@@ -160,24 +181,29 @@ __all__ = [
     "StopPolicy",
     "StopRefused",
     "StorageDown",
+    "StoredValue",
     "Text",
     "TextDecision",
     "Thread",
     "ThreadId",
     "Tokens",
     "ToolStep",
+    "ToolUse",
     "Transcripts",
     "Turn",
     "Undeliverable",
     "Unreachable",
     "Verdict",
+    "Vote",
     "WaitingCall",
     "Withdrawal",
     "harmless",
     "name_work",
+    "pack_part",
     "parse_decision",
     "platform_info",
     "register",
+    "unpack_part",
     "well_formed",
     "well_formed_json",
     "with_channel",

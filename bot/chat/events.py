@@ -113,6 +113,8 @@ class Message:
     - `seen_request` is the id of the approval request that the message replies to; empty if the thread is
       endless and the message replies to none; None if everybody reads the whole thread.
     - `locale` is that of the author, if it is known.
+    - `regenerates` is the id of the turn whose question is answered again, in place of the thread's last
+      answer; such a message is a turn of its own.
     - Only the inbox sets the rest. `corrects` is the id of the answered message whose new wording this is,
       `edited_at` the time of that edit (Unix seconds, 0: none), `replays` the number of times that an
       operator has replayed it, `decision` the decision about a request of `author`.
@@ -144,6 +146,7 @@ class Message:
     voices: tuple[str, ...] = ()
     purpose: "Purpose" = ""
     locale: Locale | None = None
+    regenerates: str = ""
 
     @property
     def is_external(self) -> bool:
@@ -151,14 +154,18 @@ class Message:
         return bool(self.author_space) or self.is_guest
 
     def to_json(self) -> dict[str, Json]:
-        """Return the message as a JSON object; `from_json` reverses it."""
+        """Return the message as a JSON object without most defaults; `from_json` reverses it."""
         # by hand: `asdict` copies each value, which takes ten times as many function calls
-        return {name: getattr(self, name) for name in Message.__dataclass_fields__} | {
+        values = {name: value for name, of in _FIELDS if (value := getattr(self, name)) != of}
+        if self.quotes:
+            values["quotes"] = [asdict(each) for each in self.quotes]
+        if self.decision:
+            values["decision"] = asdict(self.decision)
+        return values | {
             "thread": self.thread.to_json(),
             "attachments": [asdict(each) for each in self.attachments],
-            "quotes": [asdict(each) for each in self.quotes],
+            "channel": self.channel,
             "place": dict(self.place),
-            "decision": asdict(self.decision) if self.decision else None,
         }
 
     def well_formed(self) -> "Message":
@@ -185,6 +192,10 @@ class Message:
             typed = {"thread": ThreadId(**decision["thread"]), "askers": tuple(decision.get("askers", ()))}
             fields["decision"] = Decision(**_known(Decision, with_channel(decision)) | typed)
         return cls(**fields)
+
+
+_FIELDS = tuple((name, each.default) for name, each in Message.__dataclass_fields__.items())
+"""Fields of a message with their defaults, which are not stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +236,16 @@ class Turn:
     def decision(self) -> "Decision | None":
         """Return the decision that the turn is about, if it is about one."""
         return next((message.decision for message in self.messages if message.decision), None)
+
+    @property
+    def regenerates(self) -> str:
+        """Return the turn whose question the turn answers again; empty for all others."""
+        return self.messages[0].regenerates if self.messages else ""
+
+    @property
+    def answer(self) -> str:
+        """Return the id of the answer in its buttons: a digest, since ids of messages have no limit."""
+        return hashlib.sha256(f"answer of {self.id}".encode()).hexdigest()[:20]
 
     @property
     def reference(self) -> str:

@@ -1,7 +1,7 @@
 """Parts of an answer. Plain data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from bot.chat.events import Decision, Json
@@ -19,7 +19,8 @@ class ToolStep:
     """Tool call and its state; a part with the same `id` follows when the state changes.
 
     `title` describes the call in a few words, `output` (once finished or failed) its result in one or two
-    lines. All of it may contain text from the model or from data: treat it as untrusted.
+    lines. All of it may contain text from the model or from data: treat it as untrusted. `rows` is the number
+    of rows in a result that is a table.
     """
 
     id: str
@@ -27,6 +28,7 @@ class ToolStep:
     state: Literal["started", "finished", "failed"]
     title: str
     output: str = ""
+    rows: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,5 +142,38 @@ class File:
     alt: str = ""
 
 
-Part = Text | ToolStep | Request | Notice | File
+@dataclass(frozen=True, slots=True)
+class AnswerButtons:
+    """Buttons below the last message of an answer: details, another answer and, if it `can_be_rated`, thumbs.
+
+    They come before the first text, so that a platform can send them with it, and again whenever they change:
+    the last ones count. `answer` is the id of the answer, `Turn.answer`; without it there are no buttons.
+    """
+
+    answer: str = ""
+    can_be_rated: bool = True
+
+
+NO_BUTTONS = AnswerButtons()
+
+Part = Text | ToolStep | Request | Notice | File | AnswerButtons
 """Part of an answer."""
+
+_KINDS: dict[str, type[Part]] = {
+    kind.__name__: kind for kind in (Text, ToolStep, Approval, Question, Notice, File)
+}
+
+
+def pack_part(part: Part) -> Json:
+    """Return a part as a receipt stores it; `unpack_part` reverses it."""
+    fields = asdict(part)
+    fields.pop("rows", None)  # an earlier version cannot read it
+    return [type(part).__name__, fields]
+
+
+def unpack_part(stored: Json) -> Part:
+    """Return a part that `pack_part` has returned."""
+    kind, fields = stored
+    if kind == Approval.__name__:
+        return Approval.from_json(fields)
+    return Question.from_json(fields) if kind == Question.__name__ else _KINDS[kind](**fields)

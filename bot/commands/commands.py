@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from bot.chat import Correction, Event, Health, Message, Purpose, Stop, StopRefused, parse_decision
 from bot.commands import question_texts, texts
+from bot.commands.answers import AnswerActions
 from bot.commands.approval_texts import NOT_FOR_EXTERNAL
 from bot.commands.channel import ChannelCommand
 from bot.commands.decisions import Chooser, DecisionAnswer, Decisions, unknown_request
@@ -37,6 +38,8 @@ class Commands:
     """Subcommands of `/agent-channel`; without them the platforms do not offer it."""
     is_admin: Callable[[str], bool] | None = None
     """Function that recognises administrators; without it there are none."""
+    answers: AnswerActions | None = None
+    """Actions of the buttons below answers, also of those that were shown before they were switched off."""
 
     async def health(self, by: str, *, is_external: bool = False) -> str:
         """Answer `/agent-health` with one line, or for administrators with the evidence of each part."""

@@ -8,6 +8,6 @@ The shutdown order, defined only here:
 """
 
 from bot.composition.parts import open_bot
-from bot.composition.program import operate, serve
+from bot.composition.program import export_feedback, operate, serve
 
-__all__ = ["open_bot", "operate", "serve"]
+__all__ = ["export_feedback", "open_bot", "operate", "serve"]

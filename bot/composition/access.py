@@ -1,7 +1,8 @@
 """Inbox and access: who is answered where, who decides, what a channel is for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from bot.access.answers import Answers, AnswerStore
 from bot.access.channels import ChannelStore
 from bot.access.control import AccessControl, build_access_control
 from bot.access.requests import ApprovalRules, Moderators, QuestionRules, Requests, RequestStore
@@ -13,13 +14,15 @@ from bot.memory import AccountLinks
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Inbox, access control, requests to users, and settings of channels."""
+    """Inbox, access control, requests to users, settings of channels, and answers with their buttons."""
 
     control: AccessControl
     channels: ChannelStore
     account_links: AccountLinks
     inbox: Inbox
     requests: Requests
+    answers: Answers
+    shows_buttons: bool
 
 
 def build_access(settings: Settings, storage: Storage) -> Access:
@@ -42,4 +45,13 @@ def build_access(settings: Settings, storage: Storage) -> Access:
     )
     questions = QuestionRules(settings.question_hours, control.allow_list)
     requests = Requests(store, inbox, approvals, questions, moderators)
-    return Access(control, channels, account_links, inbox, requests)
+    answers = Answers(
+        AnswerStore(storage.redis),
+        inbox,
+        control.allow_list,
+        control.budget,
+        settings.currency if settings.model_prices else None,
+    )
+    if control.usage and settings.answer_buttons:
+        control = replace(control, usage=replace(control.usage, feedback=answers.store.count))
+    return Access(control, channels, account_links, inbox, requests, answers, settings.answer_buttons)

@@ -54,6 +54,7 @@ async def open_bot(
             _build_personal_data(settings, storage, access, parts, platforms),
             ChannelCommand(access.channels, access.control.allow_list.is_admin, parts.plugins.toolbox),
             access.control.allow_list.is_admin,
+            access.answers,
         )
         http = next((each for each in platforms if isinstance(each, Http)), None)
         page = await stack.enter_async_context(http.serve(commands, platforms.webhooks)) if http else None
@@ -68,6 +69,7 @@ async def open_bot(
             durations,
             parts.long_term_memory.filer if settings.enable_memory else None,
             parts.recordings,
+            access.answers if access.shows_buttons else None,
         )
         await parts.plugins.wait_for_start()
         note = partial(note_hang_apart, storage.redis_url, access.inbox)
@@ -92,7 +94,14 @@ def _build_personal_data(
 ) -> PersonalData:
     owners, erasure = parts.long_term_memory.owners, Erasure(storage.redis, access.inbox)
     threads = ThreadData(parts.agent, owners, erasure)
-    sources: list[PersonalDataSource] = [threads, owners, erasure, access.requests, storage.coordination]
+    sources: list[PersonalDataSource] = [
+        threads,
+        owners,
+        erasure,
+        access.requests,
+        access.answers,
+        storage.coordination,
+    ]
     if access.control.budget:
         sources.append(access.control.budget)
     return PersonalData(owners, access.account_links, sources, platforms, is_on=settings.enable_memory)

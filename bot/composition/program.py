@@ -1,13 +1,17 @@
 """The running program: signals, start and end; and the commands of an operator."""
 
 import asyncio
+import json
 import logging
 import signal
 import time
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TextIO
 
+from redis.asyncio import Redis
+
+from bot.access.answers import AnswerStore
 from bot.composition.parts import open_bot
 from bot.concurrency import garbage
 from bot.config import Settings, secret_value
@@ -68,10 +72,22 @@ async def _check_model(settings: Settings) -> None:
 
 async def operate(settings: Settings, action: str, entry: str) -> str:
     """Run an operator's command on the inbox; return the text to print."""
+    async with _open_store(settings) as redis:
+        return await admin.run(redis, action, entry)
+
+
+async def export_feedback(settings: Settings, output: TextIO) -> None:
+    """Write all feedback on answers, one JSON object a line."""
+    async with _open_store(settings) as redis:
+        async for line in AnswerStore(redis).export():
+            output.write(json.dumps(line) + "\n")
+
+
+@asynccontextmanager
+async def _open_store(settings: Settings) -> AsyncIterator[Redis]:
     async with AsyncExitStack() as stack:
         url = secret_value(settings.redis_url)
         if url is None:
             url = await stack.enter_async_context(embedded_redis(settings.data_dir))
         await check_redis(url)
-        redis = await stack.enter_async_context(open_redis(url, pool_size=settings.redis_pool_size))
-        return await admin.run(redis, action, entry)
+        yield await stack.enter_async_context(open_redis(url, pool_size=settings.redis_pool_size))

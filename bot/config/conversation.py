@@ -45,6 +45,12 @@ class ConversationSettings(BaseSettings):
         "([how](conversations.md#when-it-answers))",
     )
 
+    answer_buttons: bool = Field(
+        True,
+        description="`false`: answers have no buttons for feedback, another answer and details "
+        "([what they do](conversations.md#buttons-below-an-answer))",
+    )
+
     def read_instructions(self) -> str:
         """Return the text of INSTRUCTIONS or INSTRUCTIONS_FILE. Raises `ConfigError`."""
         if self.instructions_file is None:

@@ -11,6 +11,7 @@ Each key with the hash tag `{bot}` is used by one package only:
     {bot}:channels                                                        access.channels
     {bot}:spent held holds                                                access.spending
     {bot}:approvals approval questions                                    access.requests
+    {bot}:answer feedback rated                                           access.answers
     {bot}:plugin_call                                                     tools.plugins
     {bot}:filing                                                          memory.filing
 """

@@ -171,10 +171,19 @@ class DiscordApi:
         await self.request(attach, hold, self._timing.upload_timeout)
 
     async def edit(
-        self, channel: int, message: int, text: str, *, hold: Hold, without_buttons: bool = False
+        self,
+        channel: int,
+        message: int,
+        text: str,
+        *,
+        hold: Hold,
+        buttons: ui.View | None = None,
+        without_buttons: bool = False,
     ) -> None:
-        """Replace the text of a message of the bot."""
-        form: dict[str, Any] = {"content": well_formed(text)} | ({"view": None} if without_buttons else {})
+        """Replace the text of a message of the bot, and its buttons; without both arguments these stay."""
+        form: dict[str, Any] = {"content": well_formed(text)}
+        if buttons or without_buttons:
+            form["view"] = buttons
 
         async def edit(client: discord.Client) -> None:
             with handle_message_parameters(**form, allowed_mentions=PINGS) as parameters:

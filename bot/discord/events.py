@@ -80,6 +80,37 @@ def parse_message(
     )
 
 
+def parse_press(interaction: discord.Interaction[Any]) -> Message:
+    """Return the press of a button as a message of its user, without text, in the place of the button."""
+    message, user = interaction.message, interaction.user
+    assert message is not None  # that of the button
+    thread, kind = _conversation(message, 0, is_addressed=True)
+    assert thread is not None
+    return Message(
+        id="",
+        thread=thread,
+        author=f"{PLATFORM}:{user.id}",
+        author_name=str(user.display_name),
+        text="",
+        sent_at=0,
+        addressed=True,
+        direct=thread.space == DIRECT,
+        channel=str(message.channel.id),
+        parent=str(getattr(message.channel, "parent_id", None) or ""),
+        is_private_thread=_is_private_thread(message.channel),
+        place={
+            "guild": thread.space,
+            "message": str(message.id),
+            "kind": kind,
+            "open": "yes" if _is_open(message) else "",
+            "author": str(user.id),
+            **access_fields("", user, message.channel.id, needs_history=kind == "thread"),
+        },
+        roles=roles(user),
+        is_guest=is_guest(user),
+    )
+
+
 def roles(author: discord.User | discord.Member) -> tuple[str, ...]:
     """Return an author's roles as in ALLOWED_ROLES, as far as the event has them.
 

@@ -15,6 +15,7 @@ from bot.chat import Correction, Deliver, Event, InboxLookup, Message, Unreachab
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
 from bot.discord import events
+from bot.discord.answer_buttons import DetailsButton, RateButton, RegenerateButton, take_reason
 from bot.discord.client import Client
 from bot.discord.commands import CommandTree
 from bot.discord.errors import translate_errors
@@ -23,6 +24,7 @@ from bot.discord.history import History
 from bot.discord.identify import IdentifyQueue, IdentifyTurn
 from bot.discord.payloads import Payload, read_guild, read_message
 from bot.discord.request_buttons import ApprovalButton, OptionButton, OptionMenu
+from bot.discord.responses import apologise
 from bot.discord.shard import Shard
 from bot.discord.timing import Timing
 
@@ -62,6 +64,7 @@ class Listener(Client):
         self.handlers = Handlers()
         self._tree = CommandTree(self, commands, self.handlers, timing)
         self.add_dynamic_items(ApprovalButton, OptionButton, OptionMenu)
+        self.add_dynamic_items(RateButton, RegenerateButton, DetailsButton)
         self._identify_queue = identify_queue
         self._turn: IdentifyTurn | None = None
         self._shard = shard
@@ -210,6 +213,14 @@ class Listener(Client):
     async def on_raw_reaction_add(self, reaction: discord.RawReactionActionEvent) -> None:
         """Deliver a reaction that is a stop."""
         await self._accept(events.parse_stop(reaction), reaction.channel_id)
+
+    async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
+        """Take the reason in a submitted form; discord.py itself handles commands and buttons."""
+        self.handlers.join()
+        try:
+            await take_reason(interaction, self.commands)
+        except Exception as error:  # noqa: BLE001 - Discord would let the user wait
+            await apologise(interaction, error)
 
     async def _accept(self, event: Event | None, channel: int) -> None:
         self.handlers.join()

@@ -8,7 +8,8 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from unicodedata import category
 
-from bot.chat import Json, Receipt, Turn, Undeliverable
+from bot.chat import NO_BUTTONS, AnswerButtons, Json, Receipt, Turn, Undeliverable
+from bot.discord.answer_buttons import answer_view
 from bot.discord.api import DiscordApi, SentMessage
 from bot.discord.destination import Destination
 from bot.discord.errors import Refused
@@ -102,6 +103,9 @@ class ReplyMessages:
         self._part_timeout = part_timeout
         self._ids = [int(id) for id in receipt.state.get("messages", [])]
         self._texts: list[str | None] = [None] * len(self._ids)  # None: from an earlier attempt, not known
+        self._buttons: list[AnswerButtons | None] = [None] * len(self._ids)
+        self.buttons = NO_BUTTONS
+        """Buttons below the last message."""
 
     @property
     def channel(self) -> int:
@@ -150,7 +154,8 @@ class ReplyMessages:
             self._receipt.note(shown=shown)  # stored before they are: an attempt after a crash shows no less
         try:
             for index, text in enumerate(texts):
-                await self._show_somehow(index, text)
+                buttons = self.buttons if index == len(texts) - 1 else NO_BUTTONS
+                await self._show_somehow(index, text, buttons)
         except Refused as error:
             log.warning("answer cut short", extra={"reason": str(error)})
             await self._post(not_shown(REST, REST_REFUSED), len(self._ids), "cut short")
@@ -164,38 +169,45 @@ class ReplyMessages:
             await self._take_back(extra)
         self._receipt.note(messages=[str(id) for id in self._ids[: len(texts)]], finished=True)
 
-    async def _show_somehow(self, index: int, text: str) -> None:
+    async def _show_somehow(self, index: int, text: str, buttons: AnswerButtons) -> None:
         plain: list[int] = self._receipt.state.get("plain", [])
         try:
-            await self._show_one(index, plain_text(text) if index in plain else text)
+            await self._show_one(index, plain_text(text) if index in plain else text, buttons)
         except Refused as error:
             if index in plain:
                 raise
             log.warning("message refused", extra={"reason": str(error)})
             await self._receipt.save(plain=[*plain, index])
-            await self._show_one(index, plain_text(text))
+            await self._show_one(index, plain_text(text), buttons)
 
-    async def _show_one(self, index: int, text: str) -> None:
+    async def _show_one(self, index: int, text: str, buttons: AnswerButtons) -> None:
+        """Make a message show a text with buttons; while it grows, its buttons are those of its end."""
         if index == len(self._ids):
-            await self._send(text)
-        if self._texts[index] == text:
+            await self._send(text, buttons)
+        before = self._buttons[index]
+        if self._texts[index] == text and before == buttons:
             return
         try:
             async with self._part_timeout.limit(f"text {index}"):
                 await self._api.edit(
-                    self._destination.channel, self._ids[index], text, hold=self._receipt.hold
+                    self._destination.channel,
+                    self._ids[index],
+                    text,
+                    hold=self._receipt.hold,
+                    buttons=None if before == buttons else answer_view(buttons),
+                    without_buttons=before != buttons and not buttons.answer,
                 )
         except Refused as error:
             log.info("message not edited", extra={"reason": str(error)})
-            await self._replace(index, text)
-        self._texts[index] = text
+            await self._replace(index, text, buttons)
+        self._texts[index], self._buttons[index] = text, buttons
 
-    async def _replace(self, index: int, text: str) -> None:
+    async def _replace(self, index: int, text: str, buttons: AnswerButtons) -> None:
         replaced: list[int] = self._receipt.state.get("replaced", [])
         if index in replaced:
             raise Refused("Discord refuses edits of a message that was already sent again")
         await self._receipt.save(sending={"text": text, "at": time.time(), "replaces": index})
-        sent = await self._post(text, index, f"{index} anew")
+        sent = await self._post(text, index, f"{index} anew", buttons)
         await self._put_in_place(index, sent.id)
 
     async def _put_in_place(self, index: int, id: int) -> None:
@@ -221,14 +233,17 @@ class ReplyMessages:
         except Refused as error:
             log.info("message not deleted", extra={"reason": str(error)})
 
-    async def _send(self, text: str) -> None:
+    async def _send(self, text: str, buttons: AnswerButtons) -> None:
         shown = sum(len(each or "") for each in self._texts) + len(text)
         await self._receipt.save(sending={"text": text, "at": time.time(), "shown": shown})
-        sent = await self._post(text, len(self._ids), str(len(self._ids)))
+        sent = await self._post(text, len(self._ids), str(len(self._ids)), buttons)
         # Discord trims stored texts: only the text of another attempt differs by more than that
-        self._keep(sent.id, text if sent.text == text.strip() else sent.text, shown)
+        is_same = sent.text == text.strip()
+        self._keep(sent.id, text if is_same else sent.text, shown, buttons if is_same else None)
 
-    async def _post(self, text: str, index: int, purpose: str) -> SentMessage:
+    async def _post(
+        self, text: str, index: int, purpose: str, buttons: AnswerButtons = NO_BUTTONS
+    ) -> SentMessage:
         """Send a message; attempts with the same `purpose` in a turn send it only once."""
         is_plain = index in self._receipt.state.get("plain", [])
         async with self._part_timeout.limit(f"text {index}"):
@@ -238,10 +253,12 @@ class ReplyMessages:
                 nonce=nonce_of(self._receipt.turn, purpose),
                 reply_to=None if is_plain else self._destination.reply_to,
                 hold=self._receipt.hold,
+                buttons=answer_view(buttons),
             )
 
-    def _keep(self, id: int, text: str, shown: int) -> None:
+    def _keep(self, id: int, text: str, shown: int, buttons: AnswerButtons | None = None) -> None:
         self._ids.append(id)
         self._texts.append(text)
+        self._buttons.append(buttons)
         ids = [str(each) for each in self._ids]
         self._receipt.note(messages=ids, sending=None, shown=max(shown, self.shown))

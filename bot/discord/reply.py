@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from bot.chat import (
+    AnswerButtons,
     Approval,
     Files,
     InboxLookup,
@@ -157,12 +158,15 @@ class _Answer:
 
     async def _take(self, ahead: ReadAhead, patience: float | None) -> None:
         for part in await ahead.take(patience):
-            if not isinstance(part, Approval | Question):
-                self._renderer.add(part)
-            elif part.state == "asked":
-                self._asked.append(part)
-            else:
-                await self._settle_request(part)
+            match part:
+                case AnswerButtons():
+                    self._messages.buttons = part
+                case Approval() | Question() if part.state == "asked":
+                    self._asked.append(part)
+                case Approval() | Question():
+                    await self._settle_request(part)
+                case _:
+                    self._renderer.add(part)
 
     async def _show(self, texts: list[str]) -> None:
         """Show the texts; keep typing only while a tool is running: edits do not end the indicator."""

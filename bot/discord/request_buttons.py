@@ -65,7 +65,7 @@ class Host(Protocol):
     handlers: Handlers
 
 
-async def _defer(interaction: discord.Interaction[Any]) -> Commands:
+async def defer(interaction: discord.Interaction[Any]) -> Commands:
     """Show that the answer to a press will follow; return the commands."""
     host = cast(Host, interaction.client)
     host.handlers.join()
@@ -73,7 +73,7 @@ async def _defer(interaction: discord.Interaction[Any]) -> Commands:
     return host.commands
 
 
-async def _answer(interaction: discord.Interaction[Any], outcome: Awaitable[str]) -> None:
+async def answer_press(interaction: discord.Interaction[Any], outcome: Awaitable[str]) -> None:
     """Answer a user privately with the outcome of their press."""
     try:
         answer = await outcome
@@ -85,9 +85,9 @@ async def _answer(interaction: discord.Interaction[Any], outcome: Awaitable[str]
 
 async def _choose(interaction: discord.Interaction[Any], request: str, option: int) -> None:
     """Store the answer to a question."""
-    commands, user = await _defer(interaction), interaction.user
+    commands, user = await defer(interaction), interaction.user
     by = Chooser(f"{PLATFORM}:{user.id}", user.display_name, roles(user), is_guest(user))
-    await _answer(interaction, choose(commands, request, option, by))
+    await answer_press(interaction, choose(commands, request, option, by))
 
 
 class ApprovalButton(
@@ -110,7 +110,7 @@ class ApprovalButton(
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Store the decision."""
-        commands, user = await _defer(interaction), interaction.user
+        commands, user = await defer(interaction), interaction.user
         decision = decide(
             commands,
             self._request,
@@ -119,7 +119,7 @@ class ApprovalButton(
             name=user.display_name,
             is_external=is_guest(user),
         )
-        await _answer(interaction, decision)
+        await answer_press(interaction, decision)
 
 
 class OptionButton(

@@ -16,6 +16,7 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter
 
 from bot.chat import (
+    AnswerButtons,
     Approval,
     Attachment,
     Deliver,
@@ -313,6 +314,8 @@ def _part_event(part: Part) -> bytes:
             return _event("tool", fields | {"title": part.title, "output": part.output})
         case File():
             return _event("file", to_json(part))
+        case AnswerButtons():
+            return _event("buttons", asdict(part))
         case _:
             assert_never(part)
 

@@ -26,6 +26,7 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands
 from bot.http import approvals, redis_direct, texts
+from bot.http.answers import AnswerRoutes
 from bot.http.auth import (
     PROBES,
     add_security_headers,
@@ -46,6 +47,8 @@ from bot.http.timing import Timing
 log = logging.getLogger(__name__)
 
 PAGE = Path(__file__).with_name("page")
+
+_ANSWER = "/answers/{id:[0-9a-f]{20}}"
 
 _SMALL_BYTES = 64 << 10
 _LARGE_AT_ONCE = 32
@@ -143,6 +146,7 @@ def _routes(
 ) -> list[web.AbstractRouteDef]:
     operations = commands.operations
     memory = MemoryRoutes(commands.memory) if commands.memory else None
+    answers = AnswerRoutes(commands.answers, conversation) if commands.answers else None
     files = {path.name: path for path in PAGE.iterdir()}
 
     async def index(request: web.Request) -> web.FileResponse:
@@ -169,11 +173,20 @@ def _routes(
         web.post("/approvals/{id}", decide),
         *([web.post("/redis/direct", partial(redis_direct.run, operations))] if operations else []),
         *([web.get("/memory", memory.export), web.delete("/memory", memory.forget)] if memory else []),
+        *(_answer_routes(answers) if answers else []),
         web.get("/health", probes.health),
         web.get("/usage", usage),
         web.get("/livez", probes.live),
         web.get("/readyz", probes.ready),
         *(web.post(path, _limit_body(handler)) for path, handler in webhooks.items()),
+    ]
+
+
+def _answer_routes(answers: AnswerRoutes) -> list[web.AbstractRouteDef]:
+    return [
+        web.get(_ANSWER, answers.describe),
+        web.post(f"{_ANSWER}/vote", answers.rate),
+        web.post(f"{_ANSWER}/regenerate", answers.regenerate),
     ]
 
 

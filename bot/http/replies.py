@@ -8,6 +8,7 @@ from typing import assert_never
 from weakref import WeakValueDictionary
 
 from bot.chat import (
+    AnswerButtons,
     AnswerError,
     Approval,
     File,
@@ -216,7 +217,7 @@ def _piece(part: Part) -> str:
             return "" if part.status else f"\n\n{part.text}\n\n"
         case Approval() | Question():
             return f"\n\n{request_text(part)}\n\n"
-        case ToolStep() | File():
+        case ToolStep() | File() | AnswerButtons():
             return ""
         case _:
             assert_never(part)

@@ -25,6 +25,7 @@ from bot.chat import (
     Receipt,
     Stop,
     StopPolicy,
+    StoredValue,
     ThreadId,
     Turn,
 )
@@ -108,6 +109,10 @@ class Inbox:
     async def is_current(self, wordings: Mapping[str, float]) -> bool:
         """Return whether none of these messages was edited or deleted since; see `bot.inbox.stops`."""
         return await is_current(self._redis, wordings)
+
+    async def newest_answer(self, thread: ThreadId) -> tuple[str, bool]:
+        """Return the message that was answered last in a thread, and whether others wait for an answer."""
+        return await queries.newest_answer(self._redis, thread)
 
     async def health(self) -> Health:
         """Return how much waits, runs and was given up, over all processes."""
@@ -230,15 +235,17 @@ class Inbox:
         filing: Filing | None = None,
         *,
         leaves_gap: bool = False,
+        details: StoredValue | None = None,
     ) -> None:
         """Remove the turn's messages and free the thread. Raises `LeaseLost`.
 
-        `dead` is the reason for giving them up: they are kept as dead letters. A `receipt` is stored, and
-        `filing` is added to its stream. `leaves_gap`: the agent was not given all of them.
+        `dead` is the reason for giving them up: they are kept as dead letters. A `receipt` and `details` are
+        stored, and `filing` is added to its stream. `leaves_gap`: the agent was not given all of them.
         """
         ids, newest = [message.id for message in turn.messages], turn.messages[-1]
         result = json.dumps(receipt) if receipt else ""
-        await self._end(lease, ids, newest.corrects or newest.id, dead, result, filing, leaves_gap)
+        answered = "" if turn.regenerates else newest.corrects or newest.id
+        await self._end(lease, ids, answered, dead, result, filing, leaves_gap, details)
         self._replica.finish(ids)
 
     def leave(self, turn: Turn) -> None:
@@ -268,13 +275,17 @@ class Inbox:
         receipt: str = "",
         filing: Filing | None = None,
         leaves_gap: bool = False,
+        details: StoredValue | None = None,
     ) -> None:
         box = [keys.mailbox(lease.thread), keys.messages(lease.thread)]
         held = [TAG, self._consumer, lease.entry, lease.thread]
         stream, filed, most = ([filing.stream], filing.text, filing.most) if filing else ([], "", 0)
+        kept = details or StoredValue(keys.turn(ids[0]), "", 0)
         rest: list[str | int] = [dead, answered, receipt, filed, most, int(leaves_gap)]
+        rest += [kept.text, kept.ttl_seconds]
+        of_turn = [keys.turn(ids[0]), DEAD, keys.joined(lease.thread), kept.key]
         finished = await self._finish(
-            keys=[READY, *box, ACTIVE, keys.turn(ids[0]), DEAD, keys.joined(lease.thread), *stream],
+            keys=[READY, *box, ACTIVE, *of_turn, *stream],
             args=[*held, _TURN_SECONDS, self._follow_seconds, *rest, *ids],
         )
         _check(finished, lease)

@@ -121,7 +121,7 @@ class Intake:
             json.dumps(message.to_json()),
             int(message.addressed),
             message.sent_at,
-            json.dumps(message.thread.to_json()),
+            json.dumps(message.thread.to_json()) if message.place else "",  # else it has no history
             SEEN_SECONDS,
             self._follow_seconds,
             EARLY_SECONDS,

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from bot.access.origin import scopes_of
-from bot.chat import Health, Json, Message
+from bot.chat import Health, Json, Message, ThreadId
 from bot.inbox import keys, scripts
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
 
@@ -53,6 +53,18 @@ async def unanswered_messages(redis: Redis) -> list[Message]:
         stored: Any = await redis.hmget(keys.messages(thread), ids) if ids else []
         found += [message for each in stored if each and (message := _read(each))]
     return found
+
+
+async def newest_answer(redis: Redis, thread: ThreadId) -> tuple[str, bool]:
+    """Return the message that was answered last in a thread, and whether others wait for an answer.
+
+    The id is empty where the bot takes no part, or has not answered yet.
+    """
+    async with redis.pipeline(transaction=True) as both:
+        both.get(keys.joined(str(thread)))
+        both.xlen(keys.mailbox(str(thread)))
+        joined, waiting = await both.execute()
+    return keys.text(joined or b"").removesuffix(scripts.GAP_MARK), waiting > 0
 
 
 def _read(value: bytes) -> Message | None:

@@ -6,19 +6,21 @@ for it. `chat.startStream` takes no metadata, so the call that ends the stream a
 key is the stream that was being opened.
 """
 
-import hashlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 
 from bot.chat import File, Json, Receipt, ThreadId
 from bot.platforms.texts import PART, not_shown
+from bot.slack.answer_forms import content
 from bot.slack.api import SlackApi, pages
 from bot.slack.block_text import BlockText
 from bot.slack.errors import GivenUp, Refused, StoppedByUser, StreamEnded
 from bot.slack.fallback import NO_PREVIEWS, as_it_is, notify_author
 from bot.slack.markdown import paginate
+from bot.slack.page import Extra, Page, digest
 from bot.slack.rate_limits import RateLimits
 from bot.slack.status import Session
 from bot.slack.texts import refused
@@ -33,28 +35,6 @@ METADATA_TYPE = "bot_turn"
 
 _CLOCKS_SECONDS = 60.0
 """Largest expected difference between another clock and Slack's."""
-
-
-@dataclass(slots=True)
-class Page:
-    """One message, as the receipt stores it.
-
-    `digest` is of the text that Slack has confirmed; empty while it is not known what the message shows.
-    `open`: it is being streamed.
-    """
-
-    ts: str
-    digest: str = ""
-    open: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Extra:
-    """Message with blocks beside the answer's text; `key` is unique in the turn."""
-
-    key: str
-    text: str
-    blocks: Sequence[Json]
 
 
 class ReplyMessages:
@@ -74,6 +54,8 @@ class ReplyMessages:
         self.writer = Writer(api, limits, thread, receipt, timing)
         self.pages = [Page(**page) for page in receipt.state.get("pages", ())]
         self.extras: list[Extra] = []
+        self.buttons: Sequence[Json] = ()
+        """Blocks below the text of the last message."""
 
     @property
     def team(self) -> str:
@@ -168,13 +150,20 @@ class ReplyMessages:
         await self.writer.write("chat.appendStream", page.ts, **self._at(page), chunks=chunks)
 
     async def stop(
-        self, page: Page, chunks: Sequence[Json], text: str = "", session: Session | None = None
+        self,
+        page: Page,
+        chunks: Sequence[Json],
+        text: str = "",
+        session: Session | None = None,
+        *,
+        is_last: bool = False,
     ) -> None:
         """End a stream with its last chunks, and `session` with it; `text` is all that it then shows.
 
-        Raises `StreamEnded`.
+        The buttons follow the last message. Raises `StreamEnded`.
         """
-        last = {"chunks": chunks} if chunks else {}
+        buttons = self.buttons if is_last else ()
+        last = ({"chunks": chunks} if chunks else {}) | ({"blocks": buttons} if buttons else {})
         try:
             if session and session.ends_with_stream:
                 await self._stop_both(page, last, session)
@@ -183,14 +172,19 @@ class ReplyMessages:
         except (StreamEnded, StoppedByUser):
             page.open = False
             raise
-        page.open, page.digest = False, _digest(text)
+        page.open, page.digest = False, digest(text, buttons)
         self.note()
 
     async def _stop(self, page: Page, last: Mapping[str, Json]) -> None:
         await self.writer.room("chat.stopStream")
-        await self.writer.write(
-            "chat.stopStream", page.ts, **self._at(page), **last, metadata=self._metadata()
-        )
+        end = partial(self.writer.write, "chat.stopStream", page.ts, metadata=self._metadata())
+        try:
+            await end(**self._at(page), **last)
+        except Refused as error:
+            if "blocks" not in last or not error.code.startswith("invalid_blocks"):
+                raise
+            log.warning("buttons refused", extra={"error": str(error)})
+            await end(**self._at(page), **{name: each for name, each in last.items() if name != "blocks"})
 
     async def _stop_both(self, page: Page, last: Mapping[str, Json], session: Session) -> None:
         """End a stream and the session in one call; the stream alone if Slack does not accept that."""
@@ -218,20 +212,21 @@ class ReplyMessages:
             page.open = False
             await self.save()
 
-    async def update(self, page: Page, text: str) -> None:
+    async def update(self, page: Page, text: str, *, is_last: bool = False) -> None:
         """Replace the text of a message that is not being streamed."""
+        buttons = self.buttons if is_last else ()
         await self._doubt(page)
         await self.writer.room("chat.update")
-        await self.writer.write(
-            "chat.update", page.ts, **self._at(page), markdown_text=text, metadata=self._metadata()
-        )
-        page.open, page.digest = False, _digest(text)
+        shown = content(text, buttons)
+        await self.writer.write("chat.update", page.ts, **self._at(page), **shown, metadata=self._metadata())
+        page.open, page.digest = False, digest(text, buttons)
         self.note()
 
-    async def post(self, text: str) -> None:
+    async def post(self, text: str, *, is_last: bool = False) -> None:
         """Post one more message."""
-        ts = await self._post({"markdown_text": text}, text)
-        self.pages.append(Page(ts, _digest(text)))
+        buttons = self.buttons if is_last else ()
+        ts = await self._post(content(text, buttons), text)
+        self.pages.append(Page(ts, digest(text, buttons)))
         self.note(opening=None)
 
     async def _post(self, content: Mapping[str, Json], text: str, extra: str = "") -> str:
@@ -240,11 +235,13 @@ class ReplyMessages:
         Raises `Refused` when Slack refuses all of them; the author is then notified privately. The copy of an
         approval request gets no sentence: replies to it are decisions, so it must show the request.
         """
-        part = extra or _digest(text)
-        try:
-            return await self._post_once(content, part, extra)
-        except Refused as error:
-            log.warning("message refused", extra={"error": str(error)})
+        part = extra or digest(text)
+        without_buttons = [{"markdown_text": text}] if "blocks" in content and not extra else []
+        for each in (content, *without_buttons):
+            try:
+                return await self._post_once(each, part, extra)
+            except Refused as error:
+                log.warning("message refused", extra={"error": str(error)})
         try:
             return await self._post_once(as_it_is(text), part, extra)
         except Refused as error:
@@ -329,21 +326,21 @@ class ReplyMessages:
             return
         surplus = []
         for page in self.pages:
-            if sheets and await self._replace(page, sheets[0]):
+            if sheets and await self._replace(page, sheets[0], is_last=len(sheets) == 1):
                 sheets.popleft()
             else:
                 surplus.append(page)
-        for sheet in sheets:
-            await self.post(sheet)
+        while sheets:
+            await self.post(sheets.popleft(), is_last=not sheets)
         for page in surplus:
             await self._delete(page)
 
-    async def _replace(self, page: Page, text: str) -> bool:
+    async def _replace(self, page: Page, text: str, *, is_last: bool) -> bool:
         """Make a message show `text`; return False if Slack does not allow the edit."""
-        if page.digest == _digest(text):
+        if page.digest == digest(text, self.buttons if is_last else ()):
             return True
         try:
-            await self.update(page, text)
+            await self.update(page, text, is_last=is_last)
         except Refused as error:
             log.warning("message not edited", extra={"error": str(error)})
             return False
@@ -383,7 +380,3 @@ class ReplyMessages:
 
     def _metadata(self, **more: str) -> Json:
         return {"event_type": METADATA_TYPE, "event_payload": {"turn": self._receipt.turn.id} | more}
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16] if text else ""

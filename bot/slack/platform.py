@@ -44,6 +44,7 @@ from bot.platforms.catch_up import CatchUp
 from bot.platforms.health import State, worst
 from bot.platforms.receiver import Webhook
 from bot.slack import requests
+from bot.slack.answer_buttons import add_reason_form, is_reason
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
 from bot.slack.archive import SlackArchive
 from bot.slack.audience import Audiences
@@ -150,7 +151,7 @@ class Slack:
         self._names = Names(api, limits, self._users, timing)
         self._past = PastMessages(api, limits, self._users, self._names, timing)
         self._contexts = Contexts(self._past, timing)
-        self._request_buttons = requests.RequestButtons(self._users, api.session, timing.button_timeout)
+        self._buttons = requests.Buttons(self._users, api, timing.button_timeout)
         self._probe = TokenProbe(api, timing)
         self._notices: set[asyncio.Task[None]] = set()
         self._identity: Identity | None = None
@@ -322,10 +323,11 @@ class Slack:
             body: Mapping[str, Json], next: Callable[[], Awaitable[BoltResponse]]
         ) -> BoltResponse:
             self._last_event = time.monotonic()
-            if "command" in body or body.get("type") == "url_verification" or is_form(body):
+            is_listened_to = "command" in body or is_form(body) or is_reason(body)
+            if is_listened_to or body.get("type") == "url_verification":
                 return await next()
             if body.get("type") == "block_actions":
-                await self._request_buttons.handle(body, identity.team_id, commands)
+                await self._buttons.handle(body, identity.team_id, commands)
                 return BoltResponse(status=200)
             await deliver_event(body)  # raises: Bolt answers 500 or not at all, and Slack repeats
             return BoltResponse(status=200)
@@ -347,5 +349,6 @@ class Slack:
             add_memory_command(app, commands.memory, self._api, identity.team_id)
         if commands.channel:
             add_channel_command(app, commands.channel, self._api.session, is_external, ack_timeout)
+        add_reason_form(app, commands)
         add_commands(app, commands, self._api.session, is_external, ack_timeout)
         return app

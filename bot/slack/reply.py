@@ -4,8 +4,9 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from bot.chat import Approval, Files, InboxLookup, Part, Question, Receipt, ThreadId
+from bot.chat import AnswerButtons, Approval, Files, InboxLookup, Part, Question, Receipt, ThreadId
 from bot.platforms.read_ahead import ReadAhead
+from bot.slack.answer_forms import button_blocks
 from bot.slack.api import SlackApi
 from bot.slack.errors import StoppedByUser
 from bot.slack.messages import ReplyMessages
@@ -43,7 +44,7 @@ class SlackThread:
             await self.status.end(self.id)  # only this may be missing
             return
         messages = ReplyMessages(self.api, self.limits, self.id, receipt, self.timing)
-        text = _without_requests(parts, Requests(messages, self.lookup))
+        text = _text_of(parts, messages, Requests(messages, self.lookup))
         async with ReadAhead(text) as ahead, self.status.at_work(self.id, receipt) as session:
             try:
                 await self._show(ahead, messages, receipt, session)
@@ -78,15 +79,20 @@ class SlackThread:
             await messages.finish()
 
 
-async def _without_requests(parts: AsyncIterator[Part], requests: Requests) -> AsyncIterator[Part]:
-    """Yield the parts that are shown in the text; requests get separate messages."""
+async def _text_of(
+    parts: AsyncIterator[Part], messages: ReplyMessages, requests: Requests
+) -> AsyncIterator[Part]:
+    """Yield the parts that are shown in the text; requests get separate messages, buttons the last page."""
     async for part in parts:
-        if not isinstance(part, Approval | Question):
-            yield part
-        elif part.state == "asked":
-            requests.show(part)
-        else:
-            await requests.settle(part)
+        match part:
+            case AnswerButtons():
+                messages.buttons = button_blocks(part)
+            case Approval() | Question() if part.state == "asked":
+                requests.show(part)
+            case Approval() | Question():
+                await requests.settle(part)
+            case _:
+                yield part
 
 
 def _takes_streams(receipt: Receipt) -> bool:

@@ -11,7 +11,7 @@ from bot.commands.approval_texts import display_name
 from bot.commands.question_texts import MOST_BUTTONS
 from bot.platforms.requests import ANSWER, APPROVE, REJECT, has_name
 from bot.slack.markdown import clip, paginate
-from bot.slack.messages import Extra
+from bot.slack.page import Extra
 
 _MOST_LABEL = 75
 """Most characters of a button's label and of an option in a menu."""

@@ -7,12 +7,11 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-import aiohttp
-
 from bot.chat import Approval, InboxLookup, Json, Receipt, Request, ThreadId
 from bot.commands.commands import Commands
 from bot.commands.decisions import Chooser
 from bot.platforms.requests import ANSWER, APPROVE, REJECT, choose, decide, find_request
+from bot.slack.answer_buttons import AnswerPresses
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word
 from bot.slack.errors import Refused
@@ -81,19 +80,21 @@ async def settle_request(
     await messages.change_extra(receipt.state["extras"][approval.id], render_request(approval))
 
 
-class RequestButtons:
-    """Buttons and menus of requests; only the user who presses one sees the answer."""
+class Buttons:
+    """Buttons and menus of messages; only the user who presses one sees the answer."""
 
-    def __init__(self, users: Users, session: aiohttp.ClientSession, timeout: float) -> None:
+    def __init__(self, users: Users, api: SlackApi, timeout: float) -> None:
         self._users = users
-        self._session = session
+        self._answer_presses = AnswerPresses(api, users)
+        self._session = api.session
         self._timeout = timeout
         self._answers: set[asyncio.Task[None]] = set()
 
     async def handle(self, body: Mapping[str, Json], team: str, commands: Commands) -> None:
         """Handle a `block_actions` payload, which Slack sends once. Other buttons do nothing."""
         for action in body.get("actions") or ():
-            if words := await self._take(action, body["user"], team, commands):
+            words = await self._take(action, body["user"], team, commands)
+            if words := words or await self._answer_presses.take(action, body, team, commands):
                 await self._answer(body["response_url"], words)
 
     async def _take(

@@ -12,7 +12,8 @@ from bot.chat import Json, LeaseLost, PlatformError, RateLimited, StorageDown
 from bot.platforms.read_ahead import ReadAhead
 from bot.slack.errors import Refused, StoppedByUser, StreamEnded
 from bot.slack.markdown import PageBreak
-from bot.slack.messages import Page, ReplyMessages
+from bot.slack.messages import ReplyMessages
+from bot.slack.page import Page
 from bot.slack.rate_limits import RateLimits
 from bot.slack.renderer import Card, Renderer
 from bot.slack.status import Session
@@ -144,7 +145,7 @@ class Stream:
     async def _finish(self) -> None:
         self._renderer.finish()
         await self._take()
-        await self._end_page("", self._session)
+        await self._end_page("", is_last=True)
         await self._messages.finish()
 
     async def _abandon(self) -> None:
@@ -210,7 +211,7 @@ class Stream:
     def _confirm(self) -> None:
         self._shown, self._chunks = len(self._body), []
 
-    async def _end_page(self, close: str, session: Session | None = None) -> None:
+    async def _end_page(self, close: str, *, is_last: bool = False) -> None:
         self._add_text(close)
         page = self._page
         if not page:
@@ -218,9 +219,11 @@ class Stream:
                 return
             page = await self._start()
         try:
-            await self._messages.stop(page, self._chunks, self._reopen + self._body + close, session)
+            text = self._reopen + self._body + close
+            session = self._session if is_last else None
+            await self._messages.stop(page, self._chunks, text, session, is_last=is_last)
         except StreamEnded:
-            await self._complete(page, close)
+            await self._complete(page, close, is_last=is_last)
 
     async def _move_on(self, page: Page) -> None:
         """Complete the message of a stream that Slack has ended, and continue in a new one."""
@@ -233,10 +236,10 @@ class Stream:
             self._chunks = unsent
             await self._send()
 
-    async def _complete(self, page: Page, close: str) -> None:
+    async def _complete(self, page: Page, close: str, *, is_last: bool = False) -> None:
         # also if all is shown: without a key it would look like the stream of a later turn
         if self._body.strip():
-            await self._messages.update(page, self._reopen + self._body + close)
+            await self._messages.update(page, self._reopen + self._body + close, is_last=is_last)
 
     def _next_page(self, cut: PageBreak) -> None:
         self._page, self._reopen, self._body, self._shown = None, cut.reopen, "", 0

@@ -67,9 +67,9 @@ class Users:
 
         async def deliver_with_author(event: Event) -> None:
             if isinstance(event, Message):
-                event = await self._with_author(event)
+                event = await self.with_author(event)
             elif isinstance(event, Correction):
-                event = replace(event, message=await self._with_author(event.message))
+                event = replace(event, message=await self.with_author(event.message))
             elif isinstance(event, Stop):
                 user = event.by.partition(":")[2]
                 event = replace(event, is_external=await self.is_external(team_of(event), user))
@@ -94,7 +94,8 @@ class Users:
         found = {user: name_of(person) for user, person in zip(wanted, persons, strict=True)}
         return {user: name for user, name in found.items() if name}
 
-    async def _with_author(self, message: Message) -> Message:
+    async def with_author(self, message: Message) -> Message:
+        """Return a message with Slack's details about its author."""
         if message.bot_ids:
             return message
         space = message.thread.space

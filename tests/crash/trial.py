@@ -1,7 +1,7 @@
 """One trial: a question with kills at given steps, and the conditions that must hold at the end."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -47,14 +47,16 @@ class Lane:
 
 
 @asynccontextmanager
-async def open_lane(directory: Path, database_url: str) -> AsyncIterator[Lane]:
-    """Open a Redis with a proxy that knows the scripts which are steps of a turn."""
+async def open_lane(
+    directory: Path, database_url: str, more: Mapping[str, str] | None = None
+) -> AsyncIterator[Lane]:
+    """Open a Redis with a proxy that knows the scripts which are steps of a turn, and `more` by name."""
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(embedded_redis(directory))
         redis = await stack.enter_async_context(open_redis(url, pool_size=5))
         known = {}
-        for name in _SCRIPTS:
-            script: str = getattr(scripts, name)
+        steps = {name: getattr(scripts, name) for name in _SCRIPTS} | dict(more or {})
+        for name, script in steps.items():
             # loaded before, or the first run of each would be a step that fails
             known[await redis.script_load(script)] = name
         path = url.removeprefix("unix://")

@@ -7,6 +7,7 @@ from typing import Protocol
 from tests.servers.discord.service import Channel, Discord
 from tests.servers.discord.service import Message as DiscordMessage
 from tests.servers.slack.service import Slack
+from tests.support.approvals import buttons_of
 
 PATIENCE = 300.0
 """Seconds that a user waits for what the bot has to show first."""
@@ -67,7 +68,7 @@ class SlackPlace:
 
     async def decide(self, *, approve: bool) -> bool:
         for each in self._slack.bot_replies(self._channel, self.root):
-            if any(block["type"] == "actions" for block in each.blocks or ()):
+            if buttons_of(each):
                 button = "approve" if approve else "reject"
                 await self._slack.press(self._user, self._channel, each.ts, button)
         return _is_settled(self.visible_text())

@@ -39,7 +39,21 @@ async def request_message(slack: Slack, ts: str) -> Any:
     return next(each for each in slack.bot_replies(GENERAL, ts) if buttons_of(each))
 
 
+_OF_ANSWERS = {"regenerate", "details"}
+"""Buttons below each answer, which decide nothing."""
+
+
 def buttons_of(message: Any) -> list[str]:
+    """The buttons of a request."""
+    return [each for each in _actions(message) if each not in _OF_ANSWERS]
+
+
+def shows_request(message: Any) -> bool:
+    """Return whether a message asks, or asked, for a decision: it has blocks, and is not an answer."""
+    return bool(message.blocks) and _OF_ANSWERS.isdisjoint(_actions(message))
+
+
+def _actions(message: Any) -> list[str]:
     return [
         element["action_id"]
         for block in message.blocks or ()

@@ -15,6 +15,7 @@ def a_message(text: str, thread: str = "t1", *, addressed: bool = True) -> Messa
         text=text,
         sent_at=1.0,
         addressed=addressed,
+        place={"ts": "1"},
     )
 
 

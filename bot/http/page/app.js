@@ -3,13 +3,14 @@
 // A thread is {id, title, updated, messages}; a message is {role: "user", text, files: [name]} or
 // {role: "agent", key, parts, state: "pending" | "done" | "failed", error, again}. Parts are {type: "text" |
 // "notice", text}, {type: "tool", id, name, state, title, output}, {type: "approval", id, text, state}, {type:
-// "question", id, text, options, state} and {type: "file", id, name, media_type, size, alt, url}. The answer to a decision has {decides: {request, approve}}.
+// "question", id, text, options, state} and {type: "file", id, name, media_type, size, alt, url}. The answer to a decision has {decides: {request, approve}},
+// one in place of another {regenerates: id}. A finished answer has {buttons: {answer: id, can_be_rated}} and its {vote}.
 // localStorage keeps all of it.
 
 import { readableSize, sendable } from "./files.js";
 import { refresh, watch } from "./health.js";
 import { element } from "./markdown.js";
-import { Lost, Refused, ask, decide, token } from "./stream.js";
+import { Lost, Refused, ask, decide, regenerate, token } from "./stream.js";
 import * as threads from "./threads.js";
 import { AnswerView, answerText, question } from "./view.js";
 
@@ -67,6 +68,16 @@ function settle(request, approve) {
   follow(thread);
 }
 
+/** Asks for another answer in place of the last one of the visible conversation. */
+function again(id) {
+  if (running.has(thread.id)) return;
+  const answer = { role: "agent", key: threads.freshId(), parts: [], state: "pending", regenerates: id };
+  thread.messages.push({ role: "user", text: "Regenerate" }, answer);
+  keep(thread);
+  show(thread);
+  follow(thread);
+}
+
 /** Receives the last answer of `owner` to its end, whichever conversation is visible. */
 async function follow(owner) {
   const answer = owner.messages.at(-1);
@@ -107,8 +118,13 @@ async function takeParts(owner, answer) {
   const files = await Promise.all((sending.get(answer.key) ?? []).map(sendable));
   let parts = []; // a repeated request streams the answer from its beginning
   const question = { message: asked, thread: owner.id, key: answer.key, files };
-  const coming = answer.decides ? decide(answer.decides) : ask(question);
+  const other = answer.regenerates && regenerate(answer.regenerates);
+  const coming = answer.decides ? decide(answer.decides) : other || ask(question);
   for await (const { name, data } of coming) {
+    if (name === "buttons") {
+      answer.buttons = data;
+      continue;
+    }
     if (REQUESTS.includes(name) && data.state !== "asked") showDecision(owner, data);
     if (name !== "done") parts = withPart(parts, name, data);
     else parts = complete(parts, data);
@@ -177,7 +193,9 @@ function show(next) {
 function messageNode(message) {
   if (message.role === "user") return question(message);
   const owner = thread;
-  view = new AnswerView(message, { onRetry: () => retry(owner), onDecide: settle, onAnswer: submit });
+  const isLast = message === owner.messages.at(-1);
+  const foot = { onAgain: isLast ? again : null, onVote: () => keep(owner) };
+  view = new AnswerView(message, { onRetry: () => retry(owner), onDecide: settle, onAnswer: submit, ...foot });
   return view.element;
 }
 

@@ -78,6 +78,27 @@ export async function* decide({ request, approve }) {
   yield* answer(`/approvals/${request}`, {}, { approve });
 }
 
+/** Orders another answer in place of the one with this id, and yields its events, as `ask` does. */
+export async function* regenerate(id) {
+  yield* answer(`/answers/${id}/regenerate`, {}, {});
+}
+
+/** Stores a vote, "up" or "down", with a reason. Repeating it changes nothing. Throws `Refused` or `Lost`. */
+export async function vote(id, vote, reason = "") {
+  const headers = { "Content-Type": "application/json" };
+  const body = JSON.stringify({ vote, reason });
+  const response = await call(`/answers/${id}/vote`, { method: "POST", headers, body });
+  if (!response.ok) throw await refusal(response);
+  return true;
+}
+
+/** Returns the details of an answer as Markdown. Throws `Refused` or `Lost`. */
+export async function details(id) {
+  const response = await call(`/answers/${id}`);
+  if (!response.ok) throw await refusal(response);
+  return (await response.json()).response;
+}
+
 async function refusal(response) {
   const body = await response.json().catch(() => ({}));
   return new Refused(response.status, body.message ?? `The bot answered with status ${response.status}.`);

@@ -1,5 +1,6 @@
 // Messages as elements. A message is plain data (see app.js); a view renders it and its changes.
 
+import { buttonsNode } from "./feedback.js";
 import { fileNode } from "./files.js";
 import { copyText, element, render } from "./markdown.js";
 
@@ -14,8 +15,10 @@ export function question({ text, files = [] }) {
 
 /** View of an answer that may still grow: call `update` after its message has changed. */
 export class AnswerView {
-  constructor(message, { onRetry, onDecide, onAnswer }) {
+  constructor(message, { onRetry, onDecide, onAnswer, onAgain, onVote }) {
     this.message = message;
+    this.onAgain = onAgain;
+    this.onVote = onVote;
     this.onRetry = onRetry;
     this.onDecide = onDecide;
     this.onAnswer = onAnswer;
@@ -82,7 +85,7 @@ export class AnswerView {
     this.foot.dataset.shows = foot;
     this.foot.replaceChildren();
     if (foot === "failed") this.foot.append(this.#failure());
-    else if (foot === "done") this.foot.append(this.#copyButton());
+    else if (foot === "done") this.foot.append(this.#copyButton(), ...this.#buttons());
     else if (foot) this.foot.append(thinking(foot));
   }
 
@@ -90,6 +93,10 @@ export class AnswerView {
     const retry = element("button", { type: "button", class: "button" }, "Try again");
     retry.addEventListener("click", () => this.onRetry());
     return element("div", { class: "failure", role: "alert" }, element("p", {}, this.message.error), retry);
+  }
+
+  #buttons() {
+    return this.message.buttons?.answer ? [buttonsNode(this.message, this.onAgain, this.onVote)] : [];
   }
 
   #copyButton() {

@@ -22,7 +22,8 @@ after its message was taken, `turn` three days after its end.
     early:<thread>       hash: messages that were not for the bot when they arrived, but would be if a mention
                          that was written before them still arrives
     stops:<thread>       hash: times of the latest stops by author, `*` for one who overrules the others
-    threads:<platform>   sorted set: joined threads by the time of their newest message
+    threads:<platform>   sorted set: joined threads by the time of their newest message, for reading what was
+                         missed there; not of HTTP, where messages have no place
     left                 set: digests of threads that the bot left within the last minute, so that processes
                          that remember them drop them
     paused:<thread>      string: token of the process that edits the thread's data; no turn runs meanwhile
@@ -31,6 +32,7 @@ after its message was taken, `turn` three days after its end.
     hung                 hash: number of hangs while receiving an event, by the event's id
 """
 
+from bot.inbox.scripts.common import GAP_MARK
 from bot.inbox.scripts.events import CLAIM, CORRECT, PUT, STOP, WITHDRAW
 from bot.inbox.scripts.pause import PAUSE, RESUME
 from bot.inbox.scripts.replay import REPLAY, RESTORE
@@ -58,6 +60,7 @@ __all__ = [
     "EVENT_HUNG",
     "FENCED",
     "FINISH",
+    "GAP_MARK",
     "HAND_OVER",
     "INCREASE",
     "KEEP",

@@ -37,8 +37,10 @@ end
 
 # `joined` holds the message that an edit can name. While messages of the thread were not given to the agent,
 # a mark follows it.
-GAP = """
-local mark = '|gap'
+GAP_MARK = "|gap"
+GAP = (
+    f"local mark = '{GAP_MARK}'"
+    + """
 local function has_mark(joined) return joined and string.sub(joined, -#mark) == mark end
 local function without_mark(joined)
   return has_mark(joined) and string.sub(joined, 1, -#mark - 1) or joined
@@ -54,6 +56,7 @@ local function remove_entry(tag, thread, entry) -- of a message that no turn has
   if entry[2][4] then set_mark(tag, thread) end
 end
 """
+)
 
 # A thread that was not active has an empty mailbox: then this message is its first. An entry with a third
 # field follows a gap.
@@ -72,13 +75,17 @@ end
 )
 
 # Returns the last entry of a new turn, to be stored as its `last`; then its set of messages does not change
-# any more. A decision is a turn of its own. `seen` has its thread, unless it has expired or was evicted: then
-# HSET adds two fields instead of one, and makes it again, which must not be for ever.
+# any more. A decision is a turn of its own, and so is the order to regenerate an answer. `seen` has its
+# thread, unless it has expired or was evicted: then HSET adds two fields instead of one, and makes it again,
+# which must not be for ever.
 FIX = """
 local function is_decision(entry) return string.sub(entry[2][2], 1, 9) == 'decision:' end
+local function is_alone(entry)
+  return is_decision(entry) or string.sub(entry[2][2], 1, 11) == 'regenerate:'
+end
 local function fix(tag, thread, waiting, seconds)
   local id, most = waiting[1][2][2], 1
-  while most < #waiting and not is_decision(waiting[most]) and not is_decision(waiting[most + 1]) do
+  while most < #waiting and not is_alone(waiting[most]) and not is_alone(waiting[most + 1]) do
     most = most + 1
   end
   for i = 1, most do

@@ -129,6 +129,7 @@ local function accept_early()
 end
 local function join()
   redis.call('SET', KEYS[2], '', 'EX', ARGV[10])
+  if ARGV[8] == '' then return end
   redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', sent_at - ARGV[10]) -- the list grows only here
 end
 -- A message that was passed over is new again when it addresses the bot: after an edit, or in the other event
@@ -152,7 +153,7 @@ local function take(edited)
   accept(tag, thread, id, author, channel, message, edited, ARGV[9], has_gap)
   if is_known then redis.call('HDEL', KEYS[1], 'silent') end
   if has_more and is_stopped(author, sent_at) and not is_decision({0, {'id', id}}) then stop_at_once() end
-  redis.call('ZADD', KEYS[4], 'GT', sent_at, ARGV[8])
+  if ARGV[8] ~= '' then redis.call('ZADD', KEYS[4], 'GT', sent_at, ARGV[8]) end
   if not is_joined then join() end
   if has_gap then redis.call('SET', KEYS[2], without_mark(is_joined), 'EX', ARGV[10]) end
   if not addressed then redis.call('EXPIRE', KEYS[5], ARGV[10]) end
@@ -275,7 +276,7 @@ if last then
 elseif is_theirs(waiting[1]) then -- a turn of what they have asked so far
   local first = {}
   for i, entry in ipairs(waiting) do
-    if not is_meant(entry) or not is_theirs(entry) or (i > 1 and is_decision(entry)) then break end
+    if not is_meant(entry) or not is_theirs(entry) or (i > 1 and is_alone(entry)) then break end
     first[i] = entry
   end
   last, may_end = fix(tag, thread, first, ARGV[7]), true

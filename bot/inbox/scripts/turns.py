@@ -90,12 +90,13 @@ return 1
 """
 )
 
-# KEYS ready mailbox messages active turn dead joined [filing] | ARGV tag consumer lease thread turn_seconds
-# joined_seconds reason answered receipt filed most gap id... -> 0 fenced | 1 | the entry of `filing` Removes
-# the turn's messages (into `dead` if there is a reason) and frees the thread; a thread with more messages
-# queues after the others, so that a busy thread cannot starve them. `answered` is the message that an edit
-# can name from now on. An empty `receipt` leaves the stored one. The stream `filing`, of about `most`
-# entries, belongs to the long-term memory. `gap`: 1 if the agent was not given all messages.
+# KEYS ready mailbox messages active turn dead joined details [filing] | ARGV tag consumer lease thread
+# turn_seconds joined_seconds reason answered receipt filed most gap kept kept_seconds id... -> 0 fenced | 1 |
+# the entry of `filing`. Removes the turn's messages (into `dead` if there is a reason) and frees the thread;
+# a thread with more messages queues after the others, so that a busy thread cannot starve them. `answered` is
+# the message that an edit can name from now on. An empty `answered` or `receipt` leaves what is stored. The
+# stream `filing`, of about `most` entries, belongs to the long-term memory, and `details` (if any are `kept`)
+# to the buttons of the answer. `gap`: 1 if the agent was not given all messages.
 FINISH = (
     ENQUEUE
     + LEASE
@@ -104,7 +105,7 @@ FINISH = (
 local tag, thread, reason = ARGV[1], ARGV[4], ARGV[7]
 if not held(KEYS[1], ARGV[2], ARGV[3]) then return 0 end
 local of_turn, ended, waits = {}, {}, false
-for i = 13, #ARGV do of_turn[ARGV[i]] = true end
+for i = 15, #ARGV do of_turn[ARGV[i]] = true end
 for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
   if of_turn[entry[2][2]] then ended[#ended + 1] = entry else waits = true end
 end
@@ -117,11 +118,16 @@ if reason ~= '' then
 end
 redis.call('EXPIRE', KEYS[5], ARGV[5]) -- marks its end, so `running` may stay; also a full Redis lets it end
 if ARGV[9] ~= '' then redis.call('HSET', KEYS[5], 'receipt', ARGV[9]) end
-local marked = ARGV[8] .. mark
-local before = redis.call('SET', KEYS[7], ARGV[12] == '1' and marked or ARGV[8], 'EX', ARGV[6], 'GET')
-if ARGV[12] ~= '1' and has_mark(before) then redis.call('SET', KEYS[7], marked, 'EX', ARGV[6]) end
+if ARGV[8] == '' then
+  redis.call('EXPIRE', KEYS[7], ARGV[6])
+else
+  local marked = ARGV[8] .. mark
+  local before = redis.call('SET', KEYS[7], ARGV[12] == '1' and marked or ARGV[8], 'EX', ARGV[6], 'GET')
+  if ARGV[12] ~= '1' and has_mark(before) then redis.call('SET', KEYS[7], marked, 'EX', ARGV[6]) end
+end
 release(KEYS[1], ARGV[3])
-local filed = KEYS[8] and redis.call('XADD', KEYS[8], 'MAXLEN', '~', ARGV[11], '*', 'turn', ARGV[10])
+if ARGV[13] ~= '' then redis.call('SET', KEYS[8], ARGV[13], 'EX', ARGV[14]) end
+local filed = KEYS[9] and redis.call('XADD', KEYS[9], 'MAXLEN', '~', ARGV[11], '*', 'turn', ARGV[10])
 if waits then
   for _, entry in ipairs(ended) do
     redis.call('XDEL', KEYS[2], entry[1])

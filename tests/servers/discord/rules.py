@@ -189,6 +189,10 @@ def _custom_ids(everything: Sequence[Json]) -> None:
     for each in everything:
         if each.get("type") == BUTTON:
             length(each.get("label") or "", "components.label", 0, 80)
+            if not (each.get("label") or each.get("emoji")):
+                raise form_error(
+                    "components", "BUTTON_COMPONENT_LABEL_OR_EMOJI", "A label or emoji is needed."
+                )
         if each.get("type") == SELECTS[0]:
             _options(each.get("options") or [])
         custom_id = each.get("custom_id")

@@ -176,8 +176,19 @@ def _check_element(element: dict[str, Json]) -> None:
     if element["type"] == "static_select":
         _check_select(element)
     if element["type"] == "feedback_buttons":
-        both = "positive_button" in element and "negative_button" in element
-        require(both, "invalid_blocks", "feedback_buttons needs both buttons")
+        _check_feedback(element)
+    if element["type"] == "button":
+        _check_text(element.get("text"), 75, "button", ("plain_text",))
+
+
+def _check_feedback(element: dict[str, Json]) -> None:
+    for name in ("positive_button", "negative_button"):
+        button = element.get(name) or {}
+        _check_text(button.get("text"), 75, name, ("plain_text",))
+        require(button.get("value"), "invalid_blocks", f"{name} without value")
+        require(len(button.get("accessibility_label", "")) <= 75, "invalid_blocks", f"{name}: label over 75")
+        more = button.keys() - {"text", "value", "accessibility_label"}
+        require(not more, "invalid_blocks", f"{name} has {more}")
 
 
 def _check_select(element: dict[str, Json]) -> None:

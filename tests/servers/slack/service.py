@@ -163,10 +163,12 @@ class Slack(SlackServer):
     async def press(
         self, user: str, channel: str, ts: str, action_id: str, value: str | None = None
     ) -> Command:
-        """Press a button of a message; `value` chooses among feedback buttons, or an option of a select."""
+        """Press a button of a message; `value` names one of two feedback buttons, or a select's option."""
         self._know(user)
         message = self.message(channel, ts)
         block, element = _find_action(message.blocks, action_id)
+        if element["type"] == "feedback_buttons":
+            value = _feedback_value(element, value or "")
         url = self.response_urls.issue(user, channel, message)
         chosen = value if value is not None else element.get("value", "")
         block_id = block.get("block_id", "block")
@@ -486,6 +488,13 @@ class Slack(SlackServer):
 
 def _joined(messages: Sequence[Message]) -> str:
     return "\n".join(each.visible_text for each in messages if each.visible_text)
+
+
+def _feedback_value(element: dict[str, Json], button: str) -> str:
+    """Return the value of a feedback button, named `positive_button` or `negative_button`."""
+    if button not in ("positive_button", "negative_button"):
+        raise LookupError(f"there is no {button!r}")
+    return str(element[button]["value"])
 
 
 def _find_action(blocks: Sequence[Json], action_id: str) -> tuple[dict[str, Json], dict[str, Json]]:

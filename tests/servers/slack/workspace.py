@@ -343,7 +343,7 @@ def message_json(workspace: Workspace, message: Message, *, metadata: bool = Fal
         "team": TEAM,
         "ts": message.ts,
         "text": message.text,
-        "blocks": message.blocks or [_rich_text(message.text)],
+        "blocks": _blocks(message),
     }
     if bot_id := workspace.bots.get(message.user):
         app_id = APP if message.from_bot else "A0OTHER0001"
@@ -368,6 +368,13 @@ def message_json(workspace: Workspace, message: Message, *, metadata: bool = Fal
     if metadata and message.metadata:
         body["metadata"] = message.metadata
     return body | _thread_json(workspace, message)
+
+
+def _blocks(message: Message) -> list[Json]:
+    """Return the blocks of a message: those of a stream follow its text, those of a post replace it."""
+    is_stream = message.streaming_state is not None and not message.edited
+    text = [_rich_text(message.text)] if is_stream or not message.blocks else []
+    return [*text, *message.blocks]
 
 
 def _thread_json(workspace: Workspace, message: Message) -> dict[str, Json]:

@@ -1,0 +1,213 @@
+"""Storage of answers in Redis: the details of each, and the votes on it, for 90 days.
+
+answer:<id>        string: details of an answer, which the inbox stores with the end of its turn
+feedback:<id>      hash: votes as `vote <author>`, reasons as `reason <author>`, and `nameless`, the number
+                   of votes whose author was forgotten: theirs are `vote <number>`
+rated              sorted set: ids of answers with votes, by the time of their newest one
+rated:<day>        hash: number of votes by their kind, on the day when each was given
+"""
+
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, cast
+
+from redis.asyncio import Redis
+
+from bot.chat import AnswerDetails, Json, StoredValue, Vote
+from bot.storage.errors import storage_errors
+
+log = logging.getLogger(__name__)
+
+KEPT_SECONDS = 90 * 86_400
+
+_RATED = "{bot}:rated"
+
+# A press may be repeated, and its answer lost: the same vote again changes nothing. A reason belongs to a
+# vote, and goes with it. The day of each vote is stored with it, so that a changed vote counts once.
+# KEYS feedback rated | ARGV prefix_of_day author vote at day kept answer reason -> new | changed | same
+RATE = """
+local field, reason = 'vote ' .. ARGV[2], 'reason ' .. ARGV[2]
+local function count(day, vote, number)
+  local key = ARGV[1] .. day
+  if number < 0 and redis.call('HEXISTS', key, vote) == 0 then return end
+  redis.call('HINCRBY', key, vote, number)
+  redis.call('EXPIRE', key, ARGV[6])
+end
+local outcome = 'new'
+local known = redis.call('HGET', KEYS[1], field)
+if known then
+  local vote, day = string.match(known, '^(%a+) %S+ (%S+)$')
+  outcome = vote == ARGV[3] and 'same' or 'changed'
+  if outcome == 'changed' then
+    count(day, vote, -1)
+    redis.call('HDEL', KEYS[1], reason)
+  end
+end
+if outcome ~= 'same' then
+  redis.call('HSET', KEYS[1], field, ARGV[3] .. ' ' .. ARGV[4] .. ' ' .. ARGV[5])
+  count(ARGV[5], ARGV[3], 1)
+end
+if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], reason, ARGV[8]) end
+redis.call('EXPIRE', KEYS[1], ARGV[6])
+redis.call('ZADD', KEYS[2], 'GT', ARGV[4], ARGV[7])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[4] - ARGV[6])
+redis.call('EXPIRE', KEYS[2], ARGV[6])
+return outcome
+"""
+
+# The vote stays, without its author and without the reason.
+# KEYS feedback | ARGV author -> 1 | 0 there is no vote of theirs
+_FORGET = """
+local field = 'vote ' .. ARGV[1]
+local vote = redis.call('HGET', KEYS[1], field)
+if not vote then return 0 end
+redis.call('HDEL', KEYS[1], field, 'reason ' .. ARGV[1])
+redis.call('HSET', KEYS[1], 'vote ' .. redis.call('HINCRBY', KEYS[1], 'nameless', 1), vote)
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """Vote of one user on one answer; `by` is the author, empty once they are forgotten."""
+
+    answer: str
+    by: str
+    vote: Vote
+    at: float
+    reason: str = ""
+
+
+RateOutcome = Literal["new", "changed", "same"]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerStore:
+    """Details and votes. All methods raise `StorageDown`."""
+
+    redis: Redis
+
+    def details_value(self, answer: str, details: AnswerDetails) -> StoredValue:
+        """Return the details of an answer as they are stored."""
+        text = json.dumps(details.to_json(), ensure_ascii=False, separators=(",", ":"))
+        return StoredValue(_details_key(answer), text, KEPT_SECONDS)
+
+    async def details(self, answer: str) -> AnswerDetails | None:
+        """Return the details of an answer, or None if they are unknown, too old or of another version."""
+        with storage_errors():
+            stored: Any = await self.redis.get(_details_key(answer))
+        return _read_details(answer, stored)
+
+    async def rate(
+        self, answer: str, author: str, vote: Vote, reason: str = "", *, at: float | None = None
+    ) -> RateOutcome:
+        """Store the vote of a user in place of an earlier one, with a reason if there is one. Idempotent."""
+        now = time.time() if at is None else at
+        with storage_errors():
+            outcome: Any = await self.redis.register_script(RATE)(
+                keys=[_feedback_key(answer), _RATED],
+                args=[f"{_RATED}:", author, vote, round(now), _day(now), KEPT_SECONDS, answer, reason],
+            )
+        return cast("RateOutcome", outcome.decode())
+
+    async def count(self, day: str) -> Mapping[Vote, int]:
+        """Return the number of votes that were given on a day (ISO date), by kind."""
+        with storage_errors():
+            counted: Any = await self.redis.hgetall(f"{_RATED}:{day}")
+        numbers = {each.decode(): int(number) for each, number in counted.items()}
+        return {"up": numbers.get("up", 0), "down": numbers.get("down", 0)}
+
+    async def all_feedback(self) -> AsyncIterator[Feedback]:
+        """Yield all votes, answer by answer, the oldest first."""
+        for answer in await self._rated():
+            with storage_errors():
+                fields: Any = await self.redis.hgetall(_feedback_key(answer))
+            for each in sorted(_read_votes(answer, fields), key=lambda each: each.at):
+                yield each
+
+    async def export(self) -> AsyncIterator[Mapping[str, Json]]:
+        """Yield each vote as a JSON object, with the details of its answer while these are kept."""
+        details: tuple[str, AnswerDetails | None] = ("", None)
+        async for each in self.all_feedback():
+            if each.answer != details[0]:
+                details = each.answer, await self.details(each.answer)
+            yield _exported(each, details[1])
+
+    async def by(self, authors: Iterable[str]) -> list[Feedback]:
+        """Return the votes of these authors, the oldest first."""
+        theirs = set(authors)
+        return [each async for each in self.all_feedback() if each.by in theirs]
+
+    async def forget(self, authors: Sequence[str]) -> None:
+        """Remove these authors from their votes, and their reasons."""
+        forget = self.redis.register_script(_FORGET)
+        for answer in await self._rated():
+            with storage_errors():
+                for author in authors:
+                    await forget(keys=[_feedback_key(answer)], args=[author])
+
+    async def _rated(self) -> list[str]:
+        with storage_errors():
+            rated: Any = await self.redis.zrange(_RATED, 0, -1)
+        return [each.decode() for each in rated]
+
+
+def _details_key(answer: str) -> str:
+    return f"{{bot}}:answer:{answer}"
+
+
+def _feedback_key(answer: str) -> str:
+    return f"{{bot}}:feedback:{answer}"
+
+
+def _day(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).date().isoformat()
+
+
+def _read_details(answer: str, stored: bytes | None) -> AnswerDetails | None:
+    try:
+        return AnswerDetails.from_json(json.loads(stored)) if stored else None
+    except (KeyError, TypeError, ValueError):
+        log.exception("details of answer unreadable", extra={"answer": answer})
+        return None
+
+
+def _exported(feedback: Feedback, details: AnswerDetails | None) -> dict[str, Json]:
+    about = details and {
+        "reference": details.reference,
+        "thread": str(details.thread),
+        "ended_at": _time(details.at),
+        "seconds": details.seconds,
+        "attempts": details.attempts,
+        "models": {name: asdict(each) for name, each in details.models.items()},
+        "tools": {name: asdict(each) for name, each in details.tools.items()},
+    }
+    return {
+        "answer": feedback.answer,
+        "vote": feedback.vote,
+        "at": _time(feedback.at),
+        "by": feedback.by or None,
+        "reason": feedback.reason or None,
+        "details": about,
+    }
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def _read_votes(answer: str, fields: Mapping[bytes, bytes]) -> list[Feedback]:
+    texts = {field.decode(): value.decode() for field, value in fields.items()}
+    votes = []
+    for field, stored in texts.items():
+        kind, _, author = field.partition(" ")
+        if kind != "vote":
+            continue
+        vote, at, _ = stored.split(" ")
+        by = "" if author.isdecimal() else author
+        votes.append(Feedback(answer, by, cast("Vote", vote), float(at), texts.get(f"reason {author}", "")))
+    return votes

@@ -1,0 +1,39 @@
+"""Buttons below answers: the protocol for the platforms that show them."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from bot.chat import Message, ThreadId, Vote
+
+MOST_REASON = 1_000
+"""Most characters of a reason for a vote that are stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAnswer:
+    """Reply to a user who orders another answer; `thread` is set if there is an order, or was one before."""
+
+    words: str
+    thread: ThreadId | None = None
+
+
+class AnswerActions(Protocol):
+    """Actions of the buttons below an answer, which everybody who sees it can press.
+
+    All methods raise `StorageDown`; a press can be repeated, and has its effect once.
+    """
+
+    async def rate(self, answer: str, by: str, vote: Vote, reason: str = "") -> None:
+        """Store the vote of a user (an author as in `Message`) in place of their earlier one.
+
+        A `reason` is added to it, cut to `MOST_REASON` characters.
+        """
+
+    async def describe(self, answer: str) -> str:
+        """Return the details of an answer in Markdown."""
+
+    async def regenerate(self, answer: str, press: Message) -> OrderAnswer:
+        """Order another answer in place of this one.
+
+        `press` is a message without text in the place of the answer, by the user who has pressed the button.
+        """

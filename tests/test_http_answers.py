@@ -1,0 +1,88 @@
+"""Buttons below an answer over HTTP: feedback, details and another answer."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from bot.access.answers import AnswerStore
+from bot.app import Bot
+from tests.servers.model import ModelServer
+from tests.support.bot import http_port, run_bot
+from tests.support.settings import of_model
+
+
+class Page:
+    """The page, as far as the bot sees it."""
+
+    def __init__(self, bot: Bot, session: aiohttp.ClientSession) -> None:
+        self._base = f"http://127.0.0.1:{http_port(bot)}"
+        self._session = session
+
+    async def ask(self, message: str, thread: str = "t1") -> dict[str, Any]:
+        """Ask, and return the data of each kind of event; the last one counts."""
+        return await self.events("/chat", {"message": message, "thread_id": thread})
+
+    async def events(self, path: str, body: Any) -> dict[str, Any]:
+        """Return the data of the events of an answer."""
+        headers = {"Accept": "text/event-stream"}
+        async with self._session.post(self._base + path, json=body, headers=headers) as response:
+            assert response.status == 200, await response.text()
+            frames = (await response.text()).split("\n\n")
+        lines = [each.split("\n") for each in frames if each.startswith("event: ")]
+        return {name.removeprefix("event: "): json.loads(data.removeprefix("data: ")) for name, data in lines}
+
+    async def call(self, method: str, path: str, body: Any = None) -> tuple[int, str]:
+        """Return the status and the sentence of an answer."""
+        async with self._session.request(method, self._base + path, json=body) as response:
+            told = await response.json()
+            return response.status, told.get("response") or told["message"]
+
+
+@pytest_asyncio.fixture
+async def page(storage: dict[str, Any], model: ModelServer) -> AsyncIterator[Page]:
+    """The page of a running bot."""
+    async with run_bot(**storage, **of_model(model)) as bot, aiohttp.ClientSession() as session:
+        yield Page(bot, session)
+
+
+async def test_an_answer_over_http_can_be_rated_and_described(
+    page: Page, model: ModelServer, redis: Redis
+) -> None:
+    """All callers share one token, and so one vote."""
+    model.respond = lambda _: "It is Monday."
+    events = await page.ask("which day is it?")
+    assert events["done"]["response"] == "It is Monday."
+    assert events["buttons"]["can_be_rated"] is True
+    path = f"/answers/{events['buttons']['answer']}"
+    assert (await page.call("POST", f"{path}/vote", {"vote": "up"}))[0] == 200
+    assert (await page.call("POST", f"{path}/vote", {"vote": "down", "reason": "No."}))[0] == 200
+    assert (await page.call("POST", f"{path}/vote", {"vote": "sideways"}))[0] == 400
+    rated = [(each.by, each.vote, each.reason) async for each in AnswerStore(redis).all_feedback()]
+    assert rated == [("http:api", "down", "No.")]
+    status, details = await page.call("GET", path)
+    assert status == 200
+    assert "main-model" in details
+    assert "no tools" in details
+
+
+async def test_another_answer_follows_on_its_request(page: Page, model: ModelServer) -> None:
+    """A repeated request gets the same one; an older answer is refused in a sentence."""
+    answers = iter(["First.", "Second.", "Third."])
+    model.respond = lambda _: next(answers)
+    first = (await page.ask("tell me a story"))["buttons"]["answer"]
+    for _ in range(2):
+        events = await page.events(f"/answers/{first}/regenerate", {})
+        assert events["done"]["response"].endswith("Second.")
+        assert events["done"]["thread_id"] == "t1"
+    assert "First." not in str(model.requests[-1]["messages"])
+    await page.ask("and then?")
+    assert len(model.requests) == 3
+    status, sentence = await page.call("POST", f"/answers/{first}/regenerate", {})
+    assert (status, sentence) == (409, "Only the last answer of a conversation can be regenerated.")
+    unknown = "0123456789" * 2
+    assert (await page.call("POST", f"/answers/{unknown}/regenerate", {}))[0] == 409
+    assert (await page.call("POST", "/answers/nonsense/regenerate", {}))[0] == 404
