@@ -51,6 +51,7 @@ RULES = {
         "__version__ chat composition concurrency config discord http platforms slack "
         "storage storage.embedded"
     ),
+    "composition.evaluation": rule("chat config", "pydantic yaml"),
     "app": rule("access access.requests chat commands concurrency config inbox platforms turn", "structlog"),
     "turn": rule("chat"),
     "concurrency": rule("chat"),
