@@ -1,1 +1,5 @@
-"""Scenarios: stories that are told to the bot, and checks of what it shows."""
+"""`bot eval`: scenarios that are told to the agent with its real model, scored and compared."""
+
+from bot.composition.evaluation.command import Options, run
+
+__all__ = ["Options", "run"]
