@@ -105,7 +105,7 @@ async def test_the_score_is_the_share_of_checks_that_pass(servers: Servers, mode
     assert results.input_tokens == 3_000
     report = describe(results)
     assert "50%  oslo.yaml  The capital" in report
-    assert "step 2, contains: Bergen: passed in 0 of 3 runs; “It is Oslo.”" in report
+    assert "step 2: contains: Bergen (passed in 0 of 3 runs)\n            “It is Oslo.”\n" in report
     assert "contains: Oslo" not in report
     assert "3 of 6 checks passed; 3,000 tokens read, 30 written, 0.0033" in report
 
@@ -218,7 +218,7 @@ async def test_without_a_model_the_offline_one_is_scored_and_named(servers: Serv
     assert results.score is not None
     assert "offline: 2 scenarios, 1 run each" in report
     assert "this is the offline model, which does not understand what is asked" in report
-    assert "1 check could not be judged and do not count." in report
+    assert "Not judged, and not counted: 1 check." in report
 
 
 async def test_a_step_that_is_impossible_fails_the_checks_after_it(

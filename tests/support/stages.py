@@ -2,12 +2,13 @@
 
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 from redis.asyncio import Redis
 
+from bot.commands.commands import STOP
 from bot.composition.evaluation.checks import Answer
 from bot.composition.evaluation.scenario import BOT, DIRECT, MENTION, Says, Scenario
 from bot.composition.evaluation.story import CannotAct, Stage, written
@@ -84,7 +85,7 @@ class SlackStage:
         await self._slack.wait_until_settled()
 
     async def press(self, step: Says) -> None:
-        await self._wait_until_idle()
+        await wait_until_idle(self._redis)
         user, before = self._users[step.person], len(self._slack.ephemerals)
         for message in reversed(self._replies()):
             for block in message.blocks:
@@ -106,16 +107,13 @@ class SlackStage:
         await wait_until(lambda: any(each.visible_text for each in self._new()), "an answer begins")
 
     async def answer(self) -> Answer:
-        await self._wait_until_idle()
+        await wait_until_idle(self._redis)
         new = self._new()
         self._read |= {each.ts for each in new}
         said, self._said = self._said, []
         texts = [each.visible_text for each in new]
         files = [file.name for each in new for file in each.files]
         return Answer("\n\n".join(filter(None, [*said, *texts])), (), tuple(files))
-
-    async def _wait_until_idle(self) -> None:
-        await wait_until_idle(self._redis)
 
     def _replies(self) -> Sequence[Message]:
         return [each for each in self._slack.replies(self._channel, self._root) if each.from_bot]
@@ -159,21 +157,16 @@ class DiscordStage:
             self._place, begins = self._discord.dm(user) if direct else self._channels[step.place], True
         elif not begins and self._place.guild and not self._place.is_thread:
             self._place = await self._thread(user)
-        files = (
-            [discord_service.File(step.file.name, step.file.text.encode(), "text/plain")] if step.file else []
-        )
-        is_heard = not self._place.guild or self._place.is_thread or BOT in MENTION.findall(step.text)
-        kind, id = ("Stop", "") if step.text == "!stop" else ("Message", None)
-        before = self._taken.count(kind, id)
+        sent = step.file
+        files = [discord_service.File(sent.name, sent.text.encode(), "text/plain")] if sent else []
         said = await self._discord.say(user, self._place, self._written(step), files=files, reply_to=reply_to)
         if begins:
             self._root = said
         if step.id:
             self._known[step.id] = said
-        if is_heard:
-            await self._taken.wait_for(
-                kind, f"discord:{said.id}" if id is None else id, before if id == "" else 0
-            )
+        is_heard = not self._place.guild or self._place.is_thread or BOT in MENTION.findall(step.text)
+        if is_heard and step.text != STOP:  # the log does not name the message of a stop
+            await self._taken.wait_for("Message", f"discord:{said.id}")
 
     async def _thread(self, user: discord_service.User) -> Channel:
         """Return the thread of the message that began the conversation; the bot opens it if it answers."""
@@ -193,7 +186,7 @@ class DiscordStage:
     async def edit(self, step: Says) -> None:
         known = self._known[step.edits or ""]
         self._discord.edit(known, self._written(step))
-        await self._taken.wait_for("Correction", f"discord:{known.id}", 0)
+        await self._taken.wait_for("Correction", f"discord:{known.id}")
 
     async def press(self, step: Says) -> None:
         await wait_until_idle(self._redis)
@@ -240,20 +233,16 @@ class TakenEvents(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._records: list[tuple[str, str]] = []
+        self._taken: set[tuple[str, str]] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.getMessage() == "event taken":
             fields = vars(record)
-            self._records.append((fields["kind"], fields.get("message_id", "")))
+            self._taken.add((fields["kind"], fields.get("message_id", "")))
 
-    def count(self, kind: str, id: str | None) -> int:
-        """Return the number of events of a kind, about one message or about any."""
-        return sum(each == kind and id in (None, about) for each, about in self._records)
-
-    async def wait_for(self, kind: str, id: str, before: int) -> None:
-        """Wait until more than `before` such events are taken."""
-        await wait_until(lambda: self.count(kind, id) > before, f"{kind} {id} is taken")
+    async def wait_for(self, kind: str, id: str) -> None:
+        """Wait until an event of this kind about a message is taken."""
+        await wait_until(lambda: (kind, id) in self._taken, f"{kind} {id} is taken")
 
 
 async def wait_until_idle(redis: Redis) -> None:
@@ -277,7 +266,8 @@ def people_settings(scenario: Scenario, platform: str, ids: Mapping[str, str]) -
 
 
 @contextmanager
-def listening() -> Any:
+def listening() -> Iterator[TakenEvents]:
+    """Yield the events that the bot takes meanwhile."""
     handler, log = TakenEvents(), logging.getLogger("bot.app")
     log.addHandler(handler)
     try:
@@ -304,5 +294,5 @@ async def discord_stage(scenario: Scenario, redis: Redis) -> AsyncIterator[BotSt
         assert not discord.violations
 
 
-OpenStage = Callable[[Scenario, Redis], Any]
+OpenStage = Callable[[Scenario, Redis], AbstractAsyncContextManager[BotStage]]
 STAGES: Mapping[str, OpenStage] = {"slack": slack_stage, "discord": discord_stage}

@@ -61,7 +61,8 @@ class Checking:
         """Check an answer, or that there is none."""
         saw = _shown(answer)
         if isinstance(step, Silence):
-            self.outcomes.append(Outcome(number, _SILENCE, answer.is_silent, "" if answer.is_silent else saw))
+            reason = "" if answer.is_silent else saw
+            self.outcomes.append(Outcome(number, _silence(step), answer.is_silent, reason))
             return
         for kind, value in self._checks(step):
             passed = not answer.is_silent and _holds(kind, value, answer)
@@ -84,7 +85,7 @@ class Checking:
     def fail(self, number: int, step: BotShows | Silence, reason: str) -> None:
         """Count all checks of a step that the story did not reach as failed."""
         if isinstance(step, Silence):
-            names = [_SILENCE]
+            names = [_silence(step)]
         else:
             names = [_name(kind, value) for kind, value in self._checks(step)]
             names += [] if self.is_scripted else [f"judge: {each}" for each in step.expect.judge]
@@ -110,7 +111,8 @@ class Checking:
                 yield kind, value
 
 
-_SILENCE = "silence"
+def _silence(step: Silence) -> str:
+    return f"silence: {one_line(step.silence, _LONGEST_SHOWN)}"
 
 
 def _name(kind: Kind, value: str) -> str:

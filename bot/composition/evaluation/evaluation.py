@@ -171,11 +171,10 @@ async def _tell_all(
             report(progress(run.file, result))
             return result
 
-        try:
-            results = await asyncio.gather(*map(tell_one, runs))
-        finally:
-            stop.set()
-    return {run.space: result for run, result in zip(runs, results, strict=True)}
+        tasks = {run.space: group.create_task(tell_one(run)) for run in runs}
+        results = {space: await task for space, task in tasks.items()}
+        stop.set()
+    return results
 
 
 async def _tell(bot: Bot, run: Run, judge: ModelJudge | None) -> RunResult:

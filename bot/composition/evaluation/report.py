@@ -1,6 +1,6 @@
 """Report of an evaluation: scores, checks that failed, and what has changed since an earlier one. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from bot.chat.text import count, is_invisible
 from bot.composition.evaluation import texts
@@ -8,6 +8,8 @@ from bot.composition.evaluation.results import Results, RunResult, ScenarioResul
 from bot.config.amounts import money
 
 _MOST_PROBLEMS = 5
+_MOST_REASONS = 3
+"""Most of the different answers to one step that are shown."""
 
 
 def describe(results: Results, before: Results | None = None) -> str:
@@ -43,17 +45,17 @@ def _percent(score: float | None) -> str:
 
 
 def _failures(scenario: ScenarioResult) -> Iterator[str]:
-    """Yield a line for each check that did not pass in every run, with what was shown instead."""
-    reasons: Mapping[tuple[int, str], str] = {
-        (check.step, check.check): check.reason
-        for run in scenario.runs
-        for check in run.checks
-        if check.passed is False
-    }
+    """Yield for each step the checks that did not pass in every run, and what was shown instead."""
+    failed: dict[int, list[str]] = {}
     for (step, check), (passed, judged) in scenario.passes().items():
         if passed < judged:
-            times = "" if judged == 1 else f" passed in {passed} of {judged} runs;"
-            yield f"step {step}, {check}:{times} {reasons[step, check]}"
+            times = f" (passed in {passed} of {judged} runs)" if judged > 1 else ""
+            failed.setdefault(step, []).append(f"{check}{times}")
+    checks = [check for run in scenario.runs for check in run.checks if check.passed is False]
+    for step, names in sorted(failed.items()):
+        yield f"step {step}: {'; '.join(names)}"
+        reasons = dict.fromkeys(each.reason for each in checks if each.step == step)
+        yield from (f"    {each}" for each in list(reasons)[:_MOST_REASONS])
 
 
 def _total(results: Results) -> str:

@@ -24,7 +24,7 @@ def unclear(answer: str) -> str:
 
 
 def not_judged(checks: int) -> str:
-    return f"{count(checks, 'check')} could not be judged and do not count."
+    return f"Not judged, and not counted: {count(checks, 'check')}."
 
 
 def not_compared(scenarios: int) -> str:
