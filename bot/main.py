@@ -7,6 +7,8 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from bot import __version__, discord, http, slack
@@ -44,6 +46,9 @@ A turn waits for it at each step, and Python's default of 5 ms doubles the time 
 
 _SET_DUMPABLE = 4
 
+_MOST_RUNS = 100
+"""Most runs of each scenario."""
+
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -65,11 +70,34 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     feedback = commands.add_parser("feedback", help="print the feedback of users on answers")
     feedback.add_argument("action", choices=["export"], help="all of the last 90 days, as JSON Lines")
+    _add_eval(commands)
     parsed = parser.parse_args(arguments)
     parsed.command = parsed.command or "run"
     if parsed.command == "inbox" and (parsed.action == "list") == bool(parsed.entry):
         inbox.error("replay and drop need the entry of a dead message, or `all`; show needs an id or a link")
     return parsed
+
+
+def _add_eval(commands: Any) -> None:
+    command = commands.add_parser("eval", help="tell scenarios to the agent and score its answers")
+    command.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help="scenarios; default those shipped"
+    )
+    command.add_argument(
+        "--runs", type=_number_of_runs, default=1, metavar="N", help="tell each N times; default 1"
+    )
+    command.add_argument("--judge", metavar="MODEL", help="model that judges; default OPENAI_MODEL")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the results to a file")
+    command.add_argument("--compare", type=Path, metavar="FILE", help="compare with results from --json")
+    command.add_argument(
+        "--at-least", type=float, metavar="PERCENT", help="exit with 1 if the score is lower"
+    )
+
+
+def _number_of_runs(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= _MOST_RUNS):
+        raise argparse.ArgumentTypeError(f"use a number from 1 to {_MOST_RUNS}")
+    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None, platforms: Sequence[Adapter[Any]] = PLATFORMS) -> int:
@@ -110,6 +138,8 @@ def _run(arguments: argparse.Namespace, settings: Settings, platforms: Sequence[
         for each in unknown_names(SETTINGS):
             what = {"variable": each.name, "source": each.source, "hint": each.hint}
             log.warning("unknown setting", extra=what)
+    if arguments.command == "eval":
+        return _evaluate(settings, arguments)
     garbage.pause()  # `composition.serve` resumes it
     if arguments.command == "run":
         asyncio.run(_serve(settings, platforms))
@@ -121,6 +151,22 @@ def _run(arguments: argparse.Namespace, settings: Settings, platforms: Sequence[
     else:
         print(asyncio.run(operate(settings, arguments.action, arguments.entry)))  # noqa: T201 - its output
     return 0
+
+
+def _evaluate(settings: Settings, arguments: argparse.Namespace) -> int:
+    from bot.composition.evaluation import Options, run
+
+    if not settings.debug:
+        logging.getLogger("bot").setLevel(logging.ERROR)  # the report says what has failed
+    names = ("files", "runs", "judge", "json", "compare", "at_least")
+    options = Options(**{name: getattr(arguments, name) for name in names})
+    report = partial(print, file=sys.stderr, flush=True)
+    try:
+        text, is_enough = asyncio.run(run(settings, options, report))
+    except KeyboardInterrupt:
+        return 1
+    print(text)  # noqa: T201 - the output of this command
+    return 0 if is_enough else 1
 
 
 async def _serve(settings: Settings, platforms: Sequence[Adapter[Any]]) -> None:

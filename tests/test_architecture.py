@@ -48,8 +48,13 @@ PLATFORM = "chat commands commands.redis concurrency platforms"
 RULES = {
     "__main__": rule("main"),
     "main": rule(
-        "__version__ chat composition concurrency config discord http platforms slack "
+        "__version__ chat composition composition.evaluation concurrency config discord http platforms slack "
         "storage storage.embedded"
+    ),
+    "composition.evaluation": rule(
+        "access access.requests agent agent.models app chat commands composition config platforms storage "
+        "storage.embedded",
+        "langchain_core pydantic yaml",
     ),
     "app": rule("access access.requests chat commands concurrency config inbox platforms turn", "structlog"),
     "turn": rule("chat"),

@@ -41,6 +41,11 @@ class Lookup:
         with storage_errors():
             return bool(await self._redis.exists(keys.seen(message_id)))
 
+    async def is_idle(self, thread: ThreadId) -> bool:
+        """Return true if nothing in a thread waits for an answer, or is being answered."""
+        with storage_errors():
+            return not await self._redis.sismember(keys.ACTIVE, str(thread))
+
     def has_hung(self, event_id: str) -> bool:
         """Return true for an event that is skipped, because it has hung the process too often."""
         return event_id in self._hung

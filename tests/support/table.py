@@ -1,4 +1,4 @@
-"""Table that the agent may change after an approval."""
+"""Tables that the agent may change after an approval."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -54,5 +54,18 @@ async def a_shelf(database_url: str, name: str = "shelf") -> AsyncIterator[Shelf
         await shelf.fill()
         yield shelf
         await owner.execute(f"DROP TABLE IF EXISTS {name}; DROP TABLE IF EXISTS agent_ledger")
+    finally:
+        await owner.close()
+
+
+@asynccontextmanager
+async def restored_agents(database_url: str) -> AsyncIterator[None]:
+    """Undo changes of the sample table `agents`, which the tests of a session share."""
+    owner = await asyncpg.connect(database_url.replace("//bot_reader@", "//postgres@", 1))
+    try:
+        await owner.execute("CREATE TEMP TABLE before AS TABLE agents")
+        yield
+        await owner.execute("UPDATE agents SET team = before.team FROM before WHERE agents.id = before.id")
+        await owner.execute("DROP TABLE IF EXISTS agent_ledger")
     finally:
         await owner.close()

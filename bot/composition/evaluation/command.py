@@ -1,0 +1,43 @@
+"""`bot eval` as it is typed: files and options in, a report and an exit code out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.composition.evaluation.evaluation import Report, evaluate
+from bot.composition.evaluation.report import describe
+from bot.composition.evaluation.results import Results
+from bot.composition.evaluation.scenario_file import SHIPPED, find_files, read_scenarios
+from bot.config import Settings
+from bot.storage.embedded import Servers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Arguments of the command. `at_least` is in percent."""
+
+    files: Sequence[Path] = ()
+    runs: int = 1
+    judge: str | None = None
+    json: Path | None = None
+    compare: Path | None = None
+    at_least: float | None = None
+
+
+async def run(
+    settings: Settings, options: Options, report: Report, servers: Servers | None = None
+) -> tuple[str, bool]:
+    """Evaluate the scenarios; return the report, and whether the score is high enough.
+
+    Raises `ConfigError` and `BotError` with sentences for the operator.
+    """
+    before = Results.read(options.compare) if options.compare else None
+    read = read_scenarios(find_files(options.files or [SHIPPED]))
+    scenarios = {path.name if path.parent == SHIPPED else str(path): each for path, each in read.items()}
+    results = await evaluate(
+        settings, scenarios, runs=options.runs, judge=options.judge, servers=servers, report=report
+    )
+    if options.json:
+        results.write(options.json)
+    score = results.score or 0.0
+    return describe(results, before), options.at_least is None or 100 * score >= options.at_least

@@ -1,0 +1,34 @@
+"""Sentences of `bot eval` for the operator."""
+
+from bot.chat.text import count, one_line
+
+OFFLINE_NAME = "offline"
+
+OFFLINE = "No model is configured: this is the offline model, which does not understand what is asked."
+
+
+def no_button(label: str) -> str:
+    return f"there is no button “{label}” to press"
+
+
+def no_command(word: str) -> str:
+    return f"{word} is not a command that a story can use; /agent-channel is"
+
+
+def no_answer(seconds: float) -> str:
+    return f"nothing was complete within {seconds:g} s"
+
+
+def unclear(answer: str) -> str:
+    return f"the judge said neither yes nor no: “{one_line(answer, 100)}”"
+
+
+def not_judged(checks: int) -> str:
+    return f"Not judged, and not counted: {count(checks, 'check')}."
+
+
+def not_compared(scenarios: int) -> str:
+    return f"{count(scenarios, 'scenario')} in only one of the two results: not compared."
+
+
+NOTHING_IN_COMMON = "The earlier results have none of these scenarios: nothing can be compared."
