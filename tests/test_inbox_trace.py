@@ -34,7 +34,13 @@ async def show(redis: Redis, message: str) -> str:
     return await admin.run(redis, "show", message)
 
 
-@pytest.mark.parametrize("name", [QUESTION.id, "1796041246.309390", LINK, f"{LINK}?thread_ts=1.2&cid=C1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(QUESTION.id, QUESTION.id.lower(), "c0general:1796041246.309390", "1796041246.309390"),
+        *("p1796041246309390", LINK, f"{LINK}/", f"<{LINK}>", f"{LINK}?thread_ts=1.2&cid=C1"),
+    ],
+)
 async def test_a_message_is_found_by_its_id_a_part_of_it_or_its_link(
     inbox: Inbox, redis: Redis, name: str
 ) -> None:
@@ -50,7 +56,7 @@ async def test_a_message_is_found_by_its_id_a_part_of_it_or_its_link(
     [
         ("https://discord.com/channels/11/22/33", "33"),
         ("https://discord.com/channels/@me/22/33", "33"),
-        ("slack:T1:C1:1.2", "slack:T1:C1:1.2"),
+        ("https://discord.com/channels/@me/22/33/", "33"),
     ],
 )
 def test_a_link_to_discord_ends_with_the_id(link: str, found: str) -> None:
@@ -72,6 +78,16 @@ async def test_attempts_receipt_and_edits_of_a_message_are_shown(inbox: Inbox, r
     assert '"ts": "1796041250.000100"' in question
     assert f"answered last: {QUESTION.id}" in question
     assert f"corrects: {QUESTION.id}" in correction
+
+
+async def test_an_answer_finds_the_question(inbox: Inbox, redis: Redis) -> None:
+    """With two answers to one question, it is their link that an operator has."""
+    await inbox.put(QUESTION)
+    lease, begun = await begin(inbox)
+    await inbox.finish(lease, begun.turn, receipt={"pages": [{"ts": "1796041250.000100"}]})
+    for name in ("1796041250.000100", "https://acme.slack.com/archives/C0GENERAL/p1796041250000100"):
+        assert (await show(redis, name)).startswith(f"message {QUESTION.id}\n")
+    assert (await show(redis, "1796041250.00010")).startswith("Redis knows no message and no answer")
 
 
 @pytest.mark.parametrize("name", ["*", "[a-z]", "\\", "?", "*" * 100_000])

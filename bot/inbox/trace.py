@@ -8,40 +8,75 @@ from redis.asyncio import Redis
 from bot.chat.text import one_line, visible
 from bot.inbox import keys
 
-_SLACK_LINK = re.compile(r"https://[^/\s]{1,255}/archives/([A-Z0-9]{1,32})/p(\d{10})(\d{6})(?:\?.*)?")
-_DISCORD_LINK = re.compile(r"https://[^/\s]{1,255}/channels/(?:@me|\d{1,20})/(\d{1,20})/(\d{1,20})")
+_SLACK_LINK = re.compile(r"https://[^/\s]{1,255}/archives/(\w{1,32})/p(\d{10})(\d{6})/?(?:\?.*)?")
+_SLACK_ID = re.compile(r"(?:slack:)?(?:(\w{1,32}):)?(\w{1,32}):(\d{10}\.\d{6})", re.IGNORECASE)
+_SLACK_DIGITS = re.compile(r"p?(\d{10})(\d{6})")
+_DISCORD_LINK = re.compile(r"https://[^/\s]{1,255}/channels/(?:@me|\d{1,20})/\d{1,20}/(\d{1,20})/?")
 _MOST = 20
 """Messages that are shown: an id and those of its edits."""
 
+_BATCH = 1_000
 _VALUE = 2_000
 _TURN = ("attempts", "failures", "crashes", "hangs", "stopped", "error", "receipt")
 
 
 async def trace(redis: Redis, message: str) -> str:
-    """Return what is stored about a message, found by its id, a part of its id, or its link."""
-    pattern = keys.seen(f"*{_escape(fragment(message))}*")
-    found = []
-    async for key in redis.scan_iter(match=pattern, count=1_000):
-        found.append(keys.text(key))
-        if len(found) > _MOST:
-            return f"More than {_MOST} messages have this in their ids. Give more of the id, or the link."
+    """Return what is stored about a message of a user, found by its id, a part of its id, or its link.
+
+    The id or the link of an answer finds the message that it answers.
+    """
+    part = fragment(message)
+    found = await _find_messages(redis, part) or await _find_answered(redis, part)
+    if len(found) > _MOST:
+        return f"More than {_MOST} messages have this in their ids. Give more of the id, or the link."
     if not found:
         return (
-            f"Redis knows no message with {_safe(message[:200])} in its id. It forgets one after three days; "
-            "the log line `event taken` has each `message_id`."
+            f"Redis knows no message and no answer with {_safe(part[:200])} in its id. Give the link of the "
+            "question, or its `message_id` in the log line `event taken`. It is forgotten after three days."
         )
     return "\n\n".join(["\n".join(await _lines(redis, each)) for each in sorted(found)])
 
 
 def fragment(message: str) -> str:
     """Return what an id contains: of a link the ids in it, in the spelling of Slack or Discord."""
-    message = message.strip()
+    message = message.strip(" \t\n<>`'\"")
     if link := _SLACK_LINK.fullmatch(message):
-        channel, seconds, fraction = link.groups()
-        return f"{channel}:{seconds}.{fraction}"
+        channel, seconds, rest = link.groups()
+        return f"{channel.upper()}:{seconds}.{rest}"
+    if id := _SLACK_ID.fullmatch(message):  # a `thread_id` of the log has it in lower case
+        return ":".join(each.upper() for each in id.groups() if each)
     if link := _DISCORD_LINK.fullmatch(message):
-        return link[2]
-    return message
+        return link[1]
+    return _SLACK_DIGITS.sub(r"\1.\2", message) if _SLACK_DIGITS.fullmatch(message) else message
+
+
+async def _find_messages(redis: Redis, part: str) -> list[str]:
+    """Return the keys of the messages whose ids contain this, and of one too many at most."""
+    found: list[str] = []
+    async for key in redis.scan_iter(match=keys.seen(f"*{_escape(part)}*"), count=_BATCH):
+        found.append(keys.text(key))
+        if len(found) > _MOST:
+            break
+    return found
+
+
+async def _find_answered(redis: Redis, part: str) -> list[str]:
+    """Return the keys of the messages of the turns whose receipts have a message with this id."""
+    answer = re.compile(rf"(?<![\d.]){re.escape(part.rpartition(':')[2])}(?![\d.])")
+    turns = [keys.text(key) async for key in redis.scan_iter(match=keys.turn("*"), count=_BATCH)]
+    found: list[str] = []
+    for begin in range(0, len(turns), _BATCH):
+        batch = turns[begin : begin + _BATCH]
+        async with redis.pipeline(transaction=False) as pipe:
+            for each in batch:
+                pipe.hget(each, "receipt")
+            receipts = await pipe.execute()
+        found += [
+            keys.seen(turn.removeprefix(keys.turn("")))
+            for turn, receipt in zip(batch, receipts, strict=True)
+            if receipt and answer.search(_decode(receipt))
+        ]
+    return found
 
 
 def _escape(text: str) -> str:
