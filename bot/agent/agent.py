@@ -30,6 +30,7 @@ from bot.agent.messages import (
     stored_id,
 )
 from bot.agent.models.model import Model
+from bot.agent.preparation import mark_unread
 from bot.agent.resume import ResumePlan, plan_after_decision, plan_repetition
 from bot.agent.state import Context, State
 from bot.chat import (
@@ -75,8 +76,10 @@ class Agent:
         rounds: int,
         has_memory: bool,
         channels: Channels,
+        contexts: ContextSource | None,
     ) -> None:
         self._channels = channels
+        self._contexts = contexts
         self._graph = graph
         self._attachments = attachments
         self._memory = memory
@@ -226,10 +229,13 @@ class Agent:
         proposals = values.get("proposals") or {}
         waiting = {call: each for call, each in proposals.items() if each["request"] != decided}
         # the stored messages include the content of their files
-        known = {message.id for message in values.get("messages", ())}
+        stored = values.get("messages", ())
+        known = {message.id for message in stored}
         written = [message for message in turn.messages if not message.decision]
         new = [each for each in written if stored_id(each) not in known]
-        asked = [human_message(each, AttachmentContent()) for each in new]
+        asked: list[AnyMessage] = [human_message(each, AttachmentContent()) for each in new]
+        if self._contexts and written:
+            asked += mark_unread(self._contexts, turn, [*stored, *asked])
         messages = [*asked, AIMessage(answer, id=f"{stored_id(turn.messages[0])}:ending")]
         try:
             changes = {"messages": messages, "proposals": waiting}
@@ -332,6 +338,7 @@ async def open_agent(
         raise StorageDown(
             f"Redis cannot hold the agent's memory (it needs JSON and Search): {error}"
         ) from error
+    contexts = contexts if has_memory and most_context else None
     graph = build_graph(
         model,
         tools,
@@ -343,7 +350,7 @@ async def open_agent(
         pictures=pictures,
         is_restricted=is_restricted,
         instructions=instructions,
-        contexts=contexts if has_memory else None,
+        contexts=contexts,
         most_context=most_context,
     )
     yield Agent(
@@ -356,4 +363,5 @@ async def open_agent(
         rounds=max_iterations,
         has_memory=has_memory,
         channels=channels,
+        contexts=contexts,
     )

@@ -28,7 +28,10 @@ _QUOTED = "quoted"
 """Key of a message's `additional_kwargs` with the range of its text that quotes others."""
 
 _UNREAD = "context_unread"
-"""Key of a message's `additional_kwargs`: its context could not be read."""
+"""Key of a message's `additional_kwargs`: whether its thread could not be read, or the refusal that lasts.
+
+It is missing if the thread did not have to be read.
+"""
 
 _DAY = 86_399
 """Largest difference of a time zone, in seconds."""
@@ -53,16 +56,17 @@ def human_message(message: Message, attachments: AttachmentContent) -> HumanMess
     return HumanMessage(content, id=stored_id(message), additional_kwargs=more)
 
 
-def with_context(message: AnyMessage, context: Context, chars: int) -> AnyMessage:
+def with_context(message: AnyMessage, context: Context, chars: int, *, of_thread: bool) -> AnyMessage:
     """Return a message with its context as data, in at most about `chars` characters, and with the problems.
 
-    The context comes right after the author's words, and counts as a quote.
+    The context comes right after the author's words, and counts as a quote. `of_thread`: it is not that of
+    its links only.
     """
     more = dict(message.additional_kwargs)
     if context.problems:
         more |= {_PROBLEMS: [*more.get(_PROBLEMS, ()), *context.problems]}
-    if context.is_unread:
-        more |= {_UNREAD: True}
+    if of_thread:
+        more[_UNREAD] = context.refusal or context.is_unread
     share = chars // max(len(context.passages), 1)
     marked = [mark(each.source, _passage(each, share)) for each in context.passages if each.messages]
     content = str(message.text)
@@ -74,9 +78,24 @@ def with_context(message: AnyMessage, context: Context, chars: int) -> AnyMessag
     return message.model_copy(update={"content": content, "additional_kwargs": more})
 
 
-def is_context_unread(message: AnyMessage) -> bool:
-    """Return whether the context of a message could not be read."""
-    return _UNREAD in message.additional_kwargs
+def with_thread_unread(message: AnyMessage) -> AnyMessage:
+    """Return a message as one whose thread could not be read, unless that was tried."""
+    more = {_UNREAD: True} | message.additional_kwargs
+    return message.model_copy(update={"additional_kwargs": more})
+
+
+def is_thread_unread(messages: Sequence[AnyMessage]) -> bool:
+    """Return whether the thread of these messages could not be read when it was tried last."""
+    for message in reversed(messages):
+        if (mark := message.additional_kwargs.get(_UNREAD)) is not None:
+            return bool(mark)
+    return False
+
+
+def refusals_of(messages: Sequence[AnyMessage]) -> set[str]:
+    """Return the refusals to read their thread that these messages have met."""
+    marks = (message.additional_kwargs.get(_UNREAD) for message in messages)
+    return {each for each in marks if isinstance(each, str)}
 
 
 def _passage(passage: Passage, chars: int) -> str:
