@@ -21,6 +21,7 @@ _MOST_CHARS = 40_000
 _CUT = "\n[The rest of this message is left out: it is too long.]"
 _NOTHING = "[Its text cannot be read here: the channel that it is from may be private.]"
 _LABEL_CHARS = 100
+_CLIPS = frozenset({"slack_audio", "slack_video"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +163,13 @@ def _files(files: Json) -> Iterator[Attachment]:
 
 
 def _voices(files: Json, author: str) -> Iterator[str]:
-    """Yield the addresses of the author's audio clips (https://docs.slack.dev/reference/objects/file-object).
+    """Yield the addresses of the clips that the author has recorded in Slack.
 
-    A clip of somebody else, which the author shares, is a file like any other.
+    A clip of somebody else, which the author shares, is a file like any other, and so is a film from
+    elsewhere. https://docs.slack.dev/reference/objects/file-object
     """
     for file in objects(files):
-        if file.get("subtype") == "slack_audio" and word(file.get("user")) in ("", author):
+        if file.get("subtype") in _CLIPS and word(file.get("user")) in ("", author):
             yield address_of(file)
 
 

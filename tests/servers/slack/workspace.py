@@ -57,6 +57,12 @@ class File:
     title: str = ""
     alt: str = ""
 
+    @property
+    def clip(self) -> str:
+        """Return `audio` or `video` for a clip that was recorded in Slack."""
+        kind, _, rest = self.name.partition("_message.")
+        return kind if rest and kind in ("audio", "video") else ""
+
     def json(self, base: str) -> dict[str, Json]:
         private = f"{base}/files-pri/{TEAM}-{self.id}"
         return {
@@ -68,7 +74,7 @@ class File:
             "user": self.user,
             "size": self.length,
             **({"alt_txt": self.alt} if self.alt else {}),
-            **({"subtype": "slack_audio"} if self.name.startswith("audio_message.") else {}),
+            **({"subtype": f"slack_{kind}"} if (kind := self.clip) else {}),
             "mode": "hosted",
             "url_private": f"{private}/{self.name}",
             "url_private_download": f"{private}/download/{self.name}",
