@@ -146,9 +146,11 @@ def asker_description(turn: Turn) -> str:
     if newest is None or newest.locale is None:
         return ""
     locale = newest.locale
+    language = label(locale.language) or "unknown"
+    if not locale.time_zone:
+        return prompts.ASKER_WITHOUT_TIME.format(locale=language)
     zone = timezone(timedelta(seconds=max(-_DAY, min(locale.utc_offset, _DAY))))
     at = datetime.fromtimestamp(newest.sent_at, zone)
-    language = label(locale.language) or "unknown"
     return prompts.ASKER.format(time=f"{at:%A %Y-%m-%d %H:%M}", zone=label(locale.time_zone), locale=language)
 
 

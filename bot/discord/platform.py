@@ -35,6 +35,8 @@ from bot.discord.gateway import Listener
 from bot.discord.health import TokenProbe, connection_evidence, shard_evidence
 from bot.discord.identify import IdentifyQueue
 from bot.discord.messages import EditPace
+from bot.discord.names import Names
+from bot.discord.past import PastMessages
 from bot.discord.reader import Reader
 from bot.discord.reply import DiscordThread
 from bot.discord.shard import Shard
@@ -108,8 +110,9 @@ class Discord:
         self._timing = timing
         self._shards = Shards(coordination, catch_up_hours, timing)
         self._identify_queue = IdentifyQueue(api, coordination, timing)
-        self._reader = Reader(api)
-        self._contexts = Contexts(self._reader, timing)
+        reader = Reader(api)
+        self._past = PastMessages(reader, Names(reader, timing))
+        self._contexts = Contexts(self._past, timing)
         self._pace = EditPace(timing.edit_interval)
         self._unheld = Connection(timing.down_after)
         self._probe = TokenProbe(api, timing)
@@ -156,7 +159,7 @@ class Discord:
 
     def archive(self, message: Message) -> DiscordArchive | None:
         """Return what the author of a message can read; nothing for bots."""
-        return None if message.bot_ids else DiscordArchive(self._reader, message)
+        return None if message.bot_ids else DiscordArchive(self._past, message)
 
     async def audience(self, message: Message) -> Audience:
         """Return who can read the place of a message; an unknown place counts as a private channel."""

@@ -1,0 +1,81 @@
+"""Readable names for the ids of roles and channels in texts that are read without the gateway.
+
+An id stays if Discord does not tell its name, or if not everybody on the server can see the channel.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping, Sequence
+
+from bot.chat import PlatformError
+from bot.discord.events import DIRECT
+from bot.discord.payloads import Payload
+from bot.discord.permissions import everyone_can_read
+from bot.discord.reader import Reader
+from bot.discord.timing import Timing
+from bot.platforms.names import KnownNames, name_in_text
+
+log = logging.getLogger(__name__)
+
+_ID = re.compile(r"<(@&|#)(\d{1,20})>")
+
+_MOST_IDS = 10
+"""Most ids of one passage that are looked up: a channel takes a request, a thread two."""
+
+_OPEN_THREADS = frozenset({10, 11})
+_PRIVATE_THREAD = 12
+"""Types of channels: threads of announcements and of text channels."""
+
+_UNREADABLE = (PlatformError, AttributeError, LookupError, TypeError, ValueError)
+"""Errors of Discord, and of what it sends if that is not what it documents."""
+
+
+class Names:
+    """Names of the roles and channels of servers."""
+
+    def __init__(self, reader: Reader, timing: Timing) -> None:
+        self._reader = reader
+        self._timing = timing
+        self._known = KnownNames()
+
+    async def readable(self, guild: str, texts: Sequence[str]) -> list[str]:
+        """Return the texts of a server, or of direct messages (`dm`), with names in place of ids."""
+        found = list(dict.fromkeys(match[0] for text in texts for match in _ID.finditer(text)))
+        if not found or guild == DIRECT:
+            return list(texts)
+        # by server: the names of another one are not told here
+        keys = {each: f"{guild}:{each}" for each in found[:_MOST_IDS]}
+        unknown = [each for each, key in keys.items() if self._known.get(key) is None]
+        if unknown:
+            await self._look_up(int(guild), unknown, keys)
+        names = {each: self._known.get(key) or each for each, key in keys.items()}
+        return [_ID.sub(lambda match: names.get(match[0], match[0]), text) for text in texts]
+
+    async def _look_up(self, guild: int, mentions: Sequence[str], keys: Mapping[str, str]) -> None:
+        try:
+            async with asyncio.timeout(self._timing.names_timeout):
+                server = await self._reader.guild(guild)
+                names = await asyncio.gather(*(self._name(server, each) for each in mentions))
+        except (*_UNREADABLE, TimeoutError) as error:
+            log.info("names not looked up", extra={"guild": guild, "error": repr(error)})
+            names = [""] * len(mentions)
+        for mention, name in zip(mentions, names, strict=True):
+            age = self._timing.name_max_age if name else self._timing.unknown_name_max_age
+            self._known.put(keys[mention], name, age)
+
+    async def _name(self, server: Payload, mention: str) -> str:
+        """Return what stands for a mention of a role or a channel; nothing if it stays as it is."""
+        kind, id = _ID.findall(mention)[0]
+        if kind == "@&":
+            names = [each["name"] for each in server["roles"] if each["id"] == id]
+            return "".join(f"@{name_in_text(each.lstrip('@'))}" for each in names)
+        try:
+            channel = place = await self._reader.channel(int(id))
+            if channel["type"] in _OPEN_THREADS:
+                place = await self._reader.channel(int(channel["parent_id"]))
+            is_open = place.get("guild_id") == server["id"] and place["type"] != _PRIVATE_THREAD
+            return f"#{name_in_text(channel['name'])}" if is_open and everyone_can_read(server, place) else ""
+        except _UNREADABLE as error:
+            log.info("channel not looked up", extra={"channel": id, "error": repr(error)})
+            return ""
