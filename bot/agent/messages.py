@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 from langchain_core.messages import AnyMessage, HumanMessage
 
@@ -101,7 +102,7 @@ def refusals_of(messages: Sequence[AnyMessage]) -> set[str]:
 def _passage(passage: Passage, chars: int) -> str:
     """Return earlier messages as text: the first one, which names the topic, and the last that fit."""
     most = min(_LONGEST_PAST, chars // 4)
-    first, *rest = (_past(each, most) for each in passage.messages)
+    first, *rest = [_past(each, most) for each in passage.messages]
     left = chars - len(first)
     kept: list[str] = []
     for each in reversed(rest):
@@ -120,9 +121,13 @@ def _passage(passage: Passage, chars: int) -> str:
 def _past(message: PastMessage, chars: int) -> str:
     """Return an earlier message with its time and author; following lines are indented, as in `authors`."""
     at = datetime.fromtimestamp(message.sent_at, UTC)
-    files = [f"[attached: {label(name)}]" for name in message.files]
-    text = "\n".join(filter(None, [shorten(message.text.strip(), chars), *files]))
-    return f"[{at:%Y-%m-%d %H:%M} UTC] {label(message.author)}: {indent(text)}"
+    text = shorten(message.text.strip(), chars)
+    if message.files:
+        text = "\n".join(filter(None, [text, *(f"[attached: {label(name)}]" for name in message.files)]))
+    return f"[{at:%Y-%m-%d %H:%M} UTC] {_author_label(message.author)}: {indent(text)}"
+
+
+_author_label = lru_cache(200)(label)  # few users write the many messages of a conversation
 
 
 def own_text(message: AnyMessage) -> str:

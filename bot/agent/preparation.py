@@ -123,7 +123,7 @@ def _without(context: ChatContext, known: Collection[str | None], told: Collecti
     A refusal that was `told` in an earlier turn is no problem of this one.
     """
     passages = [
-        replace(each, messages=tuple(message for message in each.messages if message.id not in known))
+        replace(each, messages=tuple([message for message in each.messages if message.id not in known]))
         for each in context.passages
     ]
     problems = tuple(each for each in context.problems if each not in told)

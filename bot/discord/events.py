@@ -239,6 +239,9 @@ def _request_of(message: discord.Message, me: int) -> str:
 
 def readable_text(message: discord.Message, me: int) -> str:
     """Return what the author wrote, with names for ids, without mentions of the bot, whose id is `me`."""
-    mine = {("@", me)} | {("@&", role.id) for role in message.role_mentions if _is_mine(role, me)}
-    spoken = readable(message.content, message, leave_out=mine)
-    return "\n".join(each for each in (spoken.strip(), *stickers(message), *voice(message)) if each)
+    spoken = message.content
+    if "<" in spoken:
+        mine = {("@", me)} | {("@&", role.id) for role in message.role_mentions if _is_mine(role, me)}
+        spoken = readable(spoken, message, leave_out=mine)
+    more = [*stickers(message), *voice(message)]
+    return "\n".join(filter(None, [spoken.strip(), *more])) if more else spoken.strip()

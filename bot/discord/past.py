@@ -45,7 +45,7 @@ class PastMessages:
             for each in found
             if each.id > after and each.type in _WRITTEN and not (after and each.author.id == me)
         ]
-        is_cut = len(found) == most and all(each.id > after for each in found)
+        is_cut = len(found) == most and (not after or all(each.id > after for each in found))
         return Passage(source=source, messages=await self.messages(guild, new), is_cut=is_cut)
 
     async def messages(self, guild: str, found: Sequence[discord.Message]) -> tuple[PastMessage, ...]:
@@ -53,7 +53,10 @@ class PastMessages:
         me = await self.reader.user_id()
         past = [_past(each, me, guild) for each in found]
         texts = await self.names.readable(guild, [each.text for each in past])
-        return tuple(replace(each, text=text) for each, text in zip(past, texts, strict=True))
+        return tuple(
+            each if text == each.text else replace(each, text=text)
+            for each, text in zip(past, texts, strict=True)
+        )
 
 
 def _past(message: discord.Message, me: int, guild: str) -> PastMessage:

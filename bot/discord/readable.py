@@ -38,6 +38,8 @@ def readable(
     So does that of a channel which not all readers of the message see.
     References in `leave_out`, by kind (`@`, `@&`, `#`) and id, are removed.
     """
+    if "<" not in content:  # most texts
+        return content
     names = _names(message) if message else {}
 
     def replace(match: re.Match[str]) -> str:

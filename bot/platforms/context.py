@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bot.chat import (
     Context,
@@ -76,6 +77,7 @@ def _reason(error: PlatformError | TimeoutError, platform: str) -> str:
             return texts.silent(platform)
 
 
+@lru_cache(200)  # few users write the many messages of a conversation
 def name_of_other(name: str) -> str:
     """Return the name of a user who is not the bot, which earlier messages call "you"."""
     return f"{name} (a user)" if name.strip().casefold() == "you" else name

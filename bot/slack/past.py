@@ -133,8 +133,12 @@ class PastMessages:
         if after:
             begin = moment(after)
             written = [each for each in written if moment(each["ts"]) > begin and not _is_own(each, who)]
-        names = await self.users.names(team, map(_author, written))
-        past = [_past(each, team, channel, who, names) for each in written]
+        authors = [(written_name(each), word(each.get("user"))) for each in written]
+        names = await self.users.names(team, [user for name, user in authors if not name])
+        past = [
+            _past(each, name or names.get(user, user), team, channel, who)
+            for each, (name, user) in zip(written, authors, strict=True)
+        ]
         return Passage(source=source, messages=await self.named(team, past), is_cut=found[1])
 
     async def named(self, team: str, past: Sequence[PastMessage]) -> tuple[PastMessage, ...]:
@@ -147,8 +151,8 @@ class PastMessages:
 
 
 def _sorted(messages: Json) -> list[Mapping[str, Json]]:
-    found = [each for each in objects(messages) if moment(each.get("ts"))]
-    return sorted(found, key=lambda each: moment(each.get("ts")))
+    timed = [(at, each) for each in objects(messages) if (at := moment(each.get("ts")))]
+    return [each for _, each in sorted(timed, key=itemgetter(0))]
 
 
 def _newest(messages: Sequence[Mapping[str, Json]], most: int) -> Found:
@@ -158,29 +162,22 @@ def _newest(messages: Sequence[Mapping[str, Json]], most: int) -> Found:
     return [messages[0], *messages[len(messages) - most + 1 :]], True
 
 
-def _author(message: Mapping[str, Json]) -> str:
-    """Return the user whose name has to be looked up; empty if the message has it, or is by a bot."""
-    return "" if written_name(message) else word(message.get("user"))
-
-
 def _is_own(message: Mapping[str, Json], who: Identity) -> bool:
     return who.user_id == message.get("user") or who.bot_id == message.get("bot_id")
 
 
-def _past(
-    message: Mapping[str, Json], team: str, channel: str, who: Identity, names: Mapping[str, str]
-) -> PastMessage:
-    content, ts = content_of(message, who.user_id), word(message.get("ts"))
-    user = word(message.get("user"))
-    author = "you" if _is_own(message, who) else name_of_other(written_name(message) or names.get(user, user))
-    quotes = [f"{each.source}: {each.text}" for each in content.quotes]
+def _past(message: Mapping[str, Json], name: str, team: str, channel: str, who: Identity) -> PastMessage:
+    content, ts, root = content_of(message, who.user_id), str(message["ts"]), word(message.get("thread_ts"))
+    text = content.text
+    if content.quotes:
+        text = "\n".join(filter(None, [text, *(f"{each.source}: {each.text}" for each in content.quotes)]))
     return PastMessage(
         id=message_id(team, channel, ts),
-        author=author or "somebody",
-        text="\n".join(filter(None, [content.text, *quotes])),
-        sent_at=moment(ts),
-        files=tuple(each.name for each in content.files),
-        link=_link(who.url, channel, ts, word(message.get("thread_ts"))),
+        author="you" if _is_own(message, who) else name_of_other(name or "somebody"),
+        text=text,
+        sent_at=float(ts),
+        files=tuple([each.name for each in content.files]) if content.files else (),
+        link=_link(who.url, channel, ts, root),
     )
 
 
