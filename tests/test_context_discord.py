@@ -4,11 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from discord.http import Route
 
+from bot.discord.api import DiscordApi
+from bot.discord.events import readable_text
+from bot.discord.names import Names
+from bot.discord.past import PastMessages
+from bot.discord.quotes import past_text
+from bot.discord.reader import Reader
 from tests.servers.discord.records import Channel, Message, User
 from tests.servers.discord.service import Discord, File
 from tests.servers.model import ModelServer
 from tests.support.bot import run_bot
+from tests.support.platforms import QUICK_DISCORD
 from tests.support.settings import of_discord, of_model
 from tests.support.wait import wait_until
 
@@ -247,3 +255,34 @@ async def test_the_agent_knows_the_locale_of_the_asker_or_of_their_server(
         discord.alice.locale = "de"
         await discord.command("agent-usage", discord.alice)
         assert (await told_of_the_asker()).endswith("or of their server, is de.")
+
+
+async def test_what_is_text_and_files_only_is_read_as_discord_py_reads_it(
+    discord: Discord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read off the payload, as most messages are; others are left to discord.py."""
+    general, eve = discord.general, {"id": "7", "username": "eve", "discriminator": "0", "avatar": None}
+    sticker = {"id": "1", "name": "wave", "format_type": 1}
+    await discord.say(discord.bob, general, "  The printer is on fire.\n> Again? ", more={"flags": 4})
+    await discord.say(discord.alice, general, "Which one?", files=[File("fire.png", b"fire", "image/png")])
+    await discord.say(discord.bob, general, f"The one of {discord.bob.mention}.")
+    await discord.say(discord.bot, general, "I see.")
+    await discord.say(discord.bob, general, "", more={"sticker_items": [sticker]})
+    await discord.say(discord.bob, general, "I have no other name.", more={"author": eve})
+    monkeypatch.setattr(Route, "BASE", discord.url)
+    async with DiscordApi(discord.token, QUICK_DISCORD) as api:
+        reader = Reader(api)
+        past = PastMessages(reader, Names(reader, QUICK_DISCORD))
+        found = await reader.history(general.id, None, 100)
+        read = await past.messages(str(discord.guild.id), found)
+        me = await reader.user_id()
+        for each, entry in zip(read, found, strict=True):
+            message = entry.message()
+            assert message
+            assert each.text == past_text(message, readable_text(message, me))
+            assert each.sent_at == message.created_at.timestamp()
+            assert each.files == tuple(file.filename for file in message.attachments)
+            assert each.author == ("you" if message.author.id == me else message.author.display_name)
+            address = f"https://discord.com/channels/{discord.guild.id}/{general.id}/{entry.id}"
+            assert each.link == address
+    assert [each.author for each in read] == ["Bob", "Alice", "Bob", "you", "Bob", "eve"]

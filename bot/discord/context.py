@@ -3,12 +3,11 @@
 from dataclasses import dataclass, replace
 from functools import partial
 
-import discord
-
 from bot.chat import Context, Message, Passage, ReadContext, ReadingRefused
 from bot.discord.access import CLOSED, PRIVATE, UNREADABLE, allowed_links
 from bot.discord.events import CHAIN, id_of
 from bot.discord.past import PastMessages
+from bot.discord.reader import PastPayload
 from bot.discord.timing import Timing
 from bot.platforms import texts
 from bot.platforms.context import PassageReading, read_passages
@@ -76,11 +75,10 @@ class Contexts:
         assert link is not None
         found = await self.past.reader.history(int(message.channel), link + 1, _CHAIN_PAGE)
         page = {each.id: each for each in found}
-        chain: list[discord.Message] = []
+        chain: list[PastPayload] = []
         while link in page and len(chain) < most:
-            chain.append(page[link])
-            reference = page.pop(link).reference
-            link = reference.message_id if reference else None
+            chain.append(page.pop(link))
+            link = chain[-1].replied_to
         messages = await self.past.messages(message.thread.space, chain[::-1])
         source = "the earlier messages of this chain of replies"
         return Passage(source=source, messages=messages, is_cut=link is not None)
