@@ -98,7 +98,7 @@ async def test_a_video_clip_that_is_too_large_is_named(
         await slack.wait_for_connections(2)
         ts = await slack.say(ALICE, slack.dm(ALICE), "look", files=[clip])
         answer = await slack.answer(slack.dm(ALICE), ts, until=lambda text: "heard it" in text)
-    assert "I could not listen to video_message.mp4: " in answer
+    assert "I could not listen to video message.mp4: it is larger than" in answer
     assert not model.audio.recordings
 
 
