@@ -84,6 +84,45 @@ async def test_slack_is_searched_in_the_channels_of_the_asker(
     assert "Found 1 person:\n- bob, also Bob (Europe/Berlin)" in results(model).replace("> ", "")
 
 
+async def test_slack_searches_itself_where_it_can(
+    storage: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    """It finds what is public, with a token of the event; private channels are read in direct messages."""
+    slack.workspace.has_search = True
+    slack.add_channel(OTHER, members=[BOB])
+    slack.add_channel(PRIVATE, "group", [ALICE, BOT_USER])
+    write(slack, BOB, f"The zeppelin budget of <@{BOB}> is 4711.", OTHER)
+    write(slack, ALICE, "The secret zeppelin budget is 4712.", PRIVATE)
+    async with run_bot(**storage, **of_slack(slack)):
+        await slack.wait_for_connections()
+        await ask(slack, order("search_messages", query="zeppelin budget"))
+        assert "bob: The zeppelin budget of @bob is 4711." in results(model)
+        assert f"https://test.slack.com/archives/{OTHER}/p" in results(model)
+        assert "4712" not in results(model)
+        assert not slack.count("users.conversations")
+        await ask(slack, order("search_messages", query="zeppelin budget"), slack.dm(ALICE))
+        assert "4711" in results(model)
+        assert "alice: The secret zeppelin budget is 4712." in results(model)
+
+
+async def test_without_the_scope_of_slacks_search_the_newest_messages_are_searched(
+    storage: dict[str, Any], slack: Slack, model: ModelServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is optional at the installation; the log says which one is missing."""
+    caplog.set_level("INFO")
+    slack.workspace.has_search = True
+    slack.tolerate("missing_scope")
+    slack.web_api.scopes.remove("search:read.public")
+    slack.add_channel(OTHER)
+    write(slack, BOB, "The zeppelin budget is 4711.", OTHER)
+    async with run_bot(**storage, **of_slack(slack)):
+        await slack.wait_for_connections()
+        await ask(slack, order("search_messages", query="zeppelin"))
+    assert "bob: The zeppelin budget is 4711." in results(model)
+    (line,) = [each for each in caplog.records if each.message == "search not available"]
+    assert "lacks the scope search:read.public" in vars(line)["error"]
+
+
 def is_done(messages: Sequence[DiscordMessage]) -> bool:
     return any(word in messages[-1].content for word in ("RESULT", "HEARD"))
 

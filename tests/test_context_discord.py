@@ -4,12 +4,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from discord.http import Route
 
+from bot.discord.api import DiscordApi
+from bot.discord.events import readable_text
+from bot.discord.names import Names
+from bot.discord.past import PastMessages
+from bot.discord.quotes import past_text
+from bot.discord.reader import Reader
 from tests.servers.discord.records import Channel, Message, User
 from tests.servers.discord.service import Discord, File
 from tests.servers.model import ModelServer
 from tests.support.bot import run_bot
+from tests.support.platforms import QUICK_DISCORD
 from tests.support.settings import of_discord, of_model
+from tests.support.wait import wait_until
 
 
 @pytest.fixture
@@ -155,4 +164,125 @@ async def test_a_thread_that_the_asker_or_the_bot_cannot_read_is_named(
         answer = await mention(discord, "what should they do?", thread)
         expected = "I could not read the earlier messages here: I have no access to the channel"
         assert expected in "\n".join(answer)
+        assert await mention(discord, "and now?", thread) == ["Understood."], "it is said once"
     assert "printer" not in told(model)
+
+
+async def test_after_a_stop_while_a_thread_is_read_the_next_mention_reads_it(
+    settings: dict[str, Any], discord: Discord, model: ModelServer
+) -> None:
+    async with run_bot(**settings):
+        await discord.wait_for_connections()
+        thread = discord.start_thread(discord.bob, discord.general)
+        await discord.say(discord.bob, thread, "The printer is on fire.")
+        reading = discord.fail("GET", f"/channels/{thread.id}/messages", delay=9)
+        asked = await discord.say(discord.alice, thread, f"{discord.mention} what now?")
+        await wait_until(lambda: reading.used == 1, "the thread is read")
+        await discord.say(discord.alice, thread, "!stop")
+        await discord.answer(thread, lambda shown: "Stopped." in shown[-1].content, after=asked)
+        assert not model.requests
+        await mention(discord, "and now?", thread)
+    assert told(model).count("Bob: The printer is on fire.") == 1
+
+
+async def test_the_author_of_a_message_in_a_private_thread_is_taken_to_be_in_it(
+    settings: dict[str, Any], discord: Discord, model: ModelServer
+) -> None:
+    """Fault: Discord tells few members of a private thread, and so its own members could read nothing."""
+    async with run_bot(**settings):
+        await discord.wait_for_connections()
+        private = discord.world.start_thread(discord.general, "private", discord.bob, None, private=True)
+        await discord.say(discord.bob, private, "The printer is on fire.")
+        answer = await mention(discord, "what should they do?", private)
+        assert answer == ["Understood."]
+    assert "Bob: The printer is on fire." in told(model)
+
+
+async def test_roles_and_channels_that_everybody_sees_have_their_names(
+    settings: dict[str, Any], discord: Discord, model: ModelServer
+) -> None:
+    """In what was written before, where Discord sends ids only. Each name is looked up once."""
+    role = discord.add_role("support")
+    plans, secret = discord.add_channel("plans"), discord.add_channel("secret", only_for=[discord.bob])
+    async with run_bot(**settings):
+        await discord.wait_for_connections()
+        public = discord.start_thread(discord.bob, discord.general, "the lift")
+        private = discord.world.start_thread(discord.general, "hush", discord.bob, None, private=True)
+        ids = [plans.id, public.id, secret.id, private.id, 12345]
+        text = f"<@&{role}>, see " + " ".join(f"<#{id}>" for id in ids)
+        for _ in range(2):
+            thread = discord.start_thread(discord.bob, discord.general)
+            await discord.say(discord.bob, thread, text)
+            assert await mention(discord, "what should they do?", thread) == ["Understood."]
+            expected = f"@support, see #plans #the lift <#{secret.id}> <#{private.id}> <#12345>"
+            assert expected in told(model)
+    assert discord.count("GET", f"/channels/{plans.id}") == 1
+    assert discord.count("GET", f"/guilds/{discord.guild.id}") == 1
+
+
+async def test_a_name_that_looks_like_a_link_is_not_followed(
+    settings: dict[str, Any], discord: Discord, model: ModelServer
+) -> None:
+    """A link counts only if the author has written it."""
+    other = discord.add_channel("other")
+    plan = await discord.say(discord.bob, other, "The plan is green.")
+    role = discord.add_role(link(discord, plan))
+    async with run_bot(**settings):
+        await discord.wait_for_connections()
+        text = f"{discord.mention} what says <@&{role}> ?"
+        asked = await discord.say(discord.alice, discord.general, text, more={"mention_roles": [str(role)]})
+        await discord.answer(await discord.thread_of(asked), is_complete)
+    assert f"what says @{link(discord, plan).replace('//', '/')} ?" in told(model)
+    assert "green" not in told(model)
+
+
+async def test_the_agent_knows_the_locale_of_the_asker_or_of_their_server(
+    settings: dict[str, Any], discord: Discord, model: ModelServer
+) -> None:
+    """The locale of an app comes with its interactions only; of a server, the default says nothing."""
+
+    async def told_of_the_asker() -> str:
+        await mention(discord, "hello", discord.general)
+        return str(model.requests[-1]["messages"][0]["content"].splitlines()[-1])
+
+    async with run_bot(**settings):
+        await discord.wait_for_connections()
+        assert "locale" not in await told_of_the_asker()
+    discord.guild.locale = "fr"
+    async with run_bot(**settings):
+        await discord.wait_for_connections()
+        assert (await told_of_the_asker()).endswith("or of their server, is fr.")
+        discord.alice.locale = "de"
+        await discord.command("agent-usage", discord.alice)
+        assert (await told_of_the_asker()).endswith("or of their server, is de.")
+
+
+async def test_what_is_text_and_files_only_is_read_as_discord_py_reads_it(
+    discord: Discord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read off the payload, as most messages are; others are left to discord.py."""
+    general, eve = discord.general, {"id": "7", "username": "eve", "discriminator": "0", "avatar": None}
+    sticker = {"id": "1", "name": "wave", "format_type": 1}
+    await discord.say(discord.bob, general, "  The printer is on fire.\n> Again? ", more={"flags": 4})
+    await discord.say(discord.alice, general, "Which one?", files=[File("fire.png", b"fire", "image/png")])
+    await discord.say(discord.bob, general, f"The one of {discord.bob.mention}.")
+    await discord.say(discord.bot, general, "I see.")
+    await discord.say(discord.bob, general, "", more={"sticker_items": [sticker]})
+    await discord.say(discord.bob, general, "I have no other name.", more={"author": eve})
+    monkeypatch.setattr(Route, "BASE", discord.url)
+    async with DiscordApi(discord.token, QUICK_DISCORD) as api:
+        reader = Reader(api)
+        past = PastMessages(reader, Names(reader, QUICK_DISCORD))
+        found = await reader.history(general.id, None, 100)
+        read = await past.messages(str(discord.guild.id), found)
+        me = await reader.user_id()
+        for each, entry in zip(read, found, strict=True):
+            message = entry.message()
+            assert message
+            assert each.text == past_text(message, readable_text(message, me))
+            assert each.sent_at == message.created_at.timestamp()
+            assert each.files == tuple(file.filename for file in message.attachments)
+            assert each.author == ("you" if message.author.id == me else message.author.display_name)
+            address = f"https://discord.com/channels/{discord.guild.id}/{general.id}/{entry.id}"
+            assert each.link == address
+    assert [each.author for each in read] == ["Bob", "Alice", "Bob", "you", "Bob", "eve"]

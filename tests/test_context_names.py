@@ -15,12 +15,15 @@ def test_a_user_who_is_named_like_the_bot_is_told_apart(name: str) -> None:
     assert name_of_other("Yousef") == "Yousef"
 
 
+@pytest.mark.parametrize("kind", ["audio", "video"])
 @pytest.mark.parametrize(("speaker", "is_own"), [("U1", True), ("", True), ("U2", False)])
-def test_a_voice_clip_of_somebody_else_is_no_word_of_who_shares_it(speaker: str, is_own: bool) -> None:
+def test_a_voice_clip_of_somebody_else_is_no_word_of_who_shares_it(
+    kind: str, speaker: str, is_own: bool
+) -> None:
     clip = {
         "id": "F1",
-        "subtype": "slack_audio",
-        "mimetype": "audio/mp4",
+        "subtype": f"slack_{kind}",
+        "mimetype": f"{kind}/mp4",
         "user": speaker,
         "url_private_download": "https://files.slack.com/F1",
     }

@@ -10,6 +10,7 @@ from tests.servers.model import ModelServer
 from tests.servers.slack.service import ALICE, BOB, BOT_USER, CAROL, GENERAL, Message, Slack
 from tests.support.bot import run_bot
 from tests.support.settings import of_model, of_slack
+from tests.support.wait import wait_until
 
 OTHER = "C0OTHER"
 PRIVATE = "C0PRIVATE"
@@ -259,6 +260,89 @@ async def test_a_thread_that_cannot_be_read_is_named_and_read_at_the_next_mentio
         slack.web_api.faults.remove(fault)
         await mention(slack, "and now?", root)
     assert "bob: The printer is on fire." in told(model)
+
+
+async def test_a_thread_that_can_never_be_read_is_named_once(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    """Fault: the sentence came at each mention. When the thread can be read at last, it is."""
+    sentence = "I could not read the earlier messages here: I lack a permission for it"
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, "The printer is on fire.")
+        fault = slack.fail("conversations.replies", error="missing_scope", times=math.inf)
+        assert sentence in await mention(slack, "what should they do?", root)
+        for _ in range(2):
+            assert await mention(slack, "and now?", root) == "Understood."
+        slack.web_api.faults.remove(fault)
+        await mention(slack, "and now?", root)
+        assert told(model).count("bob: The printer is on fire.") == 1
+        await mention(slack, "thanks", root)
+    assert told(model).count("bob: The printer is on fire.") == 1
+    assert slack.count("conversations.replies") == 4
+
+
+@pytest.mark.parametrize("gives_up", ["stop", "limit"])
+async def test_after_a_turn_that_ended_while_it_read_the_next_mention_reads_all(
+    settings: dict[str, Any], slack: Slack, model: ModelServer, gives_up: str
+) -> None:
+    """Fault: the thread counted as known. Two messages of one turn are read as one alone is."""
+    limit = {"turn_timeout": 1} if gives_up == "limit" else {}
+    async with run_bot(**settings, **limit):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, "The printer is on fire.")
+        reading = slack.slow("conversations.replies", 9)
+        await slack.say(ALICE, GENERAL, f"{slack.mention} what now?", thread_ts=root)
+        await wait_until(lambda: slack.count("conversations.replies") == 1, "the thread is read")
+        if gives_up == "stop":
+            await slack.say(ALICE, GENERAL, "!stop", thread_ts=root)
+        ending = await slack.answer(GENERAL, root)
+        assert ("Stopped." if gives_up == "stop" else "took longer than") in ending, reading
+        assert not model.requests
+        await slack.wait_until_settled()
+        await mention(slack, "and now?", root)
+        assert told(model).count("bob: The printer is on fire.") == 1
+        assert told(model).count("what now?") == 1
+        await mention(slack, "thanks", root)
+    assert told(model).count("The printer is on fire.") == 1
+    assert slack.count("conversations.replies") == 2
+
+
+async def test_a_gap_that_a_stopped_turn_did_not_read_is_read_at_the_next_mention(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, "Lunch?")
+        await mention(slack, "where?", root)
+        await slack.say(CAROL, GENERAL, "The place is closed.", thread_ts=root)
+        await slack.wait_until_settled()
+        slack.slow("conversations.replies", 9)
+        await slack.say(ALICE, GENERAL, f"{slack.mention} so where?", thread_ts=root)
+        await wait_until(lambda: slack.count("conversations.replies") == 2, "the thread is read")
+        await slack.say(ALICE, GENERAL, "!stop", thread_ts=root)
+        assert "Stopped." in await slack.answer(GENERAL, root)
+        await slack.wait_until_settled()
+        await mention(slack, "and now?", root)
+    assert "carol: The place is closed." in told(model)
+
+
+async def test_a_gap_remains_when_a_refused_message_comes_before_the_next_mention(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    """Fault: the refused mention took the gap, and nobody read it."""
+    async with run_bot(**settings, allowed_users=f"slack:{ALICE}"):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, "Lunch?")
+        await mention(slack, "where?", root)
+        await slack.say(CAROL, GENERAL, "The place is closed.", thread_ts=root)
+        await slack.wait_until_settled()
+        requests = len(model.requests)
+        await mention(slack, "is it?", root, user=CAROL)
+        assert len(model.requests) == requests, "she is refused"
+        await mention(slack, "so where?", root)
+    assert told(model).count("carol: The place is closed.") == 1
+    assert told(model).count("carol: is it?") == 1
 
 
 async def test_no_message_is_read_with_context_messages_0_or_without_memory(

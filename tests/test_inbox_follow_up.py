@@ -150,15 +150,21 @@ async def test_silence_that_was_asked_for_holds_for_what_is_read_again_later(red
     assert await inbox.put(said("bob", 5)) == "kept"
 
 
-async def test_the_partner_lives_as_long_as_the_thread(redis: Redis) -> None:
-    """A follow-up renews it; the end of its turn renews the thread."""
+@pytest.mark.parametrize("last", [said("ada", 2), said("ada", 4_000, mention=True)])
+@pytest.mark.parametrize("purpose", ["", "quiet"])
+async def test_the_partner_lives_as_long_as_the_thread(redis: Redis, purpose: Purpose, last: Message) -> None:
+    """Each message that is answered renews it, and the end of the turn renews the thread.
+
+    Fault: mentions did not. After THREAD_TTL_DAYS of mentions alone, the bot followed the next author.
+    """
     inbox = an_inbox(redis)
-    await put_all(inbox, said("ada", 1, mention=True))
+    await put_all(inbox, said("ada", 1, mention=True, purpose=purpose))
     await answer(inbox)
     names = [name(str(THREAD)) for name in (keys.partner, keys.joined)]
+    assert await redis.ttl(names[0]) > await redis.ttl(names[1]) + 80_000, "not even a second too short"
     for name in names:
         await redis.expire(name, 60)
-    await inbox.put(said("ada", 2))
+    await put_all(inbox, replace(last, purpose=purpose))
     await answer(inbox)
     assert min([await redis.ttl(name) for name in names]) > 29 * 86_400
 

@@ -157,6 +157,18 @@ async def test_guests_do_not_press_buttons_of_questions_to_everybody(redis: Redi
     ).words == "Your answer: Apples"  # as ALLOW_EXTERNAL says
 
 
+async def test_another_bot_does_not_answer_a_question_to_everybody(redis: Redis) -> None:
+    """Fault: its next message did, in a thread where it is allowed to talk with this one."""
+    requests = approvals(redis)
+    await ask(requests, anyone=True)
+    turn = said("Build 4711 has failed.", BOB)
+    (message,) = turn.messages
+    of_bot = replace(turn, messages=(replace(message, bot_ids=("slack:B0BUILD",)),))
+    assert await requests.answer(of_bot, INQUIRY.id) is None
+    assert (await state(requests))[0] == "asked"
+    assert await requests.answer(turn, INQUIRY.id)
+
+
 async def test_an_answer_by_words_is_for_one_turn(redis: Redis) -> None:
     """A later message of the same user is none, and neither is a new wording of an earlier one."""
     requests = approvals(redis)

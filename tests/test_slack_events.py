@@ -228,8 +228,11 @@ def test_the_manifest_subscribes_to_what_is_parsed_and_asks_for_no_scope_without
     used |= {"files:read", "files:write"}  # url_private_download; files.getUploadURLExternal and its end
     used |= {"users:read", "usergroups:read"}  # users.info, usergroups.list
     used |= {"im:write"}  # where the file of /agent-memory export goes
-    scopes = MANIFEST["oauth_config"]["scopes"]["bot"]
-    assert scopes == sorted(used)
+    used |= {"search:read.public"}  # assistant.search.context; a bot gets no scope for private channels
+    scopes = MANIFEST["oauth_config"]["scopes"]
+    assert scopes["bot"] == sorted(used)
+    # Slack wants those in both lists: https://docs.slack.dev/authentication/installing-with-oauth
+    assert scopes["bot_optional"] == ["search:read.public"]
 
 
 def test_the_manifest_has_the_commands_that_are_answered() -> None:

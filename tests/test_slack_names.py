@@ -7,7 +7,7 @@ import pytest
 
 from bot.slack.block_text import plain_text
 from tests.servers.model import ModelServer
-from tests.servers.slack.service import ALICE, BOB, BOT_USER, GENERAL, Slack
+from tests.servers.slack.service import ALICE, BOB, BOT_USER, GENERAL, Message, Slack
 from tests.support.bot import run_bot
 from tests.support.settings import of_model, of_slack
 from tests.support.wait import wait_until
@@ -101,6 +101,23 @@ async def test_the_agent_knows_the_local_time_and_the_locale_of_the_asker(
     system = model.requests[-1]["messages"][0]["content"].splitlines()[-1]
     assert system.startswith("For the user who asks now it is ")
     assert system.endswith("(Europe/Berlin). The locale of their app is de-DE.")
+
+
+@pytest.mark.parametrize("pattern", ["{}", "<{}|y>", "[a]({})"])
+async def test_a_name_that_looks_like_a_link_is_not_followed(
+    settings: dict[str, Any], slack: Slack, model: ModelServer, pattern: str
+) -> None:
+    """A link counts only if the author has written it: not if they mention a user of that name."""
+    slack.add_channel("C0OTHER")
+    plan = slack.workspace.new_ts()
+    slack.workspace.add(Message(channel="C0OTHER", ts=plan, user=BOB, text="The plan is green."))
+    link = f"https://test.slack.com/archives/C0OTHER/p{plan.replace('.', '')}"
+    slack.describe(BOB, profile={"display_name": pattern.format(link)})
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        await ask(slack, f"what says <@{BOB}> ?")
+    assert question(model) == f"what says @{pattern.format(link).replace('//', '/')} ?"
+    assert "green" not in str(model.requests[-1])
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ failure lists all that was spent, by its origin.
 
 import ast
 import asyncio
+import re
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,9 +22,10 @@ from redis.asyncio import Redis
 
 from bot.chat import Text
 from bot.slack.rate_limits import PER_MINUTE
-from tests.servers.discord.service import Discord
+from tests.servers.discord.service import Channel, Discord
 from tests.servers.model import ModelServer, Script, model_server
-from tests.servers.slack.service import ALICE, GENERAL, Slack
+from tests.servers.slack.service import ALICE, BOB, CAROL, GENERAL, Slack
+from tests.servers.slack.service import Message as SlackMessage
 from tests.support.apart import Apart, apart
 from tests.support.bot import ROOT, run_bot
 from tests.support.calls import Calls, count_calls
@@ -69,6 +72,15 @@ ANSWER = " ".join(f"word{number:03}" for number in range(40))
 LONG_ANSWER = " ".join(f"word{number:03}" for number in range(440))
 PACE = 0.001
 """Seconds between two tokens, which are then read one by one; a slow machine reads several, which is less."""
+
+LONG_THREAD = 50
+"""Messages of a thread that others have written before the bot is mentioned there."""
+
+DEARER = {"slack": 1.34, "discord": 1.29}
+"""Most function calls of such a mention, in proportion to those of one in a new thread; the goal is 1.2.
+
+Most of what is left does not depend on the number of messages: a step of the graph and a request.
+"""
 
 TRIES = 3
 """Turns of which the cheapest counts: another one may open connections, or meet the background."""
@@ -289,6 +301,109 @@ async def test_function_calls_of_a_turn_and_of_a_token(settings: dict[str, Any])
         f"{name}: {count} > {PER_TOKEN[name]}" for name, count in per_token.items() if count > PER_TOKEN[name]
     ]
     assert not over, "\n".join(["each token", *over, *long[0].by_module()])
+
+
+async def test_a_mention_in_a_long_thread_on_slack(settings: dict[str, Any]) -> None:
+    """It takes one call of Slack more than one in a new thread, and hardly more of the processor."""
+    async with apart() as servers:
+        model, slack = await servers.enter(model_server()), await servers.enter(Slack())
+        model.respond = lambda _: Script(text=ANSWER, pace=PACE)
+        async with run_steady_bot(**settings, **of_model(model), **of_slack(slack)):
+            await servers.run(slack.wait_for_connections())
+
+            async def mention(root: str | None) -> Mention:
+                before = len(slack.calls)
+                _, calls = await counted(servers, ask(slack, root))
+                return Mention(methods(slack)[before:], calls)
+
+            for _ in range(TRIES):  # names and audiences are known from now on
+                await mention(await servers.run(written_on_slack(slack)))
+            new = [await mention(None) for _ in range(TRIES)]
+            long = [await mention(await servers.run(written_on_slack(slack))) for _ in range(TRIES)]
+    text = "\n".join(each["content"] for each in model.requests[-1]["messages"] if each["role"] == "user")
+    assert text.count("This is about") == LONG_THREAD
+    usual = ["agents.sessions.setStatus", "chat.startStream", "chat.stopStream"]
+    compare("slack", (new, usual), (long, ["conversations.replies", *usual]))
+
+
+async def written_on_slack(slack: Slack) -> str:
+    """Return a thread that two users have written, without events."""
+    stamps = [slack.workspace.new_ts() for _ in range(LONG_THREAD)]
+    for number, ts in enumerate(stamps):
+        user, root = (BOB, CAROL)[number % 2], stamps[0] if number else None
+        slack.describe(user)
+        text = f"This is about {number}: it grinds, it stops, and then it grinds again."
+        slack.workspace.add(SlackMessage(channel=GENERAL, ts=ts, user=user, text=text, thread_ts=root))
+    return stamps[0]
+
+
+async def test_a_mention_in_a_long_thread_on_discord(settings: dict[str, Any]) -> None:
+    """It reads the thread in one request, and need not make one."""
+    async with apart() as servers:
+        model, discord = await servers.enter(model_server()), await servers.enter(Discord())
+        model.respond = lambda _: "Yes."
+        threads = await servers.run(written_on_discord(discord, 2 * TRIES))
+        chosen = {**settings, "catch_up_hours": 0}
+        async with run_steady_bot(**chosen, **of_model(model), **of_discord(discord)):
+            await servers.run(discord.wait_for_connections())
+
+            async def mention(channel: Channel) -> Mention:
+                before = len(discord.calls)
+                _, calls = await counted(servers, ask_on_discord(discord, channel))
+                return Mention([re.sub(r" .*/", " ", each) for each in requests(discord)[before:]], calls)
+
+            for each in threads[:TRIES]:
+                await mention(each)
+            new = [await mention(discord.general) for _ in range(TRIES)]
+            long = [await mention(each) for each in threads[TRIES:]]
+    text = "\n".join(each["content"] for each in model.requests[-1]["messages"] if each["role"] == "user")
+    assert text.count("This is about") == LONG_THREAD
+    usual = ["POST messages", "POST typing"]
+    compare("discord", (new, ["POST threads", *usual]), (long, ["GET messages", *usual]))
+
+
+async def written_on_discord(discord: Discord, count: int) -> list[Channel]:
+    """Return threads that two users have written."""
+    threads = [discord.start_thread(discord.bob, discord.general) for _ in range(count)]
+    for thread in threads:
+        for number in range(LONG_THREAD):
+            user = (discord.bob, discord.alice)[number % 2]
+            await discord.say(
+                user, thread, f"This is about {number}: it grinds, it stops, and then it grinds again."
+            )
+    return threads
+
+
+async def ask_on_discord(discord: Discord, channel: Channel) -> str:
+    """Mention the bot and wait for the answer; return the thread."""
+    question = await discord.say(discord.alice, channel, f"{discord.mention} what now?")
+    thread = channel if channel.is_thread else await discord.thread_of(question)
+    await discord.answer(thread, bool, after=question)
+    return str(thread.id)
+
+
+@dataclass(frozen=True)
+class Mention:
+    """Mention and its answer: what the platform was asked, and what the bot called."""
+
+    requests: Sequence[str]
+    calls: Calls
+
+
+Tries = tuple[Sequence[Mention], Sequence[str]]
+"""Mentions of one kind, and the requests that one makes."""
+
+
+def compare(platform: str, new: Tries, long: Tries) -> None:
+    """Compare mentions in long threads with those in new ones."""
+    cheapest = []
+    for tries, expected in (new, long):
+        best = min(tries, key=lambda each: each.calls.total)
+        assert sorted(best.requests) == sorted(expected)
+        cheapest.append(best.calls)
+    grown = cheapest[1].total / cheapest[0].total
+    print(platform, f"{grown:.3f}")
+    assert grown <= DEARER[platform], "\n".join([f"{platform}: {grown:.3f}", *cheapest[1].by_module()])
 
 
 COUNTS: Mapping[str, Callable[[Calls], int]] = {

@@ -69,6 +69,39 @@ async def test_a_voice_message_on_slack_is_read_as_its_authors_words(
     assert (recording.name, recording.model, recording.data) == ("recording.m4a", SPEECH, CLIP)
 
 
+@pytest.mark.parametrize(("format", "begin"), [("mp4", b"\0\0\0\x18ftypisom"), ("webm", b"\x1aE\xdf\xa3")])
+async def test_what_is_said_in_a_video_clip_on_slack_is_read_as_its_authors_words(
+    settings: dict[str, Any], model: ModelServer, slack: Slack, format: str, begin: bytes
+) -> None:
+    """The service takes the sound of a film; the model reads that there may be a picture."""
+    model.audio.text = "this is where it breaks"
+    clip = (f"video_message.{format}", f"video/{format}", begin + bytes(200))
+    async with run_bot(**settings, **of_slack(slack)):
+        await slack.wait_for_connections(2)
+        ts = await slack.say(ALICE, slack.dm(ALICE), "look", files=[clip])
+        answer = await slack.answer(slack.dm(ALICE), ts, until=lambda text: "heard it" in text)
+    assert answer == "I have heard it."
+    assert newest_question(model).splitlines() == [
+        "look",
+        "",
+        "[Recording of the user, transcribed; if it has a picture, you cannot see it:]",
+        "this is where it breaks",
+    ]
+    assert [each.data for each in model.audio.recordings] == [clip[2]]
+
+
+async def test_a_video_clip_that_is_too_large_is_named(
+    settings: dict[str, Any], model: ModelServer, slack: Slack
+) -> None:
+    clip = ("video_message.mp4", "video/mp4", CLIP)
+    async with run_bot(**settings, **of_slack(slack), file_max_bytes=len(CLIP) - 1):
+        await slack.wait_for_connections(2)
+        ts = await slack.say(ALICE, slack.dm(ALICE), "look", files=[clip])
+        answer = await slack.answer(slack.dm(ALICE), ts, until=lambda text: "heard it" in text)
+    assert "I could not listen to video message.mp4: it is larger than" in answer
+    assert not model.audio.recordings
+
+
 async def test_a_voice_message_on_discord_is_read_as_its_authors_words(
     settings: dict[str, Any], model: ModelServer, discord: Discord
 ) -> None:

@@ -21,6 +21,7 @@ from bot.agent.history import ANSWERED_CALL
 from bot.agent.memory import AUTHORS, STORAGE_ERRORS, ThreadMemory
 from bot.agent.messages import author_fields, file_names, human_message, own_text, problems_of, stored_id
 from bot.agent.models.model import Model
+from bot.agent.preparation import mark_unread
 from bot.agent.regeneration import place_of
 from bot.agent.resume import ResumePlan, plan_after_decision, plan_regeneration, plan_repetition
 from bot.agent.state import Context, State
@@ -72,8 +73,10 @@ class Agent:
         rounds: int,
         has_memory: bool,
         channels: Channels,
+        contexts: ContextSource | None,
     ) -> None:
         self._channels = channels
+        self._contexts = contexts
         self._graph = graph
         self._attachments = attachments
         self._memory = memory
@@ -233,13 +236,16 @@ class Agent:
         proposals = values.get("proposals") or {}
         waiting = {call: each for call, each in proposals.items() if each["request"] not in decided}
         # the stored messages include the content of their files
-        known = {message.id for message in values.get("messages", ())}
-        if turn.regenerates and place_of(values.get("messages", ()), turn.id) is None:
+        stored = values.get("messages", ())
+        known = {message.id for message in stored}
+        if turn.regenerates and place_of(stored, turn.id) is None:
             # the answer that was to be replaced is still the answer
             return [*notices, *closed.values()]
         written = [each for each in turn.messages if not each.decision and not each.regenerates]
         new = [each for each in written if stored_id(each) not in known]
-        asked = [human_message(each, AttachmentContent()) for each in new]
+        asked: list[AnyMessage] = [human_message(each, AttachmentContent()) for each in new]
+        if self._contexts and written:
+            asked += mark_unread(self._contexts, turn, [*stored, *asked])
         more = {_CLOSED: list(closed)} if closed else {}
         messages = [*asked, AIMessage(answer, id=_ending_id(turn), additional_kwargs=more)]
         try:
@@ -364,6 +370,7 @@ async def open_agent(
         raise StorageDown(
             f"Redis cannot hold the agent's memory (it needs JSON and Search): {error}"
         ) from error
+    contexts = contexts if has_memory and most_context else None
     graph = build_graph(
         model,
         tools,
@@ -375,7 +382,7 @@ async def open_agent(
         pictures=pictures,
         is_restricted=is_restricted,
         instructions=instructions,
-        contexts=contexts if has_memory else None,
+        contexts=contexts,
         most_context=most_context,
     )
     yield Agent(
@@ -388,4 +395,5 @@ async def open_agent(
         rounds=max_iterations,
         has_memory=has_memory,
         channels=channels,
+        contexts=contexts,
     )

@@ -72,8 +72,8 @@ def names(messages: Sequence[AnyMessage]) -> dict[str, str]:
 
 def _imitates(text: str) -> bool:
     """Return True if a line begins as if it were signed with a name."""
-    lines = (line.lstrip() for line in text.splitlines())
-    return any(line.startswith("[") and "] " in line[:80] and not line.startswith(_OURS) for line in lines)
+    begun = [line for line in map(str.lstrip, text.splitlines()) if line[:1] == "["]
+    return any("] " in line[:80] and not line.startswith(_OURS) for line in begun)
 
 
 _OURS = ("[attached file", "[data from", "[end of data", "[The user ", "[They ")

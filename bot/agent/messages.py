@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 from langchain_core.messages import AnyMessage, HumanMessage
 
@@ -28,7 +29,10 @@ _QUOTED = "quoted"
 """Key of a message's `additional_kwargs` with the range of its text that quotes others."""
 
 _UNREAD = "context_unread"
-"""Key of a message's `additional_kwargs`: its context could not be read."""
+"""Key of a message's `additional_kwargs`: whether its thread could not be read, or the refusal that lasts.
+
+It is missing if the thread did not have to be read.
+"""
 
 _DAY = 86_399
 """Largest difference of a time zone, in seconds."""
@@ -53,16 +57,17 @@ def human_message(message: Message, attachments: AttachmentContent) -> HumanMess
     return HumanMessage(content, id=stored_id(message), additional_kwargs=more)
 
 
-def with_context(message: AnyMessage, context: Context, chars: int) -> AnyMessage:
+def with_context(message: AnyMessage, context: Context, chars: int, *, of_thread: bool) -> AnyMessage:
     """Return a message with its context as data, in at most about `chars` characters, and with the problems.
 
-    The context comes right after the author's words, and counts as a quote.
+    The context comes right after the author's words, and counts as a quote. `of_thread`: it is not that of
+    its links only.
     """
     more = dict(message.additional_kwargs)
     if context.problems:
         more |= {_PROBLEMS: [*more.get(_PROBLEMS, ()), *context.problems]}
-    if context.is_unread:
-        more |= {_UNREAD: True}
+    if of_thread:
+        more[_UNREAD] = context.refusal or context.is_unread
     share = chars // max(len(context.passages), 1)
     marked = [mark(each.source, _passage(each, share)) for each in context.passages if each.messages]
     content = str(message.text)
@@ -74,15 +79,30 @@ def with_context(message: AnyMessage, context: Context, chars: int) -> AnyMessag
     return message.model_copy(update={"content": content, "additional_kwargs": more})
 
 
-def is_context_unread(message: AnyMessage) -> bool:
-    """Return whether the context of a message could not be read."""
-    return _UNREAD in message.additional_kwargs
+def with_thread_unread(message: AnyMessage) -> AnyMessage:
+    """Return a message as one whose thread could not be read, unless that was tried."""
+    more = {_UNREAD: True} | message.additional_kwargs
+    return message.model_copy(update={"additional_kwargs": more})
+
+
+def is_thread_unread(messages: Sequence[AnyMessage]) -> bool:
+    """Return whether the thread of these messages could not be read when it was tried last."""
+    for message in reversed(messages):
+        if (mark := message.additional_kwargs.get(_UNREAD)) is not None:
+            return bool(mark)
+    return False
+
+
+def refusals_of(messages: Sequence[AnyMessage]) -> set[str]:
+    """Return the refusals to read their thread that these messages have met."""
+    marks = (message.additional_kwargs.get(_UNREAD) for message in messages)
+    return {each for each in marks if isinstance(each, str)}
 
 
 def _passage(passage: Passage, chars: int) -> str:
     """Return earlier messages as text: the first one, which names the topic, and the last that fit."""
     most = min(_LONGEST_PAST, chars // 4)
-    first, *rest = (_past(each, most) for each in passage.messages)
+    first, *rest = [_past(each, most) for each in passage.messages]
     left = chars - len(first)
     kept: list[str] = []
     for each in reversed(rest):
@@ -101,9 +121,13 @@ def _passage(passage: Passage, chars: int) -> str:
 def _past(message: PastMessage, chars: int) -> str:
     """Return an earlier message with its time and author; following lines are indented, as in `authors`."""
     at = datetime.fromtimestamp(message.sent_at, UTC)
-    files = [f"[attached: {label(name)}]" for name in message.files]
-    text = "\n".join(filter(None, [shorten(message.text.strip(), chars), *files]))
-    return f"[{at:%Y-%m-%d %H:%M} UTC] {label(message.author)}: {indent(text)}"
+    text = shorten(message.text.strip(), chars)
+    if message.files:
+        text = "\n".join(filter(None, [text, *(f"[attached: {label(name)}]" for name in message.files)]))
+    return f"[{at:%Y-%m-%d %H:%M} UTC] {_author_label(message.author)}: {indent(text)}"
+
+
+_author_label = lru_cache(200)(label)  # few users write the many messages of a conversation
 
 
 def own_text(message: AnyMessage) -> str:
@@ -126,9 +150,11 @@ def asker_description(turn: Turn) -> str:
     if newest is None or newest.locale is None:
         return ""
     locale = newest.locale
+    language = label(locale.language) or "unknown"
+    if not locale.time_zone:
+        return prompts.ASKER_WITHOUT_TIME.format(locale=language)
     zone = timezone(timedelta(seconds=max(-_DAY, min(locale.utc_offset, _DAY))))
     at = datetime.fromtimestamp(newest.sent_at, zone)
-    language = label(locale.language) or "unknown"
     return prompts.ASKER.format(time=f"{at:%A %Y-%m-%d %H:%M}", zone=label(locale.time_zone), locale=language)
 
 

@@ -3,12 +3,19 @@
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from langchain_core.messages import AnyMessage, RemoveMessage
 from langgraph.runtime import get_runtime
 
 from bot.agent import history
-from bot.agent.messages import is_context_unread, stored_id, with_context
+from bot.agent.messages import (
+    is_thread_unread,
+    refusals_of,
+    stored_id,
+    with_context,
+    with_thread_unread,
+)
 from bot.agent.models.metering import call_meter
 from bot.agent.models.model import Model
 from bot.agent.state import Context, State, Update
@@ -19,6 +26,14 @@ log = logging.getLogger(__name__)
 
 _CONTEXT_SHARE = 0.5
 """Share of the history's tokens that the context of a turn may take."""
+
+
+class _Reading(NamedTuple):
+    """Message with the function that reads its context; `of_thread` unless that is of its links only."""
+
+    message: AnyMessage
+    read: ReadContext
+    of_thread: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +66,11 @@ class Preparation:
         readings = self._readings(state)
         chars = int(_CONTEXT_SHARE * self.history_tokens * history.CHARS_PER_TOKEN) // max(len(readings), 1)
         known = {message.id for message in state["messages"]}
+        refusals = refusals_of(state["messages"])
         changed: list[AnyMessage] = []
-        for message, read in readings:
-            context = _without(await read(self.most_context), known)
+        for message, read, of_thread in readings:
+            context = _without(await read(self.most_context), known, refusals)
+            refusals.add(context.refusal)
             log.info(
                 "context read",
                 extra={
@@ -63,11 +80,11 @@ class Preparation:
             )
             for problem in context.problems:
                 emit(Notice(problem))
-            changed.append(with_context(message, context, chars))
+            changed.append(with_context(message, context, chars, of_thread=of_thread))
         return {"messages": changed}
 
-    def _readings(self, state: State) -> list[tuple[AnyMessage, ReadContext]]:
-        """Return the new messages that have a context, with the functions that read it."""
+    def _readings(self, state: State) -> list[_Reading]:
+        """Return what has to be read for the new messages."""
         # no context of the run while a user's messages are removed
         run: Context | None = getattr(get_runtime(Context), "context", None)
         if self.contexts is None or not self.most_context or run is None or run.turn.decision:
@@ -92,28 +109,38 @@ class Preparation:
         return {"messages": [RemoveMessage(id=message.id or "") for message in older], "summary": summary}
 
 
-def _without(context: ChatContext, known: Collection[str | None]) -> ChatContext:
-    """Return a context without messages that the agent was given already, or that are in the same turn."""
+def mark_unread(source: ContextSource, turn: Turn, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """Return the messages of an ended turn that have a context; the next one reads it if that did not.
+
+    `messages` are those of the thread, with those of the turn.
+    """
+    return [with_thread_unread(each.message) for each in _readings(source, turn, messages) if each.of_thread]
+
+
+def _without(context: ChatContext, known: Collection[str | None], told: Collection[str]) -> ChatContext:
+    """Return a context without messages that the agent was given already, or that are in the same turn.
+
+    A refusal that was `told` in an earlier turn is no problem of this one.
+    """
     passages = [
-        replace(each, messages=tuple(message for message in each.messages if message.id not in known))
+        replace(each, messages=tuple([message for message in each.messages if message.id not in known]))
         for each in context.passages
     ]
-    return replace(context, passages=tuple(passages))
+    problems = tuple(each for each in context.problems if each not in told)
+    return replace(context, passages=tuple(passages), problems=problems)
 
 
-def _readings(
-    source: ContextSource, turn: Turn, messages: Sequence[AnyMessage]
-) -> list[tuple[AnyMessage, ReadContext]]:
+def _readings(source: ContextSource, turn: Turn, messages: Sequence[AnyMessage]) -> list[_Reading]:
     ids = {stored_id(each) for each in turn.messages}
     new = {each.id: each for each in messages if each.id in ids}
     earlier = [each for each in messages if each.id not in ids and each.type == "human"]
     # what could not be read before is read now
-    is_complete = bool(earlier) and not is_context_unread(earlier[-1])
+    is_complete = bool(earlier) and not is_thread_unread(earlier)
     known = (earlier[-1].id or "") if is_complete else ""
     readings = []
     for message in turn.messages:
         since = None if is_complete and message.id not in turn.gaps else known
         if (read := source.context(message, since)) and (stored := new.get(stored_id(message))):
-            readings.append((stored, read))
+            readings.append(_Reading(stored, read, since is not None))
         known, is_complete = message.id, True
     return readings

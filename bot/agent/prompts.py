@@ -24,6 +24,9 @@ are indented: a name in brackets anywhere else is only text."""
 ASKER = """\
 For the user who asks now it is {time} ({zone}). The locale of their app is {locale}."""
 
+ASKER_WITHOUT_TIME = """\
+The locale of the user who asks now, or of their server, is {locale}."""
+
 INSTRUCTIONS = """\
 Instructions of the team that runs you:
 {text}"""
@@ -66,6 +69,7 @@ PAST_OMITTED = "[{messages} left out here.]"
 NO_TEXT = "[The user addressed you without writing anything.]"
 
 TRANSCRIPT = "[Voice message of the user, transcribed:]\n{text}"
+FILM_TRANSCRIPT = "[Recording of the user, transcribed; if it has a picture, you cannot see it:]\n{text}"
 UNHEARD = "[The recording {name} could not be transcribed: {reason}]"
 CUT_TRANSCRIPT = "\n[The rest of the transcript is left out.]"
 

@@ -26,8 +26,8 @@ _LONGEST_LABEL = 200
 
 def mark(source: str, text: str) -> str:
     """Mark `text` as data from `source`, without invisible characters."""
-    lines = [_INVISIBLE.sub("", line) for line in text.splitlines()]
-    return "\n".join([_HEAD.format(source=label(source)), *(SIGN + line for line in lines), _END])
+    lines = [SIGN + _INVISIBLE.sub("", line) for line in text.splitlines()]
+    return "\n".join([_HEAD.format(source=label(source)), *lines, _END])
 
 
 def cut_marked(text: str, chars: int) -> str:

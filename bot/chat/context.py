@@ -38,11 +38,13 @@ class Passage:
 class Context:
     """Passages that belong to a message; `problems` are sentences for its author about unreadable ones.
 
-    `is_unread`: the conversation of the message itself could not be read.
+    `is_unread`: the conversation of the message itself could not be read. `refusal` is the problem that says
+    so, if it lasts: later messages there would only repeat it.
     """
 
     passages: tuple[Passage, ...] = ()
     problems: tuple[str, ...] = ()
+    refusal: str = ""
     is_unread: bool = False
 
 

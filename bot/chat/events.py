@@ -85,10 +85,10 @@ class Quote:
 
 
 class Locale(NamedTuple):
-    """Time zone (IANA), offset from UTC in seconds, and language setting of a user."""
+    """Time zone (IANA, empty if not known), offset from UTC in seconds, and language setting of a user."""
 
-    time_zone: str
-    utc_offset: int
+    time_zone: str = ""
+    utc_offset: int = 0
     language: str = ""
 
 

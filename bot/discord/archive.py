@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.chat import Message, Passage, PastMessage, Person, ReadingRefused
-from bot.discord.context import passage_of
+from bot.discord.past import PastMessages
 from bot.discord.permissions import can_read, everyone_can_read
 from bot.discord.readable import linked_messages
-from bot.discord.reader import Reader
 from bot.platforms import texts
 from bot.platforms.archive import contains_all, words_of
 
@@ -29,7 +28,7 @@ _MOST_PEOPLE = 10
 class DiscordArchive:
     """Implements `bot.chat.Archive` for the author of `message`."""
 
-    reader: Reader
+    past: PastMessages
     message: Message
 
     async def read(self, place: str, most: int) -> Passage:
@@ -41,14 +40,12 @@ class DiscordArchive:
             if guild != self.message.thread.space:
                 raise ReadingRefused(texts.NO_MEMBER)
             await self._require_access(int(guild), channel)
-            return await passage_of(self.reader, guild, "the linked conversation", channel, message + 1, most)
+            return await self.past.passage(guild, "the linked conversation", channel, message + 1, most)
         raise ReadingRefused(texts.NO_LINK)
 
     async def _here(self, most: int) -> Passage:
-        channel = await self._own_channel()
-        return await passage_of(
-            self.reader, self.message.thread.space, "this conversation", channel, None, most
-        )
+        guild, channel = self.message.thread.space, await self._own_channel()
+        return await self.past.passage(guild, "this conversation", channel, None, most)
 
     async def _own_channel(self) -> int:
         """Return the channel of the message; Raises `ReadingRefused` if its author cannot read it."""
@@ -62,15 +59,15 @@ class DiscordArchive:
 
         In a channel everybody reads the answer, so that other channels must be open to all members.
         """
-        described = await self.reader.channel(channel)
+        described = await self.past.reader.channel(channel)
         if described.get("type") in _THREADS:
-            described = await self.reader.channel(int(described["parent_id"]))
+            described = await self.past.reader.channel(int(described["parent_id"]))
         elif described.get("type") not in _TEXT_CHANNELS:
             raise ReadingRefused(texts.NO_MEMBER)
         if str(described.get("guild_id")) != str(guild):
             raise ReadingRefused(texts.NO_MEMBER)
-        server = await self.reader.guild(guild)
-        member = await self.reader.member(guild, int(self.message.place["author"]))
+        server = await self.past.reader.guild(guild)
+        member = await self.past.reader.member(guild, int(self.message.place["author"]))
         if not can_read(server, member, described):
             raise ReadingRefused(texts.NO_MEMBER)
         if not (is_own or everyone_can_read(server, described)):
@@ -90,7 +87,8 @@ class DiscordArchive:
         """Return members of the server whose names begin with the words."""
         if self.message.direct:
             raise ReadingRefused(texts.NO_MEMBERS)
-        found = await self.reader.find_members(int(self.message.thread.space), name.strip(), _MOST_PEOPLE)
+        guild = int(self.message.thread.space)
+        found = await self.past.reader.find_members(guild, name.strip(), _MOST_PEOPLE)
         return [
             Person(
                 name=str(each.get("nick") or each["user"].get("global_name") or each["user"]["username"]),

@@ -1,11 +1,12 @@
 """Parser of discord.py's messages. Pure."""
 
 from collections.abc import Mapping, Sequence, Set
+from types import MappingProxyType
 from typing import Any
 
 import discord
 
-from bot.chat import Correction, Message, Stop, ThreadId, Withdrawal, parse_decision
+from bot.chat import Correction, Locale, Message, Stop, ThreadId, Withdrawal, parse_decision
 from bot.discord.access import access_fields
 from bot.discord.quotes import files, quotes, stickers, voice
 from bot.discord.readable import readable
@@ -23,13 +24,17 @@ _ANSWERABLE = frozenset({discord.MessageType.default, discord.MessageType.reply}
 
 
 def parse_message(
-    message: discord.Message, me: int, bots: Set[str] = frozenset(), unreadable: Sequence[str] = ()
+    message: discord.Message,
+    me: int,
+    bots: Set[str] = frozenset(),
+    unreadable: Sequence[str] = (),
+    languages: Mapping[int, str] = MappingProxyType({}),
 ) -> Message | None:
     """Return the message of a user to the bot, whose user id is `me`; None if it concerns others.
 
     In a thread every message is returned, `addressed` only with a mention: the inbox knows whether the bot
     takes part there. Other bots are ignored unless they are in `bots` (as in ALLOWED_BOTS). `unreadable` are
-    the parts of the payload that could not be read.
+    the parts of the payload that could not be read, `languages` those of users' apps, by user id.
     """
     author = _author(message)
     is_bot = message.author.bot or message.webhook_id is not None
@@ -77,6 +82,7 @@ def parse_message(
         # an unknown place may be a channel of a new type, which continues for ever
         seen_request=None if isinstance(message.channel, discord.Thread) else request,
         purpose="aside" if _mentions_others(message, me) and not addressed else "",
+        locale=_locale(message, languages.get(message.author.id, "")),
     )
 
 
@@ -156,6 +162,17 @@ def parse_stop(reaction: discord.RawReactionActionEvent) -> Stop | None:
 def is_guest(author: discord.User | discord.Member | None) -> bool:
     """Return whether a user is a guest of a voice channel; not known outside a server."""
     return isinstance(author, discord.Member) and author.flags.guest
+
+
+def _locale(message: discord.Message, language: str) -> Locale | None:
+    """Return the locale of an author's app, else the one that their server has chosen; without a time zone.
+
+    The default of servers is no choice: https://discord.com/developers/docs/resources/guild#guild-object
+    """
+    if not language and message.guild is not None:
+        chosen = message.guild.preferred_locale
+        language = "" if chosen is discord.Locale.american_english else str(chosen)
+    return Locale(language=language) if language else None
 
 
 def _author(message: discord.Message) -> str:
@@ -253,6 +270,9 @@ def _request_of(message: discord.Message, me: int) -> str:
 
 def readable_text(message: discord.Message, me: int) -> str:
     """Return what the author wrote, with names for ids, without mentions of the bot, whose id is `me`."""
-    mine = {("@", me)} | {("@&", role.id) for role in message.role_mentions if _is_mine(role, me)}
-    spoken = readable(message.content, message, leave_out=mine)
-    return "\n".join(each for each in (spoken.strip(), *stickers(message), *voice(message)) if each)
+    spoken = message.content
+    if "<" in spoken:
+        mine = {("@", me)} | {("@&", role.id) for role in message.role_mentions if _is_mine(role, me)}
+        spoken = readable(spoken, message, leave_out=mine)
+    more = [*stickers(message), *voice(message)]
+    return "\n".join(filter(None, [spoken.strip(), *more])) if more else spoken.strip()

@@ -132,6 +132,8 @@ class Listener(Client):
                 self._shard.connection.mark_connected()
             case "disconnect":
                 self._shard.connection.mark_lost()
+            case "interaction":
+                self._shard.note_language(args[0].user.id, str(args[0].locale))
         if not self.is_closed():  # else it has no loop for handlers; the next session reads the history
             super().dispatch(event, *args, **kwargs)
 
@@ -147,7 +149,8 @@ class Listener(Client):
 
         def read(message: discord.Message, unreadable: Sequence[str]) -> Message | None:
             assert self.user is not None  # set by login
-            return events.parse_message(message, self.user.id, self._bots, unreadable)
+            languages = self._shard.languages
+            return events.parse_message(message, self.user.id, self._bots, unreadable, languages)
 
         return self._read_unless_hung(data, lambda: read_message(self, data, read, channel))
 

@@ -1,39 +1,106 @@
-"""Names of users, channels and servers, read over REST.
+"""Names of users, roles, channels and servers, read over REST.
 
-https://discord.com/developers/docs/resources/user#get-user
+A channel that not everybody on its server can see has none, and its id stays in a text.
 """
 
-from bot.chat import NameKind
+import asyncio
+import logging
+import re
+from collections.abc import Mapping, Sequence
+
+from bot.chat import NameKind, PlatformError
 from bot.discord.events import DIRECT
+from bot.discord.payloads import Payload
 from bot.discord.permissions import everyone_can_read
 from bot.discord.reader import Reader
+from bot.discord.timing import Timing
+from bot.platforms.names import KnownNames, name_in_text
 from bot.platforms.texts import DIRECT_MESSAGES
 
-_THREADS = frozenset({10, 11, 12})
-"""Types of channels whose permissions are not their own."""
+log = logging.getLogger(__name__)
+
+_ID = re.compile(r"<(@&|#)(\d{1,20})>")
+
+_MOST_IDS = 10
+"""Most ids of one passage that are looked up: a channel takes a request, a thread two."""
+
+_OPEN_THREADS = frozenset({10, 11})
+_PRIVATE_THREAD = 12
+"""Types of channels: threads of announcements and of text channels."""
+
+_UNREADABLE = (PlatformError, AttributeError, LookupError, TypeError, ValueError)
+"""Errors of Discord, and of what it sends if that is not what it documents."""
 
 
-async def name_of(reader: Reader, kind: NameKind, id: str) -> str:
-    """Return the name of a user, a public channel or a server; empty for others. Raises `PlatformError`."""
-    if id == DIRECT:
-        return DIRECT_MESSAGES
-    if not (id.isascii() and id.isdecimal()):
-        return ""
-    match kind:
-        case "user":
-            user = await reader.user(int(id))
-            return str(user.get("global_name") or user.get("username") or "")
-        case "channel":
-            return await _channel_name(reader, int(id))
-        case "space":
-            return str((await reader.guild(int(id))).get("name") or "")
+class Names:
+    """Names of the roles and channels of servers."""
 
+    def __init__(self, reader: Reader, timing: Timing) -> None:
+        self._reader = reader
+        self._timing = timing
+        self._known = KnownNames()
 
-async def _channel_name(reader: Reader, id: int) -> str:
-    channel = await reader.channel(id)
-    if not channel.get("guild_id"):
-        return DIRECT_MESSAGES
-    if channel.get("type") in _THREADS:
-        return ""
-    guild = await reader.guild(int(channel["guild_id"]))
-    return f"#{channel['name']}" if everyone_can_read(guild, channel) else ""
+    async def readable(self, guild: str, texts: Sequence[str]) -> list[str]:
+        """Return the texts of a server, or of direct messages (`dm`), with names in place of ids."""
+        found = list(dict.fromkeys(match[0] for text in texts for match in _ID.finditer(text)))
+        if not found or guild == DIRECT:
+            return list(texts)
+        # by server: the names of another one are not told here
+        keys = {each: f"{guild}:{each}" for each in found[:_MOST_IDS]}
+        unknown = [each for each, key in keys.items() if self._known.get(key) is None]
+        if unknown:
+            await self._look_up(int(guild), unknown, keys)
+        names = {each: self._known.get(key) or each for each, key in keys.items()}
+        return [_ID.sub(lambda match: names.get(match[0], match[0]), text) for text in texts]
+
+    async def _look_up(self, guild: int, mentions: Sequence[str], keys: Mapping[str, str]) -> None:
+        try:
+            async with asyncio.timeout(self._timing.names_timeout):
+                server = await self._reader.guild(guild)
+                names = await asyncio.gather(*(self._name(server, each) for each in mentions))
+        except (*_UNREADABLE, TimeoutError) as error:
+            log.info("names not looked up", extra={"guild": guild, "error": repr(error)})
+            names = [""] * len(mentions)
+        for mention, name in zip(mentions, names, strict=True):
+            age = self._timing.name_max_age if name else self._timing.unknown_name_max_age
+            self._known.put(keys[mention], name, age)
+
+    async def _name(self, server: Payload, mention: str) -> str:
+        """Return what stands for a mention of a role or a channel; nothing if it stays as it is."""
+        kind, id = _ID.findall(mention)[0]
+        if kind == "@&":
+            names = [each["name"] for each in server["roles"] if each["id"] == id]
+            return "".join(f"@{name_in_text(each.lstrip('@'))}" for each in names)
+        try:
+            channel = place = await self._reader.channel(int(id))
+            if channel["type"] in _OPEN_THREADS:
+                place = await self._reader.channel(int(channel["parent_id"]))
+            is_open = place.get("guild_id") == server["id"] and place["type"] != _PRIVATE_THREAD
+            return f"#{name_in_text(channel['name'])}" if is_open and everyone_can_read(server, place) else ""
+        except _UNREADABLE as error:
+            log.info("channel not looked up", extra={"channel": id, "error": repr(error)})
+            return ""
+
+    async def name_of(self, kind: NameKind, id: str) -> str:
+        """Return the name of a user, a public channel or a server; empty for others. Raises `PlatformError`."""
+        if id == DIRECT:
+            return DIRECT_MESSAGES
+        if not (id.isascii() and id.isdecimal()):
+            return ""
+        match kind:
+            case "user":
+                user = await self._reader.user(int(id))
+                return str(user.get("global_name") or user.get("username") or "")
+            case "channel":
+                return await self._channel_name(int(id))
+            case "space":
+                return str((await self._reader.guild(int(id))).get("name") or "")
+
+    async def _channel_name(self, id: int) -> str:
+        channel = await self._reader.channel(id)
+        if not channel.get("guild_id"):
+            return DIRECT_MESSAGES
+        if channel.get("type") in (*_OPEN_THREADS, _PRIVATE_THREAD):  # their permissions are not their own
+            return ""
+        guild = await self._reader.guild(int(channel["guild_id"]))
+        return f"#{channel['name']}" if everyone_can_read(guild, channel) else ""

@@ -27,7 +27,7 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import first_failure
-from bot.discord import events, names, requests
+from bot.discord import events, requests
 from bot.discord.api import DiscordApi
 from bot.discord.archive import DiscordArchive
 from bot.discord.connection import Connection
@@ -36,6 +36,8 @@ from bot.discord.gateway import Listener
 from bot.discord.health import TokenProbe, connection_evidence, shard_evidence
 from bot.discord.identify import IdentifyQueue
 from bot.discord.messages import EditPace
+from bot.discord.names import Names
+from bot.discord.past import PastMessages
 from bot.discord.reader import Reader
 from bot.discord.reply import DiscordThread
 from bot.discord.shard import Shard
@@ -109,8 +111,10 @@ class Discord:
         self._timing = timing
         self._shards = Shards(coordination, catch_up_hours, timing)
         self._identify_queue = IdentifyQueue(api, coordination, timing)
-        self._reader = Reader(api)
-        self._contexts = Contexts(self._reader, timing)
+        reader = Reader(api)
+        self._names = Names(reader, timing)
+        self._past = PastMessages(reader, self._names)
+        self._contexts = Contexts(self._past, timing)
         self._pace = EditPace(timing.edit_interval)
         self._unheld = Connection(timing.down_after)
         self._probe = TokenProbe(api, timing)
@@ -157,7 +161,7 @@ class Discord:
 
     def archive(self, message: Message) -> DiscordArchive | None:
         """Return what the author of a message can read; nothing for bots."""
-        return None if message.bot_ids else DiscordArchive(self._reader, message)
+        return None if message.bot_ids else DiscordArchive(self._past, message)
 
     async def audience(self, message: Message) -> Audience:
         """Return who can read the place of a message; an unknown place counts as a private channel."""
@@ -165,7 +169,7 @@ class Discord:
 
     async def name_of(self, kind: NameKind, id: str) -> str:
         """Return the name of a user, a public channel or a server."""
-        return await names.name_of(self._reader, kind, id)
+        return await self._names.name_of(kind, id)
 
     async def show_request(self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool) -> None:
         """Post an approval request in a channel or in a user's direct messages."""

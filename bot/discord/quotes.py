@@ -100,7 +100,8 @@ def past_text(message: discord.Message, spoken: str) -> str:
     forwarded = [_snapshot(each) for each in message.message_snapshots]
     poll = _poll(message.poll) if message.poll else []
     layout = _layout(message) if _is_written_by_program(message) else []
-    return _lines([spoken, *layout, *poll, *forwarded])
+    more = [*layout, *poll, *forwarded]
+    return _lines([spoken, *more]) if more else spoken
 
 
 def _whole(message: discord.Message) -> str:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 
 import discord
 
+from bot.platforms.names import name_in_text
+
 _REFERENCE = re.compile(
     r"<(?P<kind>@!?|@&|#)(?P<id>\d{1,20})>"
     r"|<a?:(?P<emoji>\w{1,32}):\d{1,20}>"
@@ -33,8 +35,11 @@ def readable(
 ) -> str:
     """Return a text as users read it, with the names that `message` tells; other ids stay.
 
+    So does that of a channel which not all readers of the message see.
     References in `leave_out`, by kind (`@`, `@&`, `#`) and id, are removed.
     """
+    if "<" not in content:  # most texts
+        return content
     names = _names(message) if message else {}
 
     def replace(match: re.Match[str]) -> str:
@@ -53,10 +58,24 @@ def readable(
 def _names(message: discord.Message) -> dict[tuple[str, int], str]:
     """Return readable names for the mentions in a message, by kind and id."""
     # discord.py does not set a list that the payload of a quoted message leaves out
-    users = {("@", user.id): f"@{user.display_name}" for user in getattr(message, "mentions", ())}
-    roles = {("@&", role.id): f"@{role.name}" for role in getattr(message, "role_mentions", ())}
-    channels = {("#", each.id): f"#{each.name}" for each in getattr(message, "channel_mentions", ())}
-    return users | roles | channels
+    users = {("@", each.id): each.display_name for each in getattr(message, "mentions", ())}
+    roles = {("@&", each.id): each.name for each in getattr(message, "role_mentions", ())}
+    mentioned = getattr(message, "channel_mentions", ())
+    channels = {("#", each.id): each.name for each in mentioned if _is_visible(each, message.channel.id)}
+    found = users | roles | channels
+    return {(kind, id): f"{kind[0]}{name_in_text(name)}" for (kind, id), name in found.items()}
+
+
+def _is_visible(channel: discord.abc.GuildChannel | discord.Thread, own: int) -> bool:
+    """Return whether all who read a message in the channel `own` see a channel that it mentions."""
+    if channel.id == own:
+        return True
+    if isinstance(channel, discord.Thread) and channel.is_private():
+        return False
+    try:
+        return channel.permissions_for(channel.guild.default_role).view_channel
+    except discord.ClientException:  # a thread whose parent is not known
+        return False
 
 
 def _time(seconds: int) -> str:

@@ -1,7 +1,7 @@
 """Reader of Discord's REST API: earlier messages, channels, servers and their members."""
 
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
 import discord
 
@@ -9,6 +9,43 @@ from bot.discord.api import DiscordApi
 from bot.discord.payloads import Payload, read_message
 
 log = logging.getLogger(__name__)
+
+
+_LONGEST_ID = 20
+
+
+def _number(id: object) -> int:
+    """Return an id as a number; 0 if Discord sent something else."""
+    return int(id) if isinstance(id, str) and id.isdecimal() and len(id) <= _LONGEST_ID else 0
+
+
+class PastPayload(NamedTuple):
+    """Message as Discord sends it; discord.py reads it on demand, which takes a hundred calls."""
+
+    id: int
+    data: Payload
+    client: discord.Client
+    place: object
+
+    @property
+    def author_id(self) -> int:
+        """Return the id of its author; 0 if it is not known."""
+        author = self.data.get("author")
+        return _number(author.get("id")) if isinstance(author, dict) else 0
+
+    @property
+    def replied_to(self) -> int | None:
+        """Return the id of the message that it replies to."""
+        reference = self.data.get("message_reference")
+        return _number(reference.get("message_id")) or None if isinstance(reference, dict) else None
+
+    def message(self) -> discord.Message | None:
+        """Return what discord.py reads; None if it cannot."""
+        try:
+            return read_message(self.client, self.data, lambda message, _: message, self.place)
+        except Exception as error:  # discord.py indexes raw JSON; the other messages can still be read
+            log.warning("history message not read", exc_info=error)
+            return None
 
 
 class Reader:
@@ -61,20 +98,13 @@ class Reader:
 
         return await self._api.request(ask)
 
-    async def history(self, channel: int, before: int | None, limit: int) -> list[discord.Message]:
-        """Return the newest messages (before an id), the oldest first; unreadable ones are left out."""
+    async def history(self, channel: int, before: int | None, limit: int) -> list[PastPayload]:
+        """Return the newest messages of a channel (before an id), the oldest first."""
 
-        async def read(client: discord.Client) -> list[discord.Message]:
+        async def read(client: discord.Client) -> list[PastPayload]:
             page: list[Payload] = list(await client.http.logs_from(channel, limit, before=before))
             place = client.get_partial_messageable(channel)
-            return [each for data in reversed(page) if (each := _past_message(client, data, place))]
+            listed = [(_number(data.get("id")), data) for data in reversed(page)]
+            return [PastPayload(id, data, client, place) for id, data in listed if id]
 
         return await self._api.request(read)
-
-
-def _past_message(client: discord.Client, data: Payload, place: object) -> discord.Message | None:
-    try:
-        return read_message(client, data, lambda message, _: message, place)
-    except Exception as error:  # discord.py indexes raw JSON; the other messages can still be read
-        log.warning("history message not read", exc_info=error)
-        return None

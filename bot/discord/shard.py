@@ -1,7 +1,7 @@
 """One shard of the gateway, while this process holds it."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import discord
 
@@ -10,13 +10,17 @@ from bot.discord.connection import Connection
 from bot.discord.events import PLATFORM
 from bot.platforms.catch_up import CatchUp, Division, Read
 
+_MOST_LANGUAGES = 1_000
+"""Most users of a shard whose languages are remembered."""
+
 
 @dataclass(slots=True)
 class Shard:
     """Shard of all guilds whose `(id >> 22) % count` is `number`; shard 0 also has the direct messages.
 
     `opened` is set once a session has begun; `listener` is the current client, if there is one; `failure` is
-    the error that ended the last one, until the next one is connected.
+    the error that ended the last one, until the next one is connected. `languages` are those of users' apps,
+    by user id, as far as interactions have told them; the latest is the last.
     """
 
     number: int
@@ -26,12 +30,20 @@ class Shard:
     opened: asyncio.Event
     listener: discord.Client | None = None
     failure: PlatformError | None = None
+    languages: dict[int, str] = field(default_factory=dict)
 
     def open(self, read: Read) -> None:
         """Mark a new session as begun; `read` reads earlier messages."""
         self.failure = None
         self.catch_up.mark_connected(self.source, read)
         self.opened.set()
+
+    def note_language(self, user: int, language: str) -> None:
+        """Remember the language of a user's app: messages do not have it."""
+        self.languages.pop(user, None)
+        self.languages[user] = language
+        if len(self.languages) > _MOST_LANGUAGES:
+            self.languages.pop(next(iter(self.languages)))
 
     @property
     def source(self) -> str:

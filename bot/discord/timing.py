@@ -33,6 +33,15 @@ class Timing:
     context_timeout: float = 10.0
     """Longest time to read one conversation that a message belongs to or links to, since a turn waits."""
 
+    names_timeout: float = 2.0
+    """Longest time to look up the names of roles and channels in earlier messages."""
+
+    name_max_age: float = 600.0
+    """Time for which such a name is reused."""
+
+    unknown_name_max_age: float = 60.0
+    """Time before a failed look-up of such a name is repeated."""
+
     probe_timeout: float = 2.0
     """Longest time that a health check waits for Discord's REST API."""
 

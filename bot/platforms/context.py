@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bot.chat import (
     Context,
@@ -34,26 +35,34 @@ class PassageReading:
 async def read_passages(readings: Sequence[PassageReading], platform: str, seconds: float) -> Context:
     """Return the passages, each read within `seconds`; `platform` is the title of the service."""
     found = await asyncio.gather(*(_read(each, platform, seconds) for each in readings))
+    problems = [each for each in found if isinstance(each, _Problem)]
     return Context(
         passages=tuple(each for each in found if isinstance(each, Passage) and each.messages),
-        problems=tuple(dict.fromkeys(each for each in found if isinstance(each, str))),
-        is_unread=any(
-            each.is_own and isinstance(result, str) for each, result in zip(readings, found, strict=True)
-        ),
+        problems=tuple(dict.fromkeys(each.sentence for each in problems)),
+        refusal=next((each.sentence for each in problems if each.is_own and each.is_lasting), ""),
+        is_unread=any(each.is_own for each in problems),
     )
 
 
-async def _read(reading: PassageReading, platform: str, seconds: float) -> Passage | str:
-    """Return the passage, or the sentence that it cannot be read."""
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """Sentence about a passage that cannot be read; `is_lasting` if another try would only repeat it."""
+
+    sentence: str
+    is_own: bool
+    is_lasting: bool
+
+
+async def _read(reading: PassageReading, platform: str, seconds: float) -> Passage | _Problem:
     try:
         async with asyncio.timeout(seconds):
             return await reading.passage
     except ReadingRefused as error:
-        reason = str(error)
+        reason, is_lasting = str(error), True
     except (PlatformError, TimeoutError) as error:
         log.warning("context not read", extra={"error": repr(error)})
-        reason = _reason(error, platform)
-    return texts.not_read(reading.name, reason)
+        reason, is_lasting = _reason(error, platform), isinstance(error, CredentialsRejected | Undeliverable)
+    return _Problem(texts.not_read(reading.name, reason), reading.is_own, is_lasting)
 
 
 def _reason(error: PlatformError | TimeoutError, platform: str) -> str:
@@ -68,6 +77,7 @@ def _reason(error: PlatformError | TimeoutError, platform: str) -> str:
             return texts.silent(platform)
 
 
+@lru_cache(200)  # few users write the many messages of a conversation
 def name_of_other(name: str) -> str:
     """Return the name of a user who is not the bot, which earlier messages call "you"."""
     return f"{name} (a user)" if name.strip().casefold() == "you" else name

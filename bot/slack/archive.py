@@ -1,7 +1,8 @@
 """Archive of a workspace for one user: messages of the channels that they are in, and people.
 
-Search: https://docs.slack.dev/apis/web-api/real-time-search-api/ with the `action_token` of the message;
-without a token or the scope, the newest messages of the user's channels are compared with the query.
+Search: https://docs.slack.dev/reference/methods/assistant.search.context with the `action_token` of the
+message. Without a token or the scope `search:read.public`, and in private channels, the newest messages of
+the user's channels are compared with the query.
 """
 
 import logging
@@ -15,15 +16,18 @@ from bot.chat import (
     Passage,
     PastMessage,
     Person,
+    RateLimited,
     ReadingRefused,
     Undeliverable,
 )
 from bot.platforms import texts
 from bot.platforms.archive import contains_all, words_of
+from bot.platforms.context import name_of_other
 from bot.slack.audience import reaches_outsiders
 from bot.slack.block_text import objects, plain_text, word
 from bot.slack.events import ACTION_TOKEN, message_id, moment, name_of
-from bot.slack.past import PastMessages, Span, is_open, linked_spans
+from bot.slack.memberships import ListedChannel, is_open
+from bot.slack.past import PastMessages, Span, linked_spans
 
 log = logging.getLogger(__name__)
 
@@ -65,43 +69,57 @@ class SlackArchive:
     async def _channel(self, wanted: str) -> tuple[str, str]:
         """Return the id and the name of one of the author's channels. Raises `ReadingRefused`."""
         wanted = wanted.lstrip("#").casefold()
-        for each in await self.past.channels_of(self.message):
-            id, name = word(each.get("id")), word(each.get("name"))
-            if wanted in (id.casefold(), name.casefold()):
-                await self.past.require_access(self.message, id)
-                return id, name
-        raise ReadingRefused(texts.NO_SUCH_CHANNEL)
+
+        def is_wanted(channel: ListedChannel) -> bool:
+            return wanted in (channel.id.casefold(), channel.name.casefold())
+
+        listed = await self.past.memberships.find(self.message, is_wanted)
+        if listed is None:
+            raise ReadingRefused(texts.NO_SUCH_CHANNEL)
+        await self.past.require_access(self.message, listed.id)
+        return listed.id, listed.name
 
     async def search(self, query: str, channel: str, most: int) -> Sequence[PastMessage]:
-        """Return messages that match, by Slack's search, or among the newest of the author's channels."""
-        token = self.message.place.get(ACTION_TOKEN)
-        if token and not channel and not reaches_outsiders(self.message):
-            try:
-                return await self._search(query, token, min(most, _MOST_RESULTS))
-            except (CredentialsRejected, Undeliverable) as error:
-                log.info("search not available", extra={"error": str(error)})
+        """Return messages that match: of Slack's search, and among the newest of the author's channels."""
         if channel:
-            channels = [(await self._channel(channel))[0]]
-        else:
-            known = await self.past.channels_of(self.message)
-            listed = [word(each.get("id")) for each in known if is_open(self.message, each)]
-            channels = sorted(listed, key=lambda id: id != self.message.channel)[:_MOST_CHANNELS]
+            return await self._search_newest([(await self._channel(channel))[0]], query, most)
+        found = await self._search(query, min(most, _MOST_RESULTS))
+        if found is not None and not self.message.direct:
+            return found
+        # Slack finds what is public; for private channels there are no scopes that a bot can have
+        listed = await self.past.memberships.of(self.message)
+        opened = [each for each in listed if is_open(self.message, each)]
+        ids = [each.id for each in opened if found is None or not each.is_public]
+        channels = sorted(ids, key=lambda id: id != self.message.channel)[:_MOST_CHANNELS]
+        newest = await self._search_newest(channels, query, most if found is None else most // 2)
+        return [*newest, *(found or ())][:most]
+
+    async def _search(self, query: str, most: int) -> Sequence[PastMessage] | None:
+        """Return what Slack's search finds, the best first; None if it is not available."""
+        token, team = self.message.place.get(ACTION_TOKEN), self.message.thread.space
+        if not token or reaches_outsiders(self.message):
+            return None
+        wanted = {"query": query, "action_token": token, "channel_types": "public_channel"}
+        try:
+            answer = await self.past.call(team, "assistant.search.context", limit=most, **wanted)
+        except (CredentialsRejected, RateLimited, Undeliverable) as error:
+            log.info("search not available", extra={"error": str(error)})
+            return None
+        results = answer.get("results")
+        listed = objects(results.get("messages") if isinstance(results, dict) else None)
+        found = [each for each in listed if moment(each.get("message_ts"))]
+        names = await self.past.users.names(team, [_author(each) for each in found])
+        who = await self.past.api.who()
+        return await self.past.named(team, [_result(each, team, who.user_id, names) for each in found])
+
+    async def _search_newest(self, channels: Sequence[str], query: str, most: int) -> list[PastMessage]:
+        """Return the messages that match among the newest of some channels, the newest first."""
         found: list[PastMessage] = []
         for each in channels:
             found += await self._newest(each)
         words = words_of(query)
         matching = [each for each in found if contains_all(f"{each.author} {each.text}", words)]
         return sorted(matching, key=lambda each: -each.sent_at)[:most]
-
-    async def _search(self, query: str, token: str, most: int) -> Sequence[PastMessage]:
-        team = self.message.thread.space
-        kinds = "public_channel,private_channel" if self.message.direct else "public_channel"
-        wanted = {"query": query, "action_token": token, "channel_types": kinds}
-        answer = await self.past.call(team, "assistant.search.context", limit=most, **wanted)
-        results = answer.get("results")
-        who = await self.past.api.who()
-        listed = objects(results.get("messages") if isinstance(results, dict) else None)
-        return [_result(each, team, who.user_id) for each in listed if moment(each.get("message_ts"))]
 
     async def _newest(self, channel: str) -> Sequence[PastMessage]:
         """Return the newest messages of a channel; none if the bot is not in it."""
@@ -131,12 +149,18 @@ class SlackArchive:
         return found[:_MOST_PEOPLE]
 
 
-def _result(result: Mapping[str, Json], team: str, bot_user_id: str) -> PastMessage:
+def _author(result: Mapping[str, Json]) -> str:
+    """Return the user whose name has to be looked up; empty if the result has it."""
+    return "" if word(result.get("author_name")) else word(result.get("author_user_id"))
+
+
+def _result(result: Mapping[str, Json], team: str, bot_user_id: str, names: Mapping[str, str]) -> PastMessage:
     """Read one message that Slack's search has found."""
-    ts = word(result.get("message_ts"))
+    ts, user = word(result.get("message_ts")), word(result.get("author_user_id"))
+    author = word(result.get("author_name")) or names.get(user, user)
     return PastMessage(
         id=message_id(team, word(result.get("channel_id")), ts),
-        author=word(result.get("author_name")) or "somebody",
+        author="you" if user == bot_user_id else name_of_other(author) or "somebody",
         text=plain_text(word(result.get("content")), bot_user_id),
         sent_at=moment(ts),
         link=word(result.get("permalink")),

@@ -28,6 +28,8 @@ _NESTED = ("fields", "elements", "rows", "blocks", "cards", "tasks")
 
 def plain_text(text: str, bot_user_id: str) -> str:
     """Return mrkdwn as users read it: no mention of the bot, references by name, entities decoded."""
+    if "<" not in text and "&" not in text:  # most texts
+        return well_formed(text).strip()
     pieces, end = [], 0
     for mention in _MENTION.finditer(text):
         if mention[1] == bot_user_id:
@@ -81,7 +83,9 @@ def _special(name: str, label: str) -> str:
 
 def word(value: Json) -> str:
     """Return `value` if it is a string; an empty string if Slack sent something else or nothing."""
-    return well_formed(value) if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return value if value.isascii() else well_formed(value)  # most are ids
 
 
 def objects(value: Json) -> Iterator[Mapping[str, Json]]:

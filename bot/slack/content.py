@@ -7,6 +7,7 @@ too: they become quotes. Previews of links are also attachments: they are left o
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from bot.chat import Attachment, Json, Quote
 from bot.chat.text import one_line
@@ -21,29 +22,49 @@ _MOST_CHARS = 40_000
 _CUT = "\n[The rest of this message is left out: it is too long.]"
 _NOTHING = "[Its text cannot be read here: the channel that it is from may be private.]"
 _LABEL_CHARS = 100
+_CLIPS = frozenset({"slack_audio", "slack_video"})
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
     """Text and files of a message; `text` is only what its author wrote.
 
-    `voices` are the addresses of the files that its author has recorded in Slack. `mentions_bot`: the author
-    mentions the bot, `mentions_others`: somebody else. `is_named_by_others`: a quote or a preview mentions
-    the bot.
+    `voices` are the addresses of the files that its author has recorded in Slack.
     """
 
     text: str
     quotes: tuple[Quote, ...]
     files: tuple[Attachment, ...]
     voices: tuple[str, ...]
-    mentions_bot: bool
-    mentions_others: bool
-    is_named_by_others: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Mentions:
+    """Users whom a message mentions: its author the bot (`of_bot`), or somebody else (`of_others`).
+
+    `by_others`: a quote or a preview mentions the bot.
+    """
+
+    of_bot: bool
+    of_others: bool
+    by_others: bool
 
 
 def content_of(message: Mapping[str, Json], bot_user_id: str) -> Content:
     """Read a message; fields that are missing or have an unexpected type are skipped."""
-    return _Reader(bot_user_id).content(message)
+    return _reader(bot_user_id).content(message)
+
+
+def mentions_of(message: Mapping[str, Json], bot_user_id: str) -> Mentions:
+    """Read whom a message mentions."""
+    attachments = list(objects(message.get("attachments")))
+    quoted = [each for each in attachments if _is_message(each) or _is_preview(each)]
+    own = [each for each in attachments if not (_is_message(each) or _is_preview(each))]
+    return Mentions(
+        of_bot=_is_mentioned([message.get("text"), message.get("blocks"), own], bot_user_id),
+        of_others=mentions_others(word(message.get("text")), bot_user_id),
+        by_others=_is_mentioned(quoted, bot_user_id),
+    )
 
 
 class _Reader:
@@ -52,20 +73,21 @@ class _Reader:
         self._blocks = BlockText(bot_user_id)
 
     def content(self, message: Mapping[str, Json]) -> Content:
-        attachments = list(objects(message.get("attachments")))
-        quoted = [each for each in attachments if _is_message(each)]
-        previews = [each for each in attachments if not _is_message(each) and _is_preview(each)]
-        own = [each for each in attachments if not _is_message(each) and not _is_preview(each)]
-        text = _cut("\n\n".join(filter(None, [self._own(message), *map(self._attachment, own)])), _MOST_CHARS)
-        holders = [message, *own, *quoted]
+        # what most messages lack is not looked into: hundreds are read for one answer
+        attachments, files = message.get("attachments"), message.get("files")
+        listed = list(objects(attachments)) if attachments else []
+        quoted = [each for each in listed if _is_message(each)]
+        own = [each for each in listed if not _is_message(each) and not _is_preview(each)]
+        text = self._own(message)
+        if own:
+            text = "\n\n".join(filter(None, [text, *map(self._attachment, own)]))
+        text = _cut(text, _MOST_CHARS)
+        holders = [each for each in (message, *own, *quoted) if each.get("files")]
         return Content(
             text=text,
-            quotes=tuple(_limit(map(self._quote, quoted), _MOST_CHARS - len(text))),
-            files=tuple(file for each in holders for file in _files(each.get("files"))),
-            voices=tuple(_voices(message.get("files"), word(message.get("user")))),
-            mentions_bot=self._is_mentioned([message.get("text"), message.get("blocks"), own]),
-            mentions_others=mentions_others(word(message.get("text")), self._bot_user_id),
-            is_named_by_others=self._is_mentioned([*quoted, *previews]),
+            quotes=tuple(_limit(map(self._quote, quoted), _MOST_CHARS - len(text))) if quoted else (),
+            files=tuple([file for each in holders for file in _files(each["files"])]),
+            voices=tuple(_voices(files, word(message.get("user")))) if files else (),
         )
 
     def _own(self, message: Mapping[str, Json]) -> str:
@@ -104,21 +126,25 @@ class _Reader:
     def _text(self, holder: Mapping[str, Json], name: str) -> str:
         return plain_text(word(holder.get(name)), self._bot_user_id)
 
-    def _is_mentioned(self, content: Json) -> bool:
-        """Return whether a text or a block mentions the bot; blocks may be nested to any depth."""
-        open_nodes = [content]
-        while open_nodes:
-            node = open_nodes.pop()
-            if isinstance(node, str):
-                if mentions(node, self._bot_user_id):
-                    return True
-            elif isinstance(node, list):
-                open_nodes += node
-            elif isinstance(node, dict):
-                if node.get("type") == "user" and node.get("user_id") == self._bot_user_id:
-                    return True
-                open_nodes += node.values()
-        return False
+
+_reader = lru_cache(8)(_Reader)
+
+
+def _is_mentioned(content: Json, bot_user_id: str) -> bool:
+    """Return whether a text or a block mentions the bot; blocks may be nested to any depth."""
+    open_nodes = [content]
+    while open_nodes:
+        node = open_nodes.pop()
+        if isinstance(node, str):
+            if mentions(node, bot_user_id):
+                return True
+        elif isinstance(node, list):
+            open_nodes += node
+        elif isinstance(node, dict):
+            if node.get("type") == "user" and node.get("user_id") == bot_user_id:
+                return True
+            open_nodes += node.values()
+    return False
 
 
 def _is_message(attachment: Mapping[str, Json]) -> bool:
@@ -162,12 +188,13 @@ def _files(files: Json) -> Iterator[Attachment]:
 
 
 def _voices(files: Json, author: str) -> Iterator[str]:
-    """Yield the addresses of the author's audio clips (https://docs.slack.dev/reference/objects/file-object).
+    """Yield the addresses of the clips that the author has recorded in Slack.
 
-    A clip of somebody else, which the author shares, is a file like any other.
+    A clip of somebody else, which the author shares, is a file like any other, and so is a film from
+    elsewhere. https://docs.slack.dev/reference/objects/file-object
     """
     for file in objects(files):
-        if file.get("subtype") == "slack_audio" and word(file.get("user")) in ("", author):
+        if file.get("subtype") in _CLIPS and word(file.get("user")) in ("", author):
             yield address_of(file)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Set
 
 from bot.chat import Correction, Event, Json, Message, Stop, ThreadId, Withdrawal
 from bot.slack.block_text import objects, word
-from bot.slack.content import content_of
+from bot.slack.content import content_of, mentions_of
 
 _SUBTYPES = frozenset({None, "file_share", "me_message", "thread_broadcast"})
 """Subtypes of what users write; all others are edits, deletions or announcements."""
@@ -172,9 +172,10 @@ def _message(
     bot_ids = _bot_ids(event)
     if not _is_for_bot(event, bot_user_id) or (bot_ids and bots.isdisjoint(bot_ids)):
         return None
-    content, kind = content_of(event, bot_user_id), word(event.get("channel_type"))
+    content, mentions = content_of(event, bot_user_id), mentions_of(event, bot_user_id)
+    kind = word(event.get("channel_type"))
     # an `app_mention` does not say who mentions the bot: the author, or a quote
-    is_named = content.mentions_bot or (event["type"] == "app_mention" and not content.is_named_by_others)
+    is_named = mentions.of_bot or (event["type"] == "app_mention" and not mentions.by_others)
     addressed = is_named or kind == "im"
     # the first message of a thread has a `thread_ts`, too, once it is edited or read from the history
     if event.get("thread_ts") in (None, "", event["ts"]) and not addressed:
@@ -208,7 +209,7 @@ def _message(
         bot_ids=bot_ids,
         author_space=_author_space(body, event, profile),
         is_guest=is_guest(profile),
-        purpose="aside" if content.mentions_others and not addressed else "",
+        purpose="aside" if mentions.of_others and not addressed else "",
     )
 
 
@@ -298,5 +299,8 @@ def name_of(person: Mapping[str, Json]) -> str:
 
 def written_name(message: Mapping[str, Json]) -> str:
     """Return the author's name that a message has itself: that of a bot, sometimes that of a user."""
-    bot = word(message.get("username")) or word(_object(message.get("bot_profile")).get("name"))
-    return name_of(_object(message.get("user_profile"))) or bot
+    # the parts that most messages lack are not looked into: hundreds are read for one answer
+    profile, bot = message.get("user_profile"), message.get("bot_profile")
+    name = name_of(_object(profile)) if profile else ""
+    name = name or word(message.get("username"))
+    return name or (word(_object(bot).get("name")) if bot else "")

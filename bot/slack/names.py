@@ -6,12 +6,12 @@ https://docs.slack.dev/messaging/formatting-message-text. An id whose name Slack
 import asyncio
 import logging
 import re
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from bot.chat import Correction, CredentialsRejected, Deliver, Event, Json, Message, NameKind, PlatformError
+from bot.platforms.names import KnownNames, name_in_text
 from bot.platforms.texts import DIRECT_MESSAGES
 from bot.slack.api import SlackApi
 from bot.slack.block_text import objects, word
@@ -31,24 +31,6 @@ _ID = re.compile(
 _MOST_IDS = 20
 """Most ids of one message that are looked up."""
 
-_MOST_KNOWN = 1_000
-
-
-@dataclass(slots=True)
-class _Known:
-    """Names that Slack has told, by id, each valid until a time (monotonic seconds)."""
-
-    entries: dict[str, tuple[float, str]] = field(default_factory=dict)
-
-    def get(self, id: str) -> str | None:
-        until, name = self.entries.get(id, (0.0, ""))
-        return name if until > time.monotonic() else None
-
-    def put(self, id: str, name: str, seconds: float) -> None:
-        if len(self.entries) >= _MOST_KNOWN:
-            self.entries.pop(next(iter(self.entries)))
-        self.entries[id] = (time.monotonic() + seconds, name)
-
 
 class Names:
     """Names of users, public channels and groups of users."""
@@ -58,8 +40,8 @@ class Names:
         self._limits = limits
         self._users = users
         self._timing = timing
-        self._channels = _Known()
-        self._groups = _Known()
+        self._channels = KnownNames()
+        self._groups = KnownNames()
         self._order: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def add_names(self, deliver: Deliver) -> Deliver:
@@ -109,8 +91,7 @@ class Names:
 
         def name(match: re.Match[str]) -> str:
             id = match[0][1:]
-            # without the "//" of an address: no name may look like a link that the author gives
-            return match[0][0] + names[id].replace("//", "/") if id in names else match[0]
+            return match[0][0] + name_in_text(names[id]) if id in names else match[0]
 
         return [_ID.sub(name, text) for text in texts]
 

@@ -8,17 +8,17 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from operator import itemgetter
 from urllib.parse import parse_qs
 
 from bot.chat import Json, Message, Passage, PastMessage, ReadingRefused
 from bot.platforms import texts
 from bot.platforms.context import name_of_other
-from bot.slack.api import Identity, SlackApi, pages
-from bot.slack.audience import reaches_outsiders
+from bot.slack.api import Identity, SlackApi
 from bot.slack.block_text import objects, word
 from bot.slack.content import content_of
 from bot.slack.events import is_written, message_id, moment, written_name
+from bot.slack.memberships import Memberships, is_open
 from bot.slack.names import Names
 from bot.slack.rate_limits import RateLimits
 from bot.slack.timing import Timing
@@ -28,7 +28,6 @@ _LINK = re.compile(
     r"https://[a-z0-9-]{1,64}(?:\.enterprise)?\.slack\.com/archives/"
     r"([A-Z0-9]{1,20})/p([0-9]{10})([0-9]{6})(?:\?([^\s<>()|]{1,200}))?"
 )
-_CHANNELS = "public_channel,private_channel,mpim"
 
 _MOST_PAGES = 4
 """Most requests for one thread: one for a short thread, two for a long one, more if its pace varies."""
@@ -49,17 +48,6 @@ class Span:
     ts: str = ""
 
 
-def is_open(message: Message, channel: Mapping[str, Json]) -> bool:
-    """Return whether what is in a channel can be told where a message was written.
-
-    In a channel everybody reads the answer, so only public channels are open there. Where people of other
-    organisations read it, only that channel is.
-    """
-    if channel.get("id") == message.channel:
-        return True
-    return not reaches_outsiders(message) and (message.direct or channel.get("is_private") is False)
-
-
 def linked_spans(text: str) -> Iterator[Span]:
     """Yield the messages that a text links to, each as the last one of its thread that is meant."""
     for match in _LINK.finditer(text):
@@ -77,25 +65,18 @@ class PastMessages:
     limits: RateLimits
     users: Users
     names: Names
+    memberships: Memberships
     timing: Timing
-
-    async def channels_of(self, message: Message) -> list[Mapping[str, Json]]:
-        """Return the channels that a message's author is in and the bot may know of."""
-        call = partial(self.call, message.thread.space)
-        user = message.place["user"]
-        listed = pages(call, "users.conversations", "channels", types=_CHANNELS, user=user)
-        return [each async for each in listed]
 
     async def require_access(self, message: Message, channel: str) -> None:
         """Raise `ReadingRefused` unless a message's author is in a channel, and readers may know it."""
         if channel == message.channel:
             return
-        for each in await self.channels_of(message):
-            if each.get("id") == channel:
-                if not is_open(message, each):
-                    raise ReadingRefused(texts.PRIVATE_CHANNEL)
-                return
-        raise ReadingRefused(texts.NO_MEMBER)
+        listed = await self.memberships.find(message, lambda each: each.id == channel)
+        if listed is None:
+            raise ReadingRefused(texts.NO_MEMBER)
+        if not is_open(message, listed):
+            raise ReadingRefused(texts.PRIVATE_CHANNEL)
 
     async def channel(self, team: str, channel: str, most: int) -> Found:
         """Return the newest messages of a channel, without those in threads."""
@@ -148,22 +129,33 @@ class PastMessages:
     async def passage(self, source: str, team: str, channel: str, found: Found, after: str = "") -> Passage:
         """Return messages as a passage; without the bot's own, if the agent knows what was before `after`."""
         who = await self.api.who()
-        written = [each for each in found[0] if is_written(each) and moment(each.get("ts")) > moment(after)]
+        written = [each for each in found[0] if is_written(each)]
         if after:
-            written = [each for each in written if not _is_own(each, who)]
-        authors = list(dict.fromkeys(filter(None, map(_author, written))))
-        names = dict(await self.users.names(team, authors))
-        unnamed = [each for each in authors if each not in names]
+            begin = moment(after)
+            written = [each for each in written if moment(each["ts"]) > begin and not _is_own(each, who)]
+        authors = [(written_name(each), word(each.get("user"))) for each in written]
+        asked = list(dict.fromkeys(user for name, user in authors if user and not name))
+        names = dict(await self.users.names(team, asked))
+        unnamed = [each for each in asked if each not in names]
         names |= {each: f"unnamed user {number}" for number, each in enumerate(unnamed, 1)}
-        past = [_past(each, team, channel, who, names) for each in written]
-        readable = await self.names.readable(team, [each.text for each in past])
-        named = tuple(replace(each, text=text) for each, text in zip(past, readable, strict=True))
-        return Passage(source=source, messages=named, is_cut=found[1])
+        past = [
+            _past(each, name or names.get(user, ""), team, channel, who)
+            for each, (name, user) in zip(written, authors, strict=True)
+        ]
+        return Passage(source=source, messages=await self.named(team, past), is_cut=found[1])
+
+    async def named(self, team: str, past: Sequence[PastMessage]) -> tuple[PastMessage, ...]:
+        """Return messages with names in place of ids."""
+        texts = await self.names.readable(team, [each.text for each in past])
+        return tuple(
+            each if text == each.text else replace(each, text=text)
+            for each, text in zip(past, texts, strict=True)
+        )
 
 
 def _sorted(messages: Json) -> list[Mapping[str, Json]]:
-    found = [each for each in objects(messages) if moment(each.get("ts"))]
-    return sorted(found, key=lambda each: moment(each.get("ts")))
+    timed = [(at, each) for each in objects(messages) if (at := moment(each.get("ts")))]
+    return [each for _, each in sorted(timed, key=itemgetter(0))]
 
 
 def _newest(messages: Sequence[Mapping[str, Json]], most: int) -> Found:
@@ -173,29 +165,22 @@ def _newest(messages: Sequence[Mapping[str, Json]], most: int) -> Found:
     return [messages[0], *messages[len(messages) - most + 1 :]], True
 
 
-def _author(message: Mapping[str, Json]) -> str:
-    """Return the user whose name has to be looked up; empty if the message has it, or is by a bot."""
-    return "" if written_name(message) else word(message.get("user"))
-
-
 def _is_own(message: Mapping[str, Json], who: Identity) -> bool:
     return who.user_id == message.get("user") or who.bot_id == message.get("bot_id")
 
 
-def _past(
-    message: Mapping[str, Json], team: str, channel: str, who: Identity, names: Mapping[str, str]
-) -> PastMessage:
-    content, ts = content_of(message, who.user_id), word(message.get("ts"))
-    user = word(message.get("user"))
-    author = "you" if _is_own(message, who) else name_of_other(written_name(message) or names.get(user, ""))
-    quotes = [f"{each.source}: {each.text}" for each in content.quotes]
+def _past(message: Mapping[str, Json], name: str, team: str, channel: str, who: Identity) -> PastMessage:
+    content, ts, root = content_of(message, who.user_id), str(message["ts"]), word(message.get("thread_ts"))
+    text = content.text
+    if content.quotes:
+        text = "\n".join(filter(None, [text, *(f"{each.source}: {each.text}" for each in content.quotes)]))
     return PastMessage(
         id=message_id(team, channel, ts),
-        author=author or "somebody",
-        text="\n".join(filter(None, [content.text, *quotes])),
-        sent_at=moment(ts),
-        files=tuple(each.name for each in content.files),
-        link=_link(who.url, channel, ts, word(message.get("thread_ts"))),
+        author="you" if _is_own(message, who) else name_of_other(name or "somebody"),
+        text=text,
+        sent_at=float(ts),
+        files=tuple([each.name for each in content.files]) if content.files else (),
+        link=_link(who.url, channel, ts, root),
     )
 
 

@@ -56,6 +56,7 @@ from bot.slack.events import Unreadable, event_id, parse_event, place_of
 from bot.slack.health import TokenProbe
 from bot.slack.history import History
 from bot.slack.markdown import mrkdwn
+from bot.slack.memberships import Memberships
 from bot.slack.memory_command import add_memory_command
 from bot.slack.names import Names
 from bot.slack.past import PastMessages
@@ -149,7 +150,8 @@ class Slack:
         self._audiences = Audiences(api, timing)
         self._users = Users(api, limits, timing)
         self._names = Names(api, limits, self._users, timing)
-        self._past = PastMessages(api, limits, self._users, self._names, timing)
+        memberships = Memberships(api, limits, timing)
+        self._past = PastMessages(api, limits, self._users, self._names, memberships, timing)
         self._contexts = Contexts(self._past, timing)
         self._buttons = requests.Buttons(self._users, api, timing.button_timeout)
         self._probe = TokenProbe(api, timing)

@@ -18,7 +18,7 @@ PER_MINUTE: Mapping[str, int] = {
     # of 50 together; an attempt after a crash and a stop also end a session
     "agents.sessions.setStatus": 16,
     END_SESSION: 30,
-    "assistant.search.context": 18,
+    "assistant.search.context": 9,  # of 10; large workspaces have more
     "chat.appendStream": 90,  # of 100
     "chat.delete": 45,  # of 50
     "chat.postMessage": 55,  # of about one a second in a channel

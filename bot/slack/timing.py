@@ -54,6 +54,9 @@ class Timing:
     context_timeout: float = 10.0
     """Longest time to read one conversation that a message belongs to or links to, since a turn waits."""
 
+    memberships_max_age: float = 60.0
+    """Time for which the list of a user's channels is reused."""
+
     audience_timeout: float = 5.0
     """Longest time to look up the audience of a channel, since a turn waits for it."""
 

@@ -422,7 +422,8 @@ class Model:
         return len(mine)
 
     def replay(self, dead: Dead) -> None:
-        """Replay a dead letter; its known edits still count."""
+        """Replay a dead letter, behind a gap; its known edits still count."""
         self.dead.remove(dead)
         again = replace(dead.message, replays=dead.message.replays + 1)
         self._accept(again, self.facts[again.id].edited)
+        self.mailboxes[str(again.thread)].behind_gap |= {again.id}

@@ -91,7 +91,8 @@ def _insert(message: Message, transcripts: Transcripts) -> Message:
         if text is None:
             said.append(prompts.UNHEARD.format(name=name, reason=transcripts.problems[each.url]))
         elif each.url in message.voices:
-            said.append(prompts.TRANSCRIPT.format(text=text))
+            is_film = each.media_type.startswith("video/")
+            said.append((prompts.FILM_TRANSCRIPT if is_film else prompts.TRANSCRIPT).format(text=text))
         else:
             quotes.append(Quote(source=f"the recording {name}, as transcribed", text=text))
     return replace(

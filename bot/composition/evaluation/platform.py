@@ -18,6 +18,7 @@ from bot.chat import (
     FileRefused,
     Health,
     Message,
+    NameKind,
     Part,
     Passage,
     PastMessage,
@@ -165,6 +166,10 @@ class StoryPlatform:
 
     async def audience(self, message: Message) -> Audience:
         return "members" if message.direct else "everyone"
+
+    async def name_of(self, kind: NameKind, id: str) -> str:
+        """Return the name that a user has in the story; channels have none."""
+        return id if kind == "user" else ""
 
     async def show_request(
         self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool

@@ -6,13 +6,21 @@ from bot.inbox.scripts.common import ACCEPT, FIX, GAP, STOP_TURN
 # each message addresses the bot. A purpose is that of `bot.chat.Message`.
 _FOLLOW = """
 local policy, since, partner = ARGV[13], nil, nil
+local partner_seconds = ARGV[10] + 86400
 local function read_partner(state)
   since, partner = string.match(state or '', '^(%S+) (.*)$')
   since = tonumber(since)
 end
 local function follow(author, at)
   since, partner = tonumber(at), author
-  redis.call('SET', KEYS[5], at .. ' ' .. author, 'EX', ARGV[10])
+  redis.call('SET', KEYS[5], at .. ' ' .. author, 'EX', partner_seconds)
+end
+-- It lives a day longer than the thread, whose turns renew both. So a mention within an hour need not, which
+-- saves most turns a command.
+local function renew_partner(addressed, at)
+  if since and (not addressed or at - since > 3600) then
+    redis.call('EXPIRE', KEYS[5], partner_seconds)
+  end
 end
 local function is_asked(author)
   for _, authors in ipairs(redis.call('HVALS', ARGV[1] .. ':asked:' .. ARGV[2])) do
@@ -156,8 +164,8 @@ local function take(edited)
   if ARGV[8] ~= '' then redis.call('ZADD', KEYS[4], 'GT', sent_at, ARGV[8]) end
   if not is_joined then join() end
   if has_gap then redis.call('SET', KEYS[2], without_mark(is_joined), 'EX', ARGV[10]) end
-  if not addressed then redis.call('EXPIRE', KEYS[5], ARGV[10]) end
   local has_partner = addressed and heed(author, ARGV[7], purpose)
+  renew_partner(addressed, sent_at)
   if has_partner or not is_joined then accept_early() end
   return 'kept'
 end

@@ -4,7 +4,7 @@ from bot.inbox.scripts.common import ACCEPT
 
 # KEYS dead | ARGV tag entry seen_seconds author message channel -> 0 there is no such entry | 1 The turn is
 # new: the failures and the receipt of the old one would end it again. The time of the last edit stays, so
-# that a late edit is still recognised.
+# that a late edit is still recognised. It follows a gap: perhaps the agent was not given what came before it.
 REPLAY = (
     ACCEPT
     + """
@@ -16,7 +16,7 @@ local seen = ARGV[1] .. ':seen:' .. dead.id
 redis.call('DEL', ARGV[1] .. ':turn:' .. dead.id)
 redis.call('HDEL', seen, 'turn', 'withdrawn')
 local edited = redis.call('HGET', seen, 'edited') or '-1'
-accept(ARGV[1], dead.thread, dead.id, ARGV[4], ARGV[6], ARGV[5], edited, ARGV[3])
+accept(ARGV[1], dead.thread, dead.id, ARGV[4], ARGV[6], ARGV[5], edited, ARGV[3], true)
 redis.call('XDEL', KEYS[1], ARGV[2])
 return 1
 """

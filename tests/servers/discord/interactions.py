@@ -158,7 +158,7 @@ class Interactions:
             "channel_id": str(channel.id),
             "channel": payloads.any_channel(channel, self._world.bot) | {"permissions": str(permissions)},
             "app_permissions": str(payloads.MEMBER_PERMISSIONS),
-            "locale": "en-US",
+            "locale": user.locale,
             "entitlements": [],
             "attachment_size_limit": FILE_LIMIT,
         }
@@ -175,8 +175,8 @@ class Interactions:
         return payload | {
             "context": 0,
             "guild_id": guild,
-            "guild": {"id": guild, "locale": "en-US", "features": []},
-            "guild_locale": "en-US",
+            "guild": {"id": guild, "locale": channel.guild.locale, "features": []},
+            "guild_locale": channel.guild.locale,
             "member": payloads.member(user) | {"permissions": str(permissions)},
             "authorizing_integration_owners": {"0": guild},
         }

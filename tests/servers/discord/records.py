@@ -101,6 +101,7 @@ class User:
     bot: bool = False
     accepts_dms: bool = True
     administrator: bool = False
+    locale: str = "en-US"
     is_guest: bool = False
     roles: set[int] = field(default_factory=set)
 
@@ -115,6 +116,7 @@ class Guild:
     name: str
     owner: User
     roles: dict[int, str] = field(default_factory=dict)
+    locale: str = "en-US"
 
 
 @dataclass(eq=False)

@@ -27,6 +27,7 @@ STRUCTURED = frozenset(
 MANIFEST = Path(__file__).parents[3] / "manifest.yml"
 SCOPES = {  # by the beginning of a method's name; those of conversations.* depend on the channel
     "agents.": "chat:write",
+    "assistant.search.": "search:read.public",
     "assistant.": "assistant:write",
     "chat.": "chat:write",
     "files.info": "files:read",

@@ -72,6 +72,8 @@ def message_events(
 def _posted(workspace: Workspace, channel: Channel, message: Message) -> list[dict[str, Json]]:
     body = message_json(workspace, message, metadata=message.from_bot)
     common = body | {"channel": channel.id, "event_ts": message.ts}
+    if workspace.has_search:
+        common["assistant_thread"] = {"action_token": workspace.new_action_token(message.user)}
     events = [common | {"channel_type": channel.kind}]
     mentioned = f"<@{BOT_USER}>" in message.text
     if mentioned and channel.kind != "im" and not message.from_bot:

@@ -115,6 +115,40 @@ def conversations_info(workspace: Workspace, args: Args) -> dict[str, Json]:
     return {"channel": _channel_json(channel)}
 
 
+SEARCH = "action_token channel_types content_types include_bots before after sort sort_dir"
+
+
+@method("assistant.search.context", required="query", optional=f"{SEARCH} {PAGE}", per_minute=10, reads=True)
+def assistant_search_context(workspace: Workspace, args: Args) -> dict[str, Json]:
+    """Search in the name of the user of a token; a bot token has the scope for public channels only."""
+    require(args.get("action_token") in workspace.action_tokens, "invalid_action_token")
+    types = set(str(args.get("channel_types", "public_channel")).split(","))
+    require(types <= KINDS.keys(), "invalid_arguments", str(types))
+    require(types == {"public_channel"}, "missing_scope", "search:read.private")
+    require(1 <= int(args.get("limit", 20)) <= 20, "invalid_arguments", "limit")
+    words = str(args["query"]).casefold().split()
+    found = [
+        message
+        for channel in workspace.channels.values()
+        if channel.kind == "channel"
+        for message in workspace.messages[channel.id]
+        if any(word in message.text.casefold() for word in words)
+    ]
+    return {"results": {"messages": [_found(each) for each in found]}}
+
+
+def _found(message: Message) -> dict[str, Json]:
+    return {
+        "author_user_id": message.user,
+        "team_id": TEAM,
+        "channel_id": message.channel,
+        "message_ts": message.ts,
+        "content": message.text,
+        "is_author_bot": message.from_bot,
+        "permalink": f"https://test.slack.com/archives/{message.channel}/p{message.ts.replace('.', '')}",
+    }
+
+
 @method("conversations.open", optional="channel users return_im prevent_creation", per_minute=50)
 def conversations_open(workspace: Workspace, args: Args) -> dict[str, Json]:
     if "channel" in args:

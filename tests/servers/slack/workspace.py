@@ -57,6 +57,12 @@ class File:
     title: str = ""
     alt: str = ""
 
+    @property
+    def clip(self) -> str:
+        """Return `audio` or `video` for a clip that was recorded in Slack."""
+        kind, _, rest = self.name.partition("_message.")
+        return kind if rest and kind in ("audio", "video") else ""
+
     def json(self, base: str) -> dict[str, Json]:
         private = f"{base}/files-pri/{TEAM}-{self.id}"
         return {
@@ -68,7 +74,7 @@ class File:
             "user": self.user,
             "size": self.length,
             **({"alt_txt": self.alt} if self.alt else {}),
-            **({"subtype": "slack_audio"} if self.name.startswith("audio_message.") else {}),
+            **({"subtype": f"slack_{kind}"} if (kind := self.clip) else {}),
             "mode": "hosted",
             "url_private": f"{private}/{self.name}",
             "url_private_download": f"{private}/download/{self.name}",
@@ -177,7 +183,8 @@ class Workspace:
     """Messages by channel, in order. `on_change(change, message, shown before)` is called for each change.
 
     `described` are additional fields of `users.info`, `groups` the handles of groups of users by id; `broken`
-    entries appear in the history of each channel.
+    entries appear in the history of each channel. With `has_search`, events have tokens for a search in the
+    name of their author: `action_tokens`.
     """
 
     def __init__(self, base: str) -> None:
@@ -187,6 +194,8 @@ class Workspace:
         self.described: dict[str, dict[str, Json]] = {}
         self.groups: dict[str, str] = {}
         self.broken: list[Json] = []
+        self.has_search = False
+        self.action_tokens: dict[str, str] = {}
         self.channels: dict[str, Channel] = {}
         self.messages: dict[str, list[Message]] = {}
         self.files: dict[str, File] = {}
@@ -211,6 +220,12 @@ class Workspace:
     def new_ts(self) -> str:
         self._last_ts = max(self._last_ts + 1, time.time_ns() // 1_000)
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06}"
+
+    def new_action_token(self, user: str) -> str:
+        """Return a token for searches in the name of a user."""
+        token = f"{time.time_ns()}.1.{secrets.token_hex(8)}"
+        self.action_tokens[token] = user
+        return token
 
     def new_trigger(self, user: str) -> str:
         """Return a trigger that lets the app open one view for `user`, for a short time."""

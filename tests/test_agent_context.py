@@ -1,0 +1,109 @@
+"""Context as the agent keeps it: when a thread is read, and how often users hear that it cannot be."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from redis.asyncio import Redis
+
+from bot.chat import Context, Message, Notice, ReadContext, Turn
+from tests.servers.model import ModelServer
+from tests.support.agent import a_turn, an_agent, parts_of
+
+
+class Conversation:
+    """A `ContextSource`; each reading has the next of the results, and the last one again."""
+
+    def __init__(self, *results: Context) -> None:
+        self.results = list(results)
+        self.read_since: list[str] = []
+
+    def context(self, message: Message, since: str | None) -> ReadContext | None:
+        if since is None:
+            return None
+
+        async def read(most: int) -> Context:
+            self.read_since.append(since)
+            return self.results.pop(0) if len(self.results) > 1 else self.results[0]
+
+        return read
+
+
+def joined(*turns: Turn) -> Turn:
+    """Return one turn of the messages of several."""
+    return replace(turns[0], messages=tuple(each for turn in turns for each in turn.messages))
+
+
+async def notices(redis: Redis, model: ModelServer, source: Conversation, *turns: Turn) -> Sequence[int]:
+    """Answer turns of one thread; return how many notices each has shown."""
+    model.respond = lambda _: "Understood."
+    async with an_agent(redis, model, contexts=source, most_context=50) as agent:
+        answers = [await parts_of(agent, turn) for turn in turns]
+    return [sum(isinstance(each, Notice) for each in parts) for parts in answers]
+
+
+async def test_a_thread_that_the_first_message_of_a_turn_could_not_read_is_read_for_the_next_turn(
+    redis: Redis, model: ModelServer
+) -> None:
+    """Fault: the last message of the turn, for which nothing had to be read, hid that."""
+    source = Conversation(Context(problems=("I could not.",), is_unread=True), Context())
+    turns = joined(a_turn("one"), a_turn("two")), a_turn("three"), a_turn("four")
+    await notices(redis, model, source, *turns)
+    assert source.read_since == ["", ""]
+
+
+@pytest.mark.parametrize(("refusal", "expected"), [("I could not.", [1, 0, 0]), ("", [1, 1, 1])])
+async def test_a_refusal_that_lasts_is_said_once_and_any_other_problem_each_time(
+    redis: Redis, model: ModelServer, refusal: str, expected: Sequence[int]
+) -> None:
+    """A user who is told to ask again in a minute hears whether that has helped."""
+    source = Conversation(Context(problems=("I could not.",), refusal=refusal, is_unread=True))
+    turns = a_turn("one"), a_turn("two"), a_turn("three")
+    assert await notices(redis, model, source, *turns) == expected
+    assert source.read_since == ["", "", ""]
+
+
+async def test_a_refusal_stays_said_when_the_message_that_met_it_first_is_summarised(
+    redis: Redis, model: ModelServer
+) -> None:
+    source = Conversation(Context(problems=("I could not.",), refusal="I could not.", is_unread=True))
+    turns = [a_turn(f"message {number}") for number in range(24)]
+    assert sum(await notices(redis, model, source, *turns)) == 1
+    asked = [str(each["messages"][0]["content"]) for each in model.requests]
+    assert any("Summarise the conversation" in each for each in asked)
+
+
+async def test_a_turn_that_ends_before_the_agent_begins_leaves_its_thread_unread(
+    redis: Redis, model: ModelServer
+) -> None:
+    source = Conversation(Context())
+    model.respond = lambda _: "Understood."
+    async with an_agent(redis, model, contexts=source, most_context=50) as agent:
+        await agent.conclude(a_turn("one"), "Stopped.")
+        await parts_of(agent, a_turn("two"))
+        await parts_of(agent, a_turn("three"))
+    assert source.read_since == [""]
+
+
+async def test_a_turn_that_is_stopped_after_its_thread_was_read_leaves_it_known(
+    redis: Redis, model: ModelServer
+) -> None:
+    source = Conversation(Context())
+    model.respond = lambda _: "Understood."
+    async with an_agent(redis, model, contexts=source, most_context=50) as agent:
+        for text in ("one", "two"):  # its end is stored after the answer: the thinking was over, too
+            await parts_of(agent, a_turn(text))
+            await agent.conclude(a_turn(text), "Stopped.")
+    assert source.read_since == [""]
+
+
+async def test_a_replayed_message_reads_what_was_written_after_the_last_one_that_the_agent_knows(
+    redis: Redis, model: ModelServer
+) -> None:
+    """Fault: a dead letter that the agent was never given read nothing, though it had come behind a gap."""
+    source = Conversation(Context())
+    dead = a_turn("two")
+    replayed = replace(dead.messages[0], replays=1)
+    again = replace(dead, messages=(replayed,), gaps=frozenset({replayed.id}))
+    await notices(redis, model, source, a_turn("one"), again, a_turn("three"))
+    assert source.read_since == ["", a_turn("one").id]
