@@ -1,6 +1,7 @@
 """Model services as they are: whatever one sends, people read one complete answer or one true sentence."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,6 +119,46 @@ async def test_answers_share_a_connection(model: ModelServer) -> None:
         for _ in range(3):
             await bench.ask()
     assert len(model.peers) == 1
+
+
+async def test_a_request_waits_for_no_thread(model: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiohttp's `trust_env` would start two of them for each one."""
+
+    def refuse(*call: object) -> None:
+        raise AssertionError(f"a thread for {call}")
+
+    async with a_bench(model) as bench:
+        monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", refuse)
+        await bench.ask()
+    assert bench.text
+
+
+async def test_the_proxy_of_the_environment_is_used(
+    model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the service is its own proxy: its name leads nowhere else."""
+    proxy, address = model.base_url.removesuffix("/v1"), "http://model.invalid/v1"
+    for name, value in {"http_proxy": proxy, "HTTP_PROXY": proxy, "no_proxy": "", "NO_PROXY": ""}.items():
+        monkeypatch.setenv(name, value)
+    model.base_url = address
+    async with a_bench(model) as bench:
+        await bench.ask()
+    assert bench.text
+    monkeypatch.setenv("no_proxy", "model.invalid")
+    async with a_bench(model) as bench:
+        with pytest.raises(AnswerError, match="cannot reach"):
+            await bench.ask()
+
+
+async def test_a_password_in_netrc_does_not_replace_the_key(
+    model: ModelServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login ada password secret")
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with a_bench(model) as bench:
+        await bench.ask()
+    assert bench.text
 
 
 async def test_a_wait_that_fits_is_kept(model: ModelServer) -> None:
