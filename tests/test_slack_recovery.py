@@ -1,6 +1,7 @@
 """Answers on Slack that fail or continue after a crash: shown once, complete, in the same messages."""
 
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 
 import pytest
 
@@ -148,6 +149,44 @@ async def run_killed_attempt(
 
     with pytest.raises(LeaseLost):
         await bot.reply(message, answer)
+
+
+async def test_that_a_stream_will_be_opened_is_noted_when_the_reply_begins(
+    server: Slack, serving: Serve
+) -> None:
+    """The first checkpoint stores it, so that nothing is stored between the first text and its stream."""
+    stored: list[Mapping[str, Json]] = []
+
+    async def keep(state: Mapping[str, Json]) -> None:
+        stored.append(dict(state))
+
+    async def store_checkpoint() -> None:
+        async with receipt.take_notes() as state:
+            assert state is not None
+            await keep(state)
+
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        receipt = Receipt(Turn(id="t", thread=message.thread, messages=(message,)), keep)
+        stream = partial(wait_until, lambda: server.count("chat.startStream") == 1, "a stream")
+        answer = gated_answer(
+            store_checkpoint, Text("One "), stream, lambda: wait_until(lambda: receipt.has_notes, "noted")
+        )
+        await bot.platform.thread(message.thread).reply(answer(message), receipt)
+        assert [each["opening"] for each in stored] == [{"stream": True}, None]
+        assert stored[-1]["pages"]
+
+
+async def test_an_attempt_that_died_before_its_stream_was_opened_leaves_nothing_behind(
+    server: Slack, serving: Serve
+) -> None:
+    """Its receipt says only that a stream may exist: there is none, and the next attempt opens one."""
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        bot.receipts[message.id] = {"opening": {"stream": True}}
+        await bot.reply(message, gated_answer(Text("One two.")), attempt=2)
+        [reply] = own(server, message)
+        assert (reply.text, reply.streaming_state) == ("One two.", "completed")
 
 
 @pytest.mark.parametrize("is_stored", [True, False])
