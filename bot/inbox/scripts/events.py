@@ -53,7 +53,8 @@ end
 # keep the order: a reply may arrive before the mention that it belongs to, and waits in `early`. In threads
 # without the bot `early` fills up; then the oldest entry is removed. A stop may arrive before the message
 # that it is about, which then ends at once. A thread's score in `threads` is set so many seconds ahead, and
-# not again while the process knows that it is no earlier than the message (`is_listed`).
+# not again while the process knows that it is no earlier than the message (`is_listed`), nor is `partner`
+# renewed until then.
 _TAKE = (
     ACCEPT
     + FIX
@@ -153,12 +154,11 @@ local function take(edited)
   accept(tag, thread, id, author, channel, message, edited, ARGV[9], has_gap)
   if is_known then redis.call('HDEL', KEYS[1], 'silent') end
   if has_more and is_stopped(author, sent_at) and not is_decision({0, {'id', id}}) then stop_at_once() end
-  if not is_joined or ARGV[16] ~= '1' then
-    redis.call('ZADD', KEYS[4], 'GT', sent_at + ARGV[15], ARGV[8])
-  end
+  local is_listed = is_joined and ARGV[16] == '1'
+  if not is_listed then redis.call('ZADD', KEYS[4], 'GT', sent_at + ARGV[15], ARGV[8]) end
   if not is_joined then join() end
   if has_gap then redis.call('SET', KEYS[2], without_mark(is_joined), 'EX', ARGV[10]) end
-  if not addressed then redis.call('EXPIRE', KEYS[5], ARGV[10]) end
+  if not (addressed or is_listed) then redis.call('EXPIRE', KEYS[5], ARGV[10]) end
   local has_partner = addressed and heed(author, ARGV[7], purpose)
   if has_partner or not is_joined then accept_early() end
   return 'kept'
