@@ -1,8 +1,5 @@
 """Messages of one reply: the receipt is stored before each message is sent, and notes it right after.
 
-That a stream will be opened is noted when the reply begins, so that the checkpoint before the model's request
-stores it, and nothing has to be stored between the first text and its stream.
-
 So after a crash, or without an answer from Slack, the bot knows that an unknown message may exist, and looks
 for it. `chat.startStream` takes no metadata, so the call that ends the stream adds the key of the turn
 (https://docs.slack.dev/reference/methods/chat.stopStream): a message of the bot after the question without a
@@ -64,12 +61,7 @@ class ReplyMessages:
     """Messages of one reply; `pages` are those that exist. All methods raise `PlatformError`."""
 
     def __init__(
-        self,
-        api: SlackApi,
-        limits: RateLimits,
-        thread: ThreadId,
-        receipt: Receipt,
-        timing: Timing,
+        self, api: SlackApi, limits: RateLimits, thread: ThreadId, receipt: Receipt, timing: Timing
     ) -> None:
         self._api = api
         self._thread = thread
@@ -146,7 +138,10 @@ class ReplyMessages:
         return await self._api.read(method, **arguments)
 
     def expect_stream(self) -> None:
-        """Note that a stream is about to be opened, unless an earlier attempt has sent something."""
+        """Note that a stream is about to be opened, unless an earlier attempt has sent something.
+
+        The checkpoint before the model's request stores it, so that the first text waits for no write.
+        """
         if not self.pages and not self._unconfirmed:
             self._note_opening(stream=True)
 
@@ -165,7 +160,9 @@ class ReplyMessages:
         )
         page = Page(answer["ts"], open=True)
         self.pages.append(page)
-        self.note(opening=None)
+        is_card = any(chunk["type"] != "markdown_text" for chunk in chunks)  # a tool may run for long
+        note = self._receipt.note if is_card else self._receipt.note_findable
+        note(pages=[asdict(each) for each in self.pages], opening=None)
         return page
 
     def _note_opening(self, *, stream: bool, extra: str = "") -> None:
@@ -176,6 +173,7 @@ class ReplyMessages:
 
     async def append(self, page: Page, chunks: Sequence[Json]) -> None:
         """Add chunks to a stream. Raises `StreamEnded`."""
+        await self._receipt.flush()  # an answer that grows for long is not left to be found
         await self.writer.write("chat.appendStream", page.ts, **self._at(page), chunks=chunks)
 
     async def stop(
