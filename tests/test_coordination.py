@@ -399,7 +399,7 @@ async def test_the_list_of_threads_is_written_every_few_minutes_and_ahead(
         await inbox.put(a_message("talk", now + seconds))
         assert await lookup.active_threads("test", now + seconds), "it is active when a message has come"
         listed: Any = await redis.zrange("{bot}:threads:test", 0, -1, withscores=True)
-        return round(listed[0][1] - now)
+        return round(float(listed[0][1]) - now)
 
     assert [await listed_until(inbox, each) for each in (0, 299, 301, 400)] == [300, 300, 601, 601]
     assert [await listed_until(other, each) for each in (500, 501)] == [800, 800]
