@@ -123,7 +123,7 @@ class Model:
         for service in services:
             asked, tried, waited = messages, 0, 0.0
             while True:
-                if completion.is_shown:
+                if completion.times_shown:
                     emit(Notice(texts.BROKEN_OFF))
                 completion = Completion()
                 try:

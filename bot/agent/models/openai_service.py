@@ -39,8 +39,12 @@ _LONGEST_ERROR = 64 * 1024
 _LONGEST_HEADER = 64 * 1024
 _END_SECONDS = 0.1
 _JOIN_SECONDS = 0.05
-"""Time after a shown text in which more of the answer arrives, to be read and shown at once. To read each
-piece by itself costs several times as much, and the text that was shown would wait for it."""
+"""Time after a shown text in which more of the answer arrives, to be read and shown at once: to read each
+piece by itself costs several times as much."""
+
+_SHOW_SECONDS = 0.005
+"""Time after a shown text in which nothing is read, even if the answer has ended: else the text would wait,
+in several tasks that follow each other, until all of the rest is read."""
 
 _MOST_OFFERS = 64
 """Most selections of tools whose descriptions are kept: each channel can have another one."""
@@ -211,7 +215,8 @@ async def _read(response: aiohttp.ClientResponse, completion: Completion) -> Asy
             yield
             if completion.is_done:
                 return
-            if completion.is_shown:
+            if completion.times_shown > 1:  # the first one may be a part of a word, which waits for the rest
+                await asyncio.sleep(_SHOW_SECONDS)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_JOIN_SECONDS):
                         await ended.wait()
