@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -366,23 +367,46 @@ def a_message(thread: str, sent_at: float, *, addressed: bool = True, platform: 
 
 
 async def test_active_threads_come_newest_first(redis: Redis, lookup: Lookup) -> None:
-    """Only those that the bot takes part in, of that platform, with a message after the given time."""
+    """Only those that the bot takes part in, of that platform, with a message after the given time.
+
+    Their times are ahead by less than what the messages are apart.
+    """
     inbox = Inbox(redis, name="one", follow_days=30)
     now = time.time()
     for message in (
-        a_message("old", now - 5000),
-        a_message("first", now - 300),
-        a_message("second", now - 200),
+        a_message("old", now - 50_000),
+        a_message("first", now - 3_000),
+        a_message("second", now - 2_000),
         a_message("gossip", now, addressed=False),
         a_message("elsewhere", now, platform="other"),
-        a_message("first", now - 100, addressed=False),
-        a_message("second", now - 250, addressed=False),  # late: it makes its thread no older
+        a_message("first", now - 1_000, addressed=False),
+        a_message("second", now - 2_500, addressed=False),  # late: it makes its thread no older
     ):
         await inbox.put(message)
-    assert [each.channel for each in await lookup.active_threads("test", now - 1000)] == ["first", "second"]
+    assert [each.channel for each in await lookup.active_threads("test", now - 9_000)] == ["first", "second"]
     assert [each.channel for each in await lookup.active_threads("test", 0)] == ["first", "second", "old"]
     assert await lookup.active_threads("other", now - 1) == [ThreadId("other", "Space", "elsewhere")]
-    assert await lookup.active_threads("test", now - 50) == []
+    assert await lookup.active_threads("test", now - 500) == []
+
+
+async def test_the_list_of_threads_is_written_every_few_minutes_and_ahead(
+    redis: Redis, lookup: Lookup
+) -> None:
+    """By each process for itself; a thread that Redis has lost is listed with its next message."""
+    inbox, other = Inbox(redis, name="one", follow_days=30), Inbox(redis, name="two", follow_days=30)
+    now = time.time() - 10_000
+
+    async def listed_until(inbox: Inbox, seconds: float) -> float:
+        await inbox.put(a_message("talk", now + seconds))
+        assert await lookup.active_threads("test", now + seconds), "it is active when a message has come"
+        listed: Any = await redis.zrange("{bot}:threads:test", 0, -1, withscores=True)
+        return round(float(listed[0][1]) - now)
+
+    assert [await listed_until(inbox, each) for each in (0, 299, 301, 400)] == [300, 300, 601, 601]
+    assert [await listed_until(other, each) for each in (500, 501)] == [800, 800]
+    assert await listed_until(inbox, 602) == 902
+    await redis.flushall()
+    assert await listed_until(inbox, 700) == 1_000
 
 
 async def test_threads_left_alone_for_too_long_are_no_longer_active(redis: Redis, lookup: Lookup) -> None:

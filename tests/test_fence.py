@@ -177,6 +177,36 @@ async def test_a_checkpoint_of_a_lost_turn_changes_nothing(redis: Redis) -> None
 TTL = 1000
 
 
+async def a_fence_that_has_read(redis: Redis, *wanted: str) -> FencingToken:
+    """That of a turn under way, whose first step has read these keys."""
+    inbox = Inbox(
+        redis, name="one", follow_days=1, first_reads=lambda thread: [f"{thread}:{each}" for each in wanted]
+    )
+    await inbox.put(MESSAGE)
+    lease, begun = await begin(inbox)
+    return inbox.fence(lease, read=begun.read)
+
+
+async def test_what_the_turn_reads_first_is_read_in_the_step_that_begins_it(redis: Redis) -> None:
+    """Each value once: what is read again may have changed."""
+    thread, fenced = str(MESSAGE.thread), FencedRedis(redis)
+    keys_read = [f"{thread}:a", f"{thread}:b", f"{thread}:c"]
+    await redis.mset({keys_read[0]: b"1\x00", keys_read[2]: "3"})
+    with use_fence(await a_fence_that_has_read(redis, "a", "b", "c")):
+        await redis.set(keys_read[0], "changed")
+        assert await fenced.mget(keys_read[0], "other") == [b"changed", None]
+        assert await fenced.mget(keys_read) == [b"1\x00", None, b"3"]
+        assert await fenced.mget(keys_read) == [b"changed", None, b"3"]
+
+
+async def test_what_was_read_before_a_write_is_read_again(redis: Redis) -> None:
+    key, fenced = f"{MESSAGE.thread}:a", FencedRedis(redis)
+    await redis.set(key, "old")
+    with use_fence(await a_fence_that_has_read(redis, "a")):
+        await fenced.append(key, "+new")
+        assert await fenced.mget(key) == [b"old+new"]
+
+
 async def numbers(redis: Redis) -> dict[str, int]:
     """Return what was counted."""
     found: Any = await redis.hgetall("counted")

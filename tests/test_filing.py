@@ -1,6 +1,7 @@
 """Finished turns on their way into the long-term memory: one record each, unless a user is forgotten."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -400,26 +401,41 @@ async def test_the_agent_finds_its_answer_without_asking_the_model_again(
 # authors
 
 
-async def test_the_authors_of_a_thread_are_stored_with_the_first_of_its_messages(
+async def test_new_authors_of_a_thread_are_stored_with_the_first_of_their_messages(
     redis: Redis, redis_url: str, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In one step, in which they come first: no words are in a memory that does not name their author."""
-    memory, turn = open_memory(redis), a_turn("hi")
-    key, checkpoint = f"recall:authors:{turn.thread}".encode(), f"checkpoint:{turn.thread}".encode()
+    """In one step, in which they come first: no words are in a memory that does not name their author.
+
+    They are new again after half a day, before their entry expires, and where an earlier version has written.
+    """
+    memory, thread = open_memory(redis), str(a_turn("hi").thread)
+    key, checkpoint = f"recall:authors:{thread}".encode(), f"checkpoint:{thread}".encode()
+
+    async def are_stored(turn: Turn) -> bool:
+        async with redis_trips(redis_url, monkeypatch) as trips:
+            await text_of(agent, turn)
+            steps = [[each[:2] for each in trip.all_commands] for trip in await trips.take()]
+        first, last = [step for step in steps if (b"SET", checkpoint) in step]
+        assert (b"HSET", key) not in last
+        assert ((b"HSET", key) in first) == ((b"EXPIRE", key) in first)
+        return (b"HSET", key) in first and first.index((b"HSET", key)) < first.index((b"SET", checkpoint))
+
+    async def change_memory(seconds: int | None) -> None:
+        """Change the time at which the authors were stored, or remove it."""
+        stored = json.loads(await redis.get(checkpoint) or "")
+        stored["authors_at"] = 0 if seconds is None else stored["authors_at"] + seconds
+        await redis.set(checkpoint, json.dumps(stored))
+
     async with an_agent(redis, model, owners=memory.owners) as agent:
-        for turns in (1, 2):
-            async with redis_trips(redis_url, monkeypatch) as trips:
-                await text_of(agent, replace(a_turn(f"hi {turns}"), thread=turn.thread))
-                steps = [trip.all_commands for trip in await trips.take()]
-            writing = [
-                [each[:2] for each in step] for step in steps if (b"SET", checkpoint) in [c[:2] for c in step]
-            ]
-            assert len(writing) == 2
-            assert writing[0].index((b"HSET", key)) < writing[0].index((b"SET", checkpoint))
-            assert (b"EXPIRE", key) in writing[0]
-            assert (b"HSET", key) not in writing[1]
-        (known,) = [text(each) for each in await redis.hkeys(key)]
-        assert [each.memory for each in await memory.owners.threads(frozenset({known}))] == [str(turn.thread)]
+        assert [await are_stored(a_turn(each)) for each in ("one", "two")] == [True, False]
+        bob = replace(a_turn("x").messages[0], author="test:bob")
+        assert [await are_stored(turn_with(bob)), await are_stored(a_turn("three"))] == [True, False]
+        for seconds in (None, -DAY // 2, DAY):  # the last one by a clock that was ahead
+            await change_memory(seconds)
+            assert [await are_stored(a_turn(f"{each} {seconds}")) for each in "ab"] == [True, False]
+    assert {text(each) for each in await redis.hkeys(key)} == digests(
+        [Author(each, "space") for each in ("test:ada", "test:bob")]
+    )
 
 
 async def test_whoever_writes_after_they_were_forgotten_is_named_again(

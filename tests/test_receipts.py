@@ -51,6 +51,28 @@ async def test_what_is_noted_is_stored_before_the_next_visible_change() -> None:
     assert (keeper.kept, keeper.checks) == ([{"a": 1, "b": 2}], 2)
 
 
+async def test_what_the_next_attempt_finds_by_itself_is_stored_with_what_is_noted() -> None:
+    """Alone at the end of an attempt only; the memory of the process has it at once."""
+    keeper = Keeper()
+    receipt = keeper.receipt()
+    receipt.note_findable(a=1)
+    await receipt.hold()
+    async with receipt.take_notes() as state:
+        assert state is None
+    assert (keeper.kept, keeper.replicated, keeper.checks) == ([], [{"a": 1}], 1)
+    receipt.note(b=2)
+    keeper.error = LeaseLost()
+    with pytest.raises(LeaseLost):
+        await receipt.hold()
+    keeper.error = None
+    for _ in range(2):
+        await receipt.flush()
+    receipt.note_findable(c=3)
+    for _ in range(2):
+        await receipt.flush()
+    assert keeper.kept == [{"a": 1, "b": 2}, {"a": 1, "b": 2, "c": 3}]
+
+
 async def test_what_is_noted_is_stored_with_the_next_change_that_is_saved() -> None:
     keeper = Keeper()
     receipt = keeper.receipt()

@@ -1,6 +1,7 @@
 """Answers on Slack that fail or continue after a crash: shown once, complete, in the same messages."""
 
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 
 import pytest
 
@@ -150,6 +151,51 @@ async def run_killed_attempt(
         await bot.reply(message, answer)
 
 
+@pytest.mark.parametrize("grows", [False, True])
+async def test_the_first_checkpoint_stores_that_a_stream_will_be_opened(
+    server: Slack, serving: Serve, grows: bool
+) -> None:
+    """Nothing is stored between the first text and its stream; by that, its message is found after a crash.
+
+    Which message that is is stored before the answer grows.
+    """
+    stored: list[Mapping[str, Json]] = []
+
+    async def keep(state: Mapping[str, Json]) -> None:
+        stored.append(dict(state))
+
+    async def store_checkpoint() -> None:
+        async with receipt.take_notes() as state:
+            assert state is not None
+            await keep(state)
+
+    async def wait_for(method: str) -> None:
+        await wait_until(lambda: server.count(method) == 1, method)
+
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        receipt = Receipt(Turn(id="t", thread=message.thread, messages=(message,)), keep)
+        is_open, is_longer = partial(wait_for, "chat.startStream"), partial(wait_for, "chat.appendStream")
+        more = (Text("two " * 100), is_longer) if grows else ()
+        answer = gated_answer(store_checkpoint, Text("One "), is_open, *more)
+        await bot.platform.thread(message.thread).reply(answer(message), receipt)
+        [reply] = own(server, message)
+    assert stored[0] == {"opening": {"stream": True}}
+    assert [(each["opening"], each["pages"][0]["ts"]) for each in stored[1:]] == [(None, reply.ts)] * grows
+
+
+async def test_an_attempt_that_died_before_its_stream_was_opened_leaves_nothing_behind(
+    server: Slack, serving: Serve
+) -> None:
+    """Its receipt says only that a stream may exist: there is none, and the next attempt opens one."""
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        bot.receipts[message.id] = {"opening": {"stream": True}}
+        await bot.reply(message, gated_answer(Text("One two.")), attempt=2)
+        [reply] = own(server, message)
+        assert (reply.text, reply.streaming_state) == ("One two.", "completed")
+
+
 @pytest.mark.parametrize("is_stored", [True, False])
 @pytest.mark.parametrize("text", ["A short one.", OTHER, LONG, LONG + OTHER])
 async def test_after_a_crash_only_the_second_answer_is_shown(
@@ -190,7 +236,8 @@ async def test_an_answer_whose_end_is_only_noted_is_found_again(
         await bot.reply(message, gated_answer(Text("One two.")), is_killed=True)
         # a session that no stream ends needs a call of its own, before which the end is stored
         assert ("finished" in bot.receipts[message.id]) is not makes_streams
-        assert not bot.receipts[message.id]["opening"]
+        # a stream is found by what is stored before it is opened
+        assert bool(bot.receipts[message.id]["opening"]) is makes_streams
         await bot.reply(message, gated_answer(Text("One two.")))
         [reply] = own(server, message)
         assert reply.visible_text == "One two."

@@ -39,24 +39,24 @@ TURNS = ("slack, new", "slack, known", "slack, one tool", "discord, known", "htt
 
 LIMITS = {
     # slack: new, known, one tool | discord: known | http: new, known
-    "trips": (11, 11, 14, 9, 7, 7),  # round trips to Redis
-    "commands": (54, 50, 63, 46, 43, 39),  # with those that scripts run
+    "trips": (7, 7, 11, 7, 6, 6),  # round trips to Redis
+    "commands": (47, 40, 56, 40, 42, 36),  # with those that scripts run
     "searches": (0, 0, 0, 0, 0, 0),  # FT.SEARCH
-    "bytes sent": (8_050, 9_200, 19_600, 7_650, 6_300, 7_350),
+    "bytes sent": (7_750, 8_700, 19_400, 7_350, 6_300, 7_300),
     "bytes received": (1_280, 2_400, 3_150, 2_100, 980, 2_050),
     "checkpoints": (2, 2, 5, 2, 2, 2),  # which the saver writes
     "task writes": (0, 0, 0, 0, 0, 0),  # documents of earlier versions
     "supersteps": (2, 2, 5, 2, 2, 2),
     "api calls": (3, 3, 3, 2, 0, 0),  # to the platform
     "model requests": (1, 1, 2, 1, 1, 1),
-    "function calls": (23_000, 23_700),
+    "function calls": (20_500, 21_500),
 }
 """Most that each of `TURNS` may take."""
 
-PER_TOKEN = {"function calls": 220.0, "objects": 2.5, "texts": 0.2, "thread-safe wake-ups": 0.0}
+PER_TOKEN = {"function calls": 160.0, "objects": 1.0, "texts": 0.2, "thread-safe wake-ups": 0.0}
 """Most that each further token of an answer may take, if it arrives by itself."""
 
-LONGEST = {"commands": 45, "bytes sent": 31_000, "bytes received": 13_700}
+LONGEST = {"commands": 42, "bytes sent": 31_000, "bytes received": 13_700}
 """Most that any turn of a long thread may take: the one that summarises takes the most."""
 
 PERIOD = 11

@@ -19,6 +19,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.types import Interrupt, Send
 
+from bot.agent.authors import AUTHOR
 from bot.chat import Json
 
 _EVERY: Mapping[str, type[Any]] = {
@@ -42,17 +43,28 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Checkpoint with the writes of those of its tasks that have ended."""
+    """Checkpoint with the writes of those of its tasks that have ended.
+
+    `authors_at` is the time when the thread's authors were stored last (Unix seconds, 0: not known).
+    """
 
     checkpoint: Checkpoint
     metadata: CheckpointMetadata
     writes: list[PendingWrite]
+    authors_at: int
+
+    @property
+    def authors(self) -> frozenset[str]:
+        """Return the digests of the authors of its messages."""
+        messages = self.checkpoint["channel_values"].get("messages", ())
+        return frozenset(filter(None, (each.additional_kwargs.get(AUTHOR) for each in messages)))
 
 
-def dump_checkpoint(checkpoint: Checkpoint, metadata: CheckpointMetadata) -> bytes:
+def dump_checkpoint(checkpoint: Checkpoint, metadata: CheckpointMetadata, authors_at: int = 0) -> bytes:
     """Return the line of a checkpoint. Raises `TypeError` for a value of an unknown type."""
     values = {channel: _packed(value) for channel, value in checkpoint["channel_values"].items()}
-    return _line({"checkpoint": {**checkpoint, "channel_values": values}, "metadata": metadata})
+    stored = {"checkpoint": {**checkpoint, "channel_values": values}, "metadata": metadata}
+    return _line({**stored, "authors_at": authors_at} if authors_at else stored)
 
 
 def dump_writes(checkpoint_id: str, task_id: str, writes: Sequence[tuple[str, Any]]) -> bytes:
@@ -76,7 +88,7 @@ def load(stored: bytes) -> Stored | None:
             for place, (channel, value) in enumerate(each["writes"]):
                 index = WRITES_IDX_MAP.get(channel, place)
                 newest[each["task"], index] = (each["task"], channel, _unpacked(value))
-    return Stored(checkpoint, first["metadata"], list(newest.values()))
+    return Stored(checkpoint, first["metadata"], list(newest.values()), first.get("authors_at", 0))
 
 
 def _line(content: Json) -> bytes:

@@ -95,7 +95,7 @@ class ThreadMemory(AsyncRedisSaver):
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the thread's only checkpoint, the newest one."""
         thread_id = config["configurable"]["thread_id"]
-        found: Any = await self._redis.mget(_key(thread_id), self._pointer(thread_id))
+        found: Any = await self._redis.mget(memory_keys(thread_id))
         string, pointer = found
         # each string replaces the pointer to a document, so that a document is newer than the string
         if pointer not in (None, _key(thread_id).encode()):
@@ -103,6 +103,8 @@ class ThreadMemory(AsyncRedisSaver):
         stored = load(string) if string else None
         if stored is None or get_checkpoint_id(config) not in (None, stored.checkpoint["id"]):
             return None
+        if note := _author_note(config):
+            note.recognise(stored.authors, stored.authors_at)
         place = _place(thread_id, stored.checkpoint)
         return CheckpointTuple(place, stored.checkpoint, stored.metadata, None, stored.writes)
 
@@ -154,7 +156,7 @@ class ThreadMemory(AsyncRedisSaver):
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete all of a thread."""
         await self.delete_documents(thread_id)
-        await self._redis.delete(_key(thread_id), self._pointer(thread_id))
+        await self._redis.delete(_key(thread_id), _pointer(thread_id))
 
     async def delete_documents(self, thread_id: str) -> None:
         """Delete all documents that earlier versions have stored for a thread."""
@@ -187,9 +189,11 @@ class ThreadMemory(AsyncRedisSaver):
         """
         place = config["configurable"]
         thread_id, has_documents = place["thread_id"], _DOCUMENTS in place
-        key, pointer = _key(thread_id), self._pointer(thread_id)
+        key, pointer = _key(thread_id), _pointer(thread_id)
         async with self._step(config) as pipeline:
-            pipeline.set(key, dump_checkpoint(checkpoint, metadata), ex=self._expiry)
+            note = _author_note(config)
+            line = dump_checkpoint(checkpoint, metadata, note.stored_at if note else 0)
+            pipeline.set(key, line, ex=self._expiry)
             if has_documents or metadata["step"] <= 0:
                 pipeline.set(pointer, key, ex=_DAY)
         if has_documents:
@@ -211,8 +215,8 @@ class ThreadMemory(AsyncRedisSaver):
 
     @asynccontextmanager
     async def _step(self, config: RunnableConfig) -> AsyncIterator[Pipeline]:
-        """Run the commands that the body adds as one step, the first one of a turn with its authors."""
-        note: AuthorNote | None = config["configurable"].get(AUTHORS)
+        """Run the commands that the body adds as one step, the first one of a turn with its new authors."""
+        note = _author_note(config)
         async with cast("Pipeline", self._redis.pipeline(transaction=True)) as pipeline:
             if note and not note.is_stored:
                 note.add_to(pipeline)
@@ -220,10 +224,6 @@ class ThreadMemory(AsyncRedisSaver):
             await pipeline.execute()
         if note:
             note.is_stored = True
-
-    def _pointer(self, thread_id: str) -> str:
-        """Return the key in which earlier versions keep the key of the newest document."""
-        return self._make_redis_checkpoint_latest_key(thread_id, "")
 
     async def _write(self, thread_id: str, write: Coroutine[Any, Any, T]) -> T:
         task = asyncio.current_task()
@@ -238,8 +238,23 @@ class ThreadMemory(AsyncRedisSaver):
                 self._writes.pop(thread_id, None)
 
 
+def _author_note(config: RunnableConfig) -> AuthorNote | None:
+    note: AuthorNote | None = config["configurable"].get(AUTHORS)
+    return note
+
+
+def memory_keys(thread_id: str) -> Sequence[str]:
+    """Return the keys that are read for a thread memory."""
+    return _key(thread_id), _pointer(thread_id)
+
+
 def _key(thread_id: str) -> str:
     return f"checkpoint:{thread_id}"
+
+
+def _pointer(thread_id: str) -> str:
+    """Return the key in which earlier versions keep the key of the newest document."""
+    return f"checkpoint_latest:{thread_id}:__empty__"
 
 
 def _place(thread_id: str, checkpoint: Checkpoint) -> RunnableConfig:

@@ -13,7 +13,10 @@ class InboxLookup(Protocol):
     """
 
     async def active_threads(self, platform: str, since: float) -> Sequence[ThreadId]:
-        """Return the joined threads with a message after `since`, the newest first."""
+        """Return the joined threads with a message after `since`, and some that are a few minutes older.
+
+        The newest come first, to within these minutes.
+        """
 
     async def is_known(self, message_id: str) -> bool:
         """Return whether a message was taken within the last three days."""

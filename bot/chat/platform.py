@@ -22,7 +22,8 @@ class Receipt:
     lease to lose. `replicate` keeps each noted state in the memory of this process.
 
     A noted change is stored with the turn's next write, at the latest by `hold` before the next visible
-    change. A crash before that loses it, as does one right after the visible change that it is about.
+    change. A crash before that loses it, as does one right after the visible change that it is about. A
+    findable change, which the next attempt finds without the receipt, is stored with the next noted one.
 
     `state` is a JSON object whose keys belong to the platform, except for `received`, `ending` and `said`
     (see turn.py) and `copies` (see `bot.access.requests`); it is empty before the first step.
@@ -39,6 +40,7 @@ class Receipt:
     has_notes: bool = field(default=False, init=False)
     """Something is noted that is not stored yet."""
 
+    _has_findable: bool = field(default=False, init=False)
     filing: Filing | None = None
     """Entry that is stored with the end of the turn, once its answer is complete."""
     details: StoredValue | None = None
@@ -68,6 +70,13 @@ class Receipt:
         if self.replicate:
             self.replicate(self.state)
 
+    def note_findable(self, **changes: Json) -> None:
+        """Merge `changes` that the next attempt would find by itself: only `flush` writes because of them."""
+        self.state |= changes
+        self._has_findable = self.keep is not None
+        if self.replicate:
+            self.replicate(self.state)
+
     def note_result(self, **changes: Json) -> None:
         """Merge `changes` that are read after the turn; the step that ends it stores them."""
         self.note(**changes)
@@ -81,15 +90,17 @@ class Receipt:
         """
         async with self._order:  # else an older state of another task could be stored last
             had_notes, self.has_notes = self.has_notes, False
+            had_findable, self._has_findable = self._has_findable, self._has_findable and not had_notes
             try:
                 yield self.state if had_notes else None
             except BaseException:  # raised again; also a cancelled write may not have stored the state
                 self.has_notes = self.has_notes or had_notes
+                self._has_findable = self._has_findable or had_findable
                 raise
 
     async def flush(self) -> None:
-        """Store what was noted. Raises `LeaseLost`."""
-        if self.has_notes:
+        """Store what was noted, and what is findable. Raises `LeaseLost`."""
+        if self.has_notes or self._has_findable:
             await self.save()
 
     async def check(self) -> None:

@@ -6,6 +6,7 @@ from bot.access.answers import Answers, AnswerStore
 from bot.access.channels import ChannelStore
 from bot.access.control import AccessControl, build_access_control
 from bot.access.requests import ApprovalRules, Moderators, QuestionRules, Requests, RequestStore
+from bot.agent.memory import memory_keys
 from bot.composition.storage import Storage
 from bot.config import Settings
 from bot.inbox import Inbox
@@ -35,6 +36,7 @@ def build_access(settings: Settings, storage: Storage) -> Access:
         follow_days=settings.thread_ttl_days,
         stop_policy=moderators,
         channels=channels,
+        first_reads=memory_keys if settings.enable_memory else lambda _: (),
     )
     control = build_access_control(settings, storage.redis, storage.fenced_redis)
     approvals = ApprovalRules(

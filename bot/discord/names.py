@@ -82,7 +82,10 @@ class Names:
             return ""
 
     async def name_of(self, kind: NameKind, id: str) -> str:
-        """Return the name of a user, a public channel or a server; empty for others. Raises `PlatformError`."""
+        """Return the name of a user, a public channel or a server; empty for others.
+
+        Raises `PlatformError`.
+        """
         if id == DIRECT:
             return DIRECT_MESSAGES
         if not (id.isascii() and id.isdecimal()):

@@ -61,14 +61,23 @@ class Increase:
 class FencingToken:
     """Lease that a write must hold: stream, consumer and entry id.
 
-    What was noted in `receipt` is stored in the same step as the write, and so are the `increases`.
+    What was noted in `receipt` is stored in the same step as the write, and so are the `increases`. `read`
+    has values from the step that began the turn: nobody else writes them while it holds the lease.
     """
 
     ready: str
     consumer: str
     lease: str
     receipt: Receipt | None = None
+    read: dict[str, bytes | None] = field(default_factory=dict)
     increases: list[Increase] = field(default_factory=list)
+
+    def take_read(self, command: Sequence[Any]) -> list[bytes | None] | None:
+        """Return the reply to a command if it was read before, each value only once; else None."""
+        name, *wanted = command
+        if name != "MGET" or not self.read.keys() >= set(wanted):
+            return None
+        return [self.read.pop(key) for key in wanted]
 
     @contextmanager
     def take_increases(self) -> Iterator[Sequence[Increase]]:
@@ -139,6 +148,8 @@ class FencedRedis(Redis):
         """Run one command. Raises `LeaseLost`."""
         fence = _current.get()
         if fence is None or not _is_write(args):
+            if fence and (read := fence.take_read(args)):
+                return read
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
         (reply,) = await self.run(fence, [(args, options)])
         if isinstance(reply, RedisError):
@@ -161,6 +172,7 @@ class FencedRedis(Redis):
 
     async def _run(self, fence: FencingToken, flat: list[Any]) -> list[Any]:
         """Run commands, and store what was noted; return the replies to the commands."""
+        fence.read.clear()  # it may be older than what is written now
         receipt = fence.receipt if fence.receipt and fence.receipt.has_notes else None
         async with receipt.take_notes() if receipt else nullcontext() as noted:
             if receipt and noted is not None:

@@ -7,7 +7,7 @@ ends with a number that grows with each start, so that a restarted process diffe
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -40,6 +40,9 @@ from bot.inbox.stops import Reason, Stops, is_current
 
 log = logging.getLogger(__name__)
 
+FirstReads = Callable[[str], Sequence[str]]
+"""Returns the keys that each turn of a thread reads first: the step that begins it reads them."""
+
 _DAY = 86_400
 _TURN_SECONDS = 3 * _DAY
 
@@ -58,8 +61,10 @@ class Inbox:
         stop_policy: StopPolicy | None = None,
         channels: Channels = SAME_EVERYWHERE,
         most_replicated: int = MOST,
+        first_reads: FirstReads = lambda _: (),
     ) -> None:
         self._redis = redis
+        self._first_reads = first_reads
         self._stops = Stops(redis, stop_policy)
         self._name = name
         self._consumer = name
@@ -172,9 +177,14 @@ class Inbox:
                 break
         return leases
 
-    def fence(self, lease: Lease, receipt: Receipt | None = None) -> FencingToken:
-        """Return the fence of other writes: they need `lease`, and store what was noted in `receipt`."""
-        return FencingToken(READY, self._consumer, lease.entry, receipt)
+    def fence(
+        self, lease: Lease, receipt: Receipt | None = None, read: Mapping[str, bytes | None] | None = None
+    ) -> FencingToken:
+        """Return the fence of other writes: they need `lease`, and store what was noted in `receipt`.
+
+        `read` are values that the turn need not read again.
+        """
+        return FencingToken(READY, self._consumer, lease.entry, receipt, dict(read or {}))
 
     async def begin(self, lease: Lease, *, idle_ms: int = 0) -> TurnStart | None:
         """Start or resume the thread's next turn; return None if nothing waits. Raises `LeaseLost`.
@@ -183,10 +193,11 @@ class Inbox:
         they would block their thread.
         """
         self.beginning.add(lease.thread)
+        wanted = self._first_reads(lease.thread)
         try:
             begun = await self._begin(
                 keys=[READY, keys.mailbox(lease.thread), keys.messages(lease.thread), ACTIVE],
-                args=[TAG, self._consumer, lease.entry, lease.thread, idle_ms, SEEN_SECONDS],
+                args=[TAG, self._consumer, lease.entry, lease.thread, idle_ms, SEEN_SECONDS, *wanted],
             )
         finally:
             self.beginning.discard(lease.thread)
@@ -194,7 +205,7 @@ class Inbox:
             raise LeaseLost(lease.thread)
         if not begun:
             return None
-        id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, *stored = begun
+        id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, values, *stored = begun
         turn_id = keys.text(id)
         try:
             messages = tuple(Message.from_json(json.loads(each)) for each in stored[1::3])
@@ -212,7 +223,8 @@ class Inbox:
         self._replica.begin(turn, state)
         self._under_way.add(turn.id)
         reason = cast("Reason", keys.text(stopped)) if stopped else None
-        return TurnStart(turn, state, bool(crashed), reason, keys.text(error))
+        read = dict(zip(wanted, values, strict=True))
+        return TurnStart(turn, state, bool(crashed), reason, keys.text(error), read)
 
     async def keep(self, lease: Lease, turn: Turn, receipt: Mapping[str, Json]) -> None:
         """Store the turn's receipt. Raises `LeaseLost`."""

@@ -25,12 +25,15 @@ from bot.chat import (
 )
 from bot.inbox import keys, scripts
 from bot.inbox.keys import TAG
-from bot.inbox.queries import SEEN_SECONDS
+from bot.inbox.queries import LISTED_SECONDS, SEEN_SECONDS
 from bot.inbox.replica import Replica
 from bot.inbox.stops import EARLY_SECONDS, Stops
 
 _RECENT_SECONDS = 86_400
 """An edit of an unknown message counts as a new message if that is not older."""
+
+_MOST_LISTED = 1_000
+"""Most threads of which this process knows their place in the list."""
 
 
 class Intake:
@@ -46,6 +49,8 @@ class Intake:
         self._follow_seconds = follow_seconds
         self._puts: dict[str, asyncio.Future[bool]] = {}
         """Messages that are being stored, by their ids; the results tell whether Redis has them."""
+        self._listed: dict[str, float] = {}
+        """Times until which threads are listed (Unix seconds)."""
         self._put = redis.register_script(scripts.PUT)
         self._correct = redis.register_script(scripts.CORRECT)
         self._claim = redis.register_script(scripts.CLAIM)
@@ -110,7 +115,18 @@ class Intake:
         outcome = _outcome(await self._put(keys=_put_keys(message), args=self._put_args(message)))
         if outcome == "kept":
             self._replica.add(message)
+            self._note_listed(message)
         return outcome
+
+    def _is_listed(self, message: Message) -> bool:
+        return message.sent_at <= self._listed.get(str(message.thread), 0.0)
+
+    def _note_listed(self, message: Message) -> None:
+        if self._is_listed(message):
+            return
+        self._listed[str(message.thread)] = message.sent_at + LISTED_SECONDS
+        if len(self._listed) > _MOST_LISTED:
+            del self._listed[next(iter(self._listed))]
 
     def _put_args(self, message: Message) -> list[str | int | float]:
         return [
@@ -128,6 +144,8 @@ class Intake:
             scopes_of(message).channel,
             "" if message.direct else self._channels.settings_of(message).follow_up,
             message.purpose,
+            LISTED_SECONDS,
+            int(self._is_listed(message)),
         ]
 
     async def _put_correction(self, correction: Correction) -> Outcome:

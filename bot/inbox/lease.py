@@ -1,7 +1,7 @@
 """Lease on a thread, and the turn that begins under it. Plain data."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from bot.chat import Json, Turn
@@ -27,7 +27,7 @@ class TurnStart:
     """Turn that may run now, with the receipt and the `error` of an earlier attempt.
 
     The attempt before this one ended with the process if `has_crashed`. `stop_reason` is the reason why the
-    users want no answer any more.
+    users want no answer any more. `read` are the values of the keys that the turn reads first.
     """
 
     turn: Turn
@@ -35,6 +35,7 @@ class TurnStart:
     has_crashed: bool = False
     stop_reason: Reason | None = None
     error: str = ""
+    read: Mapping[str, bytes | None] = field(default_factory=dict)
 
 
 def read_leases(entries: Iterable[Any]) -> list[Lease]:

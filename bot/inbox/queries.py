@@ -17,6 +17,9 @@ _DAY = 86_400
 SEEN_SECONDS = 3 * _DAY
 """Seconds during which a duplicate is recognised: longer than any platform redelivers."""
 
+LISTED_SECONDS = 300
+"""Seconds by which a thread's time in the list of joined threads is ahead of its newest message, so that few
+messages write it: a reader finds the thread for a little longer."""
 
 MANY_DEAD = 1_000
 """Dead letters above which health shows a hint: nothing removes them automatically."""

@@ -21,7 +21,7 @@ from bot.access.origin import scopes_of
 from bot.chat import Json, Message, ThreadId, Turn
 from bot.inbox import keys, scripts
 from bot.inbox.keys import LEFT, TAG
-from bot.inbox.queries import SEEN_SECONDS
+from bot.inbox.queries import LISTED_SECONDS, SEEN_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +178,8 @@ class Replica:
         async with self._redis.pipeline(transaction=False) as pipe:
             for name, (thread, at) in self._threads.items():
                 pipe.set(keys.joined(name), "", ex=self._follow_seconds, nx=True)
-                pipe.zadd(keys.threads(thread.platform), {json.dumps(asdict(thread)): at}, gt=True)
+                listed = {json.dumps(asdict(thread)): at + LISTED_SECONDS}
+                pipe.zadd(keys.threads(thread.platform), listed, gt=True)
             await pipe.execute()
         return True
 

@@ -313,7 +313,7 @@ class _Worker:
             partial(self._inbox.replicate, turn),
         )
         try:
-            async with fence_turn(self._inbox.fence(lease, receipt)):
+            async with fence_turn(self._inbox.fence(lease, receipt, start.read)):
                 await self._work(turn, receipt, running.halt)
         except (LeaseLost, RedisError):
             raise

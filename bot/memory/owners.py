@@ -4,7 +4,7 @@ Keys are scanned instead of searched, because an index that was just created aga
 """
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +22,9 @@ _BATCH = 500
 _MARGIN_SECONDS = 24 * 3600
 _AUTHORS = "recall:authors:"
 
+_KNOWN_SECONDS = _MARGIN_SECONDS // 2
+"""Time for which the authors of a thread are not stored again; the margin covers it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ThreadNames:
@@ -36,19 +39,29 @@ class ThreadNames:
 class AuthorNote:
     """Authors of a turn, stored in the step that stores the first of its messages.
 
-    The entry lives as long as the thread memory, also for authors whose words are only in its summary.
+    The entry lives as long as the thread memory, also for authors whose words are only in its summary. It is
+    not stored again soon while the memory has messages of all these authors: those of a forgotten user are
+    gone. `stored_at` is the time when it was stored last (Unix seconds).
     """
 
     key: str
     authors: Mapping[str, str]
     ttl_seconds: int
     is_stored: bool = False
+    stored_at: int = 0
+
+    def recognise(self, authors: Collection[str], stored_at: int) -> None:
+        """Take over what the thread memory tells: the authors of its messages, and `stored_at`."""
+        is_recent = 0 <= time.time() - stored_at < _KNOWN_SECONDS
+        self.is_stored = is_recent and self.authors.keys() <= set(authors)
+        self.stored_at = stored_at
 
     def add_to(self, pipeline: Pipeline) -> None:
         """Add the commands that store the authors."""
         fields: dict[Any, Any] = dict(self.authors)
         pipeline.hset(self.key, mapping=fields)
         pipeline.expire(self.key, self.ttl_seconds)
+        self.stored_at = int(time.time())
 
 
 class FactOfOthers(Exception):

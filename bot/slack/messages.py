@@ -1,4 +1,4 @@
-"""Messages of one reply: the receipt is saved before each message is sent, and notes it right after.
+"""Messages of one reply: the receipt is stored before each message is sent, and notes it right after.
 
 So after a crash, or without an answer from Slack, the bot knows that an unknown message may exist, and looks
 for it. `chat.startStream` takes no metadata, so the call that ends the stream adds the key of the turn
@@ -41,18 +41,14 @@ class ReplyMessages:
     """Messages of one reply; `pages` are those that exist. All methods raise `PlatformError`."""
 
     def __init__(
-        self,
-        api: SlackApi,
-        limits: RateLimits,
-        thread: ThreadId,
-        receipt: Receipt,
-        timing: Timing,
+        self, api: SlackApi, limits: RateLimits, thread: ThreadId, receipt: Receipt, timing: Timing
     ) -> None:
         self._api = api
         self._thread = thread
         self._receipt = receipt
         self.writer = Writer(api, limits, thread, receipt, timing)
         self.pages = [Page(**page) for page in receipt.state.get("pages", ())]
+        self._unconfirmed: Mapping[str, Json] | None = receipt.state.get("opening")
         self.extras: list[Extra] = []
         self.buttons: Sequence[Json] = ()
         """Blocks below the text of the last message."""
@@ -67,13 +63,13 @@ class ReplyMessages:
 
         Raises `StoppedByUser`.
         """
-        opening = self._receipt.state.get("opening")
-        if opening:
+        if opening := self._unconfirmed:
             ts = await self._find_opened(opening)
             if ts and opening.get("extra"):
                 await self._receipt.save(extras=self._posted_extras | {opening["extra"]: ts})
             elif ts:
                 self.pages.append(Page(ts, open=opening["stream"]))
+            self._unconfirmed = None
             await self.save(opening=None)
         if self.pages and self.pages[-1].open:
             await self.close(self.pages[-1])
@@ -123,10 +119,18 @@ class ReplyMessages:
         await self.writer.room(method)
         return await self._api.read(method, **arguments)
 
+    def expect_stream(self) -> None:
+        """Note that a stream is about to be opened, unless an earlier attempt has sent something.
+
+        The checkpoint before the model's request stores it, so that the first text waits for no write.
+        """
+        if not self.pages and not self._unconfirmed:
+            self._note_opening(stream=True)
+
     async def start(self, chunks: Sequence[Json]) -> Page:
         """Open a stream with its first chunks. Raises `RateLimited` at once, without waiting."""
         asker = self._receipt.turn.messages[-1].place
-        await self._opens(stream=True)
+        self._note_opening(stream=True)
         answer = await self.writer.write_once(
             "chat.startStream",
             "",
@@ -138,15 +142,20 @@ class ReplyMessages:
         )
         page = Page(answer["ts"], open=True)
         self.pages.append(page)
-        self.note(opening=None)
+        is_card = any(chunk["type"] != "markdown_text" for chunk in chunks)  # a tool may run for long
+        note = self._receipt.note if is_card else self._receipt.note_findable
+        note(pages=[asdict(each) for each in self.pages], opening=None)
         return page
 
-    async def _opens(self, *, stream: bool, extra: str = "") -> None:
-        """Note in the receipt that a message is about to be sent."""
-        await self._receipt.save(opening={"stream": stream} | ({"extra": extra} if extra else {}))
+    def _note_opening(self, *, stream: bool, extra: str = "") -> None:
+        """Note in the receipt that a message is about to be sent; the writer stores it first."""
+        opening = {"stream": stream} | ({"extra": extra} if extra else {})
+        if self._receipt.state.get("opening") != opening:
+            self._receipt.note(opening=opening)
 
     async def append(self, page: Page, chunks: Sequence[Json]) -> None:
         """Add chunks to a stream. Raises `StreamEnded`."""
+        await self._receipt.flush()  # an answer that grows for long is not left to be found
         await self.writer.write("chat.appendStream", page.ts, **self._at(page), chunks=chunks)
 
     async def stop(
@@ -256,7 +265,7 @@ class ReplyMessages:
 
     async def _post_once(self, content: Mapping[str, Json], part: str, extra: str) -> str:
         await self.writer.room("chat.postMessage")
-        await self._opens(stream=False, extra=extra)
+        self._note_opening(stream=False, extra=extra)
         more = {"extra": extra} if extra else {}
         try:
             answer = await self.writer.write(

@@ -44,6 +44,8 @@ class SlackThread:
             await self.status.end(self.id)  # only this may be missing
             return
         messages = ReplyMessages(self.api, self.limits, self.id, receipt, self.timing)
+        if _takes_streams(receipt):
+            messages.expect_stream()
         text = _text_of(parts, messages, Requests(messages, self.lookup))
         async with ReadAhead(text) as ahead, self.status.at_work(self.id, receipt) as session:
             try:

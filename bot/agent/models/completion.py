@@ -65,6 +65,8 @@ class Completion:
     def __init__(self) -> None:
         self.is_done = False
         """True once nothing more needs to be read."""
+        self.times_shown = 0
+        """Number of times that parts were taken."""
         self._visible: list[Part] = []
         self._unshown: list[str] = []
         self._texts: list[str] = []
@@ -119,6 +121,7 @@ class Completion:
         self._visible, self._unshown = [], []
         if text:
             parts.append(Text(text))
+        self.times_shown += bool(parts)
         return parts
 
     def feed(self, event: Event) -> None:

@@ -41,9 +41,6 @@ _MOST_KEPT_ALIVE = 4
 _LONGEST_LEEWAY = 1.0
 """Most seconds by which the end of the model's patience may be late, so that its timer rarely moves."""
 
-_JOIN_SECONDS = 0.05
-"""Time after a shown text in which further text is collected and then shown at once."""
-
 
 class Service(Protocol):
     """Chat model that streams one answer to a request."""
@@ -60,7 +57,7 @@ class Service(Protocol):
         completion: Completion,
         tools: Offered = None,
     ) -> AsyncGenerator[None]:
-        """Fill `completion`, and yield whenever data has arrived. Raises `CallFailed`."""
+        """Fill `completion`, and yield when more of it can be shown. Raises `CallFailed`."""
 
 
 @dataclass(slots=True)
@@ -121,16 +118,16 @@ class Model:
         errors of `meter` for a call that may not be made.
         """
         failure = CallFailed(errors.TROUBLE, "there is no model")
-        display = _Display(emit)
+        completion = Completion()
         services = self._in_order(preferred)
         for service in services:
             asked, tried, waited = messages, 0, 0.0
             while True:
-                if display.has_shown:
+                if completion.times_shown:
                     emit(Notice(texts.BROKEN_OFF))
-                display = _Display(emit)
+                completion = Completion()
                 try:
-                    return await self._call(service, asked, display, meter, manner, tools)
+                    return await self._call(service, asked, completion, emit, meter, manner, tools)
                 except CallFailed as error:
                     failure = error
                 tried += 1
@@ -159,20 +156,20 @@ class Model:
         self,
         service: Service,
         messages: list[AnyMessage],
-        display: "_Display",
+        completion: Completion,
+        emit: Emit,
         meter: CallMeter,
         manner: Manner,
         tools: Offered,
     ) -> AIMessage:
         began = time.monotonic()
-        completion = display.completion
         try:
             size = 0 if manner == "plain" else service.tools_size(tools)
             estimate = metering.estimate(messages, size)
             async with meter(service.name, estimate) as usage:
                 try:
                     stream = service.stream(messages, manner, completion, tools)
-                    await self._read(stream, display)
+                    await self._read(stream, completion, emit)
                 finally:
                     usage.tokens = completion.usage(estimate)
             answer = completion.message(service.name, manner)
@@ -186,21 +183,20 @@ class Model:
         log.info("model answered", extra={"model": service.name, "seconds": seconds})
         return answer
 
-    async def _read(self, stream: AsyncGenerator[None], display: "_Display") -> None:
+    async def _read(self, stream: AsyncGenerator[None], completion: Completion, emit: Emit) -> None:
         """Read the answer and show it as it comes. Raises `CallFailed` if no more comes in time."""
-        completion = display.completion
         try:
             async with asyncio.timeout(self._timeout) as limit, aclosing(stream):
                 patience = _Patience(limit, self._timeout)
                 async for _ in stream:
-                    display.refresh()
+                    _show(completion, emit)
                     patience.renew(completion.progress)
         except TimeoutError:
             if not completion.is_ended:  # else the answer is complete, and only its connection is still open
                 raise CallFailed(errors.SLOW, f"no answer came in {self._timeout} seconds") from None
             completion.finish()
         finally:
-            display.close()
+            _show(completion, emit)
 
     async def health(self) -> Health:
         """Report the last hundred calls, without a call of its own, since a call costs money."""
@@ -218,37 +214,9 @@ class Model:
         return Health(name="model", state="degraded" if failing else "ok", evidence=evidence)
 
 
-class _Display:
-    """An answer as users see it grow: its first text at once, later text together with what follows soon."""
-
-    def __init__(self, emit: Emit) -> None:
-        self.completion = Completion()
-        self.has_shown = False
-        self._emit = emit
-        self._pause: asyncio.TimerHandle | None = None
-
-    def refresh(self) -> None:
-        """Show new parts now, or after the pause that followed the last ones."""
-        if self._pause is None:
-            self._end_pause()
-
-    def close(self) -> None:
-        """Show all that is left."""
-        if self._pause:
-            self._pause.cancel()
-        self._show()
-
-    def _end_pause(self) -> None:
-        self._pause = None
-        if self._show():
-            self._pause = asyncio.get_running_loop().call_later(_JOIN_SECONDS, self._end_pause)
-
-    def _show(self) -> bool:
-        parts = self.completion.take()
-        for part in parts:
-            self._emit(part)
-        self.has_shown = self.has_shown or bool(parts)
-        return bool(parts)
+def _show(completion: Completion, emit: Emit) -> None:
+    for part in completion.take():
+        emit(part)
 
 
 class _Patience:

@@ -50,19 +50,18 @@ class OfflineService:
         completion: Completion,
         tools: Offered = None,
     ) -> AsyncGenerator[None]:
-        """Answer word by word, as `bot.agent.models.model.Service` describes."""
+        """Answer at once, as `bot.agent.models.model.Service` describes."""
         completion.trust()
         names = [tool.name for tool in self._tools if tools is None or tool.name in tools]
         for chunk in _chunks(_respond(messages, names if manner == "act" else [])):
             completion.feed_chunk(chunk)
-            yield
+        yield
         completion.finish()
 
 
 def _chunks(message: AIMessage) -> Iterator[Json]:
     """Yield a message in chunks, as a service sends it."""
-    for word in re.findall(r"\s*\S+|\s+$", message.text):
-        yield {"choices": [{"delta": {"content": word}}]}
+    yield {"choices": [{"delta": {"content": message.text}}]}
     calls = [
         {"index": index, "function": {"name": call["name"], "arguments": call["args"]}}
         for index, call in enumerate(message.tool_calls)

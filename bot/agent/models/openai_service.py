@@ -39,6 +39,14 @@ OPENAI = "https://api.openai.com/v1"
 _LONGEST_ERROR = 64 * 1024
 _LONGEST_HEADER = 64 * 1024
 _END_SECONDS = 0.1
+_JOIN_SECONDS = 0.05
+"""Time after a shown text in which more of the answer arrives, to be read and shown at once: to read each
+piece by itself costs several times as much."""
+
+_SHOW_SECONDS = 0.005
+"""Time after a shown text in which nothing is read, even if the answer has ended: else the text would wait,
+in several tasks that follow each other, until all of the rest is read."""
+
 _MOST_OFFERS = 64
 """Most selections of tools whose descriptions are kept: each channel can have another one."""
 _NOT_CONNECTED = (
@@ -195,10 +203,12 @@ class OpenAIService:
 
 
 async def _read(response: aiohttp.ClientResponse, completion: Completion) -> AsyncGenerator[None]:
-    """Read the answer into `completion`; yield whenever data arrives."""
+    """Read the answer into `completion`; yield when data has arrived."""
     reader = EventReader()
+    ended = asyncio.Event()
+    response.content.on_eof(ended.set)
     try:
-        while chunk := await response.content.readany():
+        while chunk := await _next(response.content):
             for event in reader.feed(chunk):
                 completion.feed(event)
                 if completion.is_done:
@@ -206,12 +216,27 @@ async def _read(response: aiohttp.ClientResponse, completion: Completion) -> Asy
             yield
             if completion.is_done:
                 return
+            if completion.times_shown > 1:  # the first one may be a part of a word, which waits for the rest
+                await asyncio.sleep(_SHOW_SECONDS)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_JOIN_SECONDS):
+                        await ended.wait()
     except TooLong as error:
         raise CallFailed(errors.BROKEN, str(error)) from None
     for event in reader.finish():
         completion.feed(event)
     if reader.stray and not completion.is_ended:
         _feed_whole(reader.stray, completion)
+
+
+async def _next(content: aiohttp.StreamReader) -> bytes:
+    """Return what has arrived, also if the connection broke after it, for which aiohttp raises at once."""
+    try:
+        return await content.readany()
+    except (aiohttp.ClientError, OSError):
+        if rest := content._read_nowait(-1):
+            return rest
+        raise
 
 
 async def _end(response: aiohttp.ClientResponse) -> None:

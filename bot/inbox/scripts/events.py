@@ -15,10 +15,10 @@ local function follow(author, at)
   since, partner = tonumber(at), author
   redis.call('SET', KEYS[5], at .. ' ' .. author, 'EX', partner_seconds)
 end
--- It lives a day longer than the thread, whose turns renew both. So a mention within an hour need not, which
--- saves most turns a command.
-local function renew_partner(addressed, at)
-  if since and (not addressed or at - since > 3600) then
+-- It lives a day longer than the thread, whose turns renew both. So a mention within an hour, or a message soon
+-- after another one, need not, which saves most turns a command.
+local function renew_partner(is_recent, at)
+  if since and (not is_recent or at - since > 3600) then
     redis.call('EXPIRE', KEYS[5], partner_seconds)
   end
 end
@@ -57,10 +57,12 @@ end
 """
 
 # KEYS seen joined early threads partner ... | ARGV tag thread id author message addressed sent_at place
-# seen_seconds joined_seconds early_seconds channel policy purpose ... Slack does not keep the order: a reply
-# may arrive before the mention that it belongs to, and waits in `early`. In threads without the bot `early`
-# fills up; then the oldest entry is removed. A stop may arrive before the message that it is about, which
-# then ends at once.
+# seen_seconds joined_seconds early_seconds channel policy purpose listed_seconds is_listed ... Slack does not
+# keep the order: a reply may arrive before the mention that it belongs to, and waits in `early`. In threads
+# without the bot `early` fills up; then the oldest entry is removed. A stop may arrive before the message
+# that it is about, which then ends at once. A thread's score in `threads` is set so many seconds ahead, and
+# not again while the process knows that it is no earlier than the message (`is_listed`), nor is `partner`
+# renewed until then.
 _TAKE = (
     ACCEPT
     + FIX
@@ -161,11 +163,14 @@ local function take(edited)
   accept(tag, thread, id, author, channel, message, edited, ARGV[9], has_gap)
   if is_known then redis.call('HDEL', KEYS[1], 'silent') end
   if has_more and is_stopped(author, sent_at) and not is_decision({0, {'id', id}}) then stop_at_once() end
-  if ARGV[8] ~= '' then redis.call('ZADD', KEYS[4], 'GT', sent_at, ARGV[8]) end
+  local is_listed = is_joined and ARGV[16] == '1'
+  if ARGV[8] ~= '' and not is_listed then
+    redis.call('ZADD', KEYS[4], 'GT', sent_at + ARGV[15], ARGV[8])
+  end
   if not is_joined then join() end
   if has_gap then redis.call('SET', KEYS[2], without_mark(is_joined), 'EX', ARGV[10]) end
   local has_partner = addressed and heed(author, ARGV[7], purpose)
-  renew_partner(addressed, sent_at)
+  renew_partner(addressed or is_listed, sent_at)
   if has_partner or not is_joined then accept_early() end
   return 'kept'
 end
@@ -181,10 +186,10 @@ PUT = _TAKE + "return take('-1')"
 CORRECT = (
     _TAKE
     + """
-local edited, again = ARGV[15], ARGV[16]
+local edited, again = ARGV[17], ARGV[18]
 if redis.call('HEXISTS', KEYS[1], 'withdrawn') == 1 then return 'ignored' end
 if redis.call('EXISTS', KEYS[1]) == 0 or was_passed_over() then
-  return ARGV[18] == '1' and take(edited) or 'ignored'
+  return ARGV[20] == '1' and take(edited) or 'ignored'
 end
 if tonumber(redis.call('HGET', KEYS[1], 'edited') or '-1') >= tonumber(edited) then return 'duplicate' end
 redis.call('HSET', KEYS[1], 'edited', edited)
@@ -194,7 +199,7 @@ if waits and not redis.call('HGET', KEYS[1], 'turn') then
   return 'replaced'
 end
 if not waits and without_mark(redis.call('GET', KEYS[2])) ~= id then return 'ignored' end
-accept(tag, thread, again, author, channel, ARGV[17], '-1', ARGV[9])
+accept(tag, thread, again, author, channel, ARGV[19], '-1', ARGV[9])
 redis.call('HSET', tag .. ':seen:' .. again, 'corrects', id)
 return 'corrected'
 """

@@ -2,9 +2,10 @@
 
 from bot.inbox.scripts.common import ENQUEUE, FIX, GAP, HELD, INCREASE_ALL, LEASE
 
-# KEYS ready mailbox messages active | ARGV tag consumer lease thread idle_ms seen_seconds
+# KEYS ready mailbox messages active | ARGV tag consumer lease thread idle_ms seen_seconds read...
 # -> nil fenced | {} nothing to do, lease given up
-#    | {turn id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, (id, message, gap)...}
+#    | {turn id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, {value...},
+#       (id, message, gap)...} The values are those of the keys `read`, which belong to what the turn does.
 # The first attempt fixes the set of the turn's messages; a later attempt finds the same set. A lease that has
 # waited for `idle_ms` or longer is renewed, after the writes by which a full Redis refuses the turn.
 BEGIN = (
@@ -35,7 +36,7 @@ if idle >= tonumber(ARGV[5]) then
 end
 local begun = {
   id, attempts, tonumber(failures or 0), crashes, crashed, tonumber(hangs or 0), stopped or '', error or '',
-  receipt or ''
+  receipt or '', ARGV[7] and redis.call('MGET', unpack(ARGV, 7)) or {}
 }
 for _, entry in ipairs(waiting) do
   begun[#begun + 1] = entry[2][2]
