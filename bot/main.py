@@ -11,7 +11,7 @@ from typing import Any
 
 from bot import __version__, discord, http, slack
 from bot.chat import BotError
-from bot.concurrency import garbage
+from bot.concurrency import garbage, heap
 from bot.config import (
     ConfigError,
     Settings,
@@ -98,6 +98,7 @@ def main(arguments: Sequence[str] | None = None, platforms: Sequence[Adapter[Any
 def _run(arguments: argparse.Namespace, settings: Settings, platforms: Sequence[Adapter[Any]]) -> int:
     _hide_memory()
     sys.setswitchinterval(_SWITCH_SECONDS)
+    heap.share()
     if arguments.command == "run":
         log.info("starting", extra={"version": __version__})
         for each in unknown_names(SETTINGS):

@@ -38,12 +38,17 @@ AT_READY = AT_SETTINGS | {
 """Packages that a bot with nothing configured needs; a model, Slack, Discord, charts, files and plug-ins need
 more, where they are used."""
 
+MOST_BYTES = 124 * 2**20
+"""Most memory of a bot with nothing configured, when it is ready."""
+
 REPORT = """
 import gc, json, logging, os, signal, sys
 import bot.main
 def report():
     tops = sorted({name.partition(".")[0] for name in sys.modules})
     state = {"packages": tops, "frozen": gc.get_freeze_count(), "collects": gc.isenabled()}
+    import psutil  # langsmith imports it later anyway
+    state["rss"] = psutil.Process().memory_info().rss
     state["switch_interval"] = sys.getswitchinterval()
     state["full_collections"] = gc.get_stats()[2]["collections"]
     print("report", json.dumps(state), flush=True)
@@ -88,4 +93,5 @@ async def test_packages_and_collections_of_a_start(tmp_path: Path) -> None:
     assert at_ready["full_collections"] == at_settings["full_collections"]  # a live one takes 0.1 s
     assert at_ready["frozen"] > 100_000
     assert at_ready["collects"]
+    assert at_ready["rss"] < MOST_BYTES
     assert at_ready["switch_interval"] <= 0.001  # seconds that each step of a turn waits for a busy thread
