@@ -181,7 +181,7 @@ async def play_alone(stage: Stage, plan: Plan) -> dict[Figure, float]:
 
 
 async def play_as_pair(stage: Stage, plan: Plan, alone: Mapping[Figure, float]) -> dict[Figure, float]:
-    """Measure two processes, as ratios to one. Each has as many turns to warm up as that had, and its rest."""
+    """Measure two processes, as ratios to one. Each warms up with as many turns, and as long, as that did."""
     await stage.settle()
     await stage.play(plan.pair_warm_up)
     rest, _ = await stage.rest(plan.rest_seconds)

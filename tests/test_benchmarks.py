@@ -12,6 +12,7 @@ from benchmarks.contest import BEGIN, END, PAGE, replace_block
 from benchmarks.contestants import PEER, PRODUCT, Absent, find_peer
 from benchmarks.event_loop import p99_lag
 from benchmarks.figures import FIGURES, Round, Spread, number, spread, table
+from benchmarks.idle_threads import IDLE_SECONDS, Key
 from benchmarks.picture import HEIGHT_OF_ROW, WIDTH, Scale, picture
 from benchmarks.servers import ANSWER, TOKENS, Load, wire
 from benchmarks.stage import PLAN, Plan, Reading, open_stage, play_alone, play_as_pair
@@ -184,6 +185,22 @@ def test_the_picture_can_be_read_on_a_dark_page() -> None:
 def test_the_axis_is_logarithmic() -> None:
     scale = Scale([0.1, 10])
     assert scale.x(1) - scale.x(0.1) == pytest.approx(scale.x(10) - scale.x(1), abs=0.2)
+
+
+# --- idle threads
+
+
+def test_a_copy_of_a_thread_has_its_own_names_and_is_idle() -> None:
+    """A key that many threads share gets its member only, with the time of a day before."""
+    old, new = b"C0BENCH000001", b"C0IDLE0000007"
+    mailbox = Key(b"{bot}:joined:slack:t1:c0bench000001:1", "string", b"slack:T1:C0BENCH000001:1", 5)
+    assert mailbox.copy(old, new) == Key(
+        b"{bot}:joined:slack:t1:c0idle0000007:1", "string", b"slack:T1:C0IDLE0000007:1", 5
+    )
+    known = Key(
+        b"{bot}:threads:slack", "zset", [(b'{"channel": "C0BENCH000001"}', 1e9), (b"another", 2e9)], -1
+    )
+    assert known.copy(old, new).content == {b'{"channel": "C0IDLE0000007"}': 1e9 - IDLE_SECONDS}
 
 
 # --- a run
