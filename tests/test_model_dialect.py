@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -227,6 +228,37 @@ async def test_an_address_keeps_its_query(model: ModelServer, address: str) -> N
         await bench.ask()
     model.base_url = base
     assert model.paths == ["/v1/chat/completions" + address.lstrip("/")]
+
+
+async def test_credentials_of_the_user_for_other_programs_are_not_read(
+    model: ModelServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They would be sent to the service, or refused beside its key."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password secret")
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with a_bench(model) as bench:
+        assert (await bench.ask())["messages"][-1].text.startswith("You wrote")
+
+
+@pytest.mark.parametrize(("bypassed", "is_answered"), [("", True), ("model.invalid", False)])
+async def test_the_proxy_of_the_environment_is_used(
+    model: ModelServer, monkeypatch: pytest.MonkeyPatch, bypassed: str, is_answered: bool
+) -> None:
+    """The model is its own proxy here, since no name server knows `.invalid`."""
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, model.base_url.removesuffix("/v1"))
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, bypassed)
+    base, model.base_url = model.base_url, "http://model.invalid/v1"
+    async with a_bench(model) as bench:
+        if is_answered:
+            await bench.ask()
+        else:
+            with pytest.raises(AnswerError):
+                await bench.ask()
+    model.base_url = base
+    assert len(model.requests) == is_answered
 
 
 async def test_a_key_with_a_newline_is_sent_without_it(model: ModelServer) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import aiohttp
 from pydantic import SecretStr
 
-from bot.agent.models.openai_service import endpoint, service_headers
+from bot.agent.models.openai_service import endpoint, proxy_for, service_headers
 from bot.chat import CredentialsRejected, Json
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ async def check_model_service(
     limit = aiohttp.ClientTimeout(total=seconds)
     try:
         async with (
-            aiohttp.ClientSession(timeout=limit, trust_env=True) as session,
+            aiohttp.ClientSession(timeout=limit, proxy=proxy_for(url)) as session,
             session.get(url, headers=service_headers(api_key, url), allow_redirects=False) as response,
         ):
             status, body = response.status, await response.content.read(_MOST_BYTES)

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, 
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from langchain_core.messages import AIMessage, AnyMessage
@@ -265,7 +266,7 @@ async def open_model(
         connector=aiohttp.TCPConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(timeout, 10)),
-        trust_env=True,
+        proxy=proxy_for(url),
         max_line_size=_LONGEST_HEADER,
         max_field_size=_LONGEST_HEADER,
     ) as session:
@@ -301,6 +302,15 @@ def endpoint(base_url: str | None, path: str = "chat/completions") -> URL:
     """Return the URL of an endpoint; a query such as Azure's `?api-version=` stays."""
     url = URL(base_url or OPENAI)
     return url.with_path(f"{url.path.rstrip('/')}/{path}").with_query(url.query)
+
+
+def proxy_for(url: URL) -> str | None:
+    """Return the proxy that the environment names for a URL.
+
+    With `trust_env` aiohttp looks for it at each request, in a thread, and takes credentials from ~/.netrc,
+    which it refuses to send beside the service's key.
+    """
+    return None if proxy_bypass(url.host or "") else getproxies().get(url.scheme)
 
 
 def _account() -> dict[str, str]:

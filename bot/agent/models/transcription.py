@@ -138,7 +138,8 @@ async def open_transcription(
     if name is None:
         yield None
         return
-    from bot.agent.models.openai_service import endpoint, service_headers  # over a second: only on demand
+    # over a second: only on demand
+    from bot.agent.models.openai_service import endpoint, proxy_for, service_headers
 
     url = endpoint(base_url, "audio/transcriptions")
     headers = {
@@ -146,5 +147,5 @@ async def open_transcription(
         for header, value in service_headers(api_key, url).items()
         if header not in ("Content-Type", "Accept")  # that of a form has its boundary
     }
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=True) as session:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), proxy=proxy_for(url)) as session:
         yield Transcription(session, url, headers, name, timeout, meter)
