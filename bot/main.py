@@ -6,7 +6,8 @@ import ctypes
 import importlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from bot import __version__, discord, http, slack
@@ -106,12 +107,23 @@ def _run(arguments: argparse.Namespace, settings: Settings, platforms: Sequence[
             log.warning("unknown setting", extra=what)
     garbage.pause()  # `composition.serve` resumes it
     if arguments.command == "run":
-        asyncio.run(_serve(settings, platforms))
+        with asyncio.Runner(loop_factory=loop_factory(settings)) as runner:
+            runner.run(_serve(settings, platforms))
         return 0
     from bot.composition import operate
 
     print(asyncio.run(operate(settings, arguments.action, arguments.entry)))  # noqa: T201 - its output
     return 0
+
+
+def loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return the factory of uvloop's event loop; None for asyncio's own, also where uvloop has no wheel."""
+    if settings.event_loop == "uvloop":
+        with suppress(ImportError):
+            from uvloop import new_event_loop
+
+            return new_event_loop
+    return None
 
 
 async def _serve(settings: Settings, platforms: Sequence[Adapter[Any]]) -> None:
