@@ -46,12 +46,13 @@ UNANSWERED = Figure("messages without an answer", own_goal=0)
 SCALE_RATE = Figure("two processes to one, turns per second", own_goal=1.8, is_more_better=True)
 SCALE_CPU = Figure("two processes to one, by their CPU", own_goal=1.8, is_more_better=True)
 """Rate that they would have with cores of their own: the servers and Redis need cores, too."""
+SCALE_COMMANDS = Figure("two processes to one, Redis commands per turn", own_goal=1.1)
 MACHINE = Figure("use of the whole machine at rest", "%")
 """For the conditions, not for the table."""
 
 FIGURES = (
     *(CPU_NEW, CPU_FIVE, RATE, FIRST_NEW, FIRST_KNOWN, REDIS_NEW, REDIS_FIVE, COMMANDS_NEW, COMMANDS_FIVE),
-    *(SLACK_CALLS, RSS_START, RSS_AFTER, LAG, START, UNANSWERED, SCALE_RATE, SCALE_CPU),
+    *(SLACK_CALLS, RSS_START, RSS_AFTER, LAG, START, UNANSWERED, SCALE_RATE, SCALE_CPU, SCALE_COMMANDS),
 )
 
 Measured = Mapping[Figure, float]

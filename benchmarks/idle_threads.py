@@ -27,6 +27,8 @@ MODEL_THREAD = Load(threads=1, turns=2, pause=0.2, tail=3)
 """The thread to copy; in the tail it is filed for search."""
 CHANNEL = b"C0BENCH000001"
 """Channel of the first thread of a load."""
+IDLE_SECONDS = 86_400
+"""Age of the last message of an idle thread, so that no catch-up reads its history."""
 WARM_UP = Load(threads=200, at_once=20)
 TURNS = Load(threads=200, at_once=20)
 BATCH = 100
@@ -58,8 +60,12 @@ class Key:
                     _replace(each, old, new): _replace(value, old, new)
                     for each, value in self.content.items()
                 }
-            case _:
-                content = {_replace(each, old, new): score for each, score in self.content if old in each}
+            case _:  # the scores are times
+                content = {
+                    _replace(each, old, new): score - IDLE_SECONDS
+                    for each, score in self.content
+                    if old.lower() in each.lower()
+                }
         return Key(name, self.kind, content, self.milliseconds)
 
 

@@ -38,8 +38,8 @@ PLAN = Plan(
     new=Load(threads=260, at_once=40),
     five=Load(threads=40, turns=5, at_once=40, pause=0.2),
     idle=Load(threads=12, turns=2, pause=0.2, tail=0),
-    pair_warm_up=Load(threads=40, at_once=40, sockets=2),
-    pair=Load(threads=200, at_once=40, sockets=2),
+    pair_warm_up=Load(threads=80, at_once=40, sockets=2),
+    pair=Load(threads=260, at_once=40, sockets=2),
     rest_seconds=3,
 )
 
@@ -108,6 +108,12 @@ class Stage:
         await asyncio.sleep(seconds)
         return (await self.read()).since(before), psutil.cpu_percent()
 
+    async def settle(self) -> None:
+        """Wait until no process calls Slack: one that connects reads what was written shortly before."""
+        quiet = Load(threads=0, tail=1, sockets=len(self.processes))
+        while (await self._servers.play(quiet)).slack_calls:
+            pass
+
     async def play(self, load: Load) -> tuple[Outcome, Reading]:
         """Play a load; return its times, and what it took."""
         before = await self.read()
@@ -175,11 +181,18 @@ async def play_alone(stage: Stage, plan: Plan) -> dict[Figure, float]:
 
 
 async def play_as_pair(stage: Stage, plan: Plan, alone: Mapping[Figure, float]) -> dict[Figure, float]:
-    """Measure two processes, as ratios to one."""
+    """Measure two processes, as ratios to one. Each warms up with as many turns, and as long, as that did."""
+    await stage.settle()
     await stage.play(plan.pair_warm_up)
-    outcome, took = await stage.play(plan.pair)
-    cpu = 1000 * took.cpu / plan.pair.total
-    return {
-        figures.SCALE_RATE: plan.pair.total / outcome.seconds / alone[figures.RATE],
-        figures.SCALE_CPU: 2 * alone[figures.CPU_NEW] / cpu,
+    rest, _ = await stage.rest(plan.rest_seconds)
+    pair, took = await stage.play(plan.pair)
+    turns = plan.pair.total
+    in_pair = took.without(rest)
+    found = {
+        figures.SCALE_RATE: turns / pair.seconds / alone[figures.RATE],
+        figures.SCALE_CPU: 2 * alone[figures.CPU_NEW] / (1000 * in_pair.cpu / turns),
+        figures.UNANSWERED: alone[figures.UNANSWERED] + pair.unanswered,
     }
+    if commands := alone[figures.COMMANDS_NEW]:
+        found[figures.SCALE_COMMANDS] = in_pair.commands / turns / commands
+    return found

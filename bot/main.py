@@ -6,14 +6,15 @@ import ctypes
 import importlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bot import __version__, discord, http, slack
 from bot.chat import BotError
-from bot.concurrency import garbage
+from bot.concurrency import garbage, heap
 from bot.config import (
     ConfigError,
     Settings,
@@ -133,6 +134,7 @@ def main(arguments: Sequence[str] | None = None, platforms: Sequence[Adapter[Any
 def _run(arguments: argparse.Namespace, settings: Settings, platforms: Sequence[Adapter[Any]]) -> int:
     _hide_memory()
     sys.setswitchinterval(_SWITCH_SECONDS)
+    heap.share()
     if arguments.command == "run":
         log.info("starting", extra={"version": __version__})
         for each in unknown_names(SETTINGS):
@@ -142,7 +144,8 @@ def _run(arguments: argparse.Namespace, settings: Settings, platforms: Sequence[
         return _evaluate(settings, arguments)
     garbage.pause()  # `composition.serve` resumes it
     if arguments.command == "run":
-        asyncio.run(_serve(settings, platforms))
+        with asyncio.Runner(loop_factory=loop_factory(settings)) as runner:
+            runner.run(_serve(settings, platforms))
         return 0
     from bot.composition import export_feedback, operate
 
@@ -167,6 +170,16 @@ def _evaluate(settings: Settings, arguments: argparse.Namespace) -> int:
         return 1
     print(text)  # noqa: T201 - the output of this command
     return 0 if is_enough else 1
+
+
+def loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return the factory of uvloop's event loop; None for asyncio's own, also where uvloop has no wheel."""
+    if settings.event_loop == "uvloop":
+        with suppress(ImportError):
+            from uvloop import new_event_loop
+
+            return new_event_loop
+    return None
 
 
 async def _serve(settings: Settings, platforms: Sequence[Adapter[Any]]) -> None:

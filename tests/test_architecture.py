@@ -39,7 +39,7 @@ def rule(rooms: str = "", libraries: str = "") -> Rule:
 # what speaks to another service stays where that service is spoken to
 BOUND_LIBRARIES = rule(
     libraries="asyncpg discord hiredis langchain_core langchain_mcp_adapters langchain_openai langgraph mcp "
-    "openai pglast redis redisvl slack_bolt slack_sdk structlog tokenizers"
+    "openai pglast redis redisvl slack_bolt slack_sdk structlog tokenizers uvloop"
 ).libraries
 
 PLATFORM = "chat commands commands.redis concurrency platforms"
@@ -49,7 +49,8 @@ RULES = {
     "__main__": rule("main"),
     "main": rule(
         "__version__ chat composition composition.evaluation concurrency config discord http platforms slack "
-        "storage storage.embedded"
+        "storage storage.embedded",
+        "uvloop",
     ),
     "composition.evaluation": rule(
         "access access.requests agent agent.models app chat commands composition config platforms storage "

@@ -11,10 +11,11 @@ from benchmarks import figures
 from benchmarks.contest import BEGIN, END, PAGE, replace_block
 from benchmarks.contestants import PEER, PRODUCT, Absent, find_peer
 from benchmarks.event_loop import p99_lag
-from benchmarks.figures import FIGURES, Figure, Round, Spread, number, spread, table
+from benchmarks.figures import FIGURES, Round, Spread, number, spread, table
+from benchmarks.idle_threads import IDLE_SECONDS, Key
 from benchmarks.picture import HEIGHT_OF_ROW, WIDTH, Scale, picture
 from benchmarks.servers import ANSWER, TOKENS, Load, wire
-from benchmarks.stage import PLAN, Plan, Reading, open_stage, play_alone
+from benchmarks.stage import PLAN, Plan, Reading, open_stage, play_alone, play_as_pair
 
 CPU, RATE = figures.CPU_NEW, figures.RATE
 
@@ -186,6 +187,22 @@ def test_the_axis_is_logarithmic() -> None:
     assert scale.x(1) - scale.x(0.1) == pytest.approx(scale.x(10) - scale.x(1), abs=0.2)
 
 
+# --- idle threads
+
+
+def test_a_copy_of_a_thread_has_its_own_names_and_is_idle() -> None:
+    """A key that many threads share gets its member only, with the time of a day before."""
+    old, new = b"C0BENCH000001", b"C0IDLE0000007"
+    mailbox = Key(b"{bot}:joined:slack:t1:c0bench000001:1", "string", b"slack:T1:C0BENCH000001:1", 5)
+    assert mailbox.copy(old, new) == Key(
+        b"{bot}:joined:slack:t1:c0idle0000007:1", "string", b"slack:T1:C0IDLE0000007:1", 5
+    )
+    known = Key(
+        b"{bot}:threads:slack", "zset", [(b'{"channel": "C0BENCH000001"}', 1e9), (b"another", 2e9)], -1
+    )
+    assert known.copy(old, new).content == {b'{"channel": "C0IDLE0000007"}': 1e9 - IDLE_SECONDS}
+
+
 # --- a run
 
 
@@ -196,18 +213,18 @@ async def test_the_product_plays_and_all_its_figures_are_measured(database_url: 
         new=Load(threads=4, at_once=2, tail=0.2),
         five=Load(threads=1, turns=3, tail=0.2),
         idle=Load(threads=1, turns=2, tail=0),
-        pair_warm_up=Load(threads=0, tail=0),
-        pair=Load(threads=0, tail=0),
+        pair_warm_up=Load(threads=1, tail=0, sockets=2),
+        pair=Load(threads=2, tail=0.2, sockets=2),
         rest_seconds=1,
     )
-    async with (
-        open_stage(PRODUCT) as (stage, environ),
-        stage.process(environ | {"DATABASE_URL": database_url}) as seconds,
-    ):
-        found = await play_alone(stage, plan)
-    measured_elsewhere: set[Figure] = {figures.START, figures.LAG, figures.SCALE_RATE, figures.SCALE_CPU}
+    async with open_stage(PRODUCT) as (stage, environ):
+        environ["DATABASE_URL"] = database_url
+        async with stage.process(environ) as seconds:
+            found = await play_alone(stage, plan)
+            async with stage.process(environ):
+                found |= await play_as_pair(stage, plan, found)
     assert seconds > 0
-    assert found.keys() >= set(FIGURES) - measured_elsewhere
+    assert found.keys() >= set(FIGURES) - {figures.START, figures.LAG}
     assert found[figures.UNANSWERED] == 0
     measured = found.keys() & set(FIGURES) - {figures.UNANSWERED}
     assert [figure.name for figure in measured if found[figure] <= 0] == []

@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
-from pydantic import SecretStr
 
-from bot.agent.models.openai_service import open_model
 from bot.chat import AnswerError
-from tests.servers.model import KEY, ModelServer, Script
+from tests.servers.model import ModelServer, Script
 from tests.servers.model_quirks import call, calls, chunk, error, stream
-from tests.support.graph import Bench, a_bench
+from tests.support.graph import a_bench
 
 
 async def test_what_came_with_a_call_goes_back_with_it(model: ModelServer) -> None:
@@ -227,16 +225,3 @@ async def test_an_address_keeps_its_query(model: ModelServer, address: str) -> N
         await bench.ask()
     model.base_url = base
     assert model.paths == ["/v1/chat/completions" + address.lstrip("/")]
-
-
-async def test_a_key_with_a_newline_is_sent_without_it(model: ModelServer) -> None:
-    """Files of secrets end with one."""
-    async with open_model(
-        name="m",
-        fallback=None,
-        api_key=SecretStr(f"{KEY}\n"),
-        base_url=model.base_url,
-        timeout=5,
-        tools=[],
-    ) as asked:
-        assert (await Bench(asked, []).ask())["messages"][-1].text.startswith("You wrote")

@@ -22,7 +22,7 @@ from bot.chat import StorageDown
 from bot.config import ConfigError, load_settings, summary, unknown_names
 from bot.http.adapter import HttpSettings
 from bot.http.platform import local_address
-from bot.main import SETTINGS
+from bot.main import SETTINGS, loop_factory
 from bot.storage.client import check_redis, open_redis
 from bot.storage.embedded import embedded_redis
 from bot.storage.health import RedisHealth
@@ -42,6 +42,20 @@ HEAVY = {
     "redis",
     "slack_bolt",
 }
+
+
+# --- the event loop
+
+
+def test_the_event_loop_is_that_of_asyncio_if_uvloop_is_switched_off_or_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    chosen = SETTINGS(_env_file=None, event_loop="uvloop")
+    assert loop_factory(chosen) is uvloop.new_event_loop
+    assert loop_factory(SETTINGS(_env_file=None, event_loop="asyncio")) is None
+    monkeypatch.setitem(sys.modules, "uvloop", None)  # its import fails
+    assert loop_factory(chosen) is None
 
 
 # --- before anything heavy

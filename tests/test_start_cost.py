@@ -32,18 +32,23 @@ AT_READY = AT_SETTINGS | {
     "idna", "jsonpatch", "jsonpath_ng", "jsonpointer", "langchain_core", "langchain_protocol", "langgraph",
     "langgraph_sdk", "langsmith", "multidict", "orjson", "ormsgpack", "packaging", "pglast", "propcache",
     "psutil", "pygments", "redis", "redisvl", "requests", "requests_toolbelt", "sniffio", "tenacity",
-    "ulid", "urllib3", "uuid_utils", "websockets", "xxhash", "yaml", "yarl", "zstandard",
+    "ulid", "urllib3", "uuid_utils", "uvloop", "websockets", "xxhash", "yaml", "yarl", "zstandard",
 }
 # fmt: on
 """Packages that a bot with nothing configured needs; a model, Slack, Discord, charts, files and plug-ins need
 more, where they are used."""
 
+MOST_BYTES = 124 * 2**20
+"""Most memory of a bot with nothing configured, when it is ready."""
+
 REPORT = """
-import gc, json, logging, os, signal, sys
+import asyncio, gc, json, logging, os, signal, sys
 import bot.main
-def report():
+def report(**state):
     tops = sorted({name.partition(".")[0] for name in sys.modules})
-    state = {"packages": tops, "frozen": gc.get_freeze_count(), "collects": gc.isenabled()}
+    state |= {"packages": tops, "frozen": gc.get_freeze_count(), "collects": gc.isenabled()}
+    import psutil  # langsmith imports it later anyway
+    state["rss"] = psutil.Process().memory_info().rss
     state["switch_interval"] = sys.getswitchinterval()
     state["full_collections"] = gc.get_stats()[2]["collections"]
     print("report", json.dumps(state), flush=True)
@@ -52,7 +57,7 @@ make = logging.getLogRecordFactory()
 def watch(*args, **options):
     record = make(*args, **options)
     if record.msg == "ready":
-        report()
+        report(loop=type(asyncio.get_running_loop()).__module__)
         os.kill(os.getpid(), signal.SIGTERM)
     return record
 logging.setLogRecordFactory(watch)
@@ -88,4 +93,6 @@ async def test_packages_and_collections_of_a_start(tmp_path: Path) -> None:
     assert at_ready["full_collections"] == at_settings["full_collections"]  # a live one takes 0.1 s
     assert at_ready["frozen"] > 100_000
     assert at_ready["collects"]
+    assert at_ready["loop"] == "uvloop"
+    assert at_ready["rss"] < MOST_BYTES
     assert at_ready["switch_interval"] <= 0.001  # seconds that each step of a turn waits for a busy thread

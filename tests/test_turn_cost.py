@@ -219,6 +219,22 @@ async def test_a_turn_on_slack(
     assert lasting <= LASTING
 
 
+async def test_a_turn_costs_no_more_with_a_second_process(
+    settings: dict[str, Any], model: ModelServer, slack: Slack, meter: Meter
+) -> None:
+    """A message wakes one of them only, and neither asks the other one for anything."""
+    chosen = {**settings, **of_model(model), **of_slack(slack)}
+    async with run_steady_bot(**chosen, bot_name="one"), run_steady_bot(**chosen, bot_name="other"):
+        await slack.wait_for_connections(2)
+        await ask(slack)
+        costs = []
+        for _ in range(2 * TRIES):
+            await meter.take(methods(slack))
+            await ask(slack)
+            costs.append((await meter.take(methods(slack)))[0])
+    check("slack, new", min(costs, key=lambda cost: cost["commands"]), [str(dict(each)) for each in costs])
+
+
 def methods(slack: Slack) -> list[str]:
     """Return the methods of Slack that were called so far."""
     return [call.method for call in slack.calls]

@@ -10,6 +10,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,16 @@ from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support.bot import ROOT
 from tests.support.wait import wait_until
 
+NO_UVLOOP = pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed here")
 LEASE_SECONDS = 0.5
 HUNG_LINE = "event loop hung, process ended"
 PASSED_OVER = "event given up, the process has hung on it"
 
 
 @asynccontextmanager
-async def watched_loop(*, last_seconds: float = 20, stderr: int = PIPE) -> AsyncIterator[Process]:
+async def watched_loop(loop: str, *, last_seconds: float = 20, stderr: int = PIPE) -> AsyncIterator[Process]:
     """A loop under a watchdog, which obeys what is written to it; see `tests.support.watched_loop`."""
-    arguments = ("-m", "tests.support.watched_loop", str(LEASE_SECONDS), str(last_seconds))
+    arguments = ("-m", "tests.support.watched_loop", loop, str(LEASE_SECONDS), str(last_seconds))
     process = await asyncio.create_subprocess_exec(
         sys.executable, *arguments, cwd=ROOT, stdin=PIPE, stdout=PIPE, stderr=stderr
     )
@@ -45,6 +47,12 @@ async def watched_loop(*, last_seconds: float = 20, stderr: int = PIPE) -> Async
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+@pytest.fixture(params=["asyncio", pytest.param("uvloop", marks=NO_UVLOOP)])
+def loop(request: pytest.FixtureRequest) -> str:
+    """Event loop under the watchdog."""
+    return str(request.param)
 
 
 def tell(process: Process, *lines: str) -> None:
@@ -61,9 +69,9 @@ async def beats(process: Process, times: int = 1) -> None:
 
 
 @pytest.mark.parametrize("how", ["backtrack", "compute", "block"])
-async def test_a_hang_ends_the_process_with_its_code_and_the_stacks(how: str) -> None:
+async def test_a_hang_ends_the_process_with_its_code_and_the_stacks(loop: str, how: str) -> None:
     """The lock may be kept or free, and CPU time used or not; the work is known exactly."""
-    async with watched_loop() as process:
+    async with watched_loop(loop) as process:
         await beats(process)
         tell(process, f"hang {how}")
         out, err = await process.communicate()
@@ -73,9 +81,9 @@ async def test_a_hang_ends_the_process_with_its_code_and_the_stacks(how: str) ->
         assert b" in _die\n" in err, "the stacks are of all threads"
 
 
-async def test_code_that_keeps_the_lock_and_handles_no_signal_is_ended_by_the_kernel() -> None:
+async def test_code_that_keeps_the_lock_and_handles_no_signal_is_ended_by_the_kernel(loop: str) -> None:
     """No thread and no handler of Python runs there; the stacks come from a handler in C."""
-    async with watched_loop() as process:
+    async with watched_loop(loop) as process:
         await beats(process)
         tell(process, "hang keep")
         _, err = await process.communicate()
@@ -83,9 +91,9 @@ async def test_code_that_keeps_the_lock_and_handles_no_signal_is_ended_by_the_ke
         assert b" in keep" in err
 
 
-async def test_sigterm_does_not_save_a_loop_that_hangs() -> None:
+async def test_sigterm_does_not_save_a_loop_that_hangs(loop: str) -> None:
     """The loop, which would obey, never hears of it; the watchdog ends it within its bound."""
-    async with watched_loop() as process:
+    async with watched_loop(loop) as process:
         tell(process, "hang compute")
         assert process.stdout
         assert await process.stdout.readline() == b"hanging\n"
@@ -93,11 +101,11 @@ async def test_sigterm_does_not_save_a_loop_that_hangs() -> None:
         assert await process.wait() == HUNG
 
 
-async def test_a_log_that_takes_nothing_does_not_keep_the_process_alive() -> None:
+async def test_a_log_that_takes_nothing_does_not_keep_the_process_alive(loop: str) -> None:
     """A full pipe behind stderr blocks the log, and whoever writes the stacks."""
     unread, pipe = os.pipe()
     try:
-        async with watched_loop(last_seconds=1, stderr=pipe) as process:
+        async with watched_loop(loop, last_seconds=1, stderr=pipe) as process:
             await beats(process)
             tell(process, "fill", "hang block")
             assert await process.wait() == -signal.SIGALRM
@@ -106,9 +114,9 @@ async def test_a_log_that_takes_nothing_does_not_keep_the_process_alive() -> Non
         os.close(unread)
 
 
-async def test_a_process_that_is_stopped_for_longer_than_the_lease_does_not_hang() -> None:
+async def test_a_process_that_is_stopped_for_longer_than_the_lease_does_not_hang(loop: str) -> None:
     """SIGSTOP stops the watchdog, too: what it did not see does not count."""
-    async with watched_loop() as process:
+    async with watched_loop(loop) as process:
         for _ in range(3):
             await beats(process)
             process.send_signal(signal.SIGSTOP)
@@ -117,9 +125,9 @@ async def test_a_process_that_is_stopped_for_longer_than_the_lease_does_not_hang
         await _lives_on(process)
 
 
-async def test_a_loop_that_is_starved_does_not_hang() -> None:
+async def test_a_loop_that_is_starved_does_not_hang(loop: str) -> None:
     """Eight threads want the interpreter lock all the time."""
-    async with watched_loop() as process:
+    async with watched_loop(loop) as process:
         tell(process, "load")
         await _lives_on(process)
 

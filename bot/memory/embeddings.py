@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
+from bot.concurrency import heap
+
 if TYPE_CHECKING:
     from bot.memory.wordllama import WordLlama
 
@@ -58,7 +60,9 @@ class OfflineEmbeddings:
 def _load() -> "WordLlama":
     from bot.memory.wordllama import WordLlama
 
-    return WordLlama()
+    model = WordLlama()
+    heap.trim()  # its vocabulary comes from JSON, which takes 6 MiB more
+    return model
 
 
 def _embed(model: "WordLlama", texts: Sequence[str]) -> list[Vector | None]:

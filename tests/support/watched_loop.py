@@ -1,4 +1,4 @@
-"""Event loop under a watchdog: `python -m tests.support.watched_loop LEASE_SECONDS LAST_SECONDS`.
+"""Event loop under a watchdog: `python -m tests.support.watched_loop LOOP LEASE_SECONDS LAST_SECONDS`.
 
 It obeys lines of stdin: `ping` is answered with `pong`; `hang HOW` hangs the loop (`tests.support.hangs`);
 `load` computes in eight other threads; `fill` fills the pipe behind stderr; `end` ends. It prints what the
@@ -6,6 +6,7 @@ watchdog notes.
 """
 
 import asyncio
+import importlib
 import os
 import signal
 import sys
@@ -58,4 +59,7 @@ def _fill(pipe: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*map(float, sys.argv[1:])))
+    name, *seconds = sys.argv[1:]
+    factory = None if name == "asyncio" else importlib.import_module(name).new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main(*map(float, seconds)))

@@ -139,7 +139,8 @@ async def open_transcription(
     if name is None:
         yield None
         return
-    from bot.agent.models.openai_service import endpoint, service_headers  # over a second: only on demand
+    # over a second: only on demand
+    from bot.agent.models.openai_service import endpoint, service_headers
 
     url = endpoint(base_url, "audio/transcriptions")
     headers = {

@@ -15,8 +15,8 @@ local function follow(author, at)
   since, partner = tonumber(at), author
   redis.call('SET', KEYS[5], at .. ' ' .. author, 'EX', partner_seconds)
 end
--- It lives a day longer than the thread, whose turns renew both. So a mention within an hour, or a message soon
--- after another one, need not, which saves most turns a command.
+-- It lives a day longer than the thread, whose turns renew both. So a mention within an hour need not, nor a
+-- message soon after another one, which saves most turns a command.
 local function renew_partner(is_recent, at)
   if since and (not is_recent or at - since > 3600) then
     redis.call('EXPIRE', KEYS[5], partner_seconds)
