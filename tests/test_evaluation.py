@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -311,19 +312,22 @@ def test_a_wrong_number_of_runs_is_refused(runs: str, capsys: pytest.CaptureFixt
     assert "use a number from 1 to 100" in capsys.readouterr().err
 
 
-async def test_bot_eval_with_nothing_configured_starts_its_own_servers(tmp_path: Path) -> None:
+async def test_bot_eval_with_nothing_configured_starts_its_own_servers() -> None:
     """And leaves nothing behind; progress is on the standard error, the report on the standard output."""
-    story = tmp_path / "sql.yaml"
-    story.write_text(
-        'title: T\nstory:\n- ana: "@bot SQL: select count(*) from agents"\n'
-        '- bot: "8"\n  expect: {calls: sql_query, contains: "8"}\n'
-    )
-    environ = {"DATA_DIR": str(tmp_path / "data"), "TMPDIR": str(tmp_path)}
-    async with program(environ, "eval", str(story), "--at-least", "101") as started:
-        process: Any = started.process
-        report = (await process.stdout.read()).decode()
-        assert await started.wait_for_end() == 1
-    assert f"100%  {story}" in report
-    assert "offline model" in report
-    assert [line for line in started.output if "100%" in line]
-    assert os.listdir(tmp_path) == ["sql.yaml"]
+    # not tmp_path, which is too long for the servers' sockets
+    with tempfile.TemporaryDirectory() as name:
+        story = Path(name) / "sql.yaml"
+        story.write_text(
+            'title: T\nstory:\n- ana: "@bot SQL: select count(*) from agents"\n'
+            '- bot: "8"\n  expect: {calls: sql_query, contains: "8"}\n'
+        )
+        environ = {"DATA_DIR": f"{name}/data", "TMPDIR": name}
+        async with program(environ, "eval", str(story), "--at-least", "101") as started:
+            process: Any = started.process
+            report = (await process.stdout.read()).decode()
+            code = await started.wait_for_end()
+        assert code == 1, "".join(started.output)
+        assert f"100%  {story}" in report
+        assert "offline model" in report
+        assert [line for line in started.output if "100%" in line]
+        assert os.listdir(name) == ["sql.yaml"]

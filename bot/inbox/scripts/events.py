@@ -22,8 +22,9 @@ local function renew_partner(is_recent, at)
     redis.call('EXPIRE', KEYS[5], partner_seconds)
   end
 end
+local asked, has_more = ARGV[1] .. ':asked:' .. ARGV[2], false
 local function is_asked(author)
-  for _, authors in ipairs(redis.call('HVALS', ARGV[1] .. ':asked:' .. ARGV[2])) do
+  for _, authors in ipairs(has_more and redis.call('HVALS', asked) or {}) do
     if authors == '*' or string.find(authors, '\\n' .. author .. '\\n', 1, true) then return true end
   end
   return false
@@ -115,7 +116,7 @@ local function pass_over(id, author, edited)
 end
 local function accept_early()
   local later = {}
-  local early = redis.call('HGETALL', KEYS[3])
+  local early = has_more and redis.call('HGETALL', KEYS[3]) or {}
   if #early == 0 then return end
   for i = 1, #early, 2 do
     local each = cjson.decode(early[i + 1])
@@ -148,9 +149,10 @@ local function was_passed_over() return addressed and redis.call('HEXISTS', KEYS
 -- A full Redis refuses a script only by its first write, which must therefore store something. The end of the
 -- turn renews `joined`.
 local function take(edited)
-  local found, is_joined, state = redis.call('EXISTS', KEYS[1], KEYS[2], stops), false, nil
+  local found = redis.call('EXISTS', KEYS[1], KEYS[2], KEYS[3], stops, asked)
+  local is_joined, state = false, nil
   if found > 0 then is_joined, state = unpack(redis.call('MGET', KEYS[2], KEYS[5])) end
-  local has_more = found > (is_joined and 1 or 0) -- it is known, or there was a stop
+  has_more = found > (is_joined and 1 or 0) -- any of the others, which most messages need not read
   local is_known = has_more and redis.call('EXISTS', KEYS[1]) == 1
   if is_known and not was_passed_over() then return 'duplicate' end
   read_partner(state)
