@@ -12,6 +12,9 @@ _SLACK_LINK = re.compile(r"https://[^/\s]{1,255}/archives/(\w{1,32})/p(\d{10})(\
 _SLACK_ID = re.compile(r"(?:slack:)?(?:(\w{1,32}):)?(\w{1,32}):(\d{10}\.\d{6})", re.IGNORECASE)
 _SLACK_DIGITS = re.compile(r"p?(\d{10})(\d{6})")
 _DISCORD_LINK = re.compile(r"https://[^/\s]{1,255}/channels/(?:@me|\d{1,20})/\d{1,20}/(\d{1,20})/?")
+_ANSWER_ID = re.compile(r"\d{10}\.\d{6}|\d{15,20}")
+"""Id of a message on Slack or on Discord, as receipts have it."""
+
 _MOST = 20
 """Messages that are shown: an id and those of its edits."""
 
@@ -62,7 +65,10 @@ async def _find_messages(redis: Redis, part: str) -> list[str]:
 
 async def _find_answered(redis: Redis, part: str) -> list[str]:
     """Return the keys of the messages of the turns whose receipts have a message with this id."""
-    answer = re.compile(rf"(?<![\d.]){re.escape(part.rpartition(':')[2])}(?![\d.])")
+    own_id = part.rpartition(":")[2]
+    if not _ANSWER_ID.fullmatch(own_id):
+        return []
+    answer = re.compile(rf"(?<![\d.]){re.escape(own_id)}(?![\d.])")
     turns = [keys.text(key) async for key in redis.scan_iter(match=keys.turn("*"), count=_BATCH)]
     found: list[str] = []
     for begin in range(0, len(turns), _BATCH):

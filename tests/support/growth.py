@@ -28,14 +28,20 @@ class _TooLong(Exception):
     """Call that has used up its CPU time."""
 
 
-def grows(call: Callable[[str], object], document: Callable[[int], str], floor: float = _FLOOR) -> float:
+def grows(
+    call: Callable[[str], object],
+    document: Callable[[int], str],
+    floor: float = _FLOOR,
+    *,
+    is_even: bool = False,
+) -> float:
     """Return the factor of the cost of `call` when a document doubles to `LENGTH` characters; 0 if it is
     cheap.
 
     A call that does not end in time is measured at the largest size at which it does, so that exponential
-    growth is detected, too.
+    growth is detected, too. Of one that `is_even`, whose cost begins at no length, a short text is enough.
     """
-    if _cost(call, document(LENGTH // _SHORT)) < floor / _SHORT**2:
+    if is_even and _cost(call, document(LENGTH // _SHORT)) < floor / _SHORT**2:
         return 0
     length = LENGTH
     cost = _cost(call, document(length))

@@ -1,6 +1,7 @@
 """HTTP sessions with a model service."""
 
 import logging
+from contextlib import suppress
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
@@ -23,9 +24,10 @@ def _proxy(service: URL) -> URL | None:
     named = getproxies().get(service.scheme)
     if not named or proxy_bypass(service.host or ""):
         return None
-    proxy = URL(named if "://" in named else f"http://{named}")
-    if proxy.scheme in ("http", "https"):
-        return proxy
-    hint = f"set {service.scheme.upper()}_PROXY to an http:// address, or unset it"
-    log.warning("proxy ignored", extra={"scheme": proxy.scheme, "hint": hint})
+    with suppress(ValueError):
+        proxy = URL(named if "://" in named else f"http://{named}")
+        if proxy.scheme in ("http", "https"):
+            return proxy
+    name = f"{service.scheme.upper()}_PROXY"  # its value may have a password
+    log.warning("proxy ignored", extra={"variable": name, "hint": "set an http:// address, or unset it"})
     return None
