@@ -173,7 +173,7 @@ def _evaluate(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return the factory of uvloop's event loop; None for asyncio's own, also where uvloop has no wheel."""
+    """Return the factory of uvloop's event loop if it is wanted and installed; None for asyncio's own."""
     if settings.event_loop == "uvloop":
         with suppress(ImportError):
             from uvloop import new_event_loop

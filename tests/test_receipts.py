@@ -51,15 +51,15 @@ async def test_what_is_noted_is_stored_before_the_next_visible_change() -> None:
     assert (keeper.kept, keeper.checks) == ([{"a": 1, "b": 2}], 2)
 
 
-async def test_what_the_next_attempt_finds_by_itself_is_stored_with_what_is_noted() -> None:
-    """Alone at the end of an attempt only; the memory of the process has it at once."""
+async def test_what_the_next_attempt_finds_by_itself_is_stored_with_the_next_write() -> None:
+    """Of the turn, or at the end of the attempt; a visible change does not wait for it."""
     keeper = Keeper()
     receipt = keeper.receipt()
     receipt.note_findable(a=1)
     await receipt.hold()
-    async with receipt.take_notes() as state:
-        assert state is None
     assert (keeper.kept, keeper.replicated, keeper.checks) == ([], [{"a": 1}], 1)
+    async with receipt.take_notes() as state:
+        assert state == {"a": 1}, "a checkpoint stores it, too"
     receipt.note(b=2)
     keeper.error = LeaseLost()
     with pytest.raises(LeaseLost):

@@ -4,17 +4,22 @@
 # redis-py leaves the methods of its pools untyped
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 from redis._parsers import _AsyncHiredisParser, _AsyncRESP2Parser
 from redis.asyncio import Connection, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import DataError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bot.storage.connections import Pool
+from tests.support.wait import wait_until
 
 LIMIT = 0.3
 """Seconds that a client waits for Redis."""
@@ -144,3 +149,46 @@ def test_a_command_is_packed_as_redis_py_does(command: tuple[Any, ...]) -> None:
 def test_a_value_that_redis_cannot_hold_is_refused_as_redis_py_does(value: Any) -> None:
     with pytest.raises(DataError):
         Pool().connection_class().pack_command("SET", "key", value)
+
+
+async def _pings_around_a_reset() -> list[bool]:
+    """Return the replies to a ping before and after the server resets the idle connection."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        with suppress(ConnectionError):
+            while await reader.read(1024):
+                writer.write(b"+PONG\r\n")
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    pool = Pool(
+        host="127.0.0.1",
+        port=port,
+        max_connections=1,
+        timeout=10,
+        socket_timeout=5,
+        protocol=2,
+        driver_info=None,
+        retry=Retry(NoBackoff(), 1),
+    )
+    async with server, Redis.from_pool(pool) as redis:
+        pings = [await redis.ping()]
+        (connection,) = pool._available_connections
+        assert connection._writer is not None
+        at_once = struct.pack("ii", 1, 0)
+        writers[0].get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        writers[0].transport.abort()
+        await wait_until(connection._writer.transport.is_closing, "the reset has arrived")
+        pings += [await redis.ping(), await redis.ping()]
+        writers[-1].close()
+    return pings
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_connection_that_was_reset_is_opened_again(loop: str) -> None:
+    """Fault: uvloop refuses to write on it with an error that ends whoever writes."""
+    factory = pytest.importorskip(loop).new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        assert runner.run(_pings_around_a_reset()) == [True, True, True]

@@ -288,3 +288,46 @@ async def test_a_message_that_cannot_be_edited_is_replaced(server: Slack, servin
         server.fail("chat.update", error="edit_window_closed", times=2)
         await bot.reply(message, gated_answer(Text(OTHER)))
         assert "".join(reply.text for reply in own(server, message)) == OTHER
+
+
+async def test_a_stream_that_has_ended_is_not_taken_for_the_own_one(server: Slack, serving: Serve) -> None:
+    """It can be an earlier answer that a user stopped after this question: then it never gets a key.
+
+    Fault: this question got no answer, and the log said that a user had stopped it.
+    """
+    async with serving(server) as bot:
+        first = await a_message(bot, server)
+
+        async def interrupted(message: Message) -> AsyncIterator[Part]:
+            yield Text("One, ")
+            await wait_until(lambda: bool(own(server, first)), "a stream")
+            await server.say(ALICE, GENERAL, f"{server.mention} and now?", first.thread.thread)
+            await bot.wait_for_messages(2)
+            server.end_stream(GENERAL, own(server, first)[0].ts)
+            raise LeaseLost
+
+        with pytest.raises(LeaseLost):
+            await bot.reply(first, interrupted, is_killed=True)
+        question = bot.messages[-1]
+        bot.receipts[question.id] = {"opening": {"stream": True}}
+        await bot.reply(question, gated_answer(Text("Two.")), attempt=2)
+        assert [each.text for each in own(server, first) if each.from_bot] == ["One, ", "Two."]
+
+
+async def test_an_attempt_that_fails_before_its_first_text_leaves_nothing_to_look_for(
+    server: Slack, serving: Serve
+) -> None:
+    """Many turns are repeated after an outage, and Slack counts reading a history."""
+
+    async def answer(message: Message) -> AsyncIterator[Part]:
+        if message.text:
+            raise AnswerError("no model")
+        yield Text("never")
+
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        with pytest.raises(AnswerError, match="no model"):
+            await bot.reply(message, answer)
+        await bot.reply(message, gated_answer(Text("One.")), attempt=2)
+        assert [reply.text for reply in own(server, message)] == ["One."]
+        assert server.count("conversations.replies") == 0

@@ -47,7 +47,7 @@ HEAVY = {
 # --- the event loop
 
 
-def test_the_event_loop_is_that_of_asyncio_if_uvloop_is_switched_off_or_missing(
+def test_the_event_loop_is_that_of_asyncio_unless_uvloop_is_wanted_and_installed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     uvloop = pytest.importorskip("uvloop")

@@ -23,7 +23,7 @@ class Receipt:
 
     A noted change is stored with the turn's next write, at the latest by `hold` before the next visible
     change. A crash before that loses it, as does one right after the visible change that it is about. A
-    findable change, which the next attempt finds without the receipt, is stored with the next noted one.
+    findable change, which the next attempt finds by itself, is stored with the turn's next write only.
 
     `state` is a JSON object whose keys belong to the platform, except for `received`, `ending` and `said`
     (see turn.py) and `copies` (see `bot.access.requests`); it is empty before the first step.
@@ -71,7 +71,7 @@ class Receipt:
             self.replicate(self.state)
 
     def note_findable(self, **changes: Json) -> None:
-        """Merge `changes` that the next attempt would find by itself: only `flush` writes because of them."""
+        """Merge `changes` that the next attempt would find by itself: `hold` does not write for them."""
         self.state |= changes
         self._has_findable = self.keep is not None
         if self.replicate:
@@ -90,17 +90,22 @@ class Receipt:
         """
         async with self._order:  # else an older state of another task could be stored last
             had_notes, self.has_notes = self.has_notes, False
-            had_findable, self._has_findable = self._has_findable, self._has_findable and not had_notes
+            had_findable, self._has_findable = self._has_findable, False
             try:
-                yield self.state if had_notes else None
+                yield self.state if had_notes or had_findable else None
             except BaseException:  # raised again; also a cancelled write may not have stored the state
                 self.has_notes = self.has_notes or had_notes
                 self._has_findable = self._has_findable or had_findable
                 raise
 
+    @property
+    def is_behind(self) -> bool:
+        """Return whether anything is not stored yet, also what is findable."""
+        return self.has_notes or self._has_findable
+
     async def flush(self) -> None:
         """Store what was noted, and what is findable. Raises `LeaseLost`."""
-        if self.has_notes or self._has_findable:
+        if self.is_behind:
             await self.save()
 
     async def check(self) -> None:

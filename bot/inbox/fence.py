@@ -173,7 +173,7 @@ class FencedRedis(Redis):
     async def _run(self, fence: FencingToken, flat: list[Any]) -> list[Any]:
         """Run commands, and store what was noted; return the replies to the commands."""
         fence.read.clear()  # it may be older than what is written now
-        receipt = fence.receipt if fence.receipt and fence.receipt.has_notes else None
+        receipt = fence.receipt if fence.receipt and fence.receipt.is_behind else None
         async with receipt.take_notes() if receipt else nullcontext() as noted:
             if receipt and noted is not None:
                 flat = [*flat, 4, "HSET", keys.turn(receipt.turn.id), "receipt", json.dumps(noted)]

@@ -8,20 +8,21 @@ key is the stream that was being opened.
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 
 from bot.chat import File, Json, Receipt, ThreadId
 from bot.platforms.texts import PART, not_shown
 from bot.slack.answer_forms import content
-from bot.slack.api import SlackApi, pages
+from bot.slack.api import SlackApi
 from bot.slack.block_text import BlockText
 from bot.slack.errors import GivenUp, Refused, StoppedByUser, StreamEnded
 from bot.slack.fallback import NO_PREVIEWS, as_it_is, notify_author
 from bot.slack.markdown import paginate
 from bot.slack.page import Extra, Page, digest
 from bot.slack.rate_limits import RateLimits
+from bot.slack.sent_messages import SentMessages
 from bot.slack.status import Session
 from bot.slack.texts import refused
 from bot.slack.timing import Timing
@@ -31,10 +32,6 @@ log = logging.getLogger(__name__)
 
 METADATA_TYPE = "bot_turn"
 """`event_type` of the metadata that names the turn."""
-
-
-_CLOCKS_SECONDS = 60.0
-"""Largest expected difference between another clock and Slack's."""
 
 
 class ReplyMessages:
@@ -47,8 +44,10 @@ class ReplyMessages:
         self._thread = thread
         self._receipt = receipt
         self.writer = Writer(api, limits, thread, receipt, timing)
+        self.sent = SentMessages(api, self.writer, thread, receipt)
         self.pages = [Page(**page) for page in receipt.state.get("pages", ())]
         self._unconfirmed: Mapping[str, Json] | None = receipt.state.get("opening")
+        self._is_expecting = False
         self.extras: list[Extra] = []
         self.buttons: Sequence[Json] = ()
         """Blocks below the text of the last message."""
@@ -64,60 +63,29 @@ class ReplyMessages:
         Raises `StoppedByUser`.
         """
         if opening := self._unconfirmed:
-            ts = await self._find_opened(opening)
-            if ts and opening.get("extra"):
-                await self._receipt.save(extras=self._posted_extras | {opening["extra"]: ts})
-            elif ts:
-                self.pages.append(Page(ts, open=opening["stream"]))
+            found = await self.sent.find(opening, self.pages)
+            if found and opening.get("extra"):
+                await self._receipt.save(extras=self._posted_extras | {opening["extra"]: found.ts})
+            elif found and await self._ends_here(found):
+                self.pages.append(found)
             self._unconfirmed = None
             await self.save(opening=None)
         if self.pages and self.pages[-1].open:
             await self.close(self.pages[-1])
 
-    async def _find_opened(self, opening: Mapping[str, Json]) -> str | None:
-        """Return the message that was being sent, if it exists and the thread can be read."""
+    async def _ends_here(self, found: Page) -> bool:
+        """End a stream that was found; return False if it had ended, so that it can be another turn's.
+
+        A user can stop an earlier answer after this turn's question: that message never gets a key.
+        """
+        if not found.open:
+            return True
         try:
-            async with self.writer.limit("conversations.replies", "opening"):
-                return await self._find(extra=opening.get("extra"), is_stream=opening["stream"])
-        except GivenUp:
-            return None
-
-    async def _find(self, *, extra: str | None, is_stream: bool) -> str | None:
-        """Return the bot's newest matching message after the question; older ones are of earlier turns."""
-        wanted = {"turn": self._receipt.turn.id} | ({"extra": extra} if extra else {})
-        known = {page.ts for page in self.pages}
-        found = None
-        async for message in self._messages_after(self._question_ts):
-            if message["ts"] in known or message.get("files") or not await self._is_own(message):
-                continue
-            payload = (message.get("metadata") or {}).get("event_payload") or {}
-            if payload == wanted or (is_stream and not payload):
-                found = str(message["ts"])
-        return found
-
-    @property
-    def _question_ts(self) -> str:
-        # a question from another platform has the time of another clock
-        newest = self._receipt.turn.messages[-1]
-        elsewhere = f"{newest.sent_at - _CLOCKS_SECONDS:.6f}"
-        asked = [each.place["ts"] for each in self._receipt.turn.messages if "ts" in each.place]
-        return max(asked, key=float) if asked else elsewhere
-
-    async def _is_own(self, message: Mapping[str, Json]) -> bool:
-        who = await self._api.who()
-        return who.bot_id == message.get("bot_id") or who.user_id == message.get("user")
-
-    async def _messages_after(self, ts: str) -> AsyncIterator[Mapping[str, Json]]:
-        arguments = {"channel": self._thread.channel, "oldest": ts} | self._in_thread("ts")
-        method = "conversations.replies" if self._thread.thread else "conversations.history"
-        replies = pages(self._read, method, "messages", **arguments, include_all_metadata="true")
-        async for message in replies:
-            if float(message["ts"]) > float(ts):  # the root of the thread is always included
-                yield message
-
-    async def _read(self, method: str, **arguments: str | int) -> Mapping[str, Json]:
-        await self.writer.room(method)
-        return await self._api.read(method, **arguments)
+            await self.stop(found, ())
+        except (StoppedByUser, StreamEnded) as error:
+            log.info("stream of another answer left", extra={"error": str(error)})
+            return False
+        return True
 
     def expect_stream(self) -> None:
         """Note that a stream is about to be opened, unless an earlier attempt has sent something.
@@ -126,11 +94,19 @@ class ReplyMessages:
         """
         if not self.pages and not self._unconfirmed:
             self._note_opening(stream=True)
+            self._is_expecting = True
+
+    def expect_none(self) -> None:
+        """Note that no stream was opened, if none was: then the next attempt need not look for it."""
+        if self._is_expecting:
+            self._is_expecting = False
+            self._receipt.note(opening=None)
 
     async def start(self, chunks: Sequence[Json]) -> Page:
         """Open a stream with its first chunks. Raises `RateLimited` at once, without waiting."""
         asker = self._receipt.turn.messages[-1].place
         self._note_opening(stream=True)
+        self._is_expecting = False
         answer = await self.writer.write_once(
             "chat.startStream",
             "",
@@ -266,6 +242,7 @@ class ReplyMessages:
     async def _post_once(self, content: Mapping[str, Json], part: str, extra: str) -> str:
         await self.writer.room("chat.postMessage")
         self._note_opening(stream=False, extra=extra)
+        self._is_expecting = False
         more = {"extra": extra} if extra else {}
         try:
             answer = await self.writer.write(
@@ -278,8 +255,8 @@ class ReplyMessages:
                 **NO_PREVIEWS,
             )
         except GivenUp:  # one of the requests that failed may have been carried out
-            if ts := await self._find_opened({"stream": False} | more):
-                return ts
+            if found := await self.sent.find({"stream": False} | more, self.pages):
+                return found.ts
             raise
         return str(answer["ts"])
 
@@ -316,13 +293,6 @@ class ReplyMessages:
             channel_id=self._thread.channel,
             thread_ts=self._thread.thread,
         )
-
-    async def has_file(self, slack_id: str) -> bool:
-        """Return whether a message after the question shows the file."""
-        async for message in self._messages_after(self._question_ts):
-            if any(each.get("id") == slack_id for each in message.get("files") or ()):
-                return True
-        return False
 
     async def show(self, text: str) -> None:
         """Make the messages show exactly `text`, whatever they showed before.

@@ -54,6 +54,8 @@ class SlackThread:
                 log.info("answer stopped by user")
                 await messages.save(finished=True)
                 return
+            finally:
+                messages.expect_none()
             if ahead.failure:
                 raise ahead.failure
 

@@ -50,7 +50,7 @@ class Uploads(uploads.Uploads):
             return False
         try:
             async with self._messages.writer.limit("conversations.replies", file.id):
-                return await self._messages.has_file(known["slack"])
+                return await self._messages.sent.has_file(known["slack"])
         except GivenUp:
             return False
 

@@ -15,6 +15,7 @@ from typing import Any
 import hiredis
 from redis.asyncio import BlockingConnectionPool, Connection
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 
@@ -72,6 +73,9 @@ class _Quick(AbstractConnection):
             return
         if check_health:
             await self.check_health()
+        if self._writer.transport.is_closing():  # by a reset; uvloop refuses to write, with a RuntimeError
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError("the connection to Redis was lost")
         self._writer.writelines(command)
         if self._writer.transport.get_write_buffer_size():
             await super().send_packed_command((), check_health=False)
