@@ -211,6 +211,21 @@ async def test_a_failure_of_the_service_in_a_story_is_said_and_fails_its_checks(
     assert describe(results).splitlines()[-1].startswith("The model service refused this request")
 
 
+async def test_a_failure_passes_no_check_and_is_not_judged(
+    servers: Servers, model: ModelServer, tmp_path: Path
+) -> None:
+    """Its sentence names no Bergen, calls no tool, and the judge says yes to anything. The code is 1."""
+    story = tmp_path / "story.yaml"
+    expect = "{not_contains: Bergen, not_calls: sql_query, judge: The answer is friendly.}"
+    story.write_text(f'title: T\nstory:\n- ana: "@bot capital?"\n- bot: Oslo\n  expect: {expect}\n')
+    model.script("yes", Script(status=400))
+    model.respond = lambda _: "Yes."
+    report, is_enough = await run(settings_of(model), Options(files=[story]), ignore, servers)
+    assert "0 of 3 checks passed" in report
+    assert not is_enough
+    assert len(model.requests) == 2
+
+
 async def test_without_a_model_the_offline_one_is_scored_and_named(servers: Servers) -> None:
     """Checks that need a judge do not count."""
     results = await evaluate(settings_of(), {"oslo.yaml": OSLO, "j": JUDGED}, servers=servers)

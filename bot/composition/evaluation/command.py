@@ -27,7 +27,7 @@ class Options:
 async def run(
     settings: Settings, options: Options, report: Report, servers: Servers | None = None
 ) -> tuple[str, bool]:
-    """Evaluate the scenarios; return the report, and whether the score is high enough.
+    """Evaluate the scenarios; return the report, and whether each answer came and the score is high enough.
 
     Raises `ConfigError` and `BotError` with sentences for the operator.
     """
@@ -39,5 +39,5 @@ async def run(
     )
     if options.json:
         results.write(options.json)
-    score = results.score or 0.0
-    return describe(results, before), options.at_least is None or 100 * score >= options.at_least
+    is_enough = options.at_least is None or 100 * (results.score or 0.0) >= options.at_least
+    return describe(results, before), is_enough and not results.problems

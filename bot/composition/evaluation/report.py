@@ -76,8 +76,7 @@ def _remarks(results: Results) -> Iterator[str]:
         yield texts.OFFLINE
     if missing:
         yield texts.not_judged(missing)
-    problems = dict.fromkeys(problem for run in runs for problem in run.problems)
-    yield from list(problems)[:_MOST_PROBLEMS]
+    yield from results.problems[:_MOST_PROBLEMS]
 
 
 def _changes(before: Results, after: Results) -> Iterator[str]:

@@ -79,6 +79,13 @@ class Results(_Data):
         """Return the mean of the scenarios' scores."""
         return mean(each.score for each in self.scenarios)
 
+    @property
+    def problems(self) -> list[str]:
+        """Return the sentences of the bot about answers that failed, each once."""
+        return list(
+            dict.fromkeys(each for told in self.scenarios for run in told.runs for each in run.problems)
+        )
+
     def write(self, path: Path) -> None:
         """Write a file. Raises `ConfigError`."""
         try:

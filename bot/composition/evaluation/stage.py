@@ -199,9 +199,10 @@ class StoryStage:
         said, self._said = self._said, []
         calls = [call for part in parts if (call := await self._call(part))]
         files = tuple(part.name for part in parts if isinstance(part, File))
-        self.problems += [part.text for part in parts if isinstance(part, Notice) and part.status]
-        text = "".join(_rendered(part) for part in parts)
-        return Answer("\n\n".join([*said, text.strip()]).strip(), tuple(dict.fromkeys(calls)), files)
+        problems = [part.text for part in parts if isinstance(part, Notice) and part.status]
+        self.problems += problems
+        text = "\n\n".join([*said, "".join(_rendered(part) for part in parts).strip()]).strip()
+        return Answer(text, tuple(dict.fromkeys(calls)), files, is_failure=bool(problems))
 
     def _new_parts(self) -> list[Part]:
         shown = self._conversation.shown
