@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from tests.support.bot import program
 from tests.support.scripts import script_of
 from tests.support.settings import of_model
 from tests.support.table import restored_agents
+from tests.support.wait import wait_until
 
 OSLO = parse_scenario(
     """\
@@ -324,6 +327,26 @@ def test_a_wrong_number_of_runs_is_refused(runs: str, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         main(["eval", f"--runs={runs}"])
     assert "use a number from 1 to 100" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_bot_eval_and_leaves_nothing_behind(
+    model: ModelServer, by: signal.Signals
+) -> None:
+    """Here in the middle of an answer."""
+    model.script("yes", Script(text="Chairs, and so on", fault="stall", break_after=2))
+    # not tmp_path, which is too long for the servers' sockets
+    with tempfile.TemporaryDirectory() as name:
+        story = Path(name) / "story.yaml"
+        story.write_text('title: T\nstory:\n- ana: "@bot write about chairs"\n- bot: Chairs\n')
+        settings = {key.upper(): value for key, value in of_model(model).items()}
+        environ = {"DATA_DIR": f"{name}/data", "TMPDIR": name, **settings}
+        async with program(environ, "eval", str(story)) as started:
+            await wait_until(lambda: len(model.requests) == 2, "the story is told", timeout=40)
+            assert len(os.listdir(name)) == 2
+            assert await started.stop(by) == 1
+        assert os.listdir(name) == ["story.yaml"]
+        assert started.output[-1] == "stopped by a signal: there is no result"
 
 
 async def test_bot_eval_with_nothing_configured_starts_its_own_servers(tmp_path: Path) -> None:
