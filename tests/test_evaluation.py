@@ -169,6 +169,37 @@ async def test_a_file_that_is_no_result_is_refused_before_anything_is_asked(
 
 
 @pytest.mark.parametrize(
+    ("name", "problem"), [("", "Is a directory"), ("none/new.json", "No such file"), ("a.yaml/new", "Not a")]
+)
+async def test_a_file_that_cannot_be_written_is_refused_before_anything_is_asked(
+    model: ModelServer, tmp_path: Path, name: str, problem: str
+) -> None:
+    (tmp_path / "a.yaml").touch()
+    with pytest.raises(ConfigError, match=f"this file cannot be written: {problem}"):
+        await run(settings_of(model), Options(json=tmp_path / name), ignore)
+    assert not model.requests
+
+
+async def test_a_report_is_shown_even_if_the_results_cannot_be_written_any_more(
+    servers: Servers, model: ModelServer, tmp_path: Path
+) -> None:
+    """Here a folder takes the place of the file meanwhile; until then nothing is written."""
+    story, results = tmp_path / "oslo.yaml", tmp_path / "results.json"
+    story.write_text('title: T\nstory:\n- ana: "@bot capital?"\n- bot: Oslo\n')
+
+    def respond(request: Any) -> str:
+        results.mkdir(exist_ok=True)  # fails if there is a file
+        return "Oslo"
+
+    model.respond = respond
+    options = Options(files=[story], json=results)
+    report, is_enough = await run(settings_of(model), options, ignore, servers)
+    assert "100%" in report
+    assert report.endswith(f"{results}: this file cannot be written: Is a directory")
+    assert not is_enough
+
+
+@pytest.mark.parametrize(
     ("verdict", "score", "reason"),
     [
         ("Yes, very.", 1.0, ""),
