@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from redis.asyncio import Redis
 
@@ -25,7 +26,7 @@ from tests.servers.model import ModelServer, Script
 from tests.support.bot import program
 from tests.support.scripts import script_of
 from tests.support.settings import of_model
-from tests.support.table import restored_agents
+from tests.support.table import restored_prices
 from tests.support.wait import wait_until
 
 OSLO = parse_scenario(
@@ -83,10 +84,22 @@ async def test_every_shipped_scenario_scores_100_if_the_model_says_what_it_says(
     """Also the checks of calls and of the judge, which the tests on Slack and Discord do not have."""
     scenarios = {path.name: each for path, each in read_scenarios(find_files([SHIPPED])).items()}
     model.script("yes", *(each for _, scenario in in_order(scenarios) for each in scripts_of(scenario)))
-    async with restored_agents(servers.database_url):
+    async with restored_prices(servers.database_url):
         results = await evaluate(settings_of(model), scenarios, servers=servers, at_once=1)
     assert results.score == 1.0, describe(results)
     assert model.unused == 0
+
+
+async def test_each_run_of_a_change_changes_something(servers: Servers, model: ModelServer) -> None:
+    """So a second run can be told in the same database as the first one."""
+    scenario = read_scenarios([SHIPPED / "write.yaml"])[SHIPPED / "write.yaml"]
+    model.script("yes", *scripts_of(scenario), *scripts_of(scenario))
+    async with restored_prices(servers.database_url), asyncpg.create_pool(servers.database_url) as reader:
+        price = "SELECT price FROM products WHERE name = 'Footrest'"
+        before = await reader.fetchval(price)
+        results = await evaluate(settings_of(model), {"w": scenario}, runs=2, servers=servers, at_once=1)
+        assert results.score == 1.0, describe(results)
+        assert await reader.fetchval(price) == before + 10
 
 
 def in_order(scenarios: dict[str, Scenario]) -> list[tuple[str, Scenario]]:
