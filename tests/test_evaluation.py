@@ -90,6 +90,38 @@ async def test_every_shipped_scenario_scores_100_if_the_model_says_what_it_says(
     assert model.unused == 0
 
 
+OTHER_WORDS = {
+    "choice": ("There are 8 agents.", "Eight people work as agents."),
+    "file": ("Rosa Quinn, about quiet offices.", "Rosa Quinn. Omar Haddad speaks in the morning."),
+    "link": ("Six people go to the fair.", "6 people."),
+    "refused-write": ("WHERE name = 'Ada Obi'", "WHERE id = 1"),
+    "words": ("What is the name of your new colleague?", "Who is joining you?"),
+    "write": ("WHERE name = 'Footrest'", "WHERE id = 20"),
+}
+"""By story, what its model says, and other words that are as good."""
+
+
+@pytest.mark.parametrize("story", OTHER_WORDS)
+async def test_a_right_answer_in_other_words_passes(servers: Servers, model: ModelServer, story: str) -> None:
+    """The judge says yes; `expect` alone must not insist on the words of the story."""
+    said, other = OTHER_WORDS[story]
+    text = (SHIPPED / f"{story}.yaml").read_text()
+    assert said in text
+    scenario = parse_scenario(text.replace(said, other))
+    model.script("yes", *scripts_of(scenario))
+    async with restored_prices(servers.database_url):
+        results = await evaluate(settings_of(model), {story: scenario}, servers=servers)
+    assert results.score == 1.0, describe(results)
+
+
+async def test_a_rejected_change_that_is_asked_for_again_fails(servers: Servers, model: ModelServer) -> None:
+    scenario = read_scenarios([SHIPPED / "refused-write.yaml"])[SHIPPED / "refused-write.yaml"]
+    asks, _, *rest = scripts_of(scenario)
+    model.script("yes", asks, asks, *rest)
+    results = await evaluate(settings_of(model), {"r": scenario}, servers=servers)
+    assert "not_calls: sql_execute" in describe(results)
+
+
 async def test_each_run_of_a_change_changes_something(servers: Servers, model: ModelServer) -> None:
     """So a second run can be told in the same database as the first one."""
     scenario = read_scenarios([SHIPPED / "write.yaml"])[SHIPPED / "write.yaml"]

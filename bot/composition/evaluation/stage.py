@@ -210,11 +210,11 @@ class StoryStage:
         return [part for each in new for part in each.parts]
 
     async def _call(self, part: Part) -> str | None:
-        """Return the name of the tool that a part shows at work, or that waits for a person."""
+        """Return the name of the tool that a part shows at work, or that waits for a person from now on."""
         match part:
             case ToolStep():
                 return part.name
-            case Approval() | Question():
+            case Approval(state="asked") | Question(state="asked"):
                 found = await self.requests.find(part.id)
                 return found[1].tool if found else None
             case _:
