@@ -329,6 +329,40 @@ async def test_a_step_that_is_impossible_fails_the_checks_after_it(
     assert checks[-1].reason == "step 3: there is no button “Approve” to press"
 
 
+@pytest.mark.parametrize("goes_back", ["edits", "replies_to"])
+async def test_a_story_goes_back_to_an_earlier_thread_and_its_channel(
+    servers: Servers, model: ModelServer, goes_back: str
+) -> None:
+    """The new answer there is read, and no earlier one; a command is used in the channel of that thread."""
+    scenario = parse_scenario(f"""\
+title: T
+settings: {{administrators: ana}}
+story:
+- ana: "@bot one?"
+  in: sales
+  id: first
+- bot: One
+- ana: "@bot two?"
+  in: support
+- bot: Two
+- ana: "@bot three?"
+- bot: Three
+- ana: "@bot four?"
+  {goes_back}: first
+- bot: Four
+  expect: {{matches: Four}}
+- ana: "/agent-channel instructions Say sales."
+- bot: "..."
+- ana: "@bot five?"
+- bot: Five
+  expect: {{matches: Five}}
+""")
+    model.script("yes", "One", "Two", "Three", "Four", "Five")
+    results = await evaluate(settings_of(model), {"t": scenario}, servers=servers)
+    assert results.score == 1.0, describe(results)
+    assert "Say sales." in str(model.requests[-1]["messages"])
+
+
 async def test_runs_know_nothing_of_each_other(servers: Servers, model: ModelServer) -> None:
     """Neither facts nor conversations."""
     scenario = parse_scenario(
