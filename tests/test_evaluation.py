@@ -16,7 +16,7 @@ from bot.chat import AnswerError
 from bot.composition.evaluation import Options, run
 from bot.composition.evaluation.evaluation import evaluate
 from bot.composition.evaluation.report import describe
-from bot.composition.evaluation.results import Results
+from bot.composition.evaluation.results import CheckResult, Results, RunResult, ScenarioResult
 from bot.composition.evaluation.scenario import BotShows, ModelAnswers, Scenario
 from bot.composition.evaluation.scenario_file import SHIPPED, find_files, parse_scenario, read_scenarios
 from bot.config import ConfigError, Settings
@@ -187,6 +187,27 @@ async def test_what_changed_since_an_earlier_result_is_shown_check_by_check(
     assert "ana: @bot capital?" in second.read_text()
     other = Results(model="m", at="then", scenarios=())
     assert "nothing can be compared" in describe(Results.read(first), other)
+
+
+def results_of(judge: str, *checks: CheckResult) -> Results:
+    """Return results of one run of one scenario."""
+    told = ScenarioResult(file="oslo.yaml", title="T", runs=(RunResult(checks=checks),))
+    return Results(model="m", judge=judge, at="then", scenarios=(told,))
+
+
+def test_a_comparison_names_what_it_cannot_compare() -> None:
+    """Changes are in the order of the story."""
+    names = [f"contains: {letter}" for letter in "abcdefgh"]
+    old = [CheckResult(step=2, check=name, passed=False) for name in [*names, "contains: x", "contains: y"]]
+    new = [CheckResult(step=2, check=name, passed=True) for name in [*names, "contains: z"]]
+    report = describe(results_of("one", *new), results_of("other", *old)).splitlines()
+    at = report.index(next(line for line in report if line.startswith("Before")))
+    changed = [line for line in report[at:] if line.startswith("  + ")]
+    assert changed == [f"  + oslo.yaml, step 2, {name}: 0 of 1 runs, now 1 of 1" for name in names]
+    assert "3 checks of the same scenarios with a result in only one of the two: not compared." in report
+    assert report[-1] == "Another judge (other before, one now): use the same --judge to compare models."
+    same = describe(results_of("one", *new), results_of("one", *new))
+    assert same.endswith("no result of a check has changed")
 
 
 def ignore(line: str) -> None:

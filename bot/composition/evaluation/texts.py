@@ -27,6 +27,17 @@ def not_judged(checks: int) -> str:
     return f"Not judged, and not counted: {count(checks, 'check')}."
 
 
+def checks_not_compared(checks: int) -> str:
+    return (
+        f"{count(checks, 'check')} of the same scenarios with a result in only one of the two: not compared."
+    )
+
+
+def other_judge(before: str, now: str) -> str:
+    judges = f"{before or 'nobody'} before, {now or 'nobody'} now"
+    return f"Another judge ({judges}): use the same --judge to compare models."
+
+
 def not_compared(scenarios: int) -> str:
     return f"{count(scenarios, 'scenario')} in only one of the two results: not compared."
 
