@@ -119,7 +119,7 @@ async def test_a_rejected_change_that_is_asked_for_again_fails(servers: Servers,
     asks, _, *rest = scripts_of(scenario)
     model.script("yes", asks, asks, *rest)
     results = await evaluate(settings_of(model), {"r": scenario}, servers=servers)
-    assert "not_calls: sql_execute" in describe(results)
+    assert "step 6: not_calls: sql_execute" in describe(results)
 
 
 async def test_each_run_of_a_change_changes_something(servers: Servers, model: ModelServer) -> None:

@@ -197,12 +197,12 @@ class StoryStage:
         await self._wait(self._is_done)
         parts = self._new_parts() if self._thread else []
         said, self._said = self._said, []
-        calls = [call for part in parts if (call := await self._call(part))]
+        calls = await self._calls(parts)
         files = tuple(part.name for part in parts if isinstance(part, File))
         problems = [part.text for part in parts if isinstance(part, Notice) and part.status]
         self.problems += problems
         text = "\n\n".join([*said, "".join(_rendered(part) for part in parts).strip()]).strip()
-        return Answer(text, tuple(dict.fromkeys(calls)), files, is_failure=bool(problems))
+        return Answer(text, calls, files, is_failure=bool(problems))
 
     def _unread(self) -> Sequence[Shown]:
         assert self._thread
@@ -214,16 +214,18 @@ class StoryStage:
         self._read[self._thread] = len(self._conversation.shown)
         return [part for each in new for part in each.parts]
 
-    async def _call(self, part: Part) -> str | None:
-        """Return the name of the tool that a part shows at work, or that waits for a person from now on."""
-        match part:
-            case ToolStep():
-                return part.name
-            case Approval(state="asked") | Question(state="asked"):
-                found = await self.requests.find(part.id)
-                return found[1].tool if found else None
-            case _:
-                return None
+    async def _calls(self, parts: Sequence[Part]) -> tuple[str, ...]:
+        """Return the names of tools that were at work, or wait for a person; not one that was refused."""
+        asked: list[str] = []
+        refused: set[str] = set()
+        for part in parts:
+            if isinstance(part, Approval | Question) and (found := await self.requests.find(part.id)):
+                if part.state == "asked":
+                    asked.append(found[1].tool)
+                elif part.state not in ("approved", "answered"):
+                    refused.add(found[1].tool)  # its step is shown, too
+        steps = [part.name for part in parts if isinstance(part, ToolStep) and part.name not in refused]
+        return tuple(dict.fromkeys([*steps, *asked]))
 
 
 def author_of(space: str, person: str) -> str:
