@@ -144,6 +144,21 @@ def in_order(scenarios: dict[str, Scenario]) -> list[tuple[str, Scenario]]:
     return sorted(scenarios.items(), key=key)
 
 
+async def test_a_file_has_another_name_than_a_shipped_one(
+    servers: Servers, model: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if it is named without a folder; a shipped one is told once, however it is named."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "edit.yaml").write_text('title: Mine\nstory:\n- ana: "@bot capital?"\n- bot: Oslo\n')
+    (tmp_path / "link").symlink_to(SHIPPED)
+    model.respond = lambda _: "Oslo"
+    files = [Path("edit.yaml"), SHIPPED / "edit.yaml", Path("link/edit.yaml")]
+    report, _ = await run(settings_of(model), Options(files=files), ignore, servers)
+    assert "100%  ./edit.yaml  Mine" in report
+    assert "2 scenarios" in report
+    assert "%  edit.yaml    A question that is edited is answered again" in report
+
+
 async def test_the_score_is_the_share_of_checks_that_pass(servers: Servers, model: ModelServer) -> None:
     """The report says what was shown in place of what was expected, with tokens and cost."""
     model.respond = lambda _: Script(text="It is Oslo.", usage=(1_000, 10))

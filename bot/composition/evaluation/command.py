@@ -35,7 +35,7 @@ async def run(
     if options.json:
         check_writable(options.json)
     read = read_scenarios(find_files(options.files or [SHIPPED]))
-    scenarios = {path.name if path.parent == SHIPPED else str(path): each for path, each in read.items()}
+    scenarios = {_name(path): each for path, each in read.items()}
     results = await evaluate(
         settings, scenarios, runs=options.runs, judge=options.judge, servers=servers, report=report
     )
@@ -48,3 +48,10 @@ async def run(
         except ConfigError as error:  # the report was paid for
             return f"{text}\n\n{error}", False
     return text, is_enough
+
+
+def _name(path: Path) -> str:
+    """Return the name of a scenario in the results: only a shipped one has no slash in it."""
+    if path.parent.resolve() == SHIPPED.resolve():
+        return path.name
+    return str(path) if path.name != str(path) else f"./{path}"
