@@ -458,6 +458,39 @@ async def test_the_deployments_servers_are_not_used_unless_a_scenario_says_so(
     assert "sql_execute" not in offered
 
 
+@pytest.mark.parametrize(
+    ("wish", "problem"),
+    [
+        ("database: yours", "t.yaml: `database: yours` needs DATABASE_URL"),
+        ("plugins: true", "t.yaml: `plugins: true` needs MCP_SERVERS or TOOL_PLUGINS"),
+    ],
+)
+async def test_a_scenario_is_not_told_without_the_service_that_it_asks_for(
+    servers: Servers, model: ModelServer, wish: str, problem: str
+) -> None:
+    scenario = parse_scenario(f'title: T\nsettings: {{{wish}}}\nstory:\n- ana: "@bot hi"\n- bot: Hi')
+    with pytest.raises(ConfigError, match=problem):
+        await evaluate(settings_of(model), {"t.yaml": scenario}, servers=servers)
+    assert not model.requests
+
+
+async def test_the_report_names_services_of_the_deployment_that_do_not_work(
+    servers: Servers, model: ModelServer
+) -> None:
+    story = 'title: T\nsettings: {database: yours, plugins: true}\nstory:\n- ana: "@bot hi"\n- bot: Hi'
+    model.respond = lambda _: "Hi"
+    deployment = {
+        "database_url": "postgresql://reader@127.0.0.1:1/shop",
+        "mcp_servers": json.dumps({"shop": {"command": "false", "approval": False}}),
+    }
+    scenario = parse_scenario(story)
+    results = await evaluate(settings_of(model, **deployment), {"t": scenario}, runs=2, servers=servers)
+    report = describe(results)
+    assert "100%  t" in report
+    assert report.count("\npostgres down: error not reachable") == 1
+    assert report.count("\nplugins degraded: shop down: ") == 1
+
+
 async def test_an_answer_cannot_write_to_the_terminal_of_the_operator(
     servers: Servers, model: ModelServer
 ) -> None:

@@ -76,6 +76,7 @@ def _remarks(results: Results) -> Iterator[str]:
         yield texts.OFFLINE
     if missing:
         yield texts.not_judged(missing)
+    yield from dict.fromkeys(each for run in runs for each in run.remarks)
     yield from results.problems[:_MOST_PROBLEMS]
 
 

@@ -27,11 +27,15 @@ class CheckResult(_Data):
 
 
 class RunResult(_Data):
-    """One run of a scenario: its checks, and the conversation that came of it."""
+    """One run of a scenario: its checks, and the conversation that came of it.
+
+    `problems` are answers that failed, `remarks` are services that did not work as they should.
+    """
 
     checks: tuple[CheckResult, ...]
     conversation: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     seconds: float = 0.0
 
     @property
