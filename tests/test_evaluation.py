@@ -2,10 +2,10 @@
 
 import json
 import os
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from signal import SIGINT, SIGTERM, Signals
 from typing import Any
 
 import asyncpg
@@ -501,17 +501,8 @@ async def test_an_answer_cannot_write_to_the_terminal_of_the_operator(
     assert not set(report) & {"\x1b", "\x07", "\u202e"}
 
 
-@pytest.mark.parametrize("runs", ["0", "101", "-1", "x", "9" * 5_000])
-def test_a_wrong_number_of_runs_is_refused(runs: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["eval", f"--runs={runs}"])
-    assert "use a number from 1 to 100" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_ends_bot_eval_and_leaves_nothing_behind(
-    model: ModelServer, by: signal.Signals
-) -> None:
+@pytest.mark.parametrize("by", [SIGINT, SIGTERM])
+async def test_a_signal_ends_bot_eval_and_leaves_nothing_behind(model: ModelServer, by: Signals) -> None:
     """Here in the middle of an answer."""
     model.script("yes", Script(text="Chairs, and so on", fault="stall", break_after=2))
     # not tmp_path, which is too long for the servers' sockets
@@ -526,6 +517,13 @@ async def test_a_signal_ends_bot_eval_and_leaves_nothing_behind(
             assert await started.stop(by) == 1
         assert os.listdir(name) == ["story.yaml"]
         assert started.output[-1] == "stopped by a signal: there is no result"
+
+
+@pytest.mark.parametrize("runs", ["0", "101", "-1", "x", "9" * 5_000])
+def test_a_wrong_number_of_runs_is_refused(runs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["eval", f"--runs={runs}"])
+    assert "use a number from 1 to 100" in capsys.readouterr().err
 
 
 async def test_bot_eval_with_nothing_configured_starts_its_own_servers(tmp_path: Path) -> None:
