@@ -5,12 +5,13 @@ import asyncio
 import ctypes
 import importlib
 import logging
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bot import __version__, discord, http, slack
 from bot.chat import BotError
@@ -28,6 +29,8 @@ from bot.config.logs import configure_logging
 from bot.platforms.adapter import Adapter
 
 log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
 
 PLATFORMS: Sequence[Adapter[Any]] = (
     slack.ADAPTER,
@@ -165,11 +168,21 @@ def _evaluate(settings: Settings, arguments: argparse.Namespace) -> int:
     options = Options(**{name: getattr(arguments, name) for name in names})
     report = partial(print, file=sys.stderr, flush=True)
     try:
-        text, is_enough = asyncio.run(run(settings, options, report))
-    except KeyboardInterrupt:
+        text, is_enough = asyncio.run(_until_signal(run(settings, options, report)))
+    except asyncio.CancelledError:
+        report("stopped by a signal: there is no result")
         return 1
     print(text)  # noqa: T201 - the output of this command
     return 0 if is_enough else 1
+
+
+async def _until_signal(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Return the result of `work`; SIGINT and SIGTERM cancel it, so that it can clean up."""
+    itself, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert itself is not None
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, itself.cancel)
+    return await work
 
 
 def loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -17,7 +17,7 @@ from tests.support.bot import run_bot
 from tests.support.scripts import script_of
 from tests.support.settings import of_model
 from tests.support.stages import STAGES
-from tests.support.table import restored_agents
+from tests.support.table import restored_prices
 
 STORIES = sorted(SHIPPED.glob("*.yaml"))
 
@@ -31,7 +31,7 @@ async def test_users_see_what_the_scenario_says(
     scenario = read_scenarios([path])[path]
     answers = [each for each in scenario.story if isinstance(each, ModelAnswers)]
     model.script(*map(script_of, answers))
-    changes = restored_agents(storage["database_url"]) if scenario.settings.writes else nullcontext()
+    changes = restored_prices(storage["database_url"]) if scenario.settings.writes else nullcontext()
     async with changes, STAGES[platform](scenario, redis) as stage:
         settings = {**storage, **of_model(model), **stage.settings, **settings_of(scenario, storage)}
         async with run_bot(**settings):

@@ -59,13 +59,15 @@ async def a_shelf(database_url: str, name: str = "shelf") -> AsyncIterator[Shelf
 
 
 @asynccontextmanager
-async def restored_agents(database_url: str) -> AsyncIterator[None]:
-    """Undo changes of the sample table `agents`, which the tests of a session share."""
+async def restored_prices(database_url: str) -> AsyncIterator[None]:
+    """Undo changes of prices in the sample database, which the tests of a session share."""
     owner = await asyncpg.connect(database_url.replace("//bot_reader@", "//postgres@", 1))
     try:
-        await owner.execute("CREATE TEMP TABLE before AS TABLE agents")
+        await owner.execute("CREATE TEMP TABLE before AS TABLE products")
         yield
-        await owner.execute("UPDATE agents SET team = before.team FROM before WHERE agents.id = before.id")
+        await owner.execute(
+            "UPDATE products SET price = before.price FROM before WHERE products.id = before.id"
+        )
         await owner.execute("DROP TABLE IF EXISTS agent_ledger")
     finally:
         await owner.close()

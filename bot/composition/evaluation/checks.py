@@ -16,11 +16,15 @@ _LONGEST_SHOWN = 160
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Everything that the bot showed after a message: its text, tools that it called, names of its files."""
+    """Everything that the bot showed after a message: its text, tools that it called, names of its files.
+
+    `is_failure` if it says that the agent could not answer.
+    """
 
     text: str = ""
     calls: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    is_failure: bool = False
 
     @property
     def is_silent(self) -> bool:
@@ -58,8 +62,11 @@ class Checking:
     async def check(
         self, number: int, step: BotShows | Silence, answer: Answer, conversation: Sequence[str]
     ) -> None:
-        """Check an answer, or that there is none."""
+        """Check an answer, or that there is none. A failure passes no check: it is no answer of the agent."""
         saw = _shown(answer)
+        if answer.is_failure:
+            self.fail(number, step, saw)
+            return
         if isinstance(step, Silence):
             reason = "" if answer.is_silent else saw
             self.outcomes.append(Outcome(number, _silence(step), answer.is_silent, reason))
@@ -83,7 +90,7 @@ class Checking:
             )
 
     def fail(self, number: int, step: BotShows | Silence, reason: str) -> None:
-        """Count all checks of a step that the story did not reach as failed."""
+        """Count all checks of a step as failed, such as one that the story did not reach."""
         if isinstance(step, Silence):
             names = [_silence(step)]
         else:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from bot.composition.evaluation.evaluation import Report, evaluate
 from bot.composition.evaluation.report import describe
-from bot.composition.evaluation.results import Results
+from bot.composition.evaluation.results import Results, check_writable
 from bot.composition.evaluation.scenario_file import SHIPPED, find_files, read_scenarios
-from bot.config import Settings
+from bot.config import ConfigError, Settings
 from bot.storage.embedded import Servers
 
 
@@ -27,17 +27,31 @@ class Options:
 async def run(
     settings: Settings, options: Options, report: Report, servers: Servers | None = None
 ) -> tuple[str, bool]:
-    """Evaluate the scenarios; return the report, and whether the score is high enough.
+    """Evaluate the scenarios; return the report, and whether the score is high enough and nothing has failed.
 
     Raises `ConfigError` and `BotError` with sentences for the operator.
     """
     before = Results.read(options.compare) if options.compare else None
+    if options.json:
+        check_writable(options.json)
     read = read_scenarios(find_files(options.files or [SHIPPED]))
-    scenarios = {path.name if path.parent == SHIPPED else str(path): each for path, each in read.items()}
+    scenarios = {_name(path): each for path, each in read.items()}
     results = await evaluate(
         settings, scenarios, runs=options.runs, judge=options.judge, servers=servers, report=report
     )
+    text = describe(results, before)
+    is_enough = options.at_least is None or 100 * (results.score or 0.0) >= options.at_least
+    is_enough = is_enough and not results.problems
     if options.json:
-        results.write(options.json)
-    score = results.score or 0.0
-    return describe(results, before), options.at_least is None or 100 * score >= options.at_least
+        try:
+            results.write(options.json)
+        except ConfigError as error:  # the report was paid for
+            return f"{text}\n\n{error}", False
+    return text, is_enough
+
+
+def _name(path: Path) -> str:
+    """Return the name of a scenario in the results: only a shipped one has no slash in it."""
+    if path.parent.resolve() == SHIPPED.resolve():
+        return path.name
+    return str(path) if path.name != str(path) else f"./{path}"

@@ -30,7 +30,7 @@ from bot.composition.evaluation.scenario import Scenario
 from bot.composition.evaluation.stage import StoryStage, author_of
 from bot.composition.evaluation.story import tell
 from bot.composition.parts import open_bot
-from bot.config import WORKER, Settings, secret_value
+from bot.config import WORKER, ConfigError, Settings, secret_value
 from bot.storage.client import open_redis
 from bot.storage.embedded import Servers, open_servers
 
@@ -39,6 +39,9 @@ AT_ONCE = 4
 
 _OVER_TURN_SECONDS = 30.0
 """Time after the limit of a turn in which it must have ended."""
+
+_SERVICES = ("postgres", "writes", "plugins")
+"""Parts of the bot that can be the deployment's, as the health report names them."""
 
 Report = Callable[[str], None]
 """Function that shows progress."""
@@ -66,8 +69,10 @@ async def evaluate(
     """Tell each scenario `runs` times, and return the results by their names.
 
     `judge` is the model that judges, by default OPENAI_MODEL. Without `servers`, new ones are started. Raises
-    `AnswerError` if the model does not answer at all, and the errors of an opening bot.
+    `AnswerError` if the model does not answer at all, `ConfigError` if a scenario needs a service that is not
+    configured, and the errors of an opening bot.
     """
+    _check_services(settings, scenarios)
     began, at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     batch = uuid.uuid4().hex[:8]
     each_run = [(name, scenario) for name, scenario in scenarios.items() for _ in range(runs)]
@@ -105,6 +110,18 @@ async def evaluate(
     )
 
 
+def _check_services(settings: Settings, scenarios: Mapping[str, Scenario]) -> None:
+    has_plugins = bool(settings.plugins.servers or settings.plugins.entry_points)
+    problems: list[str] = []
+    for name, scenario in scenarios.items():
+        if scenario.settings.database == "yours" and not secret_value(settings.database_url):
+            problems.append(texts.no_database(name))
+        if scenario.settings.plugins and not has_plugins:
+            problems.append(texts.no_plugins(name))
+    if problems:
+        raise ConfigError(problems)
+
+
 def _settings_key(run: Run) -> tuple[str, ...]:
     """Return what needs a bot of its own."""
     chosen = run.scenario.settings
@@ -114,9 +131,7 @@ def _settings_key(run: Run) -> tuple[str, ...]:
 def _servers(settings: Settings, own: Servers, runs: Sequence[Run]) -> Servers:
     """Return the servers of these runs, which have the same settings."""
     url = secret_value(settings.database_url)
-    if url and runs[0].scenario.settings.database == "yours":
-        return Servers(own.redis_url, url)
-    return own
+    return Servers(own.redis_url, url) if url and runs[0].scenario.settings.database == "yours" else own
 
 
 def _adapt(settings: Settings, runs: Sequence[Run], directory: Path) -> Settings:
@@ -164,10 +179,11 @@ async def _tell_all(
     stop, limit = asyncio.Event(), asyncio.Semaphore(at_once)
     async with open_bot(settings, servers, [platform.ADAPTER]) as bot, asyncio.TaskGroup() as group:
         group.create_task(bot.run(stop, time.monotonic()))
+        remarks = await _limitations(bot)
 
         async def tell_one(run: Run) -> RunResult:
             async with limit:
-                result = await _tell(bot, run, judge)
+                result = await _tell(bot, run, judge, remarks)
             report(progress(run.file, result))
             return result
 
@@ -177,7 +193,13 @@ async def _tell_all(
     return results
 
 
-async def _tell(bot: Bot, run: Run, judge: ModelJudge | None) -> RunResult:
+async def _limitations(bot: Bot) -> tuple[str, ...]:
+    """Return a sentence for each service of the deployment that does not work as it should."""
+    parts = [each for each in await bot.check_health() if each.name in _SERVICES and each.state != "ok"]
+    return tuple(texts.limited(each.name, each.state, each.evidence) for each in parts)
+
+
+async def _tell(bot: Bot, run: Run, judge: ModelJudge | None, remarks: tuple[str, ...]) -> RunResult:
     began = time.monotonic()
     (stories,) = (each for each in bot.platforms if isinstance(each, platform.StoryPlatform))
     patience = bot.settings.turn_timeout + _OVER_TURN_SECONDS
@@ -188,6 +210,7 @@ async def _tell(bot: Bot, run: Run, judge: ModelJudge | None) -> RunResult:
         checks=tuple(CheckResult(**asdict(each)) for each in checking.outcomes),
         conversation=tuple(conversation),
         problems=tuple(stage.problems),
+        remarks=remarks,
         seconds=round(time.monotonic() - began, 1),
     )
 

@@ -76,8 +76,8 @@ def _remarks(results: Results) -> Iterator[str]:
         yield texts.OFFLINE
     if missing:
         yield texts.not_judged(missing)
-    problems = dict.fromkeys(problem for run in runs for problem in run.problems)
-    yield from list(problems)[:_MOST_PROBLEMS]
+    yield from dict.fromkeys(each for run in runs for each in run.remarks)
+    yield from results.problems[:_MOST_PROBLEMS]
 
 
 def _changes(before: Results, after: Results) -> Iterator[str]:
@@ -91,15 +91,18 @@ def _changes(before: Results, after: Results) -> Iterator[str]:
     scores = f"{_percent(old.score).strip()}, now {_percent(new.score).strip()}"
     yield f"Before ({before.model}, {before.at}) {scores}:"
     lines = [line for pair in both for line in _differences(*pair)]
-    yield from lines or ["no check has changed"]
-    only = len(before.scenarios) + len(after.scenarios) - 2 * len(both)
-    if only:
+    yield from lines or ["no result of a check has changed"]
+    if checks := sum(len(was.passes().keys() ^ now.passes().keys()) for was, now in both):
+        yield texts.checks_not_compared(checks)
+    if only := len(before.scenarios) + len(after.scenarios) - 2 * len(both):
         yield texts.not_compared(only)
+    if before.judge != after.judge:
+        yield texts.other_judge(before.judge, after.judge)
 
 
 def _differences(before: ScenarioResult, after: ScenarioResult) -> Iterator[str]:
     old, new = before.passes(), after.passes()
-    for key in new.keys() & old.keys():
+    for key in sorted(new.keys() & old.keys()):
         (was, of), (now, among) = old[key], new[key]
         if was * among != now * of:
             sign = "+" if now * of > was * among else "-"

@@ -1,6 +1,7 @@
 """Results of an evaluation, as `--json` stores them and `--compare` reads them."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -26,11 +27,15 @@ class CheckResult(_Data):
 
 
 class RunResult(_Data):
-    """One run of a scenario: its checks, and the conversation that came of it."""
+    """One run of a scenario: its checks, and the conversation that came of it.
+
+    `problems` are answers that failed, `remarks` are services that did not work as they should.
+    """
 
     checks: tuple[CheckResult, ...]
     conversation: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     seconds: float = 0.0
 
     @property
@@ -79,12 +84,17 @@ class Results(_Data):
         """Return the mean of the scenarios' scores."""
         return mean(each.score for each in self.scenarios)
 
+    @property
+    def problems(self) -> list[str]:
+        """Return the sentences of the bot about answers that failed, each once."""
+        return list(
+            dict.fromkeys(each for told in self.scenarios for run in told.runs for each in run.problems)
+        )
+
     def write(self, path: Path) -> None:
         """Write a file. Raises `ConfigError`."""
-        try:
+        with _errors_of_writing(path):
             path.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ConfigError([f"{path}: this file cannot be written: {error.strerror}"]) from None
 
     @classmethod
     def read(cls, path: Path) -> "Results":
@@ -100,6 +110,23 @@ class Results(_Data):
             return cls.model_validate_json(content)
         except ValidationError:
             raise ConfigError([f"{path}: this is not a result of this version's `bot eval --json`"]) from None
+
+
+def check_writable(path: Path) -> None:
+    """Raise `ConfigError` if a file cannot be written; leave what is there."""
+    with _errors_of_writing(path):
+        is_new = not (path.exists() or path.is_symlink())
+        path.open("a").close()
+        if is_new:
+            path.unlink()
+
+
+@contextmanager
+def _errors_of_writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError([f"{path}: this file cannot be written: {error.strerror}"]) from None
 
 
 def mean(scores: Iterator[float | None] | Sequence[float | None]) -> float | None:

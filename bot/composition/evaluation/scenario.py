@@ -32,6 +32,9 @@ LINK = re.compile(r"\[\[([a-z][a-z0-9]*)\]\]")
 BUTTON = re.compile(r"\[([^\[\]]+)\]")
 
 BOT = "bot"
+GENERAL = "general"
+"""Channel where a story begins."""
+
 DIRECT = "direct"
 """Place of a message that only its author and the bot read."""
 
@@ -236,7 +239,7 @@ class Scenario(_Part):
     def places(self) -> Sequence[str]:
         """Return the channels of the story."""
         named = [each.place for each in self.story if isinstance(each, Says) and each.place]
-        return list(dict.fromkeys(["general", *(each for each in named if each != DIRECT)]))
+        return list(dict.fromkeys([GENERAL, *(each for each in named if each != DIRECT)]))
 
 
 def _check_references(number: int, step: Says, known: dict[str, Says]) -> None:

@@ -26,8 +26,8 @@ from bot.commands.channel import ChannelCaller
 from bot.commands.decisions import Chooser
 from bot.commands.question_texts import question_text
 from bot.composition.evaluation.checks import Answer
-from bot.composition.evaluation.platform import INFO, LINKS, Conversation, StoryPlatform
-from bot.composition.evaluation.scenario import BOT, DIRECT, LINK, MENTION, Says, Scenario
+from bot.composition.evaluation.platform import INFO, LINKS, Conversation, Shown, StoryPlatform
+from bot.composition.evaluation.scenario import BOT, DIRECT, GENERAL, LINK, MENTION, Says, Scenario
 from bot.composition.evaluation.story import CannotAct, written
 from bot.composition.evaluation.texts import no_answer, no_button, no_command
 
@@ -54,41 +54,41 @@ class StoryStage:
     """Sentences of the bot about answers that failed, such as one about a model service that is away."""
     _messages: dict[str, Message] = field(default_factory=dict)
     _count: int = 0
-    _place: str = "general"
     _thread: ThreadId | None = None
-    _read: int = 0
-    """Number of answers in the thread that were read."""
+    _read: dict[ThreadId, int] = field(default_factory=dict)
+    """Number of answers that were read, by thread."""
     _said: list[str] = field(default_factory=list)
     """Answers to commands that were not read."""
 
     async def say(self, step: Says) -> None:
         self._count += 1
         id = f"{INFO.name}:{self.space}:{self._count}"
-        message = self._message(step, id, self._enter(step))
+        self._thread = self._thread_of(step)
+        message = self._message(step, id, self._thread)
         if step.id:
             self._messages[step.id] = message
         self.platform.note(message)
         await self._deliver(message)
 
-    def _enter(self, step: Says) -> ThreadId:
-        """Go to the thread of a message: a new one in a named place, or that of its reply; else stay."""
-        before = self._thread
+    def _thread_of(self, step: Says) -> ThreadId:
+        """Return the thread of a message: a new one in a named place, that of its reply, else the same."""
         if step.replies_to:
-            self._thread = self._messages[step.replies_to].thread
-        elif step.place or before is None:
-            self._place = step.place or self._place
-            channel = f"{self.space}.{self._place}"
-            if self._place == DIRECT:
-                channel = f"{channel}.{step.person}"
-            self._thread = ThreadId(INFO.name, self.space, channel, str(self._count))
-        assert self._thread
-        if self._thread != before:
-            self._read = len(self.platform.conversation(self._thread).shown)
-        return self._thread
+            return self._messages[step.replies_to].thread
+        if self._thread and not step.place:
+            return self._thread
+        place = step.place or GENERAL
+        channel = f"{self.space}.{place}"
+        if place == DIRECT:
+            channel = f"{channel}.{step.person}"
+        return ThreadId(INFO.name, self.space, channel, str(self._count))
+
+    @property
+    def _place(self) -> str:
+        return _place_of(self._thread) if self._thread else GENERAL
 
     def _message(self, step: Says, id: str, thread: ThreadId) -> Message:
         names = MENTION.findall(step.text)
-        is_direct = thread.channel.split(".")[1] == DIRECT
+        is_direct = _place_of(thread) == DIRECT
         addressed = is_direct or BOT in names
         others = set(names) & set(self.scenario.people) - {step.person}
         links = " ".join(self._messages[each].id for each in LINK.findall(step.text))
@@ -180,7 +180,7 @@ class StoryStage:
         await self._wait(self._has_begun)
 
     async def _has_begun(self) -> bool:
-        new = self._conversation.shown[self._read :]
+        new = self._unread()
         return any(isinstance(part, Text) for shown in new for part in shown.parts) or await self._is_done()
 
     async def _wait(self, is_over: Callable[[], Awaitable[bool]]) -> None:
@@ -197,32 +197,44 @@ class StoryStage:
         await self._wait(self._is_done)
         parts = self._new_parts() if self._thread else []
         said, self._said = self._said, []
-        calls = [call for part in parts if (call := await self._call(part))]
+        calls = await self._calls(parts)
         files = tuple(part.name for part in parts if isinstance(part, File))
-        self.problems += [part.text for part in parts if isinstance(part, Notice) and part.status]
-        text = "".join(_rendered(part) for part in parts)
-        return Answer("\n\n".join([*said, text.strip()]).strip(), tuple(dict.fromkeys(calls)), files)
+        problems = [part.text for part in parts if isinstance(part, Notice) and part.status]
+        self.problems += problems
+        text = "\n\n".join([*said, "".join(_rendered(part) for part in parts).strip()]).strip()
+        return Answer(text, calls, files, is_failure=bool(problems))
+
+    def _unread(self) -> Sequence[Shown]:
+        assert self._thread
+        return self._conversation.shown[self._read.get(self._thread, 0) :]
 
     def _new_parts(self) -> list[Part]:
-        shown = self._conversation.shown
-        new, self._read = shown[self._read :], len(shown)
+        assert self._thread
+        new = self._unread()
+        self._read[self._thread] = len(self._conversation.shown)
         return [part for each in new for part in each.parts]
 
-    async def _call(self, part: Part) -> str | None:
-        """Return the name of the tool that a part shows at work, or that waits for a person."""
-        match part:
-            case ToolStep():
-                return part.name
-            case Approval() | Question():
-                found = await self.requests.find(part.id)
-                return found[1].tool if found else None
-            case _:
-                return None
+    async def _calls(self, parts: Sequence[Part]) -> tuple[str, ...]:
+        """Return the names of tools that were at work, or wait for a person; not one that was refused."""
+        asked: list[str] = []
+        refused: set[str] = set()
+        for part in parts:
+            if isinstance(part, Approval | Question) and (found := await self.requests.find(part.id)):
+                if part.state == "asked":
+                    asked.append(found[1].tool)
+                elif part.state not in ("approved", "answered"):
+                    refused.add(found[1].tool)  # its step is shown, too
+        steps = [part.name for part in parts if isinstance(part, ToolStep) and part.name not in refused]
+        return tuple(dict.fromkeys([*steps, *asked]))
 
 
 def author_of(space: str, person: str) -> str:
     """Return a person of one run as an author."""
     return f"{INFO.name}:{space}.{person}"
+
+
+def _place_of(thread: ThreadId) -> str:
+    return thread.channel.split(".")[1]
 
 
 def _find(label: str, buttons: Sequence[str]) -> int | None:

@@ -32,7 +32,7 @@ class Stage(Protocol):
         """Write a message in the place of the step, else where the story is; the story goes on there."""
 
     async def edit(self, step: Says) -> None:
-        """Change the text of an earlier message."""
+        """Change the text of an earlier message; the story goes on there."""
 
     async def press(self, step: Says) -> None:
         """Press a button of the newest request."""
