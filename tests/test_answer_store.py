@@ -23,6 +23,7 @@ DETAILS = AnswerDetails(
     models={"large": ModelUse(100, 20, 3, 1)},
     tools={"sql_query": ToolUse(2, 1, 40)},
     is_external=True,
+    readers={"channel_kind": "channel", "shared": "yes"},
 )
 
 
@@ -76,7 +77,7 @@ async def test_a_forgotten_user_leaves_votes_without_name_and_reason(redis: Redi
 def test_details_are_stored_without_a_word_of_what_was_said() -> None:
     """They are read back as they were; what is usual takes no place."""
     assert AnswerDetails.from_json(json.loads(json.dumps(DETAILS.to_json()))) == DETAILS
-    usual = replace(DETAILS, attempts=1, message=DETAILS.turn, is_external=False)
+    usual = replace(DETAILS, attempts=1, message=DETAILS.turn, is_external=False, readers={})
     assert AnswerDetails.from_json(usual.to_json()) == usual
     assert usual.to_json().keys() == {"reference", "thread", "turn", "at", "seconds", "models", "tools"}
 

@@ -11,6 +11,9 @@ from bot.chat.text import one_line
 Vote = Literal["up", "down"]
 """Feedback of one user on one answer."""
 
+_READERS = ("channel_kind", "shared")
+"""Keys of `Message.place` that say who reads an answer there: the press of a button does not have them."""
+
 _MOST_TOOLS = 20
 """Most tools that the details of an answer name."""
 
@@ -44,7 +47,8 @@ class AnswerDetails:
     `turn` is the turn that put the question; that of an answer in place of another one is the first one's.
     `message` is the message that an edit could name after the answer. `at` (Unix seconds) is its end,
     `seconds` the time of the last of the `attempts`; what earlier attempts used is not known. `is_external`
-    is as in `Message`, for any of the authors.
+    is as in `Message`, for any of the authors. `readers` is the part of the question's `place` that says who
+    reads the answer.
     """
 
     reference: str
@@ -57,6 +61,7 @@ class AnswerDetails:
     models: Mapping[str, ModelUse] = field(default_factory=dict)
     tools: Mapping[str, ToolUse] = field(default_factory=dict)
     is_external: bool = False
+    readers: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Json]:
         """Return the details as a JSON object, as short as it can be read."""
@@ -74,6 +79,7 @@ class AnswerDetails:
             },
             "tools": {name: [each.calls, each.failures, each.rows] for name, each in self.tools.items()},
             **({"external": True} if self.is_external else {}),
+            **({"readers": dict(self.readers)} if self.readers else {}),
         }
 
     @classmethod
@@ -90,7 +96,13 @@ class AnswerDetails:
             models={name: ModelUse(*each) for name, each in data["models"].items()},
             tools={name: ToolUse(*each) for name, each in data["tools"].items()},
             is_external=data.get("external", False),
+            readers=data.get("readers", {}),
         )
+
+
+def readers_in(place: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the part of a message's `place` that says who reads the answer."""
+    return {name: place[name] for name in _READERS if name in place}
 
 
 @dataclass(frozen=True, slots=True)

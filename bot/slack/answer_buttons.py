@@ -20,9 +20,6 @@ from bot.slack.users import Users
 
 log = logging.getLogger(__name__)
 
-_GROUP = "mpdm-"
-"""Beginning of the names of direct messages between several users."""
-
 
 def is_reason(body: Mapping[str, Json]) -> bool:
     """Return whether a payload of Slack submits the form for a reason."""
@@ -94,8 +91,6 @@ def _press(body: Mapping[str, Json], team: str) -> Message:
     """Return a press as a message in the thread of the answer."""
     user, message = body["user"], body["message"]
     channel, ts = word(body["channel"]["id"]), word(message["ts"])
-    is_direct = channel.startswith("D")
-    is_group = word(body["channel"].get("name")).startswith(_GROUP)
     return Message(
         id="",
         thread=ThreadId("slack", team, channel, word(message.get("thread_ts")) or ts),
@@ -103,14 +98,15 @@ def _press(body: Mapping[str, Json], team: str) -> Message:
         text="",
         sent_at=0,
         addressed=True,
-        direct=is_direct,
+        direct=channel.startswith("D"),
         channel=channel,
         place={
             "team": team,
             "ts": ts,
             "user": word(user["id"]),
             "user_team": word(user.get("team_id")) or team,
-            # other kinds are looked up where they matter
-            "channel_kind": "im" if is_direct else "mpim" if is_group else "",
+            # it does not tell who reads the channel; the details of an answer do, unless they are old
+            "channel_kind": "",
+            "shared": "yes",
         },
     )

@@ -23,6 +23,7 @@ from bot.chat import (
     ToolUse,
     Turn,
     Vote,
+    readers_in,
     well_formed,
 )
 from bot.commands import answer_texts
@@ -78,6 +79,7 @@ class Answers:
             models=self.budget.take_usage(turn) if self.budget else {},
             tools=tools,
             is_external=any(each.is_external for each in turn.messages),
+            readers=readers_in(newest.place),
         )
         return self.store.details_value(turn.answer, details)
 
@@ -120,6 +122,7 @@ class Answers:
             corrects=details.message,
             regenerates=details.turn,
             is_guest=press.is_guest or details.is_external,
+            place={**press.place, **details.readers},
         )
         if (refusal := await self._refusal(order)) is not None:
             return OrderAnswer(refusal)

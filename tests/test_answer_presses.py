@@ -1,0 +1,49 @@
+"""Presses of buttons below answers: what a user reaches by one is no more than by a message."""
+
+from typing import Any
+
+import pytest
+
+from tests.servers.model import ModelServer
+from tests.servers.slack.service import ALICE, BOB, BOT_USER, GENERAL, Message, Slack
+from tests.support.answers import turns_ended
+from tests.support.bot import run_bot
+from tests.support.obedient_model import obey, order
+from tests.support.settings import of_model, of_slack
+from tests.support.wait import wait_until
+
+OTHER, GROUP = "C0OTHER", "G0GROUP"
+
+
+def results(model: ModelServer) -> str:
+    """Return what the tools have told the model in the newest request."""
+    return "\n".join(each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool")
+
+
+@pytest.mark.parametrize("channel", [GENERAL, GROUP])
+@pytest.mark.parametrize("is_shared", [True, False])
+async def test_another_answer_tells_other_organisations_no_more_than_the_first_one(
+    storage: dict[str, Any], slack: Slack, model: ModelServer, channel: str, is_shared: bool
+) -> None:
+    """A press does not say who reads the channel: the question did."""
+    model.respond = obey
+    slack.add_channel(OTHER)
+    if channel == GROUP:  # the event of a mention does not tell its kind
+        slack.tolerate("channel_type_not_supported")
+        slack.add_channel(GROUP, "mpim", [ALICE, BOB, BOT_USER])
+    slack.workspace.channels[channel].is_shared = is_shared
+    slack.workspace.add(
+        Message(channel=OTHER, ts=slack.workspace.new_ts(), user=BOB, text="The plan is green.")
+    )
+    async with run_bot(**storage, **of_model(model), **of_slack(slack)):
+        await slack.wait_for_connections()
+        question = order("read_messages", link_or_thread=OTHER)
+        ts = await slack.say(ALICE, channel, f"{slack.mention} {question}")
+        for number in (1, 2, 3):
+            await wait_until(lambda due=2 * number: len(model.requests) == due, f"answer {number}")  # type: ignore[misc]
+            assert ("The plan is green." in results(model)) is not is_shared
+            assert ("it is in a private channel" in results(model)) is is_shared
+            await turns_ended()
+            await slack.wait_until_settled()
+            if number < 3:
+                await slack.press(ALICE, channel, slack.bot_replies(channel, ts)[-1].ts, "regenerate")
