@@ -1,12 +1,14 @@
 """Presses of buttons below answers: what a user reaches by one is no more than by a message."""
 
+import math
 from typing import Any
 
 import pytest
 
+from bot.access import texts
 from tests.servers.model import ModelServer
 from tests.servers.slack.service import ALICE, BOB, BOT_USER, GENERAL, Message, Slack
-from tests.support.answers import turns_ended
+from tests.support.answers import SlackPlace, answered, turns_ended
 from tests.support.bot import run_bot
 from tests.support.obedient_model import obey, order
 from tests.support.settings import of_model, of_slack
@@ -47,3 +49,21 @@ async def test_another_answer_tells_other_organisations_no_more_than_the_first_o
             await slack.wait_until_settled()
             if number < 3:
                 await slack.press(ALICE, channel, slack.bot_replies(channel, ts)[-1].ts, "regenerate")
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_a_user_of_another_organisation_orders_no_answer_whether_or_not_slack_describes_them(
+    storage: dict[str, Any], slack: Slack, model: ModelServer, is_told: bool
+) -> None:
+    """The press itself says where they are from."""
+    model.respond = lambda _: "It is Monday."
+    slack.describe(BOB, team_id="T0OTHER0001")
+    if not is_told:
+        slack.fail("users.info", error="user_not_found", times=math.inf)
+    place = SlackPlace(slack)
+    async with run_bot(**storage, **of_model(model), **place.settings):
+        await place.connect()
+        await place.ask("which day is it?")
+        await answered(place, "It is Monday.")
+        assert await place.press("bob", "regenerate") == texts.EXTERNAL_NOT_ALLOWED
+        assert len(model.requests) == 1

@@ -91,6 +91,7 @@ def _press(body: Mapping[str, Json], team: str) -> Message:
     """Return a press as a message in the thread of the answer."""
     user, message = body["user"], body["message"]
     channel, ts = word(body["channel"]["id"]), word(message["ts"])
+    home = word(user.get("team_id")) or team
     return Message(
         id="",
         thread=ThreadId("slack", team, channel, word(message.get("thread_ts")) or ts),
@@ -104,9 +105,10 @@ def _press(body: Mapping[str, Json], team: str) -> Message:
             "team": team,
             "ts": ts,
             "user": word(user["id"]),
-            "user_team": word(user.get("team_id")) or team,
+            "user_team": home,
             # it does not tell who reads the channel; the details of an answer do, unless they are old
             "channel_kind": "",
             "shared": "yes",
         },
+        author_space=f"slack:{home}" if home != team else "",
     )
