@@ -12,7 +12,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.chat import Json, Message, PlatformError, ThreadId, Vote
 from bot.commands.commands import Commands
-from bot.platforms.answers import DETAILS, RATE, REASON, REGENERATE, describe, rate, regenerate
+from bot.platforms.answers import DETAILS, RATE, REASON, REGENERATE, describe, explain, rate, regenerate
 from bot.slack.answer_forms import reason_form
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word
@@ -34,7 +34,7 @@ def add_reason_form(app: AsyncApp, commands: Commands) -> None:
         inputs = body["view"]["state"]["values"]
         reason = word(inputs[REASON][REASON].get("value"))
         by = f"slack:{body['user']['id']}"
-        if error := await rate(commands, word(body["view"].get("private_metadata")), by, "down", reason):
+        if error := await explain(commands, word(body["view"].get("private_metadata")), by, reason):
             await ack(response_action="errors", errors={REASON: error})
         else:
             await ack()
@@ -54,17 +54,17 @@ class AnswerPresses:
         self, action: Mapping[str, Json], body: Mapping[str, Json], team: str, commands: Commands
     ) -> str:
         """Take the press of a button; return the answer for the user only, which may be empty."""
-        name, value, user = word(action.get("action_id")), word(action.get("value")), word(body["user"]["id"])
+        name, value = word(action.get("action_id")), word(action.get("value"))
+        if name not in (RATE, DETAILS, REGENERATE) or not value:
+            return ""
+        press = await self._users.with_author(_press(body, team))
         if name == RATE:
-            return await self._rate(value, user, word(body.get("trigger_id")), commands)
-        if name == DETAILS and value:
-            return await describe(commands, value)
-        if name == REGENERATE and value:
-            press = await self._users.with_author(_press(body, team))
-            return await regenerate(commands, value, press)
-        return ""
+            return await self._rate(value, press, word(body.get("trigger_id")), commands)
+        if name == DETAILS:
+            return await describe(commands, value, press)
+        return await regenerate(commands, value, press)
 
-    async def _rate(self, value: str, user: str, trigger: str, commands: Commands) -> str:
+    async def _rate(self, value: str, press: Message, trigger: str, commands: Commands) -> str:
         """Store a vote; after one against the answer, open the form for a reason.
 
         Slack itself shows which button was pressed.
@@ -72,7 +72,7 @@ class AnswerPresses:
         vote, _, answer = value.partition(":")
         if vote not in ("up", "down") or not answer:
             return ""
-        if error := await rate(commands, answer, f"slack:{user}", cast("Vote", vote)):
+        if error := await rate(commands, answer, press, cast("Vote", vote)):
             return error
         if vote == "down":  # in a task: Slack waits only 3 s for the acknowledgement
             opening = asyncio.create_task(self._open_form(answer, trigger))

@@ -114,6 +114,12 @@ class AnswerStore:
             )
         return cast("RateOutcome", outcome.decode())
 
+    async def has_vote(self, answer: str, author: str) -> bool:
+        """Return whether a user has voted on an answer."""
+        with storage_errors():
+            known: Any = await self.redis.hexists(_feedback_key(answer), f"vote {author}")
+        return bool(known)
+
     async def count(self, day: str) -> Mapping[Vote, int]:
         """Return the number of votes that were given on a day (ISO date), by kind."""
         with storage_errors():
