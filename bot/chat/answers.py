@@ -45,10 +45,10 @@ class AnswerDetails:
     """Details of one answer.
 
     `turn` is the turn that put the question; that of an answer in place of another one is the first one's.
-    `message` is the message that an edit could name after the answer. `at` (Unix seconds) is its end,
-    `seconds` the time of the last of the `attempts`; what earlier attempts used is not known. `is_external`
-    is as in `Message`, for any of the authors. `readers` is the part of the question's `place` that says who
-    reads the answer.
+    `message` is the message that an edit could name after the answer, and `edited_at` the edit that it had
+    had, as in `Message`. `at` (Unix seconds) is the end of the answer, `seconds` the time of the last of the
+    `attempts`; what earlier attempts used is not known. `is_external` is as in `Message`, for any of the
+    authors. `readers` is the part of the question's `place` that says who reads the answer.
     """
 
     reference: str
@@ -57,6 +57,7 @@ class AnswerDetails:
     message: str
     at: float
     seconds: float
+    edited_at: float = 0.0
     attempts: int = 1
     models: Mapping[str, ModelUse] = field(default_factory=dict)
     tools: Mapping[str, ToolUse] = field(default_factory=dict)
@@ -71,6 +72,7 @@ class AnswerDetails:
             "thread": [thread.platform, thread.space, thread.channel, thread.thread],
             "turn": self.turn,
             **({"message": self.message} if self.message != self.turn else {}),
+            **({"edited_at": self.edited_at} if self.edited_at else {}),
             "at": round(self.at),
             "seconds": round(self.seconds, 2),
             **({"attempts": self.attempts} if self.attempts > 1 else {}),
@@ -90,6 +92,7 @@ class AnswerDetails:
             thread=ThreadId(*data["thread"]),
             turn=data["turn"],
             message=data.get("message", data["turn"]),
+            edited_at=data.get("edited_at", 0.0),
             at=data["at"],
             seconds=data["seconds"],
             attempts=data.get("attempts", 1),
