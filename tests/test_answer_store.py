@@ -51,9 +51,38 @@ async def test_everything_expires_after_90_days(redis: Redis) -> None:
     store = AnswerStore(redis)
     await store.rate("a", ALICE, "up", at=MONDAY)
     await store.rate("b", ALICE, "up", at=MONDAY + KEPT_SECONDS + 1)
-    assert await redis.zrange("{bot}:rated", 0, -1) == [b"b"]
+    for key in ("{bot}:rated", f"{{bot}}:rated:by:{ALICE}"):
+        assert await redis.zrange(key, 0, -1) == [b"b"]
     async for key in redis.scan_iter():
         assert 0 < await redis.ttl(key) <= KEPT_SECONDS
+
+
+async def test_details_are_kept_for_a_week_and_with_a_vote_for_as_long_as_it(redis: Redis) -> None:
+    """Most answers have no vote, and many callers show no buttons."""
+    store = AnswerStore(redis)
+    value = store.details_value("a", DETAILS)
+    assert value.ttl_seconds == 7 * 86_400
+    await redis.set(value.key, value.text, ex=value.ttl_seconds)
+    await store.rate("a", ALICE, "up")
+    assert await redis.ttl(value.key) > 89 * 86_400
+
+
+async def test_a_user_finds_and_forgets_their_votes_without_those_of_others(redis: Redis) -> None:
+    """Also an old vote, which a newer one of somebody else keeps; other answers are not looked at."""
+    store = AnswerStore(redis)
+    await store.rate("a", ALICE, "up", at=MONDAY)
+    await store.rate("a", BOB, "down", "No.", at=MONDAY + KEPT_SECONDS - 1)
+    await store.rate("b", ALICE, "down", "Too long.", at=MONDAY + KEPT_SECONDS + 1)
+    for number in range(20):
+        await store.rate(f"other {number}", BOB, "up", at=MONDAY + KEPT_SECONDS + 1)
+    assert [(each.answer, each.reason) for each in await store.by([ALICE])] == [("a", ""), ("b", "Too long.")]
+    before = (await redis.info("commandstats"))["cmdstat_hmget"]["calls"]
+    await store.by([ALICE])
+    assert (await redis.info("commandstats"))["cmdstat_hmget"]["calls"] == before + 2
+    await store.forget([ALICE])
+    assert not await store.by([ALICE])
+    assert not await redis.exists(f"{{bot}}:rated:by:{ALICE}")
+    assert len(await store.by([BOB])) == 21
 
 
 async def test_a_forgotten_user_leaves_votes_without_name_and_reason(redis: Redis) -> None:
@@ -116,6 +145,9 @@ async def test_the_export_has_each_vote_with_the_details_of_its_answer(redis: Re
         },
     }
     assert (second["by"], second["reason"], second["details"]) == (BOB, None, None)
+    await store.forget([ALICE])
+    first, _ = [each async for each in store.export()]
+    assert (first["by"], first["details"]["thread"]) == (None, None)  # it may be their direct messages
 
 
 def test_names_of_tools_are_those_of_a_model_and_stay_in_their_place() -> None:
