@@ -19,10 +19,12 @@ DETAILS = AnswerDetails(
     message="slack:T1:C1:1.7",
     at=1_767_600_000,
     seconds=2.25,
+    edited_at=1_767_599_000.5,
     attempts=2,
     models={"large": ModelUse(100, 20, 3, 1)},
     tools={"sql_query": ToolUse(2, 1, 40)},
     is_external=True,
+    readers={"channel_kind": "channel", "shared": "yes"},
 )
 
 
@@ -49,9 +51,38 @@ async def test_everything_expires_after_90_days(redis: Redis) -> None:
     store = AnswerStore(redis)
     await store.rate("a", ALICE, "up", at=MONDAY)
     await store.rate("b", ALICE, "up", at=MONDAY + KEPT_SECONDS + 1)
-    assert await redis.zrange("{bot}:rated", 0, -1) == [b"b"]
+    for key in ("{bot}:rated", f"{{bot}}:rated:by:{ALICE}"):
+        assert await redis.zrange(key, 0, -1) == [b"b"]
     async for key in redis.scan_iter():
         assert 0 < await redis.ttl(key) <= KEPT_SECONDS
+
+
+async def test_details_are_kept_for_a_week_and_with_a_vote_for_as_long_as_it(redis: Redis) -> None:
+    """Most answers have no vote, and many callers show no buttons."""
+    store = AnswerStore(redis)
+    value = store.details_value("a", DETAILS)
+    assert value.ttl_seconds == 7 * 86_400
+    await redis.set(value.key, value.text, ex=value.ttl_seconds)
+    await store.rate("a", ALICE, "up")
+    assert await redis.ttl(value.key) > 89 * 86_400
+
+
+async def test_a_user_finds_and_forgets_their_votes_without_those_of_others(redis: Redis) -> None:
+    """Also an old vote, which a newer one of somebody else keeps; other answers are not looked at."""
+    store = AnswerStore(redis)
+    await store.rate("a", ALICE, "up", at=MONDAY)
+    await store.rate("a", BOB, "down", "No.", at=MONDAY + KEPT_SECONDS - 1)
+    await store.rate("b", ALICE, "down", "Too long.", at=MONDAY + KEPT_SECONDS + 1)
+    for number in range(20):
+        await store.rate(f"other {number}", BOB, "up", at=MONDAY + KEPT_SECONDS + 1)
+    assert [(each.answer, each.reason) for each in await store.by([ALICE])] == [("a", ""), ("b", "Too long.")]
+    before = (await redis.info("commandstats"))["cmdstat_hmget"]["calls"]
+    await store.by([ALICE])
+    assert (await redis.info("commandstats"))["cmdstat_hmget"]["calls"] == before + 2
+    await store.forget([ALICE])
+    assert not await store.by([ALICE])
+    assert not await redis.exists(f"{{bot}}:rated:by:{ALICE}")
+    assert len(await store.by([BOB])) == 21
 
 
 async def test_a_forgotten_user_leaves_votes_without_name_and_reason(redis: Redis) -> None:
@@ -76,7 +107,7 @@ async def test_a_forgotten_user_leaves_votes_without_name_and_reason(redis: Redi
 def test_details_are_stored_without_a_word_of_what_was_said() -> None:
     """They are read back as they were; what is usual takes no place."""
     assert AnswerDetails.from_json(json.loads(json.dumps(DETAILS.to_json()))) == DETAILS
-    usual = replace(DETAILS, attempts=1, message=DETAILS.turn, is_external=False)
+    usual = replace(DETAILS, attempts=1, message=DETAILS.turn, edited_at=0, is_external=False, readers={})
     assert AnswerDetails.from_json(usual.to_json()) == usual
     assert usual.to_json().keys() == {"reference", "thread", "turn", "at", "seconds", "models", "tools"}
 
@@ -114,6 +145,9 @@ async def test_the_export_has_each_vote_with_the_details_of_its_answer(redis: Re
         },
     }
     assert (second["by"], second["reason"], second["details"]) == (BOB, None, None)
+    await store.forget([ALICE])
+    first, _ = [each async for each in store.export()]
+    assert (first["by"], first["details"]["thread"]) == (None, None)  # it may be their direct messages
 
 
 def test_names_of_tools_are_those_of_a_model_and_stay_in_their_place() -> None:

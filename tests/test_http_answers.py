@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
 from bot.access.answers import AnswerStore
 from bot.app import Bot
+from bot.chat import AnswerDetails, ThreadId
 from tests.servers.model import ModelServer
+from tests.support.answers import turns_ended
 from tests.support.bot import http_port, run_bot
 from tests.support.settings import of_model
 
@@ -58,6 +61,7 @@ async def test_an_answer_over_http_can_be_rated_and_described(
     assert events["done"]["response"] == "It is Monday."
     assert events["buttons"]["can_be_rated"] is True
     path = f"/answers/{events['buttons']['answer']}"
+    await turns_ended()
     assert (await page.call("POST", f"{path}/vote", {"vote": "up"}))[0] == 200
     assert (await page.call("POST", f"{path}/vote", {"vote": "down", "reason": "No."}))[0] == 200
     assert (await page.call("POST", f"{path}/vote", {"vote": "sideways"}))[0] == 400
@@ -86,3 +90,32 @@ async def test_another_answer_follows_on_its_request(page: Page, model: ModelSer
     unknown = "0123456789" * 2
     assert (await page.call("POST", f"/answers/{unknown}/regenerate", {}))[0] == 409
     assert (await page.call("POST", "/answers/nonsense/regenerate", {}))[0] == 404
+
+
+@pytest.mark.parametrize("thread", [None, ThreadId("slack", "T1", "C1", "1.5"), ThreadId("http", "x", "t1")])
+async def test_answers_of_others_are_not_known_over_http(
+    page: Page, redis: Redis, thread: ThreadId | None
+) -> None:
+    """An id can be computed from that of a message, so it opens nothing by itself; nothing is stored."""
+    answer = "0123456789" * 2
+    if thread:
+        details = AnswerDetails(reference="01", thread=thread, turn="1", message="1", at=1.0, seconds=1.0)
+        value = AnswerStore(redis).details_value(answer, details)
+        await redis.set(value.key, value.text)
+    for method, path, body in (("GET", "", None), ("POST", "/vote", {"vote": "down", "reason": "No."})):
+        status, sentence = await page.call(method, f"/answers/{answer}{path}", body)
+        assert (status, sentence) == (404, "I no longer know this answer, or it is not finished yet.")
+    assert (await page.call("POST", f"/answers/{answer}/regenerate", {}))[0] == 409
+    assert not [each async for each in redis.scan_iter("{bot}:feedback:*")]
+    assert not await redis.exists("{bot}:rated")
+
+
+async def test_a_caller_who_is_not_allowed_reaches_no_answer(
+    storage: dict[str, Any], model: ModelServer
+) -> None:
+    """As they cannot ask."""
+    settings = {**storage, **of_model(model), "allowed_users": {"slack:U1"}}
+    async with run_bot(**settings) as bot, aiohttp.ClientSession() as session:
+        status, sentence = await Page(bot, session).call("GET", f"/answers/{'0' * 20}")
+    assert status == 403
+    assert "not allowed" in sentence

@@ -137,6 +137,26 @@ async def test_another_answer_asks_again_before_it_changes_anything(
     assert await shelf.stock() == TAKEN
 
 
+async def test_another_answer_to_an_edited_question_can_change_something_when_approved(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack
+) -> None:
+    """Its request is about the wording that was answered, which is still the newest one."""
+    place = SlackPlace(slack)
+    async with run_bot(**settings, **place.settings):
+        await place.connect()
+        model.script("I will not.", "Nor will I.", ASK, "Now I have.")
+        await place.ask("take one")
+        await answered(place, "I will not.")
+        slack.edit(GENERAL, place.root, f"{slack.mention} take one of each")
+        await answered(place, "Nor will I.", 2)
+        await place.press("alice", "regenerate")
+        request = await request_message(slack, place.root)
+        await slack.press(BOB, GENERAL, request.ts, "approve")
+        await wait_until(lambda: "Now I have." in slack.transcript(GENERAL, place.root), "the answer")
+        await slack.wait_until_settled()
+    assert await shelf.stock() == TAKEN
+
+
 async def test_an_answer_without_memory_can_be_regenerated(
     storage: dict[str, Any], model: ModelServer, slack: Slack
 ) -> None:

@@ -2,7 +2,16 @@
 
 from bot.chat.admission import Admission, Admit, Ignore, Refuse, StopPolicy
 from bot.chat.agent import Agent, Attachments
-from bot.chat.answers import AnswerDetails, AnswerRecorder, AnswerTally, ModelUse, StoredValue, ToolUse, Vote
+from bot.chat.answers import (
+    AnswerDetails,
+    AnswerRecorder,
+    AnswerTally,
+    ModelUse,
+    StoredValue,
+    ToolUse,
+    Vote,
+    readers_in,
+)
 from bot.chat.channels import (
     CHANNEL_SETTINGS,
     SAME_EVERYWHERE,
@@ -33,6 +42,7 @@ from bot.chat.errors import (
     FileTooLarge,
     LeaseLost,
     PlatformError,
+    PressRefused,
     RateLimited,
     ReadingRefused,
     StillBusy,
@@ -163,6 +173,7 @@ __all__ = [
     "Platform",
     "PlatformError",
     "PlatformInfo",
+    "PressRefused",
     "Proposal",
     "Purpose",
     "Question",
@@ -202,6 +213,7 @@ __all__ = [
     "pack_part",
     "parse_decision",
     "platform_info",
+    "readers_in",
     "register",
     "unpack_part",
     "well_formed",

@@ -11,6 +11,9 @@ from bot.chat.text import one_line
 Vote = Literal["up", "down"]
 """Feedback of one user on one answer."""
 
+_READERS = ("channel_kind", "shared")
+"""Keys of `Message.place` that say who reads an answer there: the press of a button does not have them."""
+
 _MOST_TOOLS = 20
 """Most tools that the details of an answer name."""
 
@@ -42,9 +45,10 @@ class AnswerDetails:
     """Details of one answer.
 
     `turn` is the turn that put the question; that of an answer in place of another one is the first one's.
-    `message` is the message that an edit could name after the answer. `at` (Unix seconds) is its end,
-    `seconds` the time of the last of the `attempts`; what earlier attempts used is not known. `is_external`
-    is as in `Message`, for any of the authors.
+    `message` is the message that an edit could name after the answer, and `edited_at` the edit that it had
+    had, as in `Message`. `at` (Unix seconds) is the end of the answer, `seconds` the time of the last of the
+    `attempts`; what earlier attempts used is not known. `is_external` is as in `Message`, for any of the
+    authors. `readers` is the part of the question's `place` that says who reads the answer.
     """
 
     reference: str
@@ -53,10 +57,12 @@ class AnswerDetails:
     message: str
     at: float
     seconds: float
+    edited_at: float = 0.0
     attempts: int = 1
     models: Mapping[str, ModelUse] = field(default_factory=dict)
     tools: Mapping[str, ToolUse] = field(default_factory=dict)
     is_external: bool = False
+    readers: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Json]:
         """Return the details as a JSON object, as short as it can be read."""
@@ -66,6 +72,7 @@ class AnswerDetails:
             "thread": [thread.platform, thread.space, thread.channel, thread.thread],
             "turn": self.turn,
             **({"message": self.message} if self.message != self.turn else {}),
+            **({"edited_at": self.edited_at} if self.edited_at else {}),
             "at": round(self.at),
             "seconds": round(self.seconds, 2),
             **({"attempts": self.attempts} if self.attempts > 1 else {}),
@@ -74,6 +81,7 @@ class AnswerDetails:
             },
             "tools": {name: [each.calls, each.failures, each.rows] for name, each in self.tools.items()},
             **({"external": True} if self.is_external else {}),
+            **({"readers": dict(self.readers)} if self.readers else {}),
         }
 
     @classmethod
@@ -84,13 +92,20 @@ class AnswerDetails:
             thread=ThreadId(*data["thread"]),
             turn=data["turn"],
             message=data.get("message", data["turn"]),
+            edited_at=data.get("edited_at", 0.0),
             at=data["at"],
             seconds=data["seconds"],
             attempts=data.get("attempts", 1),
             models={name: ModelUse(*each) for name, each in data["models"].items()},
             tools={name: ToolUse(*each) for name, each in data["tools"].items()},
             is_external=data.get("external", False),
+            readers=data.get("readers", {}),
         )
+
+
+def readers_in(place: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the part of a message's `place` that says who reads the answer."""
+    return {name: place[name] for name in _READERS if name in place}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 BotError
 ├── AnswerError             the agent could not answer; the text is for the user who asked
 │   └── BudgetExceeded          ... because a budget is used up
+├── PressRefused            a user cannot use a button below an answer; the text tells them why
 ├── StopRefused             a user cannot stop the answers of others; the text tells them so
 ├── LeaseLost               another process holds this thread now: stop and write nothing more
 ├── FileRefused             a file from a user cannot be fetched or read; the text tells them why
@@ -39,6 +40,17 @@ class BudgetExceeded(AnswerError):
 
     def __init__(self, sentence: str, *, status: int = 429) -> None:
         super().__init__(sentence, status=status)
+
+
+class PressRefused(BotError):
+    """Press of a button below an answer that has no effect; `str()` tells the user why.
+
+    `status` is the matching HTTP status: 403 (not for this user) or 404 (the answer is not known there).
+    """
+
+    def __init__(self, sentence: str, *, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 class StopRefused(BotError):

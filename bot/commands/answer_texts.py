@@ -28,7 +28,7 @@ BUSY = "I am working on a newer message here. Only the last answer of a conversa
 NOT_STORED = (
     "I could not take this, because my storage does not answer. Please press the button again in a minute."
 )
-FORGOTTEN = "There are no details of this answer: it is not finished yet, or older than 90 days."
+FORGOTTEN = "I no longer know this answer, or it is not finished yet."
 NOT_KNOWN = "This answer is not finished yet, or I no longer know its question. Please ask it again."
 NOT_ALLOWED = "I am not allowed to answer you here."
 

@@ -18,22 +18,26 @@ class OrderAnswer:
 
 
 class AnswerActions(Protocol):
-    """Actions of the buttons below an answer, which everybody who sees it can press.
+    """Actions of the buttons below an answer, which everybody whom the bot answers there can press.
 
+    A `press` is a message without text in the place of the answer, by the user who has pressed the button.
     All methods raise `StorageDown`; a press can be repeated, and has its effect once.
     """
 
-    async def rate(self, answer: str, by: str, vote: Vote, reason: str = "") -> None:
-        """Store the vote of a user (an author as in `Message`) in place of their earlier one.
+    async def rate(self, answer: str, press: Message, vote: Vote, reason: str = "") -> None:
+        """Store the vote of a user in place of their earlier one. Raises `PressRefused`.
 
         A `reason` is added to it, cut to `MOST_REASON` characters.
         """
 
-    async def describe(self, answer: str) -> str:
-        """Return the details of an answer in Markdown."""
+    async def explain(self, answer: str, by: str, reason: str) -> None:
+        """Add a reason to the vote of a user against an answer. Raises `PressRefused` if they have none.
+
+        `by` is an author as in `Message`.
+        """
+
+    async def describe(self, answer: str, press: Message) -> str:
+        """Return the details of an answer in Markdown. Raises `PressRefused`."""
 
     async def regenerate(self, answer: str, press: Message) -> OrderAnswer:
-        """Order another answer in place of this one.
-
-        `press` is a message without text in the place of the answer, by the user who has pressed the button.
-        """
+        """Order another answer in place of this one."""

@@ -19,7 +19,7 @@ from bot.commands.commands import Commands
 from bot.discord.events import PLATFORM, parse_press
 from bot.discord.request_buttons import Host, answer_press, defer
 from bot.discord.responses import answer, apologise
-from bot.platforms.answers import DETAILS, RATE, REASON, REGENERATE, describe, rate, regenerate
+from bot.platforms.answers import DETAILS, RATE, REASON, REGENERATE, describe, explain, rate, regenerate
 
 _ID = r"(?P<answer>[0-9a-f]{1,64})"
 
@@ -62,7 +62,7 @@ class RateButton(ui.DynamicItem[ui.Button[Any]], template=rf"{RATE}:(?P<vote>up|
         host.handlers.join()
         try:
             # before any response: a form can only be the first one, within 3 s
-            error = await rate(host.commands, self._answer, _author(interaction), self._vote)
+            error = await rate(host.commands, self._answer, parse_press(interaction), self._vote)
             if error or self._vote == "up":
                 words = error or answer_texts.rated(self._vote)
                 await interaction.response.send_message(words, ephemeral=True)
@@ -112,7 +112,10 @@ class DetailsButton(ui.DynamicItem[ui.Button[Any]], template=rf"{DETAILS}:{_ID}"
     async def callback(self, interaction: Interaction) -> None:
         """Show the details to the user who has pressed the button."""
         commands = await defer(interaction)
-        await answer_press(interaction, describe(commands, self._answer))
+        await answer_press(interaction, self._describe(interaction, commands))
+
+    async def _describe(self, interaction: Interaction, commands: Commands) -> str:
+        return await describe(commands, self._answer, parse_press(interaction))
 
 
 def _reason_form(answer: str) -> ui.Modal:
@@ -136,7 +139,7 @@ async def take_reason(interaction: Interaction, commands: Commands) -> None:
 
 
 async def _store_reason(commands: Commands, id: str, by: str, reason: str) -> str:
-    return await rate(commands, id, by, "down", reason) or answer_texts.THANKS
+    return await explain(commands, id, by, reason) or answer_texts.THANKS
 
 
 def _texts(components: Json) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Routes below `/answers/<id>`: feedback, details and another answer.
 
-The id is known only to readers of the answer.
+An answer that was not given over HTTP is not known here: ids can be computed from those of messages.
 """
 
 from typing import Literal
@@ -36,12 +36,12 @@ class AnswerRoutes:
     async def rate(self, request: web.Request) -> web.Response:
         """Handle `POST /answers/<id>/vote`."""
         body = bodies.parse(_VOTE_REQUEST, await bodies.read(request))
-        await self._answers.rate(request.match_info["id"], AUTHOR, body.vote, body.reason)
+        await self._answers.rate(request.match_info["id"], _press(), body.vote, body.reason)
         return _success(answer_texts.THANKS)
 
     async def describe(self, request: web.Request) -> web.Response:
         """Handle `GET /answers/<id>`: return the details as Markdown."""
-        return _success(await self._answers.describe(request.match_info["id"]))
+        return _success(await self._answers.describe(request.match_info["id"], _press()))
 
     async def regenerate(self, request: web.Request) -> web.StreamResponse:
         """Handle `POST /answers/<id>/regenerate`: respond with the other answer, 409 if there is none.

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import hdrs, web
 
-from bot.chat import AnswerError, BotError, Json, RateLimited, StorageDown, Unreachable
+from bot.chat import AnswerError, BotError, Json, PressRefused, RateLimited, StorageDown, Unreachable
 from bot.chat.texts import NO_STORAGE, command_failed
 from bot.http import texts
 
@@ -92,7 +92,7 @@ def _from_bot(error: BotError) -> Refusal:
             return not_now(NO_STORAGE)
         case Unreachable():
             return not_now(str(error))
-        case AnswerError(status=status):
+        case AnswerError(status=status) | PressRefused(status=status):
             return Refusal(status, str(error))
         case _:
             return Refusal(400, str(error))

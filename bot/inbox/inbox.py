@@ -119,6 +119,10 @@ class Inbox:
         """Return the message that was answered last in a thread, and whether others wait for an answer."""
         return await queries.newest_answer(self._redis, thread)
 
+    async def first_turn(self, thread: ThreadId) -> str:
+        """Return the turn of a thread that runs, or will run next; empty if none waits."""
+        return await queries.first_turn(self._redis, thread)
+
     async def health(self) -> Health:
         """Return how much waits, runs and was given up, over all processes."""
         return await queries.health(self._redis)

@@ -70,6 +70,12 @@ async def newest_answer(redis: Redis, thread: ThreadId) -> tuple[str, bool]:
     return keys.text(joined or b"").removesuffix(scripts.GAP_MARK), waiting > 0
 
 
+async def first_turn(redis: Redis, thread: ThreadId) -> str:
+    """Return the turn of a thread that runs, or will run next; empty if none waits."""
+    entries: Any = await redis.xrange(keys.mailbox(str(thread)), count=1)
+    return keys.text(entries[0][1][b"id"]) if entries else ""
+
+
 def _read(value: bytes) -> Message | None:
     try:
         return Message.from_json(json.loads(value))

@@ -2,7 +2,7 @@
 
 import logging
 
-from bot.chat import Message, StorageDown, Vote
+from bot.chat import Message, PressRefused, StorageDown, Vote
 from bot.commands import answer_texts
 from bot.commands.commands import Commands
 
@@ -12,21 +12,40 @@ RATE, REGENERATE, DETAILS, REASON = "rate", "regenerate", "details", "reason"
 """Ids of the buttons, and of the form for a reason."""
 
 
-async def rate(commands: Commands, answer: str, by: str, vote: Vote, reason: str = "") -> str:
-    """Store a vote and its reason; return nothing, or a sentence if that failed."""
+async def rate(commands: Commands, answer: str, press: Message, vote: Vote) -> str:
+    """Store a vote; return nothing, or a sentence if there is none."""
     try:
         if commands.answers:
-            await commands.answers.rate(answer, by, vote, reason)
+            await commands.answers.rate(answer, press, vote)
+    except PressRefused as refusal:
+        return str(refusal)
     except StorageDown as error:
         log.warning("feedback not stored", extra={"error": str(error)})
-        return answer_texts.REASON_NOT_STORED if reason else answer_texts.NOT_RATED
+        return answer_texts.NOT_RATED
     return ""
 
 
-async def describe(commands: Commands, answer: str) -> str:
-    """Return the details of an answer, for the user who asks only."""
+async def explain(commands: Commands, answer: str, by: str, reason: str) -> str:
+    """Store the reason of a vote; return nothing, or a sentence if it is not stored."""
     try:
-        return await commands.answers.describe(answer) if commands.answers else answer_texts.FORGOTTEN
+        if commands.answers:
+            await commands.answers.explain(answer, by, reason)
+    except PressRefused as refusal:
+        return str(refusal)
+    except StorageDown as error:
+        log.warning("feedback not stored", extra={"error": str(error)})
+        return answer_texts.REASON_NOT_STORED
+    return ""
+
+
+async def describe(commands: Commands, answer: str, press: Message) -> str:
+    """Return the details of an answer, for the user who asks only."""
+    if commands.answers is None:
+        return answer_texts.FORGOTTEN
+    try:
+        return await commands.answers.describe(answer, press)
+    except PressRefused as refusal:
+        return str(refusal)
     except StorageDown as error:
         log.warning("details not read", extra={"error": str(error)})
         return answer_texts.NOT_STORED

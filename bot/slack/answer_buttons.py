@@ -12,16 +12,13 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.chat import Json, Message, PlatformError, ThreadId, Vote
 from bot.commands.commands import Commands
-from bot.platforms.answers import DETAILS, RATE, REASON, REGENERATE, describe, rate, regenerate
+from bot.platforms.answers import DETAILS, RATE, REASON, REGENERATE, describe, explain, rate, regenerate
 from bot.slack.answer_forms import reason_form
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word
 from bot.slack.users import Users
 
 log = logging.getLogger(__name__)
-
-_GROUP = "mpdm-"
-"""Beginning of the names of direct messages between several users."""
 
 
 def is_reason(body: Mapping[str, Json]) -> bool:
@@ -37,7 +34,7 @@ def add_reason_form(app: AsyncApp, commands: Commands) -> None:
         inputs = body["view"]["state"]["values"]
         reason = word(inputs[REASON][REASON].get("value"))
         by = f"slack:{body['user']['id']}"
-        if error := await rate(commands, word(body["view"].get("private_metadata")), by, "down", reason):
+        if error := await explain(commands, word(body["view"].get("private_metadata")), by, reason):
             await ack(response_action="errors", errors={REASON: error})
         else:
             await ack()
@@ -57,17 +54,17 @@ class AnswerPresses:
         self, action: Mapping[str, Json], body: Mapping[str, Json], team: str, commands: Commands
     ) -> str:
         """Take the press of a button; return the answer for the user only, which may be empty."""
-        name, value, user = word(action.get("action_id")), word(action.get("value")), word(body["user"]["id"])
+        name, value = word(action.get("action_id")), word(action.get("value"))
+        if name not in (RATE, DETAILS, REGENERATE) or not value:
+            return ""
+        press = await self._users.with_author(_press(body, team))
         if name == RATE:
-            return await self._rate(value, user, word(body.get("trigger_id")), commands)
-        if name == DETAILS and value:
-            return await describe(commands, value)
-        if name == REGENERATE and value:
-            press = await self._users.with_author(_press(body, team))
-            return await regenerate(commands, value, press)
-        return ""
+            return await self._rate(value, press, word(body.get("trigger_id")), commands)
+        if name == DETAILS:
+            return await describe(commands, value, press)
+        return await regenerate(commands, value, press)
 
-    async def _rate(self, value: str, user: str, trigger: str, commands: Commands) -> str:
+    async def _rate(self, value: str, press: Message, trigger: str, commands: Commands) -> str:
         """Store a vote; after one against the answer, open the form for a reason.
 
         Slack itself shows which button was pressed.
@@ -75,7 +72,7 @@ class AnswerPresses:
         vote, _, answer = value.partition(":")
         if vote not in ("up", "down") or not answer:
             return ""
-        if error := await rate(commands, answer, f"slack:{user}", cast("Vote", vote)):
+        if error := await rate(commands, answer, press, cast("Vote", vote)):
             return error
         if vote == "down":  # in a task: Slack waits only 3 s for the acknowledgement
             opening = asyncio.create_task(self._open_form(answer, trigger))
@@ -94,8 +91,7 @@ def _press(body: Mapping[str, Json], team: str) -> Message:
     """Return a press as a message in the thread of the answer."""
     user, message = body["user"], body["message"]
     channel, ts = word(body["channel"]["id"]), word(message["ts"])
-    is_direct = channel.startswith("D")
-    is_group = word(body["channel"].get("name")).startswith(_GROUP)
+    home = word(user.get("team_id")) or team
     return Message(
         id="",
         thread=ThreadId("slack", team, channel, word(message.get("thread_ts")) or ts),
@@ -103,14 +99,16 @@ def _press(body: Mapping[str, Json], team: str) -> Message:
         text="",
         sent_at=0,
         addressed=True,
-        direct=is_direct,
+        direct=channel.startswith("D"),
         channel=channel,
         place={
             "team": team,
             "ts": ts,
             "user": word(user["id"]),
-            "user_team": word(user.get("team_id")) or team,
-            # other kinds are looked up where they matter
-            "channel_kind": "im" if is_direct else "mpim" if is_group else "",
+            "user_team": home,
+            # it does not tell who reads the channel; the details of an answer do, unless they are old
+            "channel_kind": "",
+            "shared": "yes",
         },
+        author_space=f"slack:{home}" if home != team else "",
     )

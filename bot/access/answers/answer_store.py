@@ -1,9 +1,10 @@
-"""Storage of answers in Redis: the details of each, and the votes on it, for 90 days.
+"""Storage of answers in Redis: votes for 90 days, details of answers for as long, or a week without votes.
 
 answer:<id>        string: details of an answer, which the inbox stores with the end of its turn
 feedback:<id>      hash: votes as `vote <author>`, reasons as `reason <author>`, and `nameless`, the number
                    of votes whose author was forgotten: theirs are `vote <number>`
 rated              sorted set: ids of answers with votes, by the time of their newest one
+rated:by:<author>  sorted set: ids of the answers with a vote of a user, by the time of their newest one
 rated:<day>        hash: number of votes by their kind, on the day when each was given
 """
 
@@ -24,11 +25,16 @@ log = logging.getLogger(__name__)
 
 KEPT_SECONDS = 90 * 86_400
 
+UNRATED_SECONDS = 7 * 86_400
+"""Seconds for which the details of an answer without votes are kept: most answers have none."""
+
 _RATED = "{bot}:rated"
 
 # A press may be repeated, and its answer lost: the same vote again changes nothing. A reason belongs to a
 # vote, and goes with it. The day of each vote is stored with it, so that a changed vote counts once.
-# KEYS feedback rated | ARGV prefix_of_day author vote at day kept answer reason -> new | changed | same
+# All users who have voted on the answer can find their votes for as long as these are kept.
+# KEYS feedback details rated | ARGV prefix_of_rated author vote at day kept answer reason
+# -> new | changed | same
 RATE = """
 local field, reason = 'vote ' .. ARGV[2], 'reason ' .. ARGV[2]
 local function count(day, vote, number)
@@ -53,15 +59,24 @@ if outcome ~= 'same' then
 end
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], reason, ARGV[8]) end
 redis.call('EXPIRE', KEYS[1], ARGV[6])
-redis.call('ZADD', KEYS[2], 'GT', ARGV[4], ARGV[7])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[4] - ARGV[6])
 redis.call('EXPIRE', KEYS[2], ARGV[6])
+local function list(key)
+  redis.call('ZADD', key, 'GT', ARGV[4], ARGV[7])
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', ARGV[4] - ARGV[6])
+  redis.call('EXPIRE', key, ARGV[6])
+end
+list(KEYS[3])
+for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
+  local author = string.match(name, '^vote (%D.*)$')
+  if author then list(ARGV[1] .. 'by:' .. author) end
+end
 return outcome
 """
 
 # The vote stays, without its author and without the reason.
-# KEYS feedback | ARGV author -> 1 | 0 there is no vote of theirs
+# KEYS feedback rated_by_author | ARGV author answer -> 1 | 0 there is no vote of theirs
 _FORGET = """
+redis.call('ZREM', KEYS[2], ARGV[2])
 local field = 'vote ' .. ARGV[1]
 local vote = redis.call('HGET', KEYS[1], field)
 if not vote then return 0 end
@@ -94,7 +109,7 @@ class AnswerStore:
     def details_value(self, answer: str, details: AnswerDetails) -> StoredValue:
         """Return the details of an answer as they are stored."""
         text = json.dumps(details.to_json(), ensure_ascii=False, separators=(",", ":"))
-        return StoredValue(_details_key(answer), text, KEPT_SECONDS)
+        return StoredValue(_details_key(answer), text, UNRATED_SECONDS)
 
     async def details(self, answer: str) -> AnswerDetails | None:
         """Return the details of an answer, or None if they are unknown, too old or of another version."""
@@ -109,10 +124,16 @@ class AnswerStore:
         now = time.time() if at is None else at
         with storage_errors():
             outcome: Any = await self.redis.register_script(RATE)(
-                keys=[_feedback_key(answer), _RATED],
+                keys=[_feedback_key(answer), _details_key(answer), _RATED],
                 args=[f"{_RATED}:", author, vote, round(now), _day(now), KEPT_SECONDS, answer, reason],
             )
         return cast("RateOutcome", outcome.decode())
+
+    async def has_vote(self, answer: str, author: str) -> bool:
+        """Return whether a user has voted on an answer."""
+        with storage_errors():
+            known: Any = await self.redis.hexists(_feedback_key(answer), f"vote {author}")
+        return bool(known)
 
     async def count(self, day: str) -> Mapping[Vote, int]:
         """Return the number of votes that were given on a day (ISO date), by kind."""
@@ -139,20 +160,29 @@ class AnswerStore:
 
     async def by(self, authors: Iterable[str]) -> list[Feedback]:
         """Return the votes of these authors, the oldest first."""
-        theirs = set(authors)
-        return [each async for each in self.all_feedback() if each.by in theirs]
+        theirs = [each for author in authors async for each in self._feedback_by(author)]
+        return sorted(theirs, key=lambda each: each.at)
 
     async def forget(self, authors: Sequence[str]) -> None:
         """Remove these authors from their votes, and their reasons."""
         forget = self.redis.register_script(_FORGET)
-        for answer in await self._rated():
-            with storage_errors():
-                for author in authors:
-                    await forget(keys=[_feedback_key(answer)], args=[author])
+        for author in authors:
+            for answer in await self._rated(_rated_by_key(author)):
+                with storage_errors():
+                    await forget(keys=[_feedback_key(answer), _rated_by_key(author)], args=[author, answer])
 
-    async def _rated(self) -> list[str]:
+    async def _feedback_by(self, author: str) -> AsyncIterator[Feedback]:
+        for answer in await self._rated(_rated_by_key(author)):
+            names = [f"vote {author}", f"reason {author}"]
+            with storage_errors():
+                values: Any = await self.redis.hmget(_feedback_key(answer), names)
+            fields = {name.encode(): value for name, value in zip(names, values, strict=True) if value}
+            for each in _read_votes(answer, fields):
+                yield each
+
+    async def _rated(self, key: str = _RATED) -> list[str]:
         with storage_errors():
-            rated: Any = await self.redis.zrange(_RATED, 0, -1)
+            rated: Any = await self.redis.zrange(key, 0, -1)
         return [each.decode() for each in rated]
 
 
@@ -162,6 +192,10 @@ def _details_key(answer: str) -> str:
 
 def _feedback_key(answer: str) -> str:
     return f"{{bot}}:feedback:{answer}"
+
+
+def _rated_by_key(author: str) -> str:
+    return f"{_RATED}:by:{author}"
 
 
 def _day(at: float) -> str:
@@ -179,7 +213,8 @@ def _read_details(answer: str, stored: bytes | None) -> AnswerDetails | None:
 def _exported(feedback: Feedback, details: AnswerDetails | None) -> dict[str, Json]:
     about = details and {
         "reference": details.reference,
-        "thread": str(details.thread),
+        # that of a forgotten user may be their own direct messages
+        "thread": str(details.thread) if feedback.by else None,
         "ended_at": _time(details.at),
         "seconds": details.seconds,
         "attempts": details.attempts,

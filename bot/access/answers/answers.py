@@ -17,12 +17,14 @@ from bot.chat import (
     Json,
     Message,
     Outcome,
+    PressRefused,
     Refuse,
     StoredValue,
     ThreadId,
     ToolUse,
     Turn,
     Vote,
+    readers_in,
     well_formed,
 )
 from bot.commands import answer_texts
@@ -46,6 +48,9 @@ class AnswerInbox(Protocol):
 
     async def newest_answer(self, thread: ThreadId) -> tuple[str, bool]:
         """Return the message that was answered last in a thread, and whether others wait for an answer."""
+
+    async def first_turn(self, thread: ThreadId) -> str:
+        """Return the turn of a thread that runs, or will run next; empty if none waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +77,54 @@ class Answers:
             thread=turn.thread,
             turn=turn.regenerates or turn.id,
             message=newest.corrects or newest.id,
+            edited_at=newest.edited_at,
             at=time.time(),
             seconds=seconds,
             attempts=turn.attempt,
             models=self.budget.take_usage(turn) if self.budget else {},
             tools=tools,
             is_external=any(each.is_external for each in turn.messages),
+            readers=readers_in(newest.place),
         )
         return self.store.details_value(turn.answer, details)
 
-    async def rate(self, answer: str, by: str, vote: Vote, reason: str = "") -> None:
-        """Store a vote, see `AnswerActions`."""
+    async def rate(self, answer: str, press: Message, vote: Vote, reason: str = "") -> None:
+        """Store a vote, see `AnswerActions`. An answer that grows has its buttons already."""
+        is_growing = await self._is_growing(answer, press.thread)  # first: it may end now
+        if await self._find(answer, press) is None and not is_growing:
+            raise PressRefused(answer_texts.FORGOTTEN, status=404)
+        await self._store_vote(answer, press.author, vote, reason)
+
+    async def explain(self, answer: str, by: str, reason: str) -> None:
+        """Add a reason to a vote, see `AnswerActions`."""
+        if not await self.store.has_vote(answer, by):
+            raise PressRefused(answer_texts.FORGOTTEN, status=404)
+        await self._store_vote(answer, by, "down", reason)
+
+    async def _store_vote(self, answer: str, by: str, vote: Vote, reason: str) -> None:
         words = well_formed(reason.strip())[:MOST_REASON]
         outcome = await self.store.rate(answer, by, vote, words)
         if outcome != "same" or words:
             log.info("answer rated", extra={"answer": answer, "vote": vote, "has_reason": bool(words)})
 
-    async def describe(self, answer: str) -> str:
-        """Return the details of an answer, see `AnswerActions`."""
+    async def _find(self, answer: str, press: Message) -> AnswerDetails | None:
+        """Return the details of an answer if it was given in the space of a press. Raises `PressRefused`."""
+        if (refusal := await self._refusal(press)) is not None:
+            raise PressRefused(refusal, status=403)
         details = await self.store.details(answer)
+        is_there = details and _space_of(details.thread) == _space_of(press.thread)
+        return details if is_there else None
+
+    async def _is_growing(self, answer: str, thread: ThreadId) -> bool:
+        with storage_errors():
+            first = await self.inbox.first_turn(thread)
+        return bool(first) and Turn(id=first, thread=thread, messages=()).answer == answer
+
+    async def describe(self, answer: str, press: Message) -> str:
+        """Return the details of an answer, see `AnswerActions`."""
+        details = await self._find(answer, press)
         if details is None:
-            return answer_texts.FORGOTTEN
+            raise PressRefused(answer_texts.FORGOTTEN, status=404)
         return answer_texts.details(details, self._costs(details))
 
     def _costs(self, details: AnswerDetails) -> Mapping[str, str]:
@@ -118,8 +150,10 @@ class Answers:
             addressed=True,
             purpose="command",
             corrects=details.message,
+            edited_at=details.edited_at,
             regenerates=details.turn,
             is_guest=press.is_guest or details.is_external,
+            place={**press.place, **details.readers},
         )
         if (refusal := await self._refusal(order)) is not None:
             return OrderAnswer(refusal)
@@ -150,3 +184,7 @@ class Answers:
     async def erase(self, user: Sequence[Author]) -> None:
         """Remove a user from their votes, which still count, and their reasons."""
         await self.store.forget([each.id for each in user])
+
+
+def _space_of(thread: ThreadId) -> tuple[str, str]:
+    return thread.platform, thread.space

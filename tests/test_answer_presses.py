@@ -1,0 +1,105 @@
+"""Presses of buttons below answers: what a user reaches by one is no more than by a message."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from bot.access import texts
+from bot.access.allow_list import AllowList
+from bot.access.answers import Answers, AnswerStore
+from bot.chat import PressRefused, Turn
+from tests.servers.model import ModelServer
+from tests.servers.slack.service import ALICE, BOB, BOT_USER, GENERAL, Message, Slack
+from tests.support.answers import SlackPlace, answered, turns_ended
+from tests.support.bot import run_bot
+from tests.support.inbox import a_message, an_inbox, begin
+from tests.support.obedient_model import obey, order
+from tests.support.settings import of_model, of_slack
+from tests.support.wait import wait_until
+
+OTHER, GROUP = "C0OTHER", "G0GROUP"
+
+
+def results(model: ModelServer) -> str:
+    """Return what the tools have told the model in the newest request."""
+    return "\n".join(each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool")
+
+
+@pytest.mark.parametrize("channel", [GENERAL, GROUP])
+@pytest.mark.parametrize("is_shared", [True, False])
+async def test_another_answer_tells_other_organisations_no_more_than_the_first_one(
+    storage: dict[str, Any], slack: Slack, model: ModelServer, channel: str, is_shared: bool
+) -> None:
+    """A press does not say who reads the channel: the question did."""
+    model.respond = obey
+    slack.add_channel(OTHER)
+    if channel == GROUP:  # the event of a mention does not tell its kind
+        slack.tolerate("channel_type_not_supported")
+        slack.add_channel(GROUP, "mpim", [ALICE, BOB, BOT_USER])
+    slack.workspace.channels[channel].is_shared = is_shared
+    slack.workspace.add(
+        Message(channel=OTHER, ts=slack.workspace.new_ts(), user=BOB, text="The plan is green.")
+    )
+    async with run_bot(**storage, **of_model(model), **of_slack(slack)):
+        await slack.wait_for_connections()
+        question = order("read_messages", link_or_thread=OTHER)
+        ts = await slack.say(ALICE, channel, f"{slack.mention} {question}")
+        for number in (1, 2, 3):
+            await wait_until(lambda due=2 * number: len(model.requests) == due, f"answer {number}")  # type: ignore[misc]
+            assert ("The plan is green." in results(model)) is not is_shared
+            assert ("it is in a private channel" in results(model)) is is_shared
+            await turns_ended()
+            await slack.wait_until_settled()
+            if number < 3:
+                await slack.press(ALICE, channel, slack.bot_replies(channel, ts)[-1].ts, "regenerate")
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_a_user_of_another_organisation_uses_no_button_whether_or_not_slack_describes_them(
+    storage: dict[str, Any], slack: Slack, model: ModelServer, redis: Redis, is_told: bool
+) -> None:
+    """The press itself says where they are from; there is no vote and no form either."""
+    model.respond = lambda _: "It is Monday."
+    slack.describe(BOB, team_id="T0OTHER0001")
+    if not is_told:
+        slack.fail("users.info", error="user_not_found", times=math.inf)
+    place = SlackPlace(slack)
+    async with run_bot(**storage, **of_model(model), **place.settings):
+        await place.connect()
+        await place.ask("which day is it?")
+        await answered(place, "It is Monday.")
+        for button in ("regenerate", "details"):
+            assert await place.press("bob", button) == texts.EXTERNAL_NOT_ALLOWED
+        await place.vote("bob", "down")
+        await wait_until(lambda: len(slack.ephemerals) == 3, "the vote is refused")
+    assert slack.ephemerals[-1].text == texts.EXTERNAL_NOT_ALLOWED
+    assert not slack.modals
+    assert not [each async for each in AnswerStore(redis).all_feedback()]
+    assert len(model.requests) == 1
+
+
+async def test_an_answer_can_be_rated_while_it_grows(redis: Redis) -> None:
+    """Its buttons are shown before its details are stored: it is known as that of the turn that runs."""
+    inbox, message = an_inbox(redis), a_message("which day is it?")
+    answers = Answers(AnswerStore(redis), inbox, AllowList())
+    press = replace(message, id="", text="")
+    answer = Turn(id=message.id, thread=message.thread, messages=()).answer
+    with pytest.raises(PressRefused):
+        await answers.rate(answer, press, "up")
+    await inbox.put(message)
+    await begin(inbox)
+    await answers.rate(answer, press, "up")
+    with pytest.raises(PressRefused):
+        await answers.rate("0" * 20, press, "up")
+    assert [each.answer for each in await answers.store.by([message.author])] == [answer]
+
+
+async def test_a_reason_belongs_to_a_vote(redis: Redis) -> None:
+    """A form that nobody was shown stores nothing."""
+    answers = Answers(AnswerStore(redis), an_inbox(redis), AllowList())
+    with pytest.raises(PressRefused):
+        await answers.explain("0" * 20, "slack:U1", "No.")
+    assert not [each async for each in redis.scan_iter()]
