@@ -159,7 +159,7 @@ local function take(edited)
     if is_joined then pass_over(id, author, edited) end
     return 'ignored'
   end
-  local has_gap = has_mark(is_joined) and not is_decision({0, {'id', id}})
+  local has_gap = has_mark(is_joined) and not is_alone({0, {'id', id}})
   accept(tag, thread, id, author, channel, message, edited, ARGV[9], has_gap)
   if is_known then redis.call('HDEL', KEYS[1], 'silent') end
   if has_more and is_stopped(author, sent_at) and not is_decision({0, {'id', id}}) then stop_at_once() end
