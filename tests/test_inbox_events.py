@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import Correction, Message, Stop, StopRefused, ThreadId, Withdrawal
-from bot.inbox import Inbox, Lookup, admin, queries
+from bot.inbox import Inbox, Lookup, admin, keys, queries
 from tests.support.inbox import answer, begin
 
 NOW = 4_000_000_000.0  # in the future: an edit is never too old
@@ -139,6 +139,51 @@ async def test_what_corrects_a_message_is_deleted_with_it(inbox: Inbox) -> None:
     assert (begun.stop_reason, [each.text for each in begun.turn.messages]) == ("withdrawn", ["six"])
     await inbox.finish(lease, begun.turn)
     assert await answer(inbox) == ["other"]
+
+
+def an_order(question: Message, by: str = "bob") -> Message:
+    """Return an order of another user to answer a question again."""
+    return replace(
+        question,
+        id=f"regenerate:{question.text}:{by}",
+        author=f"test:{by}",
+        text="again",
+        corrects=question.id,
+        regenerates=question.id,
+    )
+
+
+async def test_an_order_to_answer_a_question_again_ends_when_the_question_is_deleted(inbox: Inbox) -> None:
+    """Fault: the model went on with a text that its author had deleted."""
+    question, running = a_message("five"), a_message("six", "t2")
+    for each in (question, running):
+        await inbox.put(each)
+        await answer(inbox)
+    await inbox.put(an_order(question))
+    assert await inbox.put(Withdrawal(message_id=question.id)) == "removed"
+    assert await inbox.put(an_order(question, "carol")) == "removed"
+    (lease,) = await inbox.lease(1, 1)
+    assert await inbox.begin(lease) is None
+    await inbox.put(an_order(running))
+    await begin(inbox)
+    assert await inbox.put(Withdrawal(message_id=running.id)) == "stopped"
+    await inbox.hand_over()
+    _, begun = await begin(inbox)
+    assert (begun.turn.messages[0].text, begun.stop_reason) == ("again", "withdrawn")
+
+
+async def test_an_order_that_is_withdrawn_itself_leaves_the_question(inbox: Inbox, redis: Redis) -> None:
+    """Its user may have said that everything of theirs shall be forgotten."""
+    question = a_message("five")
+    await inbox.put(question)
+    await answer(inbox)
+    for is_running, outcome in ((False, "removed"), (True, "stopped")):
+        order = an_order(question, outcome)
+        await inbox.put(order)
+        if is_running:
+            await begin(inbox)
+        assert await inbox.put(Withdrawal(message_id=order.id)) == outcome
+    assert not await redis.hexists(keys.seen(question.id), "withdrawn")
 
 
 async def test_a_mailbox_whose_last_message_is_deleted_leaves_nothing_behind(

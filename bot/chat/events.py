@@ -358,8 +358,9 @@ A message is `kept`, a `duplicate`, or `ignored` (not addressed, and the bot has
 not follow its author there). A correction has
 `replaced` a waiting message, or `corrected` the one that runs or was answered last, which is then answered
 again; one of an unknown message counts as that message if it is recent; others are `ignored`. A withdrawal
-has `removed` a message, or `stopped` its turn. A decision is `kept`, or a `duplicate` when there was one
-before. A stop has `stopped` something, was `refused`, found all `idle`, or is a `duplicate`.
+has `removed` a message, or `stopped` its turn; an order to answer a deleted question again is `removed`, too.
+A decision is `kept`, or a `duplicate` when there was one before. A stop has `stopped` something, was
+`refused`, found all `idle`, or is a `duplicate`.
 """
 
 Deliver = Callable[[Event], Awaitable[None]]

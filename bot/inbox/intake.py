@@ -112,7 +112,10 @@ class Intake:
         return outcome
 
     async def _store(self, message: Message) -> Outcome:
-        outcome = _outcome(await self._put(keys=_put_keys(message), args=self._put_args(message)))
+        args = self._put_args(message)
+        if message.regenerates:
+            args.append(message.corrects)
+        outcome = _outcome(await self._put(keys=_put_keys(message), args=args))
         if outcome == "kept":
             self._replica.add(message)
             self._note_listed(message)

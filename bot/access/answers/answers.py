@@ -42,7 +42,7 @@ class AnswerInbox(Protocol):
     """Part of the inbox that takes orders for other answers. Errors of the store pass through."""
 
     async def put(self, event: Message) -> Outcome:
-        """Store an order: `kept`, or `duplicate` if there was one for the same answer."""
+        """Store an order: `kept`, `duplicate` (as one before), or `removed` (its question was deleted)."""
 
     async def newest_answer(self, thread: ThreadId) -> tuple[str, bool]:
         """Return the message that was answered last in a thread, and whether others wait for an answer."""
@@ -131,6 +131,8 @@ class Answers:
                 return OrderAnswer(answer_texts.BUSY)
             outcome = await self.inbox.put(order)
         log.info("regeneration ordered", extra={"answer": answer, "by": press.author, "outcome": outcome})
+        if outcome == "removed":
+            return OrderAnswer(answer_texts.DELETED)
         words = answer_texts.REGENERATING if outcome == "kept" else answer_texts.ALREADY
         return OrderAnswer(words, details.thread)
 
