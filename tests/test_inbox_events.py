@@ -172,6 +172,25 @@ async def test_an_order_to_answer_a_question_again_ends_when_the_question_is_del
     assert (begun.turn.messages[0].text, begun.stop_reason) == ("again", "withdrawn")
 
 
+async def test_an_order_that_an_earlier_version_joined_with_a_message_loses_none(
+    inbox: Inbox, redis: Redis
+) -> None:
+    """Its words count, as there: fault: the next question was taken back with the answer."""
+    question, following = a_message("five"), a_message("six")
+    await inbox.put(question)
+    await answer(inbox)
+    order = an_order(question)
+    await inbox.put(order)
+    await inbox.put(following)
+    (_, (newest, _)) = await redis.xrange(keys.mailbox(str(question.thread)))
+    await redis.hset(keys.turn(order.id), "last", newest)
+    lease, begun = await begin(inbox)
+    assert [each.id for each in begun.turn.messages] == [order.id, following.id]
+    assert not begun.turn.regenerates
+    await inbox.finish(lease, begun.turn)
+    assert await redis.get(keys.joined(str(question.thread))) == following.id.encode()
+
+
 async def test_an_order_that_is_withdrawn_itself_leaves_the_question(inbox: Inbox, redis: Redis) -> None:
     """Its user may have said that everything of theirs shall be forgotten."""
     question = a_message("five")

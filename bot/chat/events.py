@@ -239,8 +239,11 @@ class Turn:
 
     @property
     def regenerates(self) -> str:
-        """Return the turn whose question the turn answers again; empty for all others."""
-        return self.messages[0].regenerates if self.messages else ""
+        """Return the turn whose question the turn answers again; empty for all others.
+
+        An earlier version may have joined an order with other messages: then it counts as words, as there.
+        """
+        return self.messages[0].regenerates if len(self.messages) == 1 else ""
 
     @property
     def answer(self) -> str:
