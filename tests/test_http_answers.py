@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from bot.access.answers import AnswerStore
 from bot.app import Bot
-from tests.servers.model import ModelServer
+from tests.servers.model import ModelServer, Script
 from tests.support.bot import http_port, run_bot
 from tests.support.settings import of_model
 
@@ -86,3 +86,16 @@ async def test_another_answer_follows_on_its_request(page: Page, model: ModelSer
     unknown = "0123456789" * 2
     assert (await page.call("POST", f"/answers/{unknown}/regenerate", {}))[0] == 409
     assert (await page.call("POST", "/answers/nonsense/regenerate", {}))[0] == 404
+
+
+async def test_a_request_for_another_answer_that_failed_can_be_repeated(
+    page: Page, model: ModelServer
+) -> None:
+    """Fault: it got the failure for ever, and the page's button to try again led nowhere."""
+    model.script("First.", Script(status=400), "Second.")
+    path = f"/answers/{(await page.ask('tell me a story'))['buttons']['answer']}/regenerate"
+    assert (await page.call("POST", path, {}))[0] == 502
+    for _ in range(2):
+        status, words = await page.call("POST", path, {})
+        assert (status, words.split()[-1]) == (200, "Second.")
+    assert len(model.requests) == 3

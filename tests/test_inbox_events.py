@@ -172,6 +172,24 @@ async def test_an_order_to_answer_a_question_again_ends_when_the_question_is_del
     assert (begun.turn.messages[0].text, begun.stop_reason) == ("again", "withdrawn")
 
 
+async def test_an_order_is_taken_for_the_newest_answer_of_a_thread_in_which_nothing_waits(
+    inbox: Inbox,
+) -> None:
+    """One step decides: of two presses at once, one is taken, and so is its own repetition."""
+    question, following = a_message("five"), a_message("six")
+    await inbox.put(question)
+    await answer(inbox)
+    assert await inbox.put(an_order(question)) == "kept"
+    assert await inbox.put(an_order(question, "carol")) == "refused"
+    assert await inbox.put(an_order(question)) == "duplicate"
+    assert (await inbox.newest_order("five", question.thread)) == ("regenerate:five:bob", True)
+    await answer(inbox)
+    await inbox.put(following)
+    assert await inbox.put(an_order(question, "carol")) == "refused"
+    await answer(inbox)
+    assert await inbox.put(an_order(question, "carol")) == "ignored"
+
+
 async def test_an_order_that_an_earlier_version_joined_with_a_message_loses_none(
     inbox: Inbox, redis: Redis
 ) -> None:
@@ -182,8 +200,8 @@ async def test_an_order_that_an_earlier_version_joined_with_a_message_loses_none
     order = an_order(question)
     await inbox.put(order)
     await inbox.put(following)
-    (_, (newest, _)) = await redis.xrange(keys.mailbox(str(question.thread)))
-    await redis.hset(keys.turn(order.id), "last", newest)
+    entries: Any = await redis.xrange(keys.mailbox(str(question.thread)))
+    await redis.hset(keys.turn(order.id), "last", entries[-1][0])
     lease, begun = await begin(inbox)
     assert [each.id for each in begun.turn.messages] == [order.id, following.id]
     assert not begun.turn.regenerates

@@ -177,16 +177,21 @@ end
 """
 )
 
-# as above, and of an order to regenerate an answer: question -> kept | duplicate | ignored | removed
-# A deletion of the question ends the order; after one, an order counts as `removed`.
+# as above, and of an order to regenerate an answer: question ordered_seconds
+# -> kept | duplicate | ignored (the question is not the thread's last one any more) | refused (others wait) |
+# removed (the question was deleted; a later deletion ends the order)
 PUT = (
     _TAKE
     + """
 local question = ARGV[17]
 if not question then return take('-1') end
+if redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
 if redis.call('HEXISTS', tag .. ':seen:' .. question, 'withdrawn') == 1 then return 'removed' end
+if without_mark(redis.call('GET', KEYS[2])) ~= question then return 'ignored' end
+if redis.call('XLEN', tag .. ':mailbox:' .. thread) > 0 then return 'refused' end
 local outcome = take('-1')
 redis.call('HSET', KEYS[1], 'corrects', question)
+redis.call('SET', tag .. ':ordered:' .. string.match(id, '^regenerate:(.*):'), id, 'EX', ARGV[18])
 return outcome
 """
 )
