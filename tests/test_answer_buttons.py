@@ -185,6 +185,56 @@ async def test_an_answer_that_fails_cannot_be_rated_but_can_be_regenerated(
         assert "refused" not in str(model.requests[-1]["messages"])
 
 
+async def test_another_answer_that_fails_can_be_ordered_again(
+    place: Place, storage: dict[str, Any], model: ModelServer
+) -> None:
+    """Fault: the button of an answer was used up by an order that has brought none."""
+    model.script("First.", Script(status=400), "Second.")
+    async with run_bot(**storage, **of_model(model), **place.settings):
+        await place.connect()
+        await place.ask("tell me a story")
+        await answered(place, "First.")
+        for number, text in ((2, "refused"), (3, "Second.")):
+            assert await place.press("alice", "regenerate", 0) == answer_texts.REGENERATING
+            await answered(place, text, number)
+        assert await place.press("alice", "regenerate", 0) == answer_texts.ALREADY
+    assert len(model.requests) == 3
+
+
+async def test_an_old_press_brings_nothing_when_the_inbox_has_forgotten_its_order(
+    place: Place, storage: dict[str, Any], model: ModelServer, redis: Redis
+) -> None:
+    """Fault: after three days the same answer was shown again."""
+    model.script("First.", "Second.")
+    async with run_bot(**storage, **of_model(model), **place.settings):
+        await place.connect()
+        await place.ask("tell me a story")
+        await answered(place, "First.")
+        await place.press("alice", "regenerate")
+        await answered(place, "Second.", 2)
+        for kind in ("seen", "turn"):
+            async for key in redis.scan_iter(f"{{bot}}:{kind}:*"):
+                await redis.delete(key)
+        assert await place.press("alice", "regenerate", 0) == answer_texts.ALREADY
+        assert len(place.answers()) == 2
+
+
+async def test_an_order_that_was_refused_can_be_repeated(
+    place: Place, storage: dict[str, Any], model: ModelServer, redis: Redis
+) -> None:
+    """The rate is checked when its turn begins."""
+    model.script("First.", "Second.")
+    async with run_bot(**storage, **of_model(model), **place.settings, user_rate=1):
+        await place.connect()
+        await place.ask("tell me a story")
+        await answered(place, "First.")
+        await place.press("alice", "regenerate")
+        await wait_until(lambda: len(place.answers()) == 2, "the refusal")
+        await turns_ended()
+        assert await place.press("bob", "regenerate", 0) == answer_texts.REGENERATING
+        await answered(place, "Second.", 3)
+
+
 async def test_without_the_setting_there_are_no_buttons(
     place: Place, storage: dict[str, Any], model: ModelServer, redis: Redis
 ) -> None:

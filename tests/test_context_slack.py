@@ -8,6 +8,7 @@ import pytest
 
 from tests.servers.model import ModelServer
 from tests.servers.slack.service import ALICE, BOB, BOT_USER, CAROL, GENERAL, Message, Slack
+from tests.support.answers import turns_ended
 from tests.support.bot import run_bot
 from tests.support.settings import of_model, of_slack
 from tests.support.wait import wait_until
@@ -343,6 +344,28 @@ async def test_a_gap_remains_when_a_refused_message_comes_before_the_next_mentio
         await mention(slack, "so where?", root)
     assert told(model).count("carol: The place is closed.") == 1
     assert told(model).count("carol: is it?") == 1
+
+
+async def test_a_gap_remains_when_another_answer_comes_before_the_next_mention(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    """Regenerate asks nothing new, and reads nothing."""
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, "Lunch?")
+        await mention(slack, "where?", root)
+        await turns_ended()
+        (answer,) = slack.bot_replies(GENERAL, root)
+        await slack.say(CAROL, GENERAL, "The place is closed.", thread_ts=root)
+        await slack.wait_until_settled()
+        assert (await slack.press(ALICE, GENERAL, answer.ts, "regenerate")).acked
+        await wait_until(lambda: len(model.requests) == 2, "another answer is begun")
+        await slack.answer(GENERAL, root)
+        await slack.wait_until_settled()
+        await turns_ended()
+        assert "closed" not in told(model)
+        await mention(slack, "so where?", root)
+    assert told(model).count("carol: The place is closed.") == 1
 
 
 async def test_no_message_is_read_with_context_messages_0_or_without_memory(

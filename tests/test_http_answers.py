@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from bot.access.answers import AnswerStore
 from bot.app import Bot
 from bot.chat import AnswerDetails, ThreadId
-from tests.servers.model import ModelServer
+from tests.servers.model import ModelServer, Script
 from tests.support.answers import turns_ended
 from tests.support.bot import http_port, run_bot
 from tests.support.settings import of_model
@@ -119,3 +119,16 @@ async def test_a_caller_who_is_not_allowed_reaches_no_answer(
         status, sentence = await Page(bot, session).call("GET", f"/answers/{'0' * 20}")
     assert status == 403
     assert "not allowed" in sentence
+
+
+async def test_a_request_for_another_answer_that_failed_can_be_repeated(
+    page: Page, model: ModelServer
+) -> None:
+    """Fault: it got the failure for ever, and the page's button to try again led nowhere."""
+    model.script("First.", Script(status=400), "Second.")
+    path = f"/answers/{(await page.ask('tell me a story'))['buttons']['answer']}/regenerate"
+    assert (await page.call("POST", path, {}))[0] == 502
+    for _ in range(2):
+        status, words = await page.call("POST", path, {})
+        assert (status, words.split()[-1]) == (200, "Second.")
+    assert len(model.requests) == 3

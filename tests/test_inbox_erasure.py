@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -131,6 +132,23 @@ async def test_waiting_messages_are_withdrawn_and_those_of_others_answered(
     begun = await inbox.begin(lease)
     assert begun
     assert [each.text for each in begun.turn.messages] == ["hers"]
+
+
+async def test_an_order_for_another_answer_is_withdrawn_and_not_the_question_of_somebody_else(
+    inbox: Inbox, eraser: Erasure, redis: Redis
+) -> None:
+    """Fault: her question counted as deleted, and the order stayed."""
+    hers = slack_message("hers", user="U2")
+    await inbox.put(hers)
+    (lease,) = await inbox.lease(5, 10)
+    begun = await inbox.begin(lease)
+    assert begun
+    await inbox.finish(lease, begun.turn)
+    order = replace(slack_message("again"), id="regenerate:0:1", corrects=hers.id, regenerates=hers.id)
+    await inbox.put(order)
+    assert await eraser.withdraw(ALICE) == 1
+    assert not await redis.xlen(keys.mailbox(str(hers.thread)))
+    assert not await redis.hexists(keys.seen(hers.id), "withdrawn")
 
 
 async def test_a_thread_does_not_keep_whom_the_bot_followed(

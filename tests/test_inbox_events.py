@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import Correction, Message, Stop, StopRefused, ThreadId, Withdrawal
-from bot.inbox import Inbox, Lookup, admin, queries
+from bot.inbox import Inbox, Lookup, admin, keys, queries
 from tests.support.inbox import answer, begin
 
 NOW = 4_000_000_000.0  # in the future: an edit is never too old
@@ -139,6 +139,88 @@ async def test_what_corrects_a_message_is_deleted_with_it(inbox: Inbox) -> None:
     assert (begun.stop_reason, [each.text for each in begun.turn.messages]) == ("withdrawn", ["six"])
     await inbox.finish(lease, begun.turn)
     assert await answer(inbox) == ["other"]
+
+
+def an_order(question: Message, by: str = "bob") -> Message:
+    """Return an order of another user to answer a question again."""
+    return replace(
+        question,
+        id=f"regenerate:{question.text}:{by}",
+        author=f"test:{by}",
+        text="again",
+        corrects=question.id,
+        regenerates=question.id,
+    )
+
+
+async def test_an_order_to_answer_a_question_again_ends_when_the_question_is_deleted(inbox: Inbox) -> None:
+    """Fault: the model went on with a text that its author had deleted."""
+    question, running = a_message("five"), a_message("six", "t2")
+    for each in (question, running):
+        await inbox.put(each)
+        await answer(inbox)
+    await inbox.put(an_order(question))
+    assert await inbox.put(Withdrawal(message_id=question.id)) == "removed"
+    assert await inbox.put(an_order(question, "carol")) == "removed"
+    (lease,) = await inbox.lease(1, 1)
+    assert await inbox.begin(lease) is None
+    await inbox.put(an_order(running))
+    await begin(inbox)
+    assert await inbox.put(Withdrawal(message_id=running.id)) == "stopped"
+    await inbox.hand_over()
+    _, begun = await begin(inbox)
+    assert (begun.turn.messages[0].text, begun.stop_reason) == ("again", "withdrawn")
+
+
+async def test_an_order_is_taken_for_the_newest_answer_of_a_thread_in_which_nothing_waits(
+    inbox: Inbox,
+) -> None:
+    """One step decides: of two presses at once, one is taken, and so is its own repetition."""
+    question, following = a_message("five"), a_message("six")
+    await inbox.put(question)
+    await answer(inbox)
+    assert await inbox.put(an_order(question)) == "kept"
+    assert await inbox.put(an_order(question, "carol")) == "refused"
+    assert await inbox.put(an_order(question)) == "duplicate"
+    assert (await inbox.newest_order("five", question.thread)) == ("regenerate:five:bob", True)
+    await answer(inbox)
+    await inbox.put(following)
+    assert await inbox.put(an_order(question, "carol")) == "refused"
+    await answer(inbox)
+    assert await inbox.put(an_order(question, "carol")) == "ignored"
+
+
+async def test_an_order_that_an_earlier_version_joined_with_a_message_loses_none(
+    inbox: Inbox, redis: Redis
+) -> None:
+    """Its words count, as there: fault: the next question was taken back with the answer."""
+    question, following = a_message("five"), a_message("six")
+    await inbox.put(question)
+    await answer(inbox)
+    order = an_order(question)
+    await inbox.put(order)
+    await inbox.put(following)
+    entries: Any = await redis.xrange(keys.mailbox(str(question.thread)))
+    await redis.hset(keys.turn(order.id), "last", entries[-1][0])
+    lease, begun = await begin(inbox)
+    assert [each.id for each in begun.turn.messages] == [order.id, following.id]
+    assert not begun.turn.regenerates
+    await inbox.finish(lease, begun.turn)
+    assert await redis.get(keys.joined(str(question.thread))) == following.id.encode()
+
+
+async def test_an_order_that_is_withdrawn_itself_leaves_the_question(inbox: Inbox, redis: Redis) -> None:
+    """Its user may have said that everything of theirs shall be forgotten."""
+    question = a_message("five")
+    await inbox.put(question)
+    await answer(inbox)
+    for is_running, outcome in ((False, "removed"), (True, "stopped")):
+        order = an_order(question, outcome)
+        await inbox.put(order)
+        if is_running:
+            await begin(inbox)
+        assert await inbox.put(Withdrawal(message_id=order.id)) == outcome
+    assert not await redis.hexists(keys.seen(question.id), "withdrawn")
 
 
 async def test_a_mailbox_whose_last_message_is_deleted_leaves_nothing_behind(

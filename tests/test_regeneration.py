@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from bot.agent import prompts
 from bot.agent.regeneration import end_of_question, place_of, without_answer
 from bot.agent.waiting import request_of
+from bot.commands import answer_texts
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support.answers import SlackPlace, answered
@@ -190,3 +191,19 @@ async def test_a_question_of_a_guest_stays_limited_whoever_orders_another_answer
     offered = [tool["function"]["name"] for tool in model.requests[1]["tools"]]
     assert "sql_query" not in offered
     assert tool_results(model) == [prompts.NOT_OFFERED]
+
+
+async def test_a_question_that_was_deleted_is_not_answered_again(
+    storage: dict[str, Any], model: ModelServer, slack: Slack
+) -> None:
+    """The model does not get it again, and the user reads why."""
+    place = SlackPlace(slack)
+    async with run_bot(**storage, **of_model(model), **place.settings):
+        await place.connect()
+        model.respond = lambda _: "First."
+        await place.ask("tell me a story")
+        await answered(place, "First.")
+        slack.remove(GENERAL, place.root)
+        await slack.wait_until_settled()
+        assert await place.press("bob", "regenerate") == answer_texts.DELETED
+    assert len(model.requests) == 1

@@ -241,7 +241,7 @@ class Agent:
         if turn.regenerates and place_of(stored, turn.id) is None:
             # the answer that was to be replaced is still the answer
             return [*notices, *closed.values()]
-        written = [each for each in turn.messages if not each.decision and not each.regenerates]
+        written = [each for each in turn.messages if not each.decision and not turn.regenerates]
         new = [each for each in written if stored_id(each) not in known]
         asked: list[AnyMessage] = [human_message(each, AttachmentContent()) for each in new]
         if self._contexts and written:

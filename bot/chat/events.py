@@ -239,8 +239,11 @@ class Turn:
 
     @property
     def regenerates(self) -> str:
-        """Return the turn whose question the turn answers again; empty for all others."""
-        return self.messages[0].regenerates if self.messages else ""
+        """Return the turn whose question the turn answers again; empty for all others.
+
+        An earlier version may have joined an order with other messages: then it counts as words, as there.
+        """
+        return self.messages[0].regenerates if len(self.messages) == 1 else ""
 
     @property
     def answer(self) -> str:
@@ -358,8 +361,9 @@ A message is `kept`, a `duplicate`, or `ignored` (not addressed, and the bot has
 not follow its author there). A correction has
 `replaced` a waiting message, or `corrected` the one that runs or was answered last, which is then answered
 again; one of an unknown message counts as that message if it is recent; others are `ignored`. A withdrawal
-has `removed` a message, or `stopped` its turn. A decision is `kept`, or a `duplicate` when there was one
-before. A stop has `stopped` something, was `refused`, found all `idle`, or is a `duplicate`.
+has `removed` a message, or `stopped` its turn; an order to answer a deleted question again is `removed`, too.
+A decision is `kept`, or a `duplicate` when there was one before. A stop has `stopped` something, was
+`refused`, found all `idle`, or is a `duplicate`.
 """
 
 Deliver = Callable[[Event], Awaitable[None]]

@@ -22,9 +22,13 @@ NOT_RATED = "I could not store your feedback. Please press the button again in a
 REASON_NOT_STORED = "I could not store this. Please send it again in a minute."
 
 REGENERATING = "I am answering this again."
-ALREADY = "This answer is being regenerated already, or was: only the last answer can be regenerated."
+ALREADY = (
+    "This answer is being regenerated already, or was: only the last answer can be regenerated. Press "
+    "Regenerate below the newest answer."
+)
 ONLY_LAST = "Only the last answer of a conversation can be regenerated."
-BUSY = "I am working on a newer message here. Only the last answer of a conversation can be regenerated."
+BUSY = "I am working on an answer here. Only the last answer of a conversation can be regenerated."
+DELETED = "The question was deleted, so I do not answer it again."
 NOT_STORED = (
     "I could not take this, because my storage does not answer. Please press the button again in a minute."
 )

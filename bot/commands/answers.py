@@ -11,10 +11,14 @@ MOST_REASON = 1_000
 
 @dataclass(frozen=True, slots=True)
 class OrderAnswer:
-    """Reply to a user who orders another answer; `thread` is set if there is an order, or was one before."""
+    """Reply to a user who orders another answer.
+
+    If there is an order, or was one before, its `thread` is set, and `message` is its id in the inbox.
+    """
 
     words: str
     thread: ThreadId | None = None
+    message: str = ""
 
 
 class AnswerActions(Protocol):

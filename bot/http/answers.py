@@ -46,14 +46,13 @@ class AnswerRoutes:
     async def regenerate(self, request: web.Request) -> web.StreamResponse:
         """Handle `POST /answers/<id>/regenerate`: respond with the other answer, 409 if there is none.
 
-        A repeated request gets the same answer.
+        A repeated request gets the same answer, after a failure another one.
         """
         await bodies.read(request)  # the required content type keeps out forms of other websites
-        id = request.match_info["id"]
-        order = await self._answers.regenerate(id, _press())
+        order = await self._answers.regenerate(request.match_info["id"], _press())
         if order.thread is None:
             raise Refusal(409, order.words)
-        return await self._conversation.follow(request, order.thread, f"regenerate:{id}", order.words)
+        return await self._conversation.follow(request, order.thread, order.message, order.words)
 
 
 def _press() -> Message:

@@ -48,7 +48,9 @@ class Erasure:
             if author.wrote(each.author, str(each.thread))
         ]
         for each in theirs:
-            await self._inbox.put(Withdrawal(message_id=each.corrects or each.id))
+            # an order to regenerate an answer may be about the question of somebody else
+            message_id = each.id if each.regenerates else each.corrects or each.id
+            await self._inbox.put(Withdrawal(message_id=message_id))
         return len(theirs)
 
     @asynccontextmanager

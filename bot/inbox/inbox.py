@@ -115,13 +115,20 @@ class Inbox:
         """Return whether none of these messages was edited or deleted since; see `bot.inbox.stops`."""
         return await is_current(self._redis, wordings)
 
-    async def newest_answer(self, thread: ThreadId) -> tuple[str, bool]:
-        """Return the message that was answered last in a thread, and whether others wait for an answer."""
+    async def newest_answer(self, thread: ThreadId) -> str:
+        """Return the message that was answered last in a thread, or an empty string."""
         return await queries.newest_answer(self._redis, thread)
 
     async def first_turn(self, thread: ThreadId) -> str:
         """Return the turn of a thread that runs, or will run next; empty if none waits."""
         return await queries.first_turn(self._redis, thread)
+
+    async def newest_order(self, answer: str, thread: ThreadId) -> tuple[str, bool] | None:
+        """Return the newest order for an answer, and whether it is open or known to have succeeded.
+
+        None if there is none, or it was refused, stopped or has failed.
+        """
+        return await queries.newest_order(self._redis, answer, thread)
 
     async def health(self) -> Health:
         """Return how much waits, runs and was given up, over all processes."""

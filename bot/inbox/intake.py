@@ -25,7 +25,7 @@ from bot.chat import (
 )
 from bot.inbox import keys, scripts
 from bot.inbox.keys import TAG
-from bot.inbox.queries import LISTED_SECONDS, SEEN_SECONDS
+from bot.inbox.queries import LISTED_SECONDS, ORDERED_SECONDS, SEEN_SECONDS
 from bot.inbox.replica import Replica
 from bot.inbox.stops import EARLY_SECONDS, Stops
 
@@ -112,7 +112,10 @@ class Intake:
         return outcome
 
     async def _store(self, message: Message) -> Outcome:
-        outcome = _outcome(await self._put(keys=_put_keys(message), args=self._put_args(message)))
+        args = self._put_args(message)
+        if message.regenerates:
+            args += [message.corrects, ORDERED_SECONDS]
+        outcome = _outcome(await self._put(keys=_put_keys(message), args=args))
         if outcome == "kept":
             self._replica.add(message)
             self._note_listed(message)

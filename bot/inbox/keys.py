@@ -22,6 +22,11 @@ def decision(request: str) -> str:
     return f"decision:{request}"
 
 
+def ordered(answer: str) -> str:
+    """Return the key of the newest order to regenerate an answer."""
+    return f"{TAG}:ordered:{answer}"
+
+
 def joined(thread: str) -> str:
     """Return the key that exists while the bot takes part in a thread."""
     return f"{TAG}:joined:{thread}"

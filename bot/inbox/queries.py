@@ -17,6 +17,9 @@ _DAY = 86_400
 SEEN_SECONDS = 3 * _DAY
 """Seconds during which a duplicate is recognised: longer than any platform redelivers."""
 
+ORDERED_SECONDS = 90 * _DAY
+"""Seconds for which the newest order to regenerate an answer is known: as long as the answer itself."""
+
 LISTED_SECONDS = 300
 """Seconds by which a thread's time in the list of joined threads is ahead of its newest message, so that few
 messages write it: a reader finds the thread for a little longer."""
@@ -58,16 +61,29 @@ async def unanswered_messages(redis: Redis) -> list[Message]:
     return found
 
 
-async def newest_answer(redis: Redis, thread: ThreadId) -> tuple[str, bool]:
-    """Return the message that was answered last in a thread, and whether others wait for an answer.
+async def newest_answer(redis: Redis, thread: ThreadId) -> str:
+    """Return the message that was answered last in a thread, or an empty string."""
+    joined: Any = await redis.get(keys.joined(str(thread)))
+    return keys.text(joined or b"").removesuffix(scripts.GAP_MARK)
 
-    The id is empty where the bot takes no part, or has not answered yet.
+
+async def newest_order(redis: Redis, answer: str, thread: ThreadId) -> tuple[str, bool] | None:
+    """Return the newest order to regenerate an answer, and whether it is open or known to have succeeded.
+
+    None if there is none, or it was refused, stopped or has failed.
     """
+    stored: Any = await redis.get(keys.ordered(answer))
+    if stored is None:
+        return None
+    order = keys.text(stored)
     async with redis.pipeline(transaction=True) as both:
-        both.get(keys.joined(str(thread)))
-        both.xlen(keys.mailbox(str(thread)))
-        joined, waiting = await both.execute()
-    return keys.text(joined or b"").removesuffix(scripts.GAP_MARK), waiting > 0
+        both.hexists(keys.messages(str(thread)), order)
+        both.hget(keys.turn(order), "receipt")
+        is_open, receipt = await both.execute()
+    state = json.loads(receipt) if receipt else {}
+    if not is_open and state.keys() & {"ending", "received"}:
+        return None
+    return order, bool(is_open or state)
 
 
 async def first_turn(redis: Redis, thread: ThreadId) -> str:

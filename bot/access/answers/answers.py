@@ -1,6 +1,7 @@
 """Answers with buttons: details of each, feedback on it, and another answer in its place."""
 
 import logging
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -34,20 +35,33 @@ from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
 
-
 _ORDER = "regenerate:"
-"""First part of an order's message id, by which the scripts of the inbox know that it is a turn of its own.
-There is one id for each answer, so that a repeated press has no effect."""
+"""First part of an order's message id, by which the scripts of the inbox know that it is a turn of its own;
+the others are the answer, and what makes it different from an order that has failed."""
+
+_REFUSALS: Mapping[Outcome, str] = {
+    "ignored": answer_texts.ONLY_LAST,
+    "refused": answer_texts.BUSY,
+    "removed": answer_texts.DELETED,
+}
+"""Reasons for which the inbox takes no order."""
 
 
 class AnswerInbox(Protocol):
     """Part of the inbox that takes orders for other answers. Errors of the store pass through."""
 
     async def put(self, event: Message) -> Outcome:
-        """Store an order: `kept`, or `duplicate` if there was one for the same answer."""
+        """Store an order, or return why not: `ignored` (the question is not the last one of its thread),
+        `refused` (a message waits there), `removed` (the question was deleted)."""
 
-    async def newest_answer(self, thread: ThreadId) -> tuple[str, bool]:
-        """Return the message that was answered last in a thread, and whether others wait for an answer."""
+    async def newest_answer(self, thread: ThreadId) -> str:
+        """Return the message that was answered last in a thread, or an empty string."""
+
+    async def newest_order(self, answer: str, thread: ThreadId) -> tuple[str, bool] | None:
+        """Return the newest order for an answer, and whether it is open or known to have succeeded.
+
+        None if there is none, or it was refused, stopped or has failed.
+        """
 
     async def first_turn(self, thread: ThreadId) -> str:
         """Return the turn of a thread that runs, or will run next; empty if none waits."""
@@ -136,14 +150,15 @@ class Answers:
     async def regenerate(self, answer: str, press: Message) -> OrderAnswer:
         """Order another answer, see `AnswerActions`.
 
-        It gets no more rights than the question had: one of an external user stays limited.
+        It gets no more rights than the question had: one of an external user stays limited. Each order has an
+        id of its own; there is another one only if the one before has brought no answer.
         """
         details = await self.store.details(answer)
         if details is None or details.thread.platform != press.thread.platform:
             return OrderAnswer(answer_texts.NOT_KNOWN)
         order = replace(
             press,
-            id=f"{_ORDER}{answer}",
+            id=f"{_ORDER}{answer}:{secrets.token_hex(8)}",
             thread=details.thread,
             text=answer_texts.ORDER,
             sent_at=time.time(),
@@ -158,15 +173,19 @@ class Answers:
         if (refusal := await self._refusal(order)) is not None:
             return OrderAnswer(refusal)
         with storage_errors():
-            newest, are_others_waiting = await self.inbox.newest_answer(details.thread)
-            if newest != details.message:
+            if await self.inbox.newest_answer(details.thread) != details.message:
                 return OrderAnswer(answer_texts.ONLY_LAST)
-            if are_others_waiting:
-                return OrderAnswer(answer_texts.BUSY)
+            before = await self.inbox.newest_order(answer, details.thread)
+            if before and (before[1] or await self._has_answer(before[0], details.thread)):
+                return OrderAnswer(answer_texts.ALREADY, details.thread, before[0])
             outcome = await self.inbox.put(order)
         log.info("regeneration ordered", extra={"answer": answer, "by": press.author, "outcome": outcome})
-        words = answer_texts.REGENERATING if outcome == "kept" else answer_texts.ALREADY
-        return OrderAnswer(words, details.thread)
+        if refusal := _REFUSALS.get(outcome):
+            return OrderAnswer(refusal)
+        return OrderAnswer(answer_texts.REGENERATING, details.thread, order.id)
+
+    async def _has_answer(self, order: str, thread: ThreadId) -> bool:
+        return await self.store.details(Turn(id=order, thread=thread, messages=()).answer) is not None
 
     async def _refusal(self, order: Message) -> str | None:
         match await self.admission.check(order):

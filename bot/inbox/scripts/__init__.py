@@ -14,6 +14,7 @@ after its message was taken, `turn` three days after its end.
     mailbox:<thread>     stream: ids of waiting and running messages, in order
     messages:<thread>    hash: messages by id
     joined:<thread>      string: id of the message that was answered last; exists while the bot takes part
+    ordered:<answer>     string: id of the newest order to regenerate an answer
     partner:<thread>     string: time, and the author whom the bot follows since then; instead of an author
                          nothing (several users have written), or `!` (a user asked for silence). If it is
                          missing, because an earlier version or an empty Redis has none, the next author is it

@@ -161,7 +161,7 @@ local function take(edited)
     if is_joined then pass_over(id, author, edited) end
     return 'ignored'
   end
-  local has_gap = has_mark(is_joined) and not is_decision({0, {'id', id}})
+  local has_gap = has_mark(is_joined) and not is_alone({0, {'id', id}})
   accept(tag, thread, id, author, channel, message, edited, ARGV[9], has_gap)
   if is_known then redis.call('HDEL', KEYS[1], 'silent') end
   if has_more and is_stopped(author, sent_at) and not is_decision({0, {'id', id}}) then stop_at_once() end
@@ -179,8 +179,24 @@ end
 """
 )
 
-# as above -> kept | duplicate | ignored
-PUT = _TAKE + "return take('-1')"
+# as above, and of an order to regenerate an answer: question ordered_seconds
+# -> kept | duplicate | ignored (the question is not the thread's last one any more) | refused (others wait) |
+# removed (the question was deleted; a later deletion ends the order)
+PUT = (
+    _TAKE
+    + """
+local question = ARGV[17]
+if not question then return take('-1') end
+if redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
+if redis.call('HEXISTS', tag .. ':seen:' .. question, 'withdrawn') == 1 then return 'removed' end
+if without_mark(redis.call('GET', KEYS[2])) ~= question then return 'ignored' end
+if redis.call('XLEN', tag .. ':mailbox:' .. thread) > 0 then return 'refused' end
+local outcome = take('-1')
+redis.call('HSET', KEYS[1], 'corrects', question)
+redis.call('SET', tag .. ':ordered:' .. string.match(id, '^regenerate:(.*):'), id, 'EX', ARGV[18])
+return outcome
+"""
+)
 
 # as above, and KEYS messages | ARGV edited_at correction_id correction is_recent
 # -> replaced | kept | corrected | duplicate | ignored
@@ -208,10 +224,10 @@ return 'corrected'
 )
 
 # KEYS seen | ARGV tag id whole_turn unknown_seconds reason by overrules -> ignored | refused | removed |
-# stopped Corrections of the message go with it. A deletion that arrives before its message is remembered, so
-# that the message is not accepted later. Other authors may still wait for the turn, unless the whole turn
-# must end. Permissions of `by`: an author of the turn can end it, the author of the message can remove it,
-# and a user who overrules others can do both.
+# stopped Corrections of the message go with it, and so do orders to answer it again, which can also be named
+# themselves. A deletion that arrives before its message is remembered, so that it is not accepted later.
+# Other authors may still wait for the turn, unless the whole turn must end. Permissions of `by`: an author of
+# the turn can end it, the author of the message can remove it, and a user who overrules others can do both.
 WITHDRAW = (
     STOP_TURN
     + GAP
@@ -227,6 +243,9 @@ if not thread then
   redis.call('EXPIRE', KEYS[1], ARGV[4])
   return 'ignored'
 end
+local function is_withdrawn(message)
+  return redis.call('HEXISTS', tag .. ':seen:' .. message, 'withdrawn') == 1
+end
 local mailbox = tag .. ':mailbox:' .. thread
 local removed, stopped, wanted, found, asked = false, false, false, false, {}
 for _, entry in ipairs(redis.call('XRANGE', mailbox, '-', '+')) do
@@ -234,12 +253,13 @@ for _, entry in ipairs(redis.call('XRANGE', mailbox, '-', '+')) do
   local known = redis.call('HMGET', tag .. ':seen:' .. each, 'corrects', 'turn', 'author')
   local corrects, turn, asker = unpack(known)
   local original = corrects or each
-  found = found or original == id
+  local is_named = original == id or each == id
+  found = found or is_named
   if turn then
     if asker == by then asked[turn] = true end
-    if original == id then stopped = turn end
-    if redis.call('HEXISTS', tag .. ':seen:' .. original, 'withdrawn') == 0 then wanted = true end
-  elseif original == id and is_theirs then
+    if is_named then stopped = turn end
+    if not is_withdrawn(original) and not is_withdrawn(each) then wanted = true end
+  elseif is_named and is_theirs then
     remove_entry(tag, thread, entry)
     removed = true
   end
