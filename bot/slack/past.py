@@ -91,27 +91,33 @@ class PastMessages:
         """
         begin = {"oldest": after} if after else {}
         end = float(span.ts or time.time())
-        head, has_more = await self._page(team, span, most + 1, latest=f"{end:.6f}", **begin)
+        limit = _TAIL if after else most + 1  # the root does not tell how many replies come after one
+        head, has_more = await self._page(team, span, limit, latest=f"{end:.6f}", **begin)
         if not has_more or not head:
             return _newest(head, most)
-        begun, known_until = moment(head[0].get("ts")), moment(head[-1].get("ts"))
+        begun, known_until = moment(after or head[0].get("ts")), moment(head[-1].get("ts"))
         count = head[0].get("reply_count")
-        left = max(count - len(head) if isinstance(count, int) else most, 1)
+        left: float = count - len(head) if isinstance(count, int) else most
+        if after and known_until > begun:  # replies up to it are no longer left
+            left = min(left, len(head) * (end - known_until) / (known_until - begun))
+        left = max(left, 1)
         # a guess, if it went on like this; often nothing was written for a while before the end
         ended = known_until + (known_until - begun) * max(left - 2 * most, 0) / len(head)
         found: list[Mapping[str, Json]] = []
-        for _ in range(_MOST_PAGES - 1):
+        for page in range(1, _MOST_PAGES):
             start = max(known_until, min(end - (end - known_until) * 2 * most / left, ended))
+            is_last = page == _MOST_PAGES - 1 and not found
+            start = known_until if is_last else start  # something is there
             tail, has_more = await self._page(team, span, _TAIL, oldest=f"{start:.6f}", latest=f"{end:.6f}")
             tail = [each for each in tail if moment(each.get("ts")) > start]
-            left = max(left - len(tail), 1)
-            if has_more and tail:  # more than expected: the newest are after these
-                known_until, ended = moment(tail[-1].get("ts")), end
+            left = max(left - len(tail), 1) if tail else 4 * most  # nothing there: half way to the end
+            if has_more and tail and not is_last:  # more than expected: the newest are after these
+                known_until, ended, head = moment(tail[-1].get("ts")), end, [head[0], *tail]
                 continue
             found, end = [*tail, *found], start
             if len(found) >= most or start <= known_until:
                 break
-        if end <= known_until:
+        if end <= known_until and not has_more:
             return _newest([*head, *found], most)
         return _newest([head[0], *found], max(most, 2))[0], True
 
