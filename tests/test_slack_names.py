@@ -103,16 +103,18 @@ async def test_the_agent_knows_the_local_time_and_the_locale_of_the_asker(
     assert system.endswith("(Europe/Berlin). The locale of their app is de-DE.")
 
 
+@pytest.mark.parametrize("slashes", ["//", "///", "/////"])
 @pytest.mark.parametrize("pattern", ["{}", "<{}|y>", "[a]({})"])
 async def test_a_name_that_looks_like_a_link_is_not_followed(
-    settings: dict[str, Any], slack: Slack, model: ModelServer, pattern: str
+    settings: dict[str, Any], slack: Slack, model: ModelServer, pattern: str, slashes: str
 ) -> None:
     """A link counts only if the author has written it: not if they mention a user of that name."""
     slack.add_channel("C0OTHER")
     plan = slack.workspace.new_ts()
     slack.workspace.add(Message(channel="C0OTHER", ts=plan, user=BOB, text="The plan is green."))
     link = f"https://test.slack.com/archives/C0OTHER/p{plan.replace('.', '')}"
-    slack.describe(BOB, profile={"display_name": pattern.format(link)})
+    name = pattern.format(link.replace("//", slashes))
+    slack.describe(BOB, profile={"display_name": name})
     async with run_bot(**settings):
         await slack.wait_for_connections()
         await ask(slack, f"what says <@{BOB}> ?")
