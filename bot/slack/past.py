@@ -182,7 +182,7 @@ def _past(message: Mapping[str, Json], name: str, team: str, channel: str, who: 
         text = "\n".join(filter(None, [text, *(f"{each.source}: {each.text}" for each in content.quotes)]))
     return PastMessage(
         id=message_id(team, channel, ts),
-        author="you" if _is_own(message, who) else name_of_other(name or "somebody"),
+        author="you" if _is_own(message, who) else name_of_other(name),
         text=text,
         sent_at=float(ts),
         files=tuple([each.name for each in content.files]) if content.files else (),
