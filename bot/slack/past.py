@@ -132,9 +132,14 @@ class PastMessages:
         await self.limits.wait(team, method, most=self.timing.longest_rate_limit)
         return await self.api.read(method, **arguments)
 
-    async def passage(self, source: str, team: str, channel: str, found: Found, after: str = "") -> Passage:
-        """Return messages as a passage; without the bot's own, if the agent knows what was before `after`."""
-        who = await self.api.who()
+    async def passage(
+        self, source: str, message: Message, channel: str, found: Found, after: str = ""
+    ) -> Passage:
+        """Return messages that are read for a message, as a passage.
+
+        Without the bot's own, if the agent knows what was before `after`.
+        """
+        who, team = await self.api.who(), message.thread.space
         written = [each for each in found[0] if is_written(each)]
         if after:
             begin = moment(after)
@@ -148,11 +153,11 @@ class PastMessages:
             _past(each, name or names.get(user, ""), team, channel, who)
             for each, (name, user) in zip(written, authors, strict=True)
         ]
-        return Passage(source=source, messages=await self.named(team, past), is_cut=found[1])
+        return Passage(source=source, messages=await self.named(message, past), is_cut=found[1])
 
-    async def named(self, team: str, past: Sequence[PastMessage]) -> tuple[PastMessage, ...]:
-        """Return messages with names in place of ids."""
-        texts = await self.names.readable(team, [each.text for each in past])
+    async def named(self, message: Message, past: Sequence[PastMessage]) -> tuple[PastMessage, ...]:
+        """Return messages that are read for one with names in place of ids."""
+        texts = await self.names.readable(message, [each.text for each in past])
         return tuple(
             each if text == each.text else replace(each, text=text)
             for each, text in zip(past, texts, strict=True)
