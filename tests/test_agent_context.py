@@ -34,6 +34,11 @@ def joined(*turns: Turn) -> Turn:
     return replace(turns[0], messages=tuple(each for turn in turns for each in turn.messages))
 
 
+def behind_a_gap(turn: Turn) -> Turn:
+    """Return a turn whose messages come after some that the agent was not given."""
+    return replace(turn, gaps=frozenset(each.id for each in turn.messages))
+
+
 async def notices(redis: Redis, model: ModelServer, source: Conversation, *turns: Turn) -> Sequence[int]:
     """Answer turns of one thread; return how many notices each has shown."""
     model.respond = lambda _: "Understood."
@@ -50,6 +55,17 @@ async def test_a_thread_that_the_first_message_of_a_turn_could_not_read_is_read_
     turns = joined(a_turn("one"), a_turn("two")), a_turn("three"), a_turn("four")
     await notices(redis, model, source, *turns)
     assert source.read_since == ["", ""]
+
+
+async def test_after_a_gap_that_could_not_be_read_only_what_came_after_the_last_known_message_is_read(
+    redis: Redis, model: ModelServer
+) -> None:
+    """Fault: everything was given again."""
+    failed = Context(problems=("I could not.",), is_unread=True)
+    source = Conversation(Context(), failed, failed, Context())
+    one, two, three, four, five = (a_turn(each) for each in ("one", "two", "three", "four", "five"))
+    await notices(redis, model, source, one, two, behind_a_gap(three), four, five)
+    assert source.read_since == ["", two.id, two.id, two.id]
 
 
 @pytest.mark.parametrize(("refusal", "expected"), [("I could not.", [1, 0, 0]), ("", [1, 1, 1])])

@@ -84,6 +84,18 @@ async def test_slack_is_searched_in_the_channels_of_the_asker(
     assert "Found 1 person:\n- bob, also Bob (Europe/Berlin)" in results(model).replace("> ", "")
 
 
+async def test_nobody_is_found_where_people_of_another_organisation_read_the_answer(
+    storage: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    """Fault: names, titles and time zones of all members were told there."""
+    slack.workspace.channels[GENERAL].is_shared = True
+    async with run_bot(**storage, **of_slack(slack)):
+        await slack.wait_for_connections()
+        await ask(slack, order("find_person", name="bo"))
+    assert "people of another organisation read the answer" in results(model)
+    assert not slack.count("users.list")
+
+
 async def test_slack_searches_itself_where_it_can(
     storage: dict[str, Any], slack: Slack, model: ModelServer
 ) -> None:

@@ -157,6 +157,37 @@ async def test_a_long_thread_takes_few_more_calls_than_a_new_one(
     assert ("left out" in text) == (messages > 50)
 
 
+@pytest.mark.parametrize(
+    ("old", "gap", "quiet", "most"),
+    [(2_000, 60, 0, 1), (50, 5_000, 0, 2), (50, 5_000, 50_000, 3), (5_000, 1_500, 50_000, 4)],
+)
+async def test_of_a_long_gap_the_newest_messages_are_read_in_few_calls(
+    settings: dict[str, Any], slack: Slack, model: ModelServer, old: int, gap: int, quiet: int, most: int
+) -> None:
+    """Fault: the agent got none of them, without a word. `quiet` are the seconds before the mention."""
+    slack.describe(BOB)
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        begin = time.time() - old
+        root = write(slack, BOB, "This is old.", at=begin)
+        for number in range(1, old):
+            write(slack, BOB, "This is old.", root, at=begin + number)
+        await mention(slack, "what is it about?", root)
+        await slack.say(BOB, GENERAL, "This is new: 0.", thread_ts=root)
+        await slack.wait_until_settled()
+        for number in range(1, gap):
+            slack.workspace.advance(1)
+            write(slack, BOB, f"This is new: {number}.", root)
+        slack.workspace.advance(quiet)
+        before = slack.count("conversations.replies")
+        await mention(slack, "and now?", root)
+        assert slack.count("conversations.replies") - before <= most
+    text = told(model)
+    assert all(f"This is new: {number}." in text for number in range(gap - 49, gap))
+    assert text.count("This is new") == 49
+    assert "[Further messages are left out here.]" in text.partition("and now?")[2]
+
+
 async def test_at_the_next_mention_the_agent_gets_what_it_was_not_given_in_between(
     settings: dict[str, Any], slack: Slack, model: ModelServer
 ) -> None:

@@ -52,6 +52,27 @@ async def test_users_channels_and_groups_have_their_names(
     assert PRIVATE not in {call.args.get("channel") for call in later}
 
 
+@pytest.mark.parametrize("reader", ["guest", "other organisation"])
+async def test_the_name_of_a_channel_is_not_told_to_who_may_not_see_it(
+    settings: dict[str, Any], slack: Slack, model: ModelServer, reader: str
+) -> None:
+    """Fault: an id that a guest typed became a name, and so did one that others wrote in the thread."""
+    slack.add_channel("C0OTHER")
+    if reader == "guest":
+        slack.describe(ALICE, is_restricted=True)
+    else:
+        slack.workspace.channels[GENERAL].is_shared = True
+    async with run_bot(**settings, allow_external="all"):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, "what is in <#C0OTHER|> ?")
+        await slack.say(ALICE, GENERAL, f"{slack.mention} and <@{BOB}>, <#C0OTHER> ?", thread_ts=root)
+        await slack.answer(GENERAL, root)
+        await slack.wait_until_settled()
+    assert "what is in #C0OTHER ?" in question(model)
+    assert "and @bob, #C0OTHER ?" in question(model)
+    assert "C0OTHER" not in {call.args.get("channel") for call in slack.calls}
+
+
 async def test_an_id_stays_if_slack_does_not_tell_the_name(
     settings: dict[str, Any], slack: Slack, model: ModelServer
 ) -> None:
@@ -103,16 +124,18 @@ async def test_the_agent_knows_the_local_time_and_the_locale_of_the_asker(
     assert system.endswith("(Europe/Berlin). The locale of their app is de-DE.")
 
 
+@pytest.mark.parametrize("slashes", ["//", "///", "/////"])
 @pytest.mark.parametrize("pattern", ["{}", "<{}|y>", "[a]({})"])
 async def test_a_name_that_looks_like_a_link_is_not_followed(
-    settings: dict[str, Any], slack: Slack, model: ModelServer, pattern: str
+    settings: dict[str, Any], slack: Slack, model: ModelServer, pattern: str, slashes: str
 ) -> None:
     """A link counts only if the author has written it: not if they mention a user of that name."""
     slack.add_channel("C0OTHER")
     plan = slack.workspace.new_ts()
     slack.workspace.add(Message(channel="C0OTHER", ts=plan, user=BOB, text="The plan is green."))
     link = f"https://test.slack.com/archives/C0OTHER/p{plan.replace('.', '')}"
-    slack.describe(BOB, profile={"display_name": pattern.format(link)})
+    name = pattern.format(link.replace("//", slashes))
+    slack.describe(BOB, profile={"display_name": name})
     async with run_bot(**settings):
         await slack.wait_for_connections()
         await ask(slack, f"what says <@{BOB}> ?")

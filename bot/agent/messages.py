@@ -85,12 +85,17 @@ def with_thread_unread(message: AnyMessage) -> AnyMessage:
     return message.model_copy(update={"additional_kwargs": more})
 
 
-def is_thread_unread(messages: Sequence[AnyMessage]) -> bool:
-    """Return whether the thread of these messages could not be read when it was tried last."""
-    for message in reversed(messages):
+def known_until(messages: Sequence[AnyMessage]) -> tuple[str, bool]:
+    """Return the id of the last message up to which the thread was read, and whether it is the last of all.
+
+    The id is empty if the agent does not know what was written before any of them.
+    """
+    first_unread: int | None = None
+    for place, message in enumerate(messages):
         if (mark := message.additional_kwargs.get(_UNREAD)) is not None:
-            return bool(mark)
-    return False
+            first_unread = (place if first_unread is None else first_unread) if mark else None
+    known = messages[:first_unread]
+    return (known[-1].id or "") if known else "", bool(messages) and first_unread is None
 
 
 def refusals_of(messages: Sequence[AnyMessage]) -> set[str]:

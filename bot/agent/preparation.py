@@ -10,7 +10,7 @@ from langgraph.runtime import get_runtime
 
 from bot.agent import history
 from bot.agent.messages import (
-    is_thread_unread,
+    known_until,
     refusals_of,
     stored_id,
     with_context,
@@ -134,9 +134,7 @@ def _readings(source: ContextSource, turn: Turn, messages: Sequence[AnyMessage])
     ids = {stored_id(each) for each in turn.messages}
     new = {each.id: each for each in messages if each.id in ids}
     earlier = [each for each in messages if each.id not in ids and each.type == "human"]
-    # what could not be read before is read now
-    is_complete = bool(earlier) and not is_thread_unread(earlier)
-    known = (earlier[-1].id or "") if is_complete else ""
+    known, is_complete = known_until(earlier)  # what could not be read before is read now
     readings = []
     for message in turn.messages:
         since = None if is_complete and message.id not in turn.gaps else known

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import re
+import unicodedata
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +17,7 @@ from bot.chat import (
     ReadingRefused,
     Undeliverable,
 )
+from bot.chat.text import is_invisible, one_line, shorten
 from bot.platforms import texts
 
 log = logging.getLogger(__name__)
@@ -77,7 +80,19 @@ def _reason(error: PlatformError | TimeoutError, platform: str) -> str:
             return texts.silent(platform)
 
 
+_COLONS = str.maketrans(dict.fromkeys(":\u02f8\u2236\ua789\ufe13\ufe55\uff1a", " "))
+"""Characters that look like the one between an author and their words."""
+
+_LIKE_OURS = re.compile(r"[\W_]*you(?![^\W_])", re.IGNORECASE)
+
+
 @lru_cache(200)  # few users write the many messages of a conversation
 def name_of_other(name: str) -> str:
     """Return the name of a user who is not the bot, which earlier messages call "you"."""
-    return f"{name} (a user)" if name.strip().casefold() == "you" else name
+    line = one_line(name.translate(_COLONS))
+    letters = unicodedata.normalize("NFKC", line)
+    # with and without a blank for what a model or a reader does not see
+    seen = ["".join(blank if is_invisible(each) else each for each in letters) for blank in ("", " ")]
+    if not seen[0].strip():
+        return "somebody"
+    return f"{shorten(line, 60)} (a user)" if any(map(_LIKE_OURS.match, seen)) else line

@@ -1,5 +1,6 @@
 """Names that a chat service tells for ids: kept for a time, and written so that none looks like a link."""
 
+import re
 import time
 from dataclasses import dataclass, field
 
@@ -32,4 +33,4 @@ def name_in_text(name: str) -> str:
     It is on one line, and without the "//" of an address: links that an author writes are followed, and
     nobody can put one into their text by choosing a name.
     """
-    return one_line(name).replace("//", "/")
+    return re.sub("/{2,}", "/", one_line(name))

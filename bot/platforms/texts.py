@@ -50,6 +50,7 @@ def not_read(what: str, reason: str) -> str:
 NO_MEMBER = "you do not seem to have access to its channel"
 NO_SUCH_CHANNEL = "you are in no channel of this name that I know; give its name or a link to a message"
 PRIVATE_CHANNEL = "it is in a private channel; ask me there, or in a direct message"
+OUTSIDERS_READ = "people of another organisation read the answer; ask me elsewhere"
 NO_LINK = "give a link to a message"
 NO_MEMBERS = "there are no other members in a direct message"
 MESSAGES_GONE = "I have no access to the channel, or it was deleted"

@@ -57,14 +57,14 @@ class SlackArchive:
         if link := next(linked_spans(wanted), None):
             await self.past.require_access(self.message, link.channel)
             found = await self.past.thread(team, link, most)
-            return await self.past.passage("the linked conversation", team, link.channel, found)
+            return await self.past.passage("the linked conversation", self.message, link.channel, found)
         if wanted.casefold() in _HERE:
             here = Span(self.message.channel, self.message.thread.thread)
             found = await self.past.thread(team, here, most)
-            return await self.past.passage("this thread", team, here.channel, found)
+            return await self.past.passage("this thread", self.message, here.channel, found)
         id, name = await self._channel(wanted)
         found = await self.past.channel(team, id, most)
-        return await self.past.passage(f"the channel #{name}", team, id, found)
+        return await self.past.passage(f"the channel #{name}", self.message, id, found)
 
     async def _channel(self, wanted: str) -> tuple[str, str]:
         """Return the id and the name of one of the author's channels. Raises `ReadingRefused`."""
@@ -110,7 +110,9 @@ class SlackArchive:
         found = [each for each in listed if moment(each.get("message_ts"))]
         names = await self.past.users.names(team, [_author(each) for each in found])
         who = await self.past.api.who()
-        return await self.past.named(team, [_result(each, team, who.user_id, names) for each in found])
+        return await self.past.named(
+            self.message, [_result(each, team, who.user_id, names) for each in found]
+        )
 
     async def _search_newest(self, channels: Sequence[str], query: str, most: int) -> list[PastMessage]:
         """Return the messages that match among the newest of some channels, the newest first."""
@@ -129,10 +131,12 @@ class SlackArchive:
         except Undeliverable as error:
             log.info("channel not searched", extra={"channel": channel, "error": str(error)})
             return []
-        return (await self.past.passage("", team, channel, found)).messages
+        return (await self.past.passage("", self.message, channel, found)).messages
 
     async def find_people(self, name: str) -> Sequence[Person]:
-        """Return members of the workspace whose names contain the words."""
+        """Return members of the workspace whose names contain the words. Raises `ReadingRefused`."""
+        if reaches_outsiders(self.message):
+            raise ReadingRefused(texts.OUTSIDERS_READ)
         words, found, cursor = words_of(name), list[Person](), ""
         for _ in range(_MOST_PAGES):
             more = {"cursor": cursor} if cursor else {}
@@ -160,7 +164,7 @@ def _result(result: Mapping[str, Json], team: str, bot_user_id: str, names: Mapp
     author = word(result.get("author_name")) or names.get(user, user)
     return PastMessage(
         id=message_id(team, word(result.get("channel_id")), ts),
-        author="you" if user == bot_user_id else name_of_other(author) or "somebody",
+        author="you" if user == bot_user_id else name_of_other(author),
         text=plain_text(word(result.get("content")), bot_user_id),
         sent_at=moment(ts),
         link=word(result.get("permalink")),

@@ -44,14 +44,14 @@ class Contexts:
         here = Span(message.channel, message.thread.thread, message.place["ts"])
         found = await self.past.thread(team, here, most, after)
         source = "this thread, before this message"
-        return await self.past.passage(source, team, message.channel, found, after)
+        return await self.past.passage(source, message, message.channel, found, after)
 
     async def _linked(self, message: Message, link: Span, most: int) -> Passage:
         """Return a linked message, with its thread up to there. Raises `ReadingRefused`."""
         team = message.thread.space
         await self.past.require_access(message, link.channel)
         found = await self.past.thread(team, link, most)
-        return await self.past.passage("the linked conversation", team, link.channel, found)
+        return await self.past.passage("the linked conversation", message, link.channel, found)
 
 
 def _links(message: Message) -> list[Span]:

@@ -14,6 +14,7 @@ from bot.chat import Correction, CredentialsRejected, Deliver, Event, Json, Mess
 from bot.platforms.names import KnownNames, name_in_text
 from bot.platforms.texts import DIRECT_MESSAGES
 from bot.slack.api import SlackApi
+from bot.slack.audience import reaches_outsiders
 from bot.slack.block_text import objects, word
 from bot.slack.rate_limits import RateLimits
 from bot.slack.timing import Timing
@@ -66,12 +67,16 @@ class Names:
 
     async def _with_names(self, message: Message) -> Message:
         texts = [message.text, *(each.text for each in message.quotes)]
-        text, *quoted = await self.readable(message.thread.space, texts)
+        text, *quoted = await self.readable(message, texts)
         quotes = tuple(replace(each, text=new) for each, new in zip(message.quotes, quoted, strict=True))
         return replace(message, text=text, quotes=quotes)
 
-    async def readable(self, team: str, texts: Sequence[str]) -> list[str]:
-        """Return the texts with names in place of ids."""
+    async def readable(self, message: Message, texts: Sequence[str]) -> list[str]:
+        """Return the texts, which are read for a message, with names in place of ids.
+
+        Guests and people of other organisations cannot see all public channels: those stay ids.
+        """
+        team, is_open = message.thread.space, not (message.is_external or reaches_outsiders(message))
         matches = (match for text in texts for match in _ID.finditer(text))
         ids = list(dict.fromkeys(match.groups("") for match in matches))[:_MOST_IDS]
         if not ids:
@@ -82,7 +87,7 @@ class Names:
             async with asyncio.timeout(self._timing.author_timeout):
                 found = await asyncio.gather(
                     self._users.names(team, users),
-                    self._channel_names(team, channels),
+                    self._channel_names(team, channels if is_open else []),
                     self._group_names(team, groups),
                 )
                 names = {id: name for each in found for id, name in each.items()}

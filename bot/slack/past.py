@@ -91,27 +91,33 @@ class PastMessages:
         """
         begin = {"oldest": after} if after else {}
         end = float(span.ts or time.time())
-        head, has_more = await self._page(team, span, most + 1, latest=f"{end:.6f}", **begin)
+        limit = _TAIL if after else most + 1  # the root does not tell how many replies come after one
+        head, has_more = await self._page(team, span, limit, latest=f"{end:.6f}", **begin)
         if not has_more or not head:
             return _newest(head, most)
-        begun, known_until = moment(head[0].get("ts")), moment(head[-1].get("ts"))
+        begun, known_until = moment(after or head[0].get("ts")), moment(head[-1].get("ts"))
         count = head[0].get("reply_count")
-        left = max(count - len(head) if isinstance(count, int) else most, 1)
+        left: float = count - len(head) if isinstance(count, int) else most
+        if after and known_until > begun:  # replies up to it are no longer left
+            left = min(left, len(head) * (end - known_until) / (known_until - begun))
+        left = max(left, 1)
         # a guess, if it went on like this; often nothing was written for a while before the end
         ended = known_until + (known_until - begun) * max(left - 2 * most, 0) / len(head)
         found: list[Mapping[str, Json]] = []
-        for _ in range(_MOST_PAGES - 1):
+        for page in range(1, _MOST_PAGES):
             start = max(known_until, min(end - (end - known_until) * 2 * most / left, ended))
+            is_last = page == _MOST_PAGES - 1 and not found
+            start = known_until if is_last else start  # something is there
             tail, has_more = await self._page(team, span, _TAIL, oldest=f"{start:.6f}", latest=f"{end:.6f}")
             tail = [each for each in tail if moment(each.get("ts")) > start]
-            left = max(left - len(tail), 1)
-            if has_more and tail:  # more than expected: the newest are after these
-                known_until, ended = moment(tail[-1].get("ts")), end
+            left = max(left - len(tail), 1) if tail else 4 * most  # nothing there: half way to the end
+            if has_more and tail and not is_last:  # more than expected: the newest are after these
+                known_until, ended, head = moment(tail[-1].get("ts")), end, [head[0], *tail]
                 continue
             found, end = [*tail, *found], start
             if len(found) >= most or start <= known_until:
                 break
-        if end <= known_until:
+        if end <= known_until and not has_more:
             return _newest([*head, *found], most)
         return _newest([head[0], *found], max(most, 2))[0], True
 
@@ -126,9 +132,14 @@ class PastMessages:
         await self.limits.wait(team, method, most=self.timing.longest_rate_limit)
         return await self.api.read(method, **arguments)
 
-    async def passage(self, source: str, team: str, channel: str, found: Found, after: str = "") -> Passage:
-        """Return messages as a passage; without the bot's own, if the agent knows what was before `after`."""
-        who = await self.api.who()
+    async def passage(
+        self, source: str, message: Message, channel: str, found: Found, after: str = ""
+    ) -> Passage:
+        """Return messages that are read for a message, as a passage.
+
+        Without the bot's own, if the agent knows what was before `after`.
+        """
+        who, team = await self.api.who(), message.thread.space
         written = [each for each in found[0] if is_written(each)]
         if after:
             begin = moment(after)
@@ -142,11 +153,11 @@ class PastMessages:
             _past(each, name or names.get(user, ""), team, channel, who)
             for each, (name, user) in zip(written, authors, strict=True)
         ]
-        return Passage(source=source, messages=await self.named(team, past), is_cut=found[1])
+        return Passage(source=source, messages=await self.named(message, past), is_cut=found[1])
 
-    async def named(self, team: str, past: Sequence[PastMessage]) -> tuple[PastMessage, ...]:
-        """Return messages with names in place of ids."""
-        texts = await self.names.readable(team, [each.text for each in past])
+    async def named(self, message: Message, past: Sequence[PastMessage]) -> tuple[PastMessage, ...]:
+        """Return messages that are read for one with names in place of ids."""
+        texts = await self.names.readable(message, [each.text for each in past])
         return tuple(
             each if text == each.text else replace(each, text=text)
             for each, text in zip(past, texts, strict=True)
@@ -176,7 +187,7 @@ def _past(message: Mapping[str, Json], name: str, team: str, channel: str, who: 
         text = "\n".join(filter(None, [text, *(f"{each.source}: {each.text}" for each in content.quotes)]))
     return PastMessage(
         id=message_id(team, channel, ts),
-        author="you" if _is_own(message, who) else name_of_other(name or "somebody"),
+        author="you" if _is_own(message, who) else name_of_other(name),
         text=text,
         sent_at=float(ts),
         files=tuple([each.name for each in content.files]) if content.files else (),

@@ -168,7 +168,7 @@ class Slack:
 
     async def receive(self, deliver: Deliver, commands: Commands) -> None:
         """Connect, deliver events and answer commands until cancelled."""
-        deliver = self._names.add_names(self._users.add_authors(deliver))
+        deliver = self._users.add_authors(self._names.add_names(deliver))
         identity = self._identity = await self._api.identify()
         deliver_event = partial(self._deliver_event, identity, deliver)
         self._app = self._build_app(identity, deliver_event, commands)
@@ -184,7 +184,7 @@ class Slack:
 
     async def catch_up(self, deliver: Deliver) -> None:
         """Deliver messages that were missed, from the channel history."""
-        await self._catch_up.run(self._names.add_names(self._users.add_authors(deliver)))
+        await self._catch_up.run(self._users.add_authors(self._names.add_names(deliver)))
 
     def thread(self, id: ThreadId) -> Thread:
         """Return the thread to answer in; makes no request."""

@@ -221,6 +221,10 @@ class Workspace:
         self._last_ts = max(self._last_ts + 1, time.time_ns() // 1_000)
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06}"
 
+    def advance(self, seconds: float) -> None:
+        """Let the clock of the messages go on."""
+        self._last_ts = max(self._last_ts, time.time_ns() // 1_000) + round(1_000_000 * seconds)
+
     def new_action_token(self, user: str) -> str:
         """Return a token for searches in the name of a user."""
         token = f"{time.time_ns()}.1.{secrets.token_hex(8)}"
