@@ -326,18 +326,19 @@ async def test_an_answer_without_a_stream_has_buttons_on_slack(
     assert slack.count("chat.update") == 0
 
 
+@pytest.mark.parametrize("code", ["invalid_blocks", "msg_blocks_too_long"])
 async def test_slack_may_refuse_the_buttons(
-    storage: dict[str, Any], model: ModelServer, slack: Slack
+    storage: dict[str, Any], model: ModelServer, slack: Slack, code: str
 ) -> None:
-    """The answer is then complete without them."""
+    """The answer is then complete without them, whatever Slack's code."""
     model.respond = lambda _: "It is Monday."
-    place = SlackPlace(slack)
-    slack.fail("chat.stopStream", error="invalid_blocks")
-    async with run_bot(**storage, **of_model(model), **place.settings):
-        await place.connect()
+    slack.fail("chat.stopStream", error=code, times=2)
+    async with run_bot(**storage, **of_model(model), **of_slack(slack)):
+        await slack.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} which day is it?")
         assert await slack.answer(GENERAL, ts) == "It is Monday."
-        assert slack.count("chat.postMessage") == 0
+        await slack.wait_until_settled()
+        assert slack.count("chat.postMessage") == slack.count("chat.update") == 0
 
 
 async def test_the_components_on_discord(

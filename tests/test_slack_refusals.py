@@ -11,6 +11,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.chat import (
+    AnswerButtons,
     CredentialsRejected,
     PlatformError,
     RateLimited,
@@ -78,6 +79,26 @@ async def test_a_correction_that_is_refused_is_shown_otherwise(server: Slack, se
 
         await bot.reply(message, gated_answer(Text("One two "), ended, Text("three.")))
         assert [reply.text for reply in own(server, message)] == ["One two three."]
+
+
+@pytest.mark.parametrize("code", ["invalid_blocks", "msg_blocks_too_long"])
+async def test_an_edit_whose_buttons_are_refused_comes_without_them(
+    server: Slack, serving: Serve, code: str
+) -> None:
+    """In its message: the answer is not posted again."""
+    server.fail("chat.update", error=code)
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+
+        async def ended() -> None:
+            await wait_until(lambda: bool(own(server, message)), "a stream")
+            server.end_stream(GENERAL, own(server, message)[0].ts)
+
+        buttons = AnswerButtons("0" * 20)
+        await bot.reply(message, gated_answer(buttons, Text("One two "), ended, Text("three.")))
+        [reply] = own(server, message)
+        assert (reply.visible_text, reply.blocks) == ("One two three.", [])
+    assert server.count("chat.postMessage") == server.count("chat.delete") == 0
 
 
 async def test_where_slack_limits_streams_the_answer_is_posted_without_waiting(

@@ -1,6 +1,8 @@
 """Last resorts for an answer that Slack does not accept in its usual form."""
 
 import html
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from bot.chat import Json, Turn
@@ -8,6 +10,9 @@ from bot.platforms.fallback import notify
 from bot.platforms.texts import answer, not_shown
 from bot.slack import texts
 from bot.slack.api import SlackApi
+from bot.slack.errors import GivenUp, Refused, StoppedByUser, StreamEnded
+
+log = logging.getLogger(__name__)
 
 NO_PREVIEWS = {"unfurl_links": False, "unfurl_media": False}
 """Arguments that keep Slack from fetching links in a text: a model may have made them up."""
@@ -18,6 +23,24 @@ _TEXT_LIMIT = 40_000
 def as_it_is(text: str) -> dict[str, Json]:
     """Return arguments that show a text without any formatting."""
     return {"text": html.escape(text, quote=False)[:_TEXT_LIMIT], "mrkdwn": False}
+
+
+async def write_with_buttons(
+    write: Callable[..., Awaitable[object]], content: Mapping[str, Json], plain: Mapping[str, Json]
+) -> None:
+    """Write `content`; if it has buttons and Slack refuses it, write `plain`, which is the same without them.
+
+    Whatever the code: Slack has several for blocks, and more in time.
+    """
+    try:
+        await write(**content)
+    except (GivenUp, StoppedByUser, StreamEnded):
+        raise
+    except Refused as error:
+        if "blocks" not in content:
+            raise
+        log.warning("buttons refused", extra={"error": str(error)})
+        await write(**plain)
 
 
 async def notify_author(api: SlackApi, turn: Turn, code: str) -> None:

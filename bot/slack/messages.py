@@ -18,7 +18,7 @@ from bot.slack.answer_forms import content
 from bot.slack.api import SlackApi
 from bot.slack.block_text import BlockText
 from bot.slack.errors import GivenUp, Refused, StoppedByUser, StreamEnded
-from bot.slack.fallback import NO_PREVIEWS, as_it_is, notify_author
+from bot.slack.fallback import NO_PREVIEWS, as_it_is, notify_author, write_with_buttons
 from bot.slack.markdown import paginate
 from bot.slack.page import Extra, Page, digest
 from bot.slack.rate_limits import RateLimits
@@ -162,14 +162,10 @@ class ReplyMessages:
 
     async def _stop(self, page: Page, last: Mapping[str, Json]) -> None:
         await self.writer.room("chat.stopStream")
-        end = partial(self.writer.write, "chat.stopStream", page.ts, metadata=self._metadata())
-        try:
-            await end(**self._at(page), **last)
-        except Refused as error:
-            if "blocks" not in last or not error.code.startswith("invalid_blocks"):
-                raise
-            log.warning("buttons refused", extra={"error": str(error)})
-            await end(**self._at(page), **{name: each for name, each in last.items() if name != "blocks"})
+        end = partial(self.writer.write, "chat.stopStream", page.ts)
+        named = {**self._at(page), "metadata": self._metadata()}
+        plain = {name: each for name, each in last.items() if name != "blocks"}
+        await write_with_buttons(end, {**named, **last}, {**named, **plain})
 
     async def _stop_both(self, page: Page, last: Mapping[str, Json], session: Session) -> None:
         """End a stream and the session in one call; the stream alone if Slack does not accept that."""
@@ -202,8 +198,9 @@ class ReplyMessages:
         buttons = self.buttons if is_last else ()
         await self._doubt(page)
         await self.writer.room("chat.update")
-        shown = content(text, buttons)
-        await self.writer.write("chat.update", page.ts, **self._at(page), **shown, metadata=self._metadata())
+        edit = partial(self.writer.write, "chat.update", page.ts)
+        named = {**self._at(page), "metadata": self._metadata()}
+        await write_with_buttons(edit, {**named, **content(text, buttons)}, {**named, **content(text, ())})
         page.open, page.digest = False, digest(text, buttons)
         self.note()
 
