@@ -482,3 +482,21 @@ async def test_tools_say_when_redis_is_gone() -> None:
             await run(tools["memory_search"], HERE, query="x")
         with pytest.raises(ToolFailure, match="continue without it"):
             await run(tools["memory_save"], HERE, text="We ship on Mondays", scope="channel")
+
+
+async def test_another_answer_to_a_question_does_not_find_the_one_that_it_replaces(
+    memory: LongTermMemory, tools: dict[str, BaseTool]
+) -> None:
+    """Nor does it save what was said: its message holds no words of the users."""
+    for number, thread in enumerate(("1.1", "2.2")):
+        asked = turn_at("How is the harbour?", DAY + number, thread)
+        await remember(memory, asked, f"Answer {number}: it is frozen.")
+    press = turn_at("again", DAY + 2, "2.2").messages[0]
+    order = replace(press, id="regenerate:0:1", corrects=asked.id, regenerates=asked.id)
+    turn = turn_with(order)
+    for query in ("frozen harbour", "", "xylophone"):
+        found = await run(tools["memory_search"], turn, query=query)
+        assert "Answer 1" not in found
+    assert "Answer 0" in await run(tools["memory_search"], turn, query="frozen harbour")
+    with pytest.raises(ToolFailure, match="stays saved"):
+        await run(tools["memory_save"], turn, text="the harbour is frozen", scope="channel")

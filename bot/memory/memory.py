@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
 from redis.asyncio import Redis
@@ -14,7 +14,7 @@ from bot.chat.text import one_line
 from bot.memory.accounts import AccountLinks
 from bot.memory.embeddings import EmbeddingFailed, Embeddings, Vector
 from bot.memory.filer import Filer
-from bot.memory.filing import WaitingTurns
+from bot.memory.filing import FinishedTurn, WaitingTurns
 from bot.memory.index import Embedded, Store
 from bot.memory.owners import Owners
 from bot.memory.records import (
@@ -159,20 +159,27 @@ class LongTermMemory:
     ) -> SearchResult:
         """Return at most `limit` records that match `query` and that the turn may read.
 
-        `since` (inclusive) and `until` (exclusive) are in Unix seconds.
+        `since` (inclusive) and `until` (exclusive) are in Unix seconds. A turn that answers a question again
+        does not find its first answer.
         """
         message = turn.messages[0]
         accounts = await self._links.accounts(account_of(message))
         readers = search_readers(turn, accounts, await self._audience_of(turn))
         within = _between(since, until)
         allowed = (Tag("readers") == sorted(readers)) & within
-        ranked = await self._rank(allowed, query)
+        question = replace(turn, id=turn.regenerates)
+        replaced = FinishedTurn(question, "").record.key if turn.regenerates else ""
+        ranked = [each for each in await self._rank(allowed, query) if each != replaced]
         if ranked or not query_terms(query):
-            best = ranked[:limit] or await self.store.newest(allowed, limit)
+            best = ranked[:limit] or await self._newest(allowed, limit, replaced)
             return SearchResult(tuple(await self.store.read(best)), is_match=bool(ranked))
         here = (Tag("thread") == thread_reader(turn.thread)) & allowed
-        newest = await self.store.newest(here, limit)
+        newest = await self._newest(here, limit, replaced)
         return SearchResult(tuple(await self.store.read(newest)), is_match=False)
+
+    async def _newest(self, allowed: FilterExpression, limit: int, replaced: str) -> list[str]:
+        newest = await self.store.newest(allowed, limit + 1 if replaced else limit)
+        return [each for each in newest if each != replaced][:limit]
 
     async def _rank(self, allowed: FilterExpression, query: str) -> list[str]:
         """Return keys, the best first, from the rankings by words and by meaning."""

@@ -30,6 +30,11 @@ _NOT_SAID = (
     "pasted.\nIf they want it, ask them to write it in one message: remember that …"
 )
 
+_SAID_BEFORE = (
+    "Not saved: this is another answer to an earlier question. What was saved with the first answer stays "
+    "saved.\nFor something else, ask them to write it in one message: remember that …"
+)
+
 _SAVE = """\
 Remember a fact beyond this conversation. Save only what users ask you to remember, or what is clearly meant \
 to last (a preference, a decision, a name). Write one short sentence that can be understood by itself, in \
@@ -66,6 +71,8 @@ def memory_tools(memory: LongTermMemory) -> list[BaseTool]:
 
     async def memory_save(text: str, scope: Scope, config: RunnableConfig) -> str:
         turn = turn_of(config)
+        if turn.regenerates:  # its message is not in the users' own words
+            raise ToolFailure(_SAID_BEFORE)
         own = quote(text, turn.messages)
         if own is None:
             raise ToolFailure(_NOT_SAID)
