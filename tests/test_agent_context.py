@@ -57,6 +57,18 @@ async def test_a_thread_that_the_first_message_of_a_turn_could_not_read_is_read_
     assert source.read_since == ["", ""]
 
 
+async def test_a_thread_stays_unread_when_a_later_gap_of_the_same_turn_is_read(
+    redis: Redis, model: ModelServer
+) -> None:
+    """Fault: the reading of the later message, which begins after the unread one, hid that."""
+    failed = Context(problems=("I could not.",), is_unread=True)
+    source = Conversation(failed, Context())
+    one, two = a_turn("one"), a_turn("two")
+    turn = replace(joined(one, two), gaps=behind_a_gap(two).gaps)
+    await notices(redis, model, source, turn, a_turn("three"), a_turn("four"))
+    assert source.read_since == ["", one.id, ""]
+
+
 async def test_after_a_gap_that_could_not_be_read_only_what_came_after_the_last_known_message_is_read(
     redis: Redis, model: ModelServer
 ) -> None:

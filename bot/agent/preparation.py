@@ -68,9 +68,12 @@ class Preparation:
         known = {message.id for message in state["messages"]}
         refusals = refusals_of(state["messages"])
         changed: list[AnyMessage] = []
+        is_unread = False  # once it is, also for later messages of the turn: theirs begin after the unread one
         for message, read, of_thread in readings:
             context = _without(await read(self.most_context), known, refusals)
             refusals.add(context.refusal)
+            is_unread = is_unread or (of_thread and context.is_unread)
+            context = replace(context, is_unread=is_unread)
             log.info(
                 "context read",
                 extra={
