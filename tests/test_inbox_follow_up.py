@@ -202,3 +202,21 @@ async def test_what_is_passed_over_leaves_a_gap_until_the_agent_is_given_a_messa
     begun = await inbox.begin(lease)
     assert begun
     assert begun.turn.gaps == {"test:ada:4"}
+
+
+async def test_a_message_that_cannot_be_read_leaves_a_gap(redis: Redis) -> None:
+    """Fault: the agent was never given what had been passed over before it, nor the message itself."""
+    inbox = an_inbox(redis)
+    await put_all(inbox, said("ada", 1, mention=True))
+    assert await answer(inbox) == ["ada at 1"]
+    await put_all(inbox, said("bob", 2), said("ada", 3, mention=True))
+    box = keys.messages(str(THREAD))
+    (id,) = await redis.hkeys(box)
+    await redis.hset(box, id, '{"shape": "unknown"}')
+    (lease,) = await inbox.lease(1, 1)
+    assert await inbox.begin(lease) is None
+    await put_all(inbox, said("ada", 4, mention=True))
+    (lease,) = await inbox.lease(1, 1)
+    begun = await inbox.begin(lease)
+    assert begun
+    assert begun.turn.gaps == {"test:ada:4"}

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bot.platforms.names import KnownNames
 from bot.slack.block_text import plain_text
 from tests.servers.model import ModelServer
 from tests.servers.slack.service import ALICE, BOB, BOT_USER, GENERAL, Message, Slack
@@ -71,6 +72,28 @@ async def test_the_name_of_a_channel_is_not_told_to_who_may_not_see_it(
     assert "what is in #C0OTHER ?" in question(model)
     assert "and @bob, #C0OTHER ?" in question(model)
     assert "C0OTHER" not in {call.args.get("channel") for call in slack.calls}
+
+
+async def test_a_group_among_very_many_is_looked_up_once(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    """Fault: the names of the others took its place, and all were listed for each message."""
+    slack.workspace.groups.update({f"S0GROUP{number}": f"group{number}" for number in range(1_200)})
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        for _ in range(2):
+            await ask(slack, f"is <!subteam^{GROUP}> there?")
+            assert question(model) == "is @oncall there?"
+    assert slack.count("usergroups.list") == 1
+
+
+def test_a_name_that_is_renewed_takes_no_place_of_another() -> None:
+    names = KnownNames()
+    for number in (*range(1_000), *range(1_000)):
+        names.put(str(number), "name", 60)
+    assert all(names.get(str(number)) == "name" for number in range(1_000))
+    names.put("999", "new", 60)
+    assert names.get("0") == "name"
 
 
 async def test_an_id_stays_if_slack_does_not_tell_the_name(

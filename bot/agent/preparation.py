@@ -68,7 +68,7 @@ class Preparation:
         known = {message.id for message in state["messages"]}
         refusals = refusals_of(state["messages"])
         changed: list[AnyMessage] = []
-        is_unread = False  # once it is, also for later messages of the turn: theirs begin after the unread one
+        is_unread = False  # once it is, also for later messages: their readings begin after the unread one
         for message, read, of_thread in readings:
             context = _without(await read(self.most_context), known, refusals)
             refusals.add(context.refusal)

@@ -22,6 +22,7 @@ class KnownNames:
 
     def put(self, id: str, name: str, seconds: float) -> None:
         """Keep a name for so many seconds."""
+        self.entries.pop(id, None)
         if len(self.entries) >= _MOST_KNOWN:
             self.entries.pop(next(iter(self.entries)))
         self.entries[id] = (time.monotonic() + seconds, name)

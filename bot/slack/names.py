@@ -134,12 +134,11 @@ class Names:
     async def _group_names(self, team: str, groups: Sequence[str]) -> Mapping[str, str]:
         if any(self._groups.get(each) is None for each in groups):
             answer = await self._ask(team, "usergroups.list")
-            listed = list(objects(answer.get("usergroups")))
+            listed = objects(answer.get("usergroups"))
+            handles = {word(each.get("id")): word(each.get("handle")) for each in listed}
+            known, unknown = self._timing.author_max_age, self._timing.unknown_author_max_age
             for each in groups:
-                self._groups.put(each, "", self._timing.unknown_author_max_age)
-            for group in listed:
-                id, handle = word(group.get("id")), word(group.get("handle"))
-                self._groups.put(id, handle, self._timing.author_max_age)
+                self._groups.put(each, handles.get(each, ""), known if each in handles else unknown)
         return {each: name for each in groups if (name := self._groups.get(each))}
 
     async def _ask(self, team: str, method: str, **arguments: str) -> Mapping[str, Json]:
