@@ -225,8 +225,8 @@ class Inbox:
             log.exception("message unreadable", extra={"thread_id": lease.thread, "turn": turn_id})
             ids = [keys.text(each) for each in stored[::3]]
             corrects: Any = await self._redis.hget(keys.seen(ids[-1]), "corrects")
-            answered, reason = keys.text(corrects or ids[-1]), f"unreadable: {problem!r}"
-            await self._end(lease, ids, answered, reason, leaves_gap=True)
+            answered, dead = keys.text(corrects or ids[-1]), f"unreadable: {problem!r}"
+            await self._end(lease, ids, answered, dead, leaves_gap=True)
             return None
         ended = {"failures": failures, "crashes": crashes, "hangs": hangs}
         gaps = frozenset(each.id for each, gap in zip(messages, stored[2::3], strict=True) if gap)
