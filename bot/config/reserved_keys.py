@@ -2,7 +2,7 @@
 
 Each key with the hash tag `{bot}` is used by one package only:
 
-    {bot}:ready later active dead hung left seen mailbox messages joined
+    {bot}:ready later active dead hung left seen mailbox messages joined ordered
           partner asked early stops threads paused turn starts news       inbox (`bot.inbox.keys`)
     {bot}:limit lease group notes note votes heard                        storage.coordination
     {bot}:files file file_sizes same_file                                 storage.files
