@@ -5,11 +5,13 @@ import time
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from tests.servers.model import ModelServer
-from tests.servers.slack.service import ALICE, BOB, BOT_USER, CAROL, GENERAL, Message, Slack
+from tests.servers.slack.service import ALICE, BOB, BOT_USER, CAROL, GENERAL, TEAM, Message, Slack
 from tests.support.bot import run_bot
 from tests.support.settings import of_model, of_slack
+from tests.support.talks import wait_until_passed_over
 from tests.support.wait import wait_until
 
 OTHER = "C0OTHER"
@@ -173,6 +175,32 @@ async def test_at_the_next_mention_the_agent_gets_what_it_was_not_given_in_betwe
         await mention(slack, "thanks", root)
     assert told(model).count("The place is closed.") == 1
     assert slack.count("conversations.replies") == 2
+
+
+async def test_a_message_that_the_bot_learns_of_after_a_later_mention_is_read_at_the_next_one(
+    settings: dict[str, Any], slack: Slack, model: ModelServer, redis: Redis
+) -> None:
+    """Fault: it was read only from the newest known message on, so the agent never got it."""
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, "Lunch?")
+        await mention(slack, "in which place?", root)
+        text = "It is closed."
+        ts = write(slack, BOB, text, root)
+        await mention(slack, "when is it open?", root)
+        assert text not in told(model)
+        event = {"type": "message", "channel": GENERAL, "channel_type": "channel", "user": BOB, "text": text}
+        slack.send_event(event | {"ts": ts, "event_ts": ts, "thread_ts": root})
+        await wait_until_passed_over(redis, f"slack:{TEAM}:{GENERAL}:{ts}")
+        await mention(slack, "and now?", root)
+        assert f"bob: {text}" in told(model)
+        ts = await slack.say(BOB, GENERAL, "Never mind.", thread_ts=root)
+        await wait_until_passed_over(redis, f"slack:{TEAM}:{GENERAL}:{ts}")
+        await mention(slack, "thanks", root)
+    written = ("Lunch?", "in which place?", text, "when is it open?", "and now?", "Never mind.", "thanks")
+    assert {each: told(model).count(each) for each in written} == dict.fromkeys(written, 1)
+    assert "Understood." not in told(model)
+    assert slack.count("conversations.replies") == 3
 
 
 async def test_a_linked_message_is_read_with_its_thread_if_the_asker_is_in_the_channel(

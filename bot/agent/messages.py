@@ -93,6 +93,11 @@ def is_thread_unread(messages: Sequence[AnyMessage]) -> bool:
     return False
 
 
+def is_thread_read(message: AnyMessage) -> bool:
+    """Return whether the thread was read for this message."""
+    return message.additional_kwargs.get(_UNREAD) is False
+
+
 def refusals_of(messages: Sequence[AnyMessage]) -> set[str]:
     """Return the refusals to read their thread that these messages have met."""
     marks = (message.additional_kwargs.get(_UNREAD) for message in messages)

@@ -10,6 +10,7 @@ from langgraph.runtime import get_runtime
 
 from bot.agent import history
 from bot.agent.messages import (
+    is_thread_read,
     is_thread_unread,
     refusals_of,
     stored_id,
@@ -26,6 +27,13 @@ log = logging.getLogger(__name__)
 
 _CONTEXT_SHARE = 0.5
 """Share of the history's tokens that the context of a turn may take."""
+
+
+_MOST_LATER = 8
+"""Most messages of users that are answered before the bot learns of an earlier one, so that it is still read.
+
+More would be read again each time, among them what the agent knows already.
+"""
 
 
 class _Reading(NamedTuple):
@@ -65,7 +73,8 @@ class Preparation:
         emit = get_runtime(Context).context.emit
         readings = self._readings(state)
         chars = int(_CONTEXT_SHARE * self.history_tokens * history.CHARS_PER_TOKEN) // max(len(readings), 1)
-        known = {message.id for message in state["messages"]}
+        ids = {message.id or "" for message in state["messages"]}
+        known = ids | {id.rpartition(":")[0] for id in ids}  # a replayed message has a number behind its id
         refusals = refusals_of(state["messages"])
         changed: list[AnyMessage] = []
         for message, read, of_thread in readings:
@@ -117,7 +126,7 @@ def mark_unread(source: ContextSource, turn: Turn, messages: Sequence[AnyMessage
     return [with_thread_unread(each.message) for each in _readings(source, turn, messages) if each.of_thread]
 
 
-def _without(context: ChatContext, known: Collection[str | None], told: Collection[str]) -> ChatContext:
+def _without(context: ChatContext, known: Collection[str], told: Collection[str]) -> ChatContext:
     """Return a context without messages that the agent was given already, or that are in the same turn.
 
     A refusal that was `told` in an earlier turn is no problem of this one.
@@ -130,13 +139,23 @@ def _without(context: ChatContext, known: Collection[str | None], told: Collecti
     return replace(context, passages=tuple(passages), problems=problems)
 
 
+def _known_until(earlier: Sequence[AnyMessage]) -> str:
+    """Return the id of the newest message before which nothing is missing: the last one with its thread read.
+
+    The bot may learn of a message only after it has answered later ones.
+    """
+    newest = earlier[-_MOST_LATER:]
+    read = (each for each in reversed(newest) if is_thread_read(each))
+    return next(read, newest[0]).id or ""
+
+
 def _readings(source: ContextSource, turn: Turn, messages: Sequence[AnyMessage]) -> list[_Reading]:
     ids = {stored_id(each) for each in turn.messages}
     new = {each.id: each for each in messages if each.id in ids}
     earlier = [each for each in messages if each.id not in ids and each.type == "human"]
     # what could not be read before is read now
     is_complete = bool(earlier) and not is_thread_unread(earlier)
-    known = (earlier[-1].id or "") if is_complete else ""
+    known = _known_until(earlier) if is_complete else ""
     readings = []
     for message in turn.messages:
         since = None if is_complete and message.id not in turn.gaps else known
