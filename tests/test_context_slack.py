@@ -336,6 +336,25 @@ async def test_after_a_turn_that_ended_while_it_read_the_next_mention_reads_all(
     assert slack.count("conversations.replies") == 2
 
 
+async def test_a_gap_that_could_not_be_read_is_read_without_what_was_read_before(
+    settings: dict[str, Any], slack: Slack, model: ModelServer, redis: Redis
+) -> None:
+    """Fault: the whole thread was read again, so the agent had the beginning twice."""
+    slack.tolerate("fatal_error")
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, "Lunch?")
+        await mention(slack, "where?", root)
+        ts = await slack.say(BOB, GENERAL, "The place is closed.", thread_ts=root)
+        await wait_until_passed_over(redis, f"slack:{TEAM}:{GENERAL}:{ts}")
+        slack.fail("conversations.replies", error="fatal_error", times=math.inf)
+        assert "I could not read" in await mention(slack, "so where?", root)
+        slack.web_api.faults.clear()
+        await mention(slack, "and now?", root)
+    assert told(model).count("bob: The place is closed.") == 1
+    assert told(model).count("Lunch?") == 1
+
+
 async def test_a_gap_that_a_stopped_turn_did_not_read_is_read_at_the_next_mention(
     settings: dict[str, Any], slack: Slack, model: ModelServer
 ) -> None:

@@ -139,14 +139,17 @@ def _without(context: ChatContext, known: Collection[str], told: Collection[str]
     return replace(context, passages=tuple(passages), problems=problems)
 
 
-def _known_until(earlier: Sequence[AnyMessage]) -> str:
-    """Return the id of the newest message before which nothing is missing: the last one with its thread read.
+def _known_until(earlier: Sequence[AnyMessage], *, is_complete: bool) -> str:
+    """Return the id of the newest message before which nothing is missing; empty if the thread is not known.
 
-    The bot may learn of a message only after it has answered later ones.
+    That is the last one whose thread was read. The bot may learn of a message after it has answered later
+    ones, and `is_complete` unless the last attempt to read has failed.
     """
-    newest = earlier[-_MOST_LATER:]
+    newest = earlier[-_MOST_LATER:] if is_complete else earlier
     read = (each for each in reversed(newest) if is_thread_read(each))
-    return next(read, newest[0]).id or ""
+    first = newest[0] if is_complete else None
+    known = next(read, first)
+    return (known.id or "") if known else ""
 
 
 def _readings(source: ContextSource, turn: Turn, messages: Sequence[AnyMessage]) -> list[_Reading]:
@@ -155,7 +158,7 @@ def _readings(source: ContextSource, turn: Turn, messages: Sequence[AnyMessage])
     earlier = [each for each in messages if each.id not in ids and each.type == "human"]
     # what could not be read before is read now
     is_complete = bool(earlier) and not is_thread_unread(earlier)
-    known = _known_until(earlier) if is_complete else ""
+    known = _known_until(earlier, is_complete=is_complete)
     readings = []
     for message in turn.messages:
         since = None if is_complete and message.id not in turn.gaps else known
