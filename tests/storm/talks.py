@@ -113,7 +113,9 @@ class Choice(Talk):
             super().__post_init__()
 
     async def run(self) -> None:
-        await wait_until(lambda: bool(self.place.forms()), f"{self.token} is a question", PATIENCE)
+        await wait_until(self._is_asked, f"{self.token} is a question", PATIENCE)
+        if not self.place.forms():
+            return
         if self.how == "worded":
             await self._say()
         elif self.how == "stopped":
@@ -123,6 +125,10 @@ class Choice(Talk):
         if self.how in ("pressed", "interrupted"):
             await wait_until(self._press, f"{self.token} has its answer", PATIENCE)
         await wait_until(self._is_over, f"{self.token} is over", PATIENCE)
+
+    def _is_asked(self) -> bool:
+        """Return True once the question is shown, or has expired before Slack's limits allowed that."""
+        return bool(self.place.forms()) or self.answers(self.token) > 0
 
     async def _say(self) -> None:
         """Answer in words, which are a message of their own if the question has expired meanwhile."""
@@ -142,6 +148,8 @@ class Choice(Talk):
 
     async def problem(self) -> str:
         forms = self.place.forms()
+        if not forms and self.answers(self.token) == 1:
+            return ""
         if len(forms) != 1 or not any(each in forms[0].text for each in self._endings()):
             return f"{self.how}, shown: {forms}"
         if self.how == "stopped":
