@@ -69,7 +69,7 @@ async def test_a_thread_stays_unread_when_a_later_gap_of_the_same_turn_is_read(
     assert source.read_since == ["", one.id, ""]
 
 
-async def test_after_a_gap_that_could_not_be_read_only_what_came_after_the_last_known_message_is_read(
+async def test_after_a_gap_that_could_not_be_read_only_what_came_after_the_last_reading_is_read(
     redis: Redis, model: ModelServer
 ) -> None:
     """Fault: everything was given again."""
@@ -77,7 +77,7 @@ async def test_after_a_gap_that_could_not_be_read_only_what_came_after_the_last_
     source = Conversation(Context(), failed, failed, Context())
     one, two, three, four, five = (a_turn(each) for each in ("one", "two", "three", "four", "five"))
     await notices(redis, model, source, one, two, behind_a_gap(three), four, five)
-    assert source.read_since == ["", two.id, two.id, two.id]
+    assert source.read_since == ["", one.id, one.id, one.id]
 
 
 @pytest.mark.parametrize(("refusal", "expected"), [("I could not.", [1, 0, 0]), ("", [1, 1, 1])])

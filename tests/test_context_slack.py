@@ -5,12 +5,14 @@ import time
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from tests.servers.model import ModelServer
-from tests.servers.slack.service import ALICE, BOB, BOT_USER, CAROL, GENERAL, Message, Slack
+from tests.servers.slack.service import ALICE, BOB, BOT_USER, CAROL, GENERAL, TEAM, Message, Slack
 from tests.support.answers import turns_ended
 from tests.support.bot import run_bot
 from tests.support.settings import of_model, of_slack
+from tests.support.talks import wait_until_passed_over
 from tests.support.wait import wait_until
 
 OTHER = "C0OTHER"
@@ -207,6 +209,32 @@ async def test_at_the_next_mention_the_agent_gets_what_it_was_not_given_in_betwe
     assert slack.count("conversations.replies") == 2
 
 
+async def test_a_message_that_the_bot_learns_of_after_a_later_mention_is_read_at_the_next_one(
+    settings: dict[str, Any], slack: Slack, model: ModelServer, redis: Redis
+) -> None:
+    """Fault: it was read only from the newest known message on, so the agent never got it."""
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, "Lunch?")
+        await mention(slack, "in which place?", root)
+        text = "It is closed."
+        ts = write(slack, BOB, text, root)
+        await mention(slack, "when is it open?", root)
+        assert text not in told(model)
+        event = {"type": "message", "channel": GENERAL, "channel_type": "channel", "user": BOB, "text": text}
+        slack.send_event(event | {"ts": ts, "event_ts": ts, "thread_ts": root})
+        await wait_until_passed_over(redis, f"slack:{TEAM}:{GENERAL}:{ts}")
+        await mention(slack, "and now?", root)
+        assert f"bob: {text}" in told(model)
+        ts = await slack.say(BOB, GENERAL, "Never mind.", thread_ts=root)
+        await wait_until_passed_over(redis, f"slack:{TEAM}:{GENERAL}:{ts}")
+        await mention(slack, "thanks", root)
+    written = ("Lunch?", "in which place?", text, "when is it open?", "and now?", "Never mind.", "thanks")
+    assert {each: told(model).count(each) for each in written} == dict.fromkeys(written, 1)
+    assert "Understood." not in told(model)
+    assert slack.count("conversations.replies") == 3
+
+
 async def test_a_linked_message_is_read_with_its_thread_if_the_asker_is_in_the_channel(
     settings: dict[str, Any], slack: Slack, model: ModelServer
 ) -> None:
@@ -338,6 +366,25 @@ async def test_after_a_turn_that_ended_while_it_read_the_next_mention_reads_all(
         await mention(slack, "thanks", root)
     assert told(model).count("The printer is on fire.") == 1
     assert slack.count("conversations.replies") == 2
+
+
+async def test_a_gap_that_could_not_be_read_is_read_without_what_was_read_before(
+    settings: dict[str, Any], slack: Slack, model: ModelServer, redis: Redis
+) -> None:
+    """Fault: the whole thread was read again, so the agent had the beginning twice."""
+    slack.tolerate("fatal_error")
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, "Lunch?")
+        await mention(slack, "where?", root)
+        ts = await slack.say(BOB, GENERAL, "The place is closed.", thread_ts=root)
+        await wait_until_passed_over(redis, f"slack:{TEAM}:{GENERAL}:{ts}")
+        slack.fail("conversations.replies", error="fatal_error", times=math.inf)
+        assert "I could not read" in await mention(slack, "so where?", root)
+        slack.web_api.faults.clear()
+        await mention(slack, "and now?", root)
+    assert told(model).count("bob: The place is closed.") == 1
+    assert told(model).count("Lunch?") == 1
 
 
 async def test_a_gap_that_a_stopped_turn_did_not_read_is_read_at_the_next_mention(

@@ -28,6 +28,12 @@ _PROBLEMS = "file_problems"
 _QUOTED = "quoted"
 """Key of a message's `additional_kwargs` with the range of its text that quotes others."""
 
+_MOST_LATER = 8
+"""Most messages of users that are answered before the bot learns of an earlier one, so that it is still read.
+
+More would be read again each time, among them what the agent knows already.
+"""
+
 _UNREAD = "context_unread"
 """Key of a message's `additional_kwargs`: whether its thread could not be read, or the refusal that lasts.
 
@@ -86,16 +92,23 @@ def with_thread_unread(message: AnyMessage) -> AnyMessage:
 
 
 def known_until(messages: Sequence[AnyMessage]) -> tuple[str, bool]:
-    """Return the id of the last message up to which the thread was read, and whether it is the last of all.
+    """Return the id of a message before which nothing is missing, and whether the last reading succeeded.
 
-    The id is empty if the agent does not know what was written before any of them.
+    It is the last one whose thread was read, or one some messages back, as the bot may learn of a message
+    after it has answered later ones. The id is empty if the agent does not know what was written before.
     """
     first_unread: int | None = None
     for place, message in enumerate(messages):
         if (mark := message.additional_kwargs.get(_UNREAD)) is not None:
             first_unread = (place if first_unread is None else first_unread) if mark else None
-    known = messages[:first_unread]
-    return (known[-1].id or "") if known else "", bool(messages) and first_unread is None
+    newest = messages[:first_unread][-_MOST_LATER:]
+    read = next((each for each in reversed(newest) if is_thread_read(each)), newest[0] if newest else None)
+    return (read.id or "") if read else "", bool(messages) and first_unread is None
+
+
+def is_thread_read(message: AnyMessage) -> bool:
+    """Return whether the thread was read for this message."""
+    return message.additional_kwargs.get(_UNREAD) is False
 
 
 def refusals_of(messages: Sequence[AnyMessage]) -> set[str]:

@@ -65,7 +65,8 @@ class Preparation:
         emit = get_runtime(Context).context.emit
         readings = self._readings(state)
         chars = int(_CONTEXT_SHARE * self.history_tokens * history.CHARS_PER_TOKEN) // max(len(readings), 1)
-        known = {message.id for message in state["messages"]}
+        ids = {message.id or "" for message in state["messages"]}
+        known = ids | {id.rpartition(":")[0] for id in ids}  # a replayed message has a number behind its id
         refusals = refusals_of(state["messages"])
         changed: list[AnyMessage] = []
         is_unread = False  # once it is, also for later messages: their readings begin after the unread one
@@ -120,7 +121,7 @@ def mark_unread(source: ContextSource, turn: Turn, messages: Sequence[AnyMessage
     return [with_thread_unread(each.message) for each in _readings(source, turn, messages) if each.of_thread]
 
 
-def _without(context: ChatContext, known: Collection[str | None], told: Collection[str]) -> ChatContext:
+def _without(context: ChatContext, known: Collection[str], told: Collection[str]) -> ChatContext:
     """Return a context without messages that the agent was given already, or that are in the same turn.
 
     A refusal that was `told` in an earlier turn is no problem of this one.

@@ -1,10 +1,10 @@
 """Storm: users who ask, and faults during the answers, both drawn from one seed."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 import random
-import re
 import signal
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,25 +12,23 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from bot.access.requests.request_store import MOST_OPEN
+from bot.access.answers import AnswerStore
+from bot.access.requests.request_store import MOST_OPEN, MOST_OPEN_QUESTIONS
 from bot.concurrency.watchdog import HUNG
 from bot.inbox import admin
 from tests.servers.discord.service import Discord
-from tests.servers.model import ModelServer, Script
+from tests.servers.model import ModelServer
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.storm.acts import Act, Deletion, Hang, Order, Unreadable, begin_act, begin_hang
 from tests.storm.cluster import Node
 from tests.storm.orders import Orders
 from tests.storm.places import DiscordPlace, Place, SlackPlace
+from tests.storm.talks import Choice, Feedback, Talk, begin_talk
+from tests.storm.thinker import Thinker, tokens_in
 from tests.support.wait import wait_until
 
-Json = Any
-
 LEASE_SECONDS = 2.0
-_TOKEN = re.compile(r"\bq\d+\b")
-_SHOW = re.compile(r"\[show:\w+\]")
-_LONG, _PACE = 60, 0.2
-"""Number of words of a long answer, and the seconds between two of them."""
+READING_SECONDS = 1.5
 
 MOST_REMEMBERED = 12
 """Most questions of a thread that the model sees in full: more are summarised."""
@@ -49,7 +47,7 @@ class Question:
     @property
     def answers(self) -> int:
         """Return the number of the bot's messages that contain the token."""
-        return _TOKEN.findall(self.place.visible_text()).count(self.token)
+        return tokens_in(self.place.visible_text()).count(self.token)
 
 
 @dataclass
@@ -73,12 +71,12 @@ class Storm:
         self._direct = DiscordPlace(self.discord, dm=self.discord.dm(self.discord.alice))
         self._tokens = itertools.count()
         self._acting: list[tuple[Act, asyncio.Task[None]]] = []
-        self._conversations: dict[str, list[Json]] = {}
-        self.model.respond = self._respond
+        self._thinker = Thinker(self.orders)
+        self.model.respond = self._thinker.respond
 
     async def greet(self) -> None:
         """Introduce the bot to the direct messages on Discord, which lists none, and to all its sources."""
-        await self._ask_in(self._direct, self._new_token())
+        await self._ask_in(self._direct, self.new_token())
         await wait_until(lambda: not self.unanswered_questions(), "the first answer", timeout=30)
         await wait_until(self._knows_its_sources, "what was said before is known", timeout=30)
 
@@ -97,18 +95,25 @@ class Storm:
     async def _ask_until(self, end: float) -> None:
         while asyncio.get_running_loop().time() < end:
             ask = self._random.choice([self._ask_slack, self._ask_slack, self._ask_discord])
-            await ask(self._new_token())
+            await ask(self.new_token())
             await asyncio.sleep(self._random.uniform(0.1, 0.7))  # the load, not a wait for something
 
     async def _act_until(self, end: float) -> None:
         while asyncio.get_running_loop().time() < end:
             await asyncio.sleep(self._random.uniform(0.5, 2))  # the load, as above
             # the bot refuses more open requests of one user
-            orders = sum(isinstance(act, Order) and not task.done() for act, task in self._acting)
-            act = await begin_act(
-                self._random, self._begin, self._new_token, self.orders.executions, orders=orders < MOST_OPEN
-            )
+            if self._random.random() < 0.5:
+                questions = self._open(Choice) < MOST_OPEN_QUESTIONS
+                act: Act = await begin_talk(self._random, self, questions=questions)
+            else:
+                orders = self._open(Order) < MOST_OPEN
+                act = await begin_act(
+                    self._random, self.begin, self.new_token, self.orders.executions, orders=orders
+                )
             self._add(act)
+
+    def _open(self, kind: type[Act]) -> int:
+        return sum(isinstance(act, kind) and not task.done() for act, task in self._acting)
 
     def _add(self, act: Act) -> None:
         self.counts[type(act).__name__.lower() + "s"] += 1
@@ -119,7 +124,8 @@ class Storm:
         """Return all acts."""
         return [act for act, _ in self._acting]
 
-    async def _begin(self, text: str, user: str = ALICE) -> Place:
+    async def begin(self, text: str, user: str = ALICE) -> Place:
+        """Mention the bot in a new place; `user` is the author on Slack."""
         if self._random.random() < 0.5:
             ts = await self.slack.say(user, GENERAL, f"{self.slack.mention} {text}")
             return SlackPlace(self.slack, user, GENERAL, ts)
@@ -127,6 +133,18 @@ class Storm:
             self.discord.alice, self.discord.general, f"{self.discord.mention} {text}"
         )
         return DiscordPlace(self.discord, root=root)
+
+    async def begin_without_bot(self, text: str) -> Place:
+        """Write as Bob in a new thread, without a mention."""
+        if self._random.random() < 0.5:
+            return SlackPlace(self.slack, ALICE, GENERAL, await self.slack.say(BOB, GENERAL, text))
+        root = await self.discord.say(self.discord.bob, self.discord.general, text)
+        self.discord.start_thread(self.discord.bob, root)
+        return DiscordPlace(self.discord, root=root)
+
+    def given(self, token: str) -> str:
+        """Return all that users wrote in the request to the model that had to answer a token."""
+        return "\n".join(self._thinker.texts(token))
 
     async def problems_of_acts(self) -> list[str]:
         """Return the problems of all acts."""
@@ -160,7 +178,8 @@ class Storm:
         """Return the tokens that may be dead letters, because their thread on Slack was deleted."""
         return {each.token for each in self.acts if isinstance(each, Deletion)}
 
-    def _new_token(self) -> str:
+    def new_token(self) -> str:
+        """Return a token that no message has."""
         return f"q{next(self._tokens)}"
 
     async def _ask_in(self, place: Place, token: str) -> None:
@@ -210,6 +229,7 @@ class Storm:
             self._lose_slack_answer,
             self._lose_discord_answer,
             self._limit,
+            self._kill_readers,
             self._cut_connections,
             self._hang,
         ]
@@ -220,6 +240,22 @@ class Storm:
     async def _kill(self) -> None:
         self._random.choice(self.nodes).send(signal.SIGKILL)
         self.counts["kill -9"] += 1
+
+    async def _kill_readers(self) -> None:
+        """Kill all processes while the context of a message, or what was missed, is read."""
+        self.slack.slow("conversations.replies", READING_SECONDS)
+        self.discord.fail("GET", "/channels/*/messages", delay=READING_SECONDS)
+        before = self._readings
+        with contextlib.suppress(AssertionError):  # nobody reads
+            await wait_until(lambda: self._readings > before, "something is read", READING_SECONDS)
+        for node in self.nodes:
+            node.send(signal.SIGKILL)
+        self.counts["kill -9"] += len(self.nodes)
+
+    @property
+    def _readings(self) -> int:
+        calls = self.slack.count("conversations.replies")
+        return calls + self.discord.count("GET", "/channels/*/messages")
 
     async def _roll(self) -> None:
         self._random.choice(self.nodes).send(signal.SIGTERM)
@@ -235,7 +271,7 @@ class Storm:
     async def _hang(self) -> None:
         """Hang the bots, one message at a time: each crashes every process twice."""
         if not any([await each.problem() for each in self.acts if isinstance(each, Hang | Unreadable)]):
-            self._add(await begin_hang(self._random, self._begin, self._new_token()))
+            self._add(await begin_hang(self._random, self.begin, self.new_token()))
 
     async def _kill_redis(self) -> None:
         info = await self.redis.info("server")
@@ -275,6 +311,19 @@ class Storm:
         )()
         self.counts["connections cut"] += 1
 
+    async def vote_faults(self) -> list[str]:
+        """Return how the stored votes and their number differ from those that users gave."""
+        store = AnswerStore(self.redis)
+        stored = {(each.answer, each.by): each.vote async for each in store.all_feedback()}
+        talks = [each for each in self.acts if isinstance(each, Feedback)]
+        given = dict(entry for each in talks for entry in each.votes.items())
+        faults = [] if stored == given else [f"votes: stored {stored}, given {given}"]
+        days = [day.decode() async for day in self.redis.scan_iter(match="{bot}:rated:*")]
+        counts = [await store.count(day.rpartition(":")[2]) for day in days]
+        counted = {vote: sum(each[vote] for each in counts) for vote in ("up", "down")}
+        due = {vote: list(given.values()).count(vote) for vote in ("up", "down")}
+        return faults if counted == due else [*faults, f"votes: counted {counted}, given {due}"]
+
     def unanswered_questions(self) -> list[Question]:
         """Return the unanswered questions."""
         return [each for each in self.questions if each.answers == 0]
@@ -294,46 +343,29 @@ class Storm:
         chosen = self._random.sample(chosen, min(_RECALLED, len(chosen)))
         self.counts["threads recalled"] = len(chosen)
         for place in chosen:
-            await self._ask_in(place, self._new_token())
+            await self._ask_in(place, self.new_token())
         await wait_until(lambda: not self.unanswered_questions(), "all recalled", timeout=_RECALL_SECONDS)
         return [problem for place in chosen for problem in self._memory_faults(place)]
 
     def _memory_faults(self, place: Place) -> list[str]:
-        remembered = _tokens_in(self._conversations[place.requests[-1]])
-        shown = _TOKEN.findall(place.visible_text())
+        remembered = tokens_in("\n".join(self._thinker.texts(place.requests[-1])))
+        shown = tokens_in(place.visible_text())
         if sorted(remembered) != sorted(place.requests):
             return [f"memory: {place.name} was asked {place.requests} and remembers {remembered}"]
         if shown != remembered:
             return [f"order: {place.name} was asked {remembered} and answered {shown}"]
         return []
 
-    def _respond(self, request: dict[str, Json]) -> Script | str:
-        """Answer with the tokens that were not answered in this conversation yet."""
-        asked: list[str] = []
-        for message in request["messages"]:
-            if message["role"] == "assistant" and not message.get("tool_calls"):
-                asked = []
-            elif message["role"] == "user":
-                asked.append(message["content"])
-        text = "\n".join(asked)
-        unanswered = _TOKEN.findall(text)
-        if "order q" in text and request["messages"][-1]["role"] == "user":
-            return self.orders.of(unanswered[-1])
-        for token in unanswered:
-            self._conversations[token] = request["messages"]
-        answer = "This is the answer to " + " and ".join(unanswered) + ", and nothing else."
-        if "long q" in text:
-            return Script(text=answer + " more" * _LONG, pace=_PACE)
-        return " ".join([answer, *_SHOW.findall(text)])
-
     def report(self) -> str:
         """Return the actions and their outcomes, one per line."""
         facts = dict(sorted(self.counts.items()))
+        talks = [each for each in self.acts if isinstance(each, Talk)]
+        talked = [(due, talk.answers(token)) for talk in talks for token, due in talk.due.items()]
         ends: Counter[int] = sum((each.ends for each in self.nodes), Counter())
         facts |= {
             "deaths of a hang": ends[HUNG],
-            "lost": len(self.unanswered_questions()),
-            "twice": len(self.repeated_questions()),
+            "lost": len(self.unanswered_questions()) + sum(due > answers for due, answers in talked),
+            "twice": len(self.repeated_questions()) + sum(due < answers for due, answers in talked),
         }
         return "\n".join([f"seed {self.seed}", *(f"{name:>20} {count}" for name, count in facts.items())])
 
@@ -341,9 +373,3 @@ class Storm:
 def kill_process(pid: int) -> None:
     """Kill a server of this test with SIGKILL."""
     os.kill(pid, signal.SIGKILL)
-
-
-def _tokens_in(messages: list[Json]) -> list[str]:
-    """Return the tokens in the user messages of a model request."""
-    said = (message["content"] for message in messages if message["role"] == "user")
-    return [token for text in said for token in _TOKEN.findall(text)]

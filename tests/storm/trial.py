@@ -14,6 +14,9 @@ from tests.storm.orders import open_orders
 from tests.storm.storm import LEASE_SECONDS, Storm
 from tests.support.wait import wait_until
 
+QUESTION_SECONDS = 15.0
+"""Seconds that the agent waits for the answer to a question."""
+
 QUIET_SECONDS = 300.0
 """Seconds after the last fault until everything must be answered: Slack allows 40 threads a minute to be
 read, so catch-up in many threads takes a while."""
@@ -35,6 +38,8 @@ async def trial(seed: int, seconds: float, count: int, directory: Path) -> tuple
         slack.tolerate("invalid_thread_ts", "cannot_reply_to_message", "thread_not_found")
         discord = await stack.enter_async_context(Discord())
         discord.starts.shards = 2
+        # of a press that a process took before it was killed or suspended
+        discord.tolerate("was not answered within", "Unknown interaction")
         model = await stack.enter_async_context(model_server())
         environ = {
             **slack.environ,
@@ -49,6 +54,7 @@ async def trial(seed: int, seconds: float, count: int, directory: Path) -> tuple
             "LOG_FORMAT": "json",
             "SQL_WRITES": "approval",
             "DATABASE_WRITE_URL": orders.dsn,
+            "QUESTION_HOURS": str(QUESTION_SECONDS / 3600),
             "APPROVERS": f"slack:{ALICE},discord:{discord.alice.id}",
         }
         nodes = await stack.enter_async_context(cluster(count, environ, directory))
@@ -70,6 +76,7 @@ async def trial(seed: int, seconds: float, count: int, directory: Path) -> tuple
             problems += [f"unfinished on Slack: {each}" for each in storm.unfinished()]
             problems.append(f"in the inbox: {await admin.list_messages(redis)}")
         problems += await storm.problems_of_acts()
+        problems += await storm.vote_faults()
         problems += [f"over Slack's limit: {each}" for each in slack.over_tier().items()]
         problems += [
             f"twice: {each.token} in {each.place.name}: {each.place.visible_text()!r}"

@@ -81,7 +81,7 @@ class Discord(DiscordServer):
     `shards`, `wait_for_connections`, `violations`, `refusals`, `rate_limited`.
     Trouble: `tell`, `fail`, `limit`, `drop_gateway`, `close_gateway`, `reconnect_gateway`,
     `invalidate_sessions`, `deafen_gateway`, `refuse_gateway`, `stop_acks`, `allow_intents`, `forget_nonces`,
-    `starts`.
+    `starts`, `tolerate`.
     Times are `time.monotonic()` seconds, ids are integers.
     """
 
@@ -386,6 +386,10 @@ class Discord(DiscordServer):
             delay=delay,
         )
         return self.api.faults.add(fault)
+
+    def tolerate(self, *parts: str) -> None:
+        """Record no violations for refusals that contain one of these."""
+        self.api.tolerated.update(parts)
 
     def limit(self, bucket: str, count: int, seconds: float) -> None:
         """Set a rate limit: `send`, `edit`, `webhook`, `rename` (per channel or token) or `global`."""
