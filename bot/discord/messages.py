@@ -207,7 +207,7 @@ class ReplyMessages:
         if index in replaced:
             raise Refused("Discord refuses edits of a message that was already sent again")
         await self._receipt.save(sending={"text": text, "at": time.time(), "replaces": index})
-        sent = await self._post(text, index, f"{index} anew", buttons)
+        sent = await self._post(text, index, f"{index} again", buttons)
         await self._put_in_place(index, sent.id)
 
     async def _put_in_place(self, index: int, id: int) -> None:

@@ -96,7 +96,7 @@ class Platforms(Sequence[Receiver]):
         try:
             async with asyncio.timeout(self.name_seconds):
                 return await self.of(platform).name_of(kind, own_id)
-        except Exception as error:  # noqa: BLE001 - no name is worth the answer that would show it
+        except Exception as error:  # noqa: BLE001 - whatever a look-up raises, the answer is shown without the name
             log.info("name not found", extra={"kind": kind, "error": repr(error)})
             return ""
 

@@ -62,8 +62,8 @@ end
 # keep the order: a reply may arrive before the mention that it belongs to, and waits in `early`. In threads
 # without the bot `early` fills up; then the oldest entry is removed. A stop may arrive before the message
 # that it is about, which then ends at once. A thread's score in `threads` is set so many seconds ahead, and
-# not again while the process knows that it is no earlier than the message (`is_listed`), nor is `partner`
-# renewed until then.
+# not again while the process knows that it is no earlier than the message (`is_listed`). Until then `partner`
+# is renewed only by what the bot follows for longer than an hour.
 _TAKE = (
     ACCEPT
     + FIX
