@@ -11,6 +11,7 @@ from bot.access import texts
 from bot.access.allow_list import AllowList
 from bot.access.answers import Answers, AnswerStore
 from bot.chat import PressRefused, Turn
+from bot.commands import answer_texts
 from tests.servers.model import ModelServer
 from tests.servers.slack.service import ALICE, BOB, BOT_USER, GENERAL, Message, Slack
 from tests.support.answers import SlackPlace, answered, turns_ended
@@ -103,3 +104,18 @@ async def test_a_reason_belongs_to_a_vote(redis: Redis) -> None:
     with pytest.raises(PressRefused):
         await answers.explain("0" * 20, "slack:U1", "No.")
     assert not [each async for each in redis.scan_iter()]
+
+
+async def test_another_answer_is_ordered_only_from_the_space_of_the_first_one(redis: Redis) -> None:
+    """The id of an answer can be computed from a link, so it opens nothing by itself."""
+    inbox, message = an_inbox(redis), a_message("which day is it?")
+    answers = Answers(AnswerStore(redis), inbox, AllowList())
+    await inbox.put(message)
+    lease, start = await begin(inbox)
+    await inbox.finish(lease, start.turn)
+    value = answers.details(start.turn, {}, 1.0)
+    await redis.set(value.key, value.text)
+    press = replace(message, id="", text="")
+    elsewhere = replace(press, thread=replace(press.thread, space="another"))
+    assert (await answers.regenerate(start.turn.answer, elsewhere)).words == answer_texts.NOT_KNOWN
+    assert (await answers.regenerate(start.turn.answer, press)).words != answer_texts.NOT_KNOWN

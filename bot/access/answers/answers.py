@@ -154,7 +154,7 @@ class Answers:
         id of its own; there is another one only if the one before has brought no answer.
         """
         details = await self.store.details(answer)
-        if details is None or details.thread.platform != press.thread.platform:
+        if details is None or _space_of(details.thread) != _space_of(press.thread):
             return OrderAnswer(answer_texts.NOT_KNOWN)
         order = replace(
             press,
