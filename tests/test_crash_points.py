@@ -27,13 +27,20 @@ LANES = 4
 TRIES = 3
 """How often a point is tried that a turn has passed by."""
 
+ROUNDS = 3
+"""How often all this is repeated for a point that yet another turn then takes: some steps come by chance,
+such as Slack's repetition of an event."""
+
 ENOUGH = 10
 """After so many faults the rest is not tried: one that waits in vain takes long."""
 
 MOST_PASSED_BY = 0.1
-"""The share of the recorded steps that other turns may not take."""
+"""The share of the recorded steps that other turns may not take; a few always may."""
 
-PASSED_BY = f"passed by {TRIES} times"
+FEW_PASSED_BY = 2
+
+PASSED_BY = f"passed by {TRIES * ROUNDS} times"
+AVOIDABLE = "passed by, as by another turn"
 
 BEFORE_ALL = "before redis: PUT #1"
 CERTAIN = frozenset(held(what) for what in MARKS.values())
@@ -149,28 +156,29 @@ async def _problems(
             if len(problems) > ENOUGH:
                 return
             found = await _faults(lane, case, each, undisturbed)
-            if found == [PASSED_BY]:
-                # a busy machine adds steps, such as a lease that is taken again: no turn has to take them
-                if each[-1].removeprefix("after ") in await _steps(lane, case):
-                    problems.append(f"{', then '.join(each)}: {PASSED_BY}")
+            if found == [AVOIDABLE]:
                 passed_by.append(each[-1])
-                continue
-            problems.extend(f"{', then '.join(each)}: {fault}" for fault in found)
+            else:
+                problems.extend(f"{', then '.join(each)}: {fault}" for fault in found)
 
     async with asyncio.TaskGroup() as group:
         for lane in lanes:
             group.create_task(run(lane))
-    if len(passed_by) > len(ends) * MOST_PASSED_BY:
+    if len(passed_by) > max(FEW_PASSED_BY, len(ends) * MOST_PASSED_BY):
         problems.append(f"so many points were passed by that little was tried: {passed_by}")
     return problems
 
 
 async def _faults(lane: Lane, case: Case, ends: Sequence[str], undisturbed: Outcome) -> list[str]:
-    for _ in range(TRIES):
-        try:
-            return faults(await case.trial(lane, ends), undisturbed)
-        except StepMissing:
-            continue
+    for _ in range(ROUNDS):
+        for _ in range(TRIES):
+            try:
+                return faults(await case.trial(lane, ends), undisturbed)
+            except StepMissing:
+                continue
+        # a busy machine adds steps, such as a lease that is taken again: no turn has to take them
+        if ends[-1].removeprefix("after ") not in await _steps(lane, case):
+            return [AVOIDABLE]
     return [PASSED_BY]
 
 

@@ -125,7 +125,7 @@ class AnswerStore:
         with storage_errors():
             outcome: Any = await self.redis.register_script(RATE)(
                 keys=[_feedback_key(answer), _details_key(answer), _RATED],
-                args=[f"{_RATED}:", author, vote, round(now), _day(now), KEPT_SECONDS, answer, reason],
+                args=[f"{_RATED}:", author, vote, f"{now:.3f}", _day(now), KEPT_SECONDS, answer, reason],
             )
         return cast("RateOutcome", outcome.decode())
 
