@@ -24,7 +24,7 @@ from tests.servers.discord.commands import (
     fill_in,
     fill_in_row,
 )
-from tests.servers.discord.gateway import Session
+from tests.servers.discord.gateway import Connection, Session
 from tests.servers.discord.interactions import Interaction, Kind
 from tests.servers.discord.rate_limits import Fault, Limit
 from tests.servers.discord.records import (
@@ -253,13 +253,15 @@ class Discord(DiscordServer):
         sent = self.interactions.send(Kind.MODAL, opened.user, opened.channel, data, source=opened.source)
         return await self._outcome(*sent, timeout)
 
-    async def _outcome(self, interaction: Interaction, told: int, timeout: float) -> Interaction:
+    async def _outcome(
+        self, interaction: Interaction, told: Sequence[Connection], timeout: float
+    ) -> Interaction:
         deadline = self.interactions.deadline
         try:
             await wait_until(lambda: interaction.answered is not None, "acknowledged", deadline)
         except AssertionError:
-            # a person who finds no bot online sees the same, but no bot is to blame
-            if told:
+            # a person sees the same if no bot is online, or it died meanwhile, but then no bot is to blame
+            if any(each.is_open for each in told):
                 self.api.note(f"{interaction.name} was not answered within {deadline} s", blame=True)
             raise InteractionFailed(f"{interaction.name}: the application did not respond") from None
         await wait_until(lambda: interaction.is_visible, f"{interaction.name} is answered", timeout)
