@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from hypothesis import settings
 from redis.asyncio import Redis
 
 import bot.main  # noqa: F401 - registers all platforms, as the program does
+from bot.concurrency import garbage
 from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_postgres, embedded_redis
 from tests.servers.discord.service import Discord
@@ -113,6 +114,16 @@ LONGEST_FIRST = (
     *("test_slack_recovery", "test_redis_faults", "test_watchdog", "test_tools_sql_queries", "test_bot"),
 )
 """Slowest files: started last, one of them would keep a process waiting for the others."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage meanwhile, nor ever look through the modules and thousands of tests again."""
+    garbage.pause()
+    try:
+        return (yield)
+    finally:
+        garbage.resume()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -117,7 +117,7 @@ class OpenAIService:
             specs = [_spec(tool) for tool in offered]
             if len(self._offers) >= _MOST_OFFERS:
                 self._offers.clear()
-            self._offers[names] = _Offer(specs, metering.tools_size(offered))
+            self._offers[names] = _Offer(specs, metering.tools_size(specs))
         return self._offers[names]
 
     async def stream(

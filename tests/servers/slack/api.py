@@ -6,6 +6,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,8 +94,7 @@ class WebApi:
         self.outage: Literal["unreachable", "broken"] | None = None
         self.enforce_tiers = False
         self.steps: Steps = unobserved
-        manifest = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
-        self.scopes: set[str] = set(manifest["oauth_config"]["scopes"]["bot"])
+        self.scopes = set(_scopes())
         self._recent: defaultdict[str, list[float]] = defaultdict(list)
         self.busiest: Counter[str] = Counter()
 
@@ -198,6 +198,13 @@ class WebApi:
 
     def _violate(self, sentence: str) -> None:
         self.violations.append(sentence)
+
+
+@cache
+def _scopes() -> frozenset[str]:
+    """Return the scopes that the manifest asks for; to read it takes longer than to start the server."""
+    manifest = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
+    return frozenset(manifest["oauth_config"]["scopes"]["bot"])
 
 
 async def _arguments(request: web.Request) -> Args:
