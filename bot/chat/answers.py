@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from bot.chat.events import Json, ThreadId, Turn
+from bot.chat.events import Json, Locale, ThreadId, Turn
 from bot.chat.parts import NO_BUTTONS, AnswerButtons, Approval, Part, Question, Text, ToolStep
 from bot.chat.text import one_line
 
@@ -48,7 +48,8 @@ class AnswerDetails:
     `message` is the message that an edit could name after the answer, and `edited_at` the edit that it had
     had, as in `Message`. `at` (Unix seconds) is the end of the answer, `seconds` the time of the last of the
     `attempts`; what earlier attempts used is not known. `is_external` is as in `Message`, for any of the
-    authors. `readers` is the part of the question's `place` that says who reads the answer.
+    authors. `readers` is the part of the question's `place` that says who reads the answer, and `locale` that
+    of its author, in whose language it is answered again.
     """
 
     reference: str
@@ -63,6 +64,7 @@ class AnswerDetails:
     tools: Mapping[str, ToolUse] = field(default_factory=dict)
     is_external: bool = False
     readers: Mapping[str, str] = field(default_factory=dict)
+    locale: Locale | None = None
 
     def to_json(self) -> dict[str, Json]:
         """Return the details as a JSON object, as short as it can be read."""
@@ -82,6 +84,7 @@ class AnswerDetails:
             "tools": {name: [each.calls, each.failures, each.rows] for name, each in self.tools.items()},
             **({"external": True} if self.is_external else {}),
             **({"readers": dict(self.readers)} if self.readers else {}),
+            **({"locale": list(self.locale)} if self.locale else {}),
         }
 
     @classmethod
@@ -100,6 +103,7 @@ class AnswerDetails:
             tools={name: ToolUse(*each) for name, each in data["tools"].items()},
             is_external=data.get("external", False),
             readers=data.get("readers", {}),
+            locale=Locale(*data["locale"]) if "locale" in data else None,
         )
 
 

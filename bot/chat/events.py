@@ -190,6 +190,8 @@ class Message:
             fields["locale"] = Locale(*locale)
         if decision := fields.get("decision"):
             typed = {"thread": ThreadId(**decision["thread"]), "askers": tuple(decision.get("askers", ()))}
+            if locale := decision.get("locale"):
+                typed["locale"] = Locale(*locale)
             fields["decision"] = Decision(**_known(Decision, with_channel(decision)) | typed)
         return cls(**fields)
 
@@ -310,7 +312,7 @@ class Decision:
     seconds), or nobody did and it `expired`. `asker` made the request with a message that had this `channel`,
     `parent`, `is_private_thread` and `place`; `askers` are all requesters. `summary` describes it in one
     line. `reason` is that of the decision, or the chosen answer. `is_external` is as in `Message`, for any of
-    the requesters.
+    the requesters, and `locale` that of `asker`.
     """
 
     request: str
@@ -329,6 +331,7 @@ class Decision:
     askers: tuple[str, ...] = ()
     by_name: str = ""
     is_external: bool = False
+    locale: Locale | None = None
 
 
 def with_channel(stored: Mapping[str, Json]) -> Mapping[str, Json]:

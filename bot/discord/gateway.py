@@ -192,7 +192,7 @@ class Listener(Client):
         assert self.user is not None  # set by login
         if "content" in unreadable:  # the question stays unchanged
             return None
-        return events.parse_correction(message, self.user.id, unreadable)
+        return events.parse_correction(message, self.user.id, unreadable, self._shard.languages)
 
     def _on_guild_create(self, parser: "Parser", data: Payload) -> None:
         try:

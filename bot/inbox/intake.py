@@ -204,6 +204,7 @@ def as_message(decision: Decision) -> Message:
         place=decision.place,
         decision=decision,
         purpose="command",
+        locale=decision.locale,
     )
 
 

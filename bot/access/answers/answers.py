@@ -99,6 +99,7 @@ class Answers:
             tools=tools,
             is_external=any(each.is_external for each in turn.messages),
             readers=readers_in(newest.place),
+            locale=newest.locale,
         )
         return self.store.details_value(turn.answer, details)
 
@@ -150,8 +151,9 @@ class Answers:
     async def regenerate(self, answer: str, press: Message) -> OrderAnswer:
         """Order another answer, see `AnswerActions`.
 
-        It gets no more rights than the question had: one of an external user stays limited. Each order has an
-        id of its own; there is another one only if the one before has brought no answer.
+        It gets no more rights than the question had: one of an external user stays limited. It is in the
+        language of the user who asked. Each order has an id of its own; there is another one only if the one
+        before has brought no answer.
         """
         details = await self.store.details(answer)
         if details is None or _space_of(details.thread) != _space_of(press.thread):
@@ -169,6 +171,7 @@ class Answers:
             regenerates=details.turn,
             is_guest=press.is_guest or details.is_external,
             place={**press.place, **details.readers},
+            locale=details.locale,
         )
         if (refusal := await self._refusal(order)) is not None:
             return OrderAnswer(refusal)
