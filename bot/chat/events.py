@@ -249,13 +249,18 @@ class Turn:
 
     @property
     def answer(self) -> str:
-        """Return the id of the answer in its buttons: a digest, since ids of messages have no limit."""
-        return hashlib.sha256(f"answer of {self.id}".encode()).hexdigest()[:20]
+        """Return the id of the answer, see `answer_id`."""
+        return answer_id(self.id)
 
     @property
     def reference(self) -> str:
         """Return a short id that a user can quote and an operator can find in the log."""
         return hashlib.sha256(self.id.encode()).hexdigest()[:8]
+
+
+def answer_id(turn_id: str) -> str:
+    """Return the id of a turn's answer in its buttons: a digest, since ids of messages have no limit."""
+    return hashlib.sha256(f"answer of {turn_id}".encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
