@@ -312,7 +312,7 @@ class Inbox:
         stream, filed, most = ([filing.stream], filing.text, filing.most) if filing else ([], "", 0)
         kept = details or StoredDetails(keys.turn(ids[0]), "", 0)
         rest: list[str | int] = [dead, answered, receipt, filed, most, int(leaves_gap)]
-        rest += [kept.text, kept.ttl_seconds, question, kept.stands]
+        rest += [kept.text, kept.ttl_seconds, question, kept.stands if question else ""]
         of_turn = [keys.turn(ids[0]), DEAD, keys.joined(lease.thread), kept.key]
         finished = await self._finish(
             keys=[READY, *box, ACTIVE, *of_turn, *stream],
