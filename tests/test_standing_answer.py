@@ -10,6 +10,7 @@ from bot.inbox import keys
 from tests.servers.model import ModelServer, Script
 from tests.support.answers import DiscordPlace, Place, SlackPlace, answered, turns_ended
 from tests.support.bot import run_bot
+from tests.support.questions import DiscordRoom, Room, SlackRoom, asked, asking
 from tests.support.settings import of_model
 from tests.support.wait import wait_until
 
@@ -137,6 +138,40 @@ async def test_the_answer_to_a_deleted_question_is_not_given_again_however_old_i
         refusal = answer_texts.NOT_KNOWN if when == "and then forgotten" else answer_texts.DELETED
         assert await place.press("bob", "regenerate") == refusal
         assert len(place.answers()) == len(model.requests) == 1
+
+
+async def test_the_answer_after_a_decision_is_not_given_again_once_its_question_is_deleted(
+    place: Place, storage: dict[str, Any], model: ModelServer, redis: Redis
+) -> None:
+    """Fault: only the decision was looked at, which nobody deletes; the model got the question again."""
+    model.script(asking(), "Apples it is.", "Or pears.")
+    async with run_bot(**storage, **of_model(model), **place.settings):
+        await place.connect()
+        await place.ask("buy fruit")
+        room = room_of(place)
+        await asked(room)
+        await room.press("alice", 0)
+        await wait_until(lambda: "Apples it is." in place.answers()[-1], "the answer")
+        await turns_ended()
+        assert await place.press("bob", "regenerate") == answer_texts.REGENERATING
+        await wait_until(lambda: "Or pears." in place.answers()[-1], "another answer")
+        await turns_ended()
+        place.remove()
+        await wait_until(lambda: is_deleted(redis), "the deletion is taken")
+        assert await place.press("bob", "regenerate") == answer_texts.DELETED
+    assert len(model.requests) == 3
+
+
+def room_of(place: Place) -> Room:
+    """Return the thread of a place as one in which the bot asks Alice."""
+    if isinstance(place, SlackPlace):
+        room = SlackRoom(place.slack)
+        room.root = place.root
+        return room
+    assert isinstance(place, DiscordPlace)
+    other = DiscordRoom(place.discord)
+    other.question = place.question
+    return other
 
 
 async def is_deleted(redis: Redis) -> bool:

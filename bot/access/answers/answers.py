@@ -9,6 +9,7 @@ from typing import Protocol
 
 from bot.access.answers.answer_store import AnswerStore
 from bot.access.budget import Budget
+from bot.access.requests import RequestStore
 from bot.access.texts import UNKNOWN_CURRENCY
 from bot.chat import (
     Admission,
@@ -40,6 +41,9 @@ log = logging.getLogger(__name__)
 _ORDER = "regenerate:"
 """First part of an order's message id, by which the scripts of the inbox know that it is a turn of its own;
 the others are the answer that it replaces, and what makes it different from an order that has failed."""
+
+_DECISION = "decision:"
+"""First part of the id of a message that is the decision about a request; the other one is the request."""
 
 _REFUSALS: Mapping[Outcome, str] = {
     "ignored": answer_texts.ONLY_LAST,
@@ -77,8 +81,9 @@ class AnswerInbox(Protocol):
 class Answers:
     """A `bot.chat.AnswerRecorder`, `bot.commands.answers.AnswerActions` and `PersonalDataSource`.
 
-    `admission` decides about users who order another answer. Without `budget` no model is counted; prices are
-    shown in `currency`, which is None without prices.
+    `admission` decides about users who order another answer, and `requests` has what was asked before a
+    decision. Without `budget` no model is counted; prices are shown in `currency`, which is None without
+    prices.
     """
 
     name = "feedback"
@@ -86,6 +91,7 @@ class Answers:
     store: AnswerStore
     inbox: AnswerInbox
     admission: Admission
+    requests: RequestStore | None = None
     budget: Budget | None = None
     currency: str | None = None
 
@@ -177,7 +183,7 @@ class Answers:
         if details is None:
             return OrderAnswer(answer_texts.NOT_KNOWN)
         with storage_errors():
-            question = await self.inbox.question(details.message)
+            question = await self._question(details)
         standing = (question.answer if question else "") or answer_id(details.turn)
         order = _order(press, details, standing)
         if (refusal := await self._refusal(order)) is not None:
@@ -194,6 +200,17 @@ class Answers:
         if refusal := _REFUSALS.get(outcome):
             return OrderAnswer(refusal)
         return OrderAnswer(answer_texts.REGENERATING, details.thread, order.id)
+
+    async def _question(self, details: AnswerDetails) -> QuestionState | None:
+        """Return the state of the question of an answer; after a decision, with that of what it is about."""
+        question = await self.inbox.question(details.message)
+        _, is_decision, request = details.message.partition(_DECISION)
+        record = await self.requests.read(request) if is_decision and self.requests else None
+        asked = [await self.inbox.question(each) for each in (record.questions if record else ())]
+        if question is None or None in asked:
+            return None
+        is_deleted = any(each.is_deleted for each in (question, *asked) if each)
+        return replace(question, is_deleted=is_deleted)
 
     async def _find_order(self, answer: str, details: AnswerDetails) -> str:
         """Return the order for an answer that is open or has succeeded, or an empty string.
