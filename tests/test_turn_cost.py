@@ -40,7 +40,7 @@ TURNS = ("slack, new", "slack, known", "slack, one tool", "discord, known", "htt
 LIMITS = {
     # slack: new, known, one tool | discord: known | http: new, known
     "trips": (7, 7, 11, 7, 6, 6),  # round trips to Redis
-    "commands": (48, 42, 58, 40, 40, 37),  # with those that scripts run
+    "commands": (48, 42, 58, 40, 40, 37),  # with those that scripts run; after a pause `PAUSES` more
     "searches": (0, 0, 0, 0, 0, 0),  # FT.SEARCH
     "bytes sent": (7_750, 8_700, 19_400, 7_350, 6_300, 7_300),
     "bytes received": (1_280, 2_400, 3_150, 2_100, 980, 2_050),
@@ -51,7 +51,13 @@ LIMITS = {
     "model requests": (1, 1, 2, 1, 1, 1),
     "function calls": (20_500, 21_500),
 }
-"""Most that each of `TURNS` may take."""
+"""Most that each of `TURNS` may take; one in a known thread follows the message before it within minutes."""
+
+PAUSES = {400: 1, 4_000: 2}
+"""Further commands of a turn in a known thread, by the seconds since the message before it.
+
+They depend on the times of the messages. What a process knows, such as authors, is not looked up again.
+"""
 
 PER_TOKEN = {"function calls": 160.0, "objects": 1.0, "texts": 0.2, "thread-safe wake-ups": 0.0}
 """Most that each further token of an answer may take, if it arrives by itself."""
@@ -217,6 +223,26 @@ async def test_a_turn_on_slack(
         await meter.check("slack, one tool", methods(slack))
         lasting = {str(key, "ascii") async for key in redis.scan_iter() if await redis.ttl(key) == -1}
     assert lasting <= LASTING
+
+
+@pytest.mark.parametrize("pause", PAUSES)
+async def test_a_turn_after_a_pause_on_slack(
+    settings: dict[str, Any], model: ModelServer, slack: Slack, meter: Meter, pause: int
+) -> None:
+    """It renews what is stored minutes or an hour ahead: the thread's place in the list, and its partner."""
+    async with run_steady_bot(**settings, **of_model(model), **of_slack(slack)):
+        await slack.wait_for_connections()
+        root = await ask(slack)
+        await ask(slack, root)
+        costs = []
+        for after in (0, pause):
+            await meter.take(methods(slack))
+            slack.workspace.advance(after)
+            await ask(slack, root)
+            costs.append((await meter.take(methods(slack)))[0])
+    more = {name: costs[1][name] - costs[0][name] for name in ("trips", "commands")}
+    print(pause, more)
+    assert more == {"trips": 0, "commands": PAUSES[pause]}
 
 
 async def test_a_turn_costs_no_more_with_a_second_process(

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from bot.chat.answers import StoredValue
+from bot.chat.answers import StoredDetails
 from bot.chat.context import Archive, ReadContext
 from bot.chat.events import Attachment, Json, Message, Stop, ThreadId, Turn
 from bot.chat.filing import Filing
@@ -43,7 +43,7 @@ class Receipt:
     _has_findable: bool = field(default=False, init=False)
     filing: Filing | None = None
     """Entry that is stored with the end of the turn, once its answer is complete."""
-    details: StoredValue | None = None
+    details: StoredDetails | None = None
     """Details of the answer, which are stored with the end of the turn."""
     _order: asyncio.Lock = field(default_factory=asyncio.Lock)
 

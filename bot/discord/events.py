@@ -132,12 +132,18 @@ def space_of(interaction: discord.Interaction[Any]) -> str:
     return str(interaction.guild_id) if is_in_guild else DIRECT
 
 
-def parse_correction(message: discord.Message, me: int, unreadable: Sequence[str] = ()) -> Correction | None:
+def parse_correction(
+    message: discord.Message,
+    me: int,
+    unreadable: Sequence[str] = (),
+    languages: Mapping[int, str] = MappingProxyType({}),
+) -> Correction | None:
     """Return the edit of a message as a correction; None if it is not an edit, such as a link preview.
 
     Edits by bots are ignored: a bot's answer that grows by edits would be answered at each of them.
     """
-    parsed = parse_message(message, me, unreadable=unreadable) if message.edited_at else None
+    is_edit = message.edited_at is not None
+    parsed = parse_message(message, me, unreadable=unreadable, languages=languages) if is_edit else None
     if parsed is None or message.edited_at is None:
         return None
     return Correction(message=parsed, edited_at=message.edited_at.timestamp())

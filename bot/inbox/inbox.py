@@ -22,10 +22,11 @@ from bot.chat import (
     LeaseLost,
     Message,
     Outcome,
+    QuestionState,
     Receipt,
     Stop,
     StopPolicy,
-    StoredValue,
+    StoredDetails,
     ThreadId,
     Turn,
 )
@@ -119,9 +120,13 @@ class Inbox:
         """Return the message that was answered last in a thread, or an empty string."""
         return await queries.newest_answer(self._redis, thread)
 
-    async def first_turn(self, thread: ThreadId) -> str:
-        """Return the turn of a thread that runs, or will run next; empty if none waits."""
-        return await queries.first_turn(self._redis, thread)
+    async def question(self, message_id: str) -> QuestionState | None:
+        """Return the state of an answered question, or None if it is not known any more."""
+        return await queries.question(self._redis, message_id)
+
+    async def first_turns(self, within: ThreadId) -> Sequence[str]:
+        """Return the turn that runs, or will run next, in a thread; without `channel` those of the space."""
+        return await queries.first_turns(self._redis, within)
 
     async def newest_order(self, answer: str, thread: ThreadId) -> tuple[str, bool] | None:
         """Return the newest order for an answer, and whether it is open or known to have succeeded.
@@ -259,7 +264,7 @@ class Inbox:
         filing: Filing | None = None,
         *,
         leaves_gap: bool = False,
-        details: StoredValue | None = None,
+        details: StoredDetails | None = None,
     ) -> None:
         """Remove the turn's messages and free the thread. Raises `LeaseLost`.
 
@@ -269,7 +274,7 @@ class Inbox:
         ids, newest = [message.id for message in turn.messages], turn.messages[-1]
         result = json.dumps(receipt) if receipt else ""
         answered = "" if turn.regenerates else newest.corrects or newest.id
-        await self._end(lease, ids, answered, dead, result, filing, leaves_gap, details)
+        await self._end(lease, ids, answered, dead, result, filing, leaves_gap, details, newest.corrects)
         self._replica.finish(ids)
 
     def leave(self, turn: Turn) -> None:
@@ -299,14 +304,15 @@ class Inbox:
         receipt: str = "",
         filing: Filing | None = None,
         leaves_gap: bool = False,
-        details: StoredValue | None = None,
+        details: StoredDetails | None = None,
+        question: str = "",
     ) -> None:
         box = [keys.mailbox(lease.thread), keys.messages(lease.thread)]
         held = [TAG, self._consumer, lease.entry, lease.thread]
         stream, filed, most = ([filing.stream], filing.text, filing.most) if filing else ([], "", 0)
-        kept = details or StoredValue(keys.turn(ids[0]), "", 0)
+        kept = details or StoredDetails(keys.turn(ids[0]), "", 0)
         rest: list[str | int] = [dead, answered, receipt, filed, most, int(leaves_gap)]
-        rest += [kept.text, kept.ttl_seconds]
+        rest += [kept.text, kept.ttl_seconds, question, kept.stands if question else ""]
         of_turn = [keys.turn(ids[0]), DEAD, keys.joined(lease.thread), kept.key]
         finished = await self._finish(
             keys=[READY, *box, ACTIVE, *of_turn, *stream],

@@ -114,7 +114,7 @@ class Intake:
     async def _store(self, message: Message) -> Outcome:
         args = self._put_args(message)
         if message.regenerates:
-            args += [message.corrects, ORDERED_SECONDS]
+            args += [message.corrects, ORDERED_SECONDS, message.edited_at]
         outcome = _outcome(await self._put(keys=_put_keys(message), args=args))
         if outcome == "kept":
             self._replica.add(message)
@@ -204,6 +204,7 @@ def as_message(decision: Decision) -> Message:
         place=decision.place,
         decision=decision,
         purpose="command",
+        locale=decision.locale,
     )
 
 

@@ -28,6 +28,12 @@ class Place(Protocol):
     async def ask(self, text: str) -> None:
         """Ask as Alice: first in a channel, then in the thread."""
 
+    def edit(self, text: str) -> None:
+        """Edit the first question."""
+
+    def remove(self) -> None:
+        """Delete the first question."""
+
     def answers(self) -> Sequence[str]:
         """Return the texts of the bot's messages in the thread."""
 
@@ -80,6 +86,12 @@ class SlackPlace:
     async def ask(self, text: str) -> None:
         ts = await self.slack.say(ALICE, GENERAL, f"{self.slack.mention} {text}", thread_ts=self.root or None)
         self.root = self.root or ts
+
+    def edit(self, text: str) -> None:
+        self.slack.edit(GENERAL, self.root, f"{self.slack.mention} {text}")
+
+    def remove(self) -> None:
+        self.slack.remove(GENERAL, self.root)
 
     def messages(self) -> list[Any]:
         """Return the bot's messages in the thread, except those that are being streamed."""
@@ -146,6 +158,14 @@ class DiscordPlace:
             self.question = await discord.say(discord.alice, discord.general, f"{discord.mention} {text}")
         else:
             await discord.say(discord.alice, await discord.thread_of(self.question), text)
+
+    def edit(self, text: str) -> None:
+        assert self.question
+        self.discord.edit(self.question, f"{self.discord.mention} {text}")
+
+    def remove(self) -> None:
+        assert self.question
+        self.discord.remove(self.question)
 
     def messages(self) -> list[DiscordMessage]:
         """Return the bot's messages in the thread."""

@@ -303,7 +303,7 @@ class Requests:
 
         An edit may be reported again at any time, and must not end the request of its own answer.
         """
-        for record in await self.store.undecided(about=message_id):
+        for record in await self.store.undecided_about(message_id):
             if record.questions.get(message_id, math.inf) < before:
                 await self._end(record, record.withdrawal(record.askers[0], reason))
 

@@ -9,8 +9,9 @@ contains the `thread`, and the `author` and `channel` of its first waiting messa
 after its message was taken, `turn` three days after its end.
 
     seen:<message id>    hash: thread, author, channel, edited (-1: never), turn (once in one), corrects,
-                         withdrawn, silent (of a message in a joined thread that was not answered); of a
-                         decision that is an answer in words only the thread and the turn of that message
+                         withdrawn, answer (the one that stands, once it was edited or answered again), silent
+                         (of a message in a joined thread that was not answered); of a decision that is an
+                         answer in words only the thread and the turn of that message
     mailbox:<thread>     stream: ids of waiting and running messages, in order
     messages:<thread>    hash: messages by id
     joined:<thread>      string: id of the message that was answered last; exists while the bot takes part

@@ -179,21 +179,26 @@ end
 """
 )
 
-# as above, and of an order to regenerate an answer: question ordered_seconds
-# -> kept | duplicate | ignored (the question is not the thread's last one any more) | refused (others wait) |
-# removed (the question was deleted; a later deletion ends the order)
+# as above, and of an order to regenerate an answer: question ordered_seconds edited_at
+# -> kept | duplicate | ignored (the question is not the thread's last one any more, is forgotten, was edited,
+# or has another answer by now) | refused (others wait) | removed (the question was deleted; a later deletion
+# ends the order)
 PUT = (
     _TAKE
     + """
 local question = ARGV[17]
 if not question then return take('-1') end
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
-if redis.call('HEXISTS', tag .. ':seen:' .. question, 'withdrawn') == 1 then return 'removed' end
-if without_mark(redis.call('GET', KEYS[2])) ~= question then return 'ignored' end
+local replaced = string.match(id, '^regenerate:(.*):')
+local known = redis.call('HMGET', tag .. ':seen:' .. question, 'withdrawn', 'thread', 'edited', 'answer')
+local withdrawn, asked_in, edited, answer = unpack(known)
+if withdrawn then return 'removed' end
+if not asked_in or without_mark(redis.call('GET', KEYS[2])) ~= question then return 'ignored' end
+if tonumber(edited or -1) > tonumber(ARGV[19]) or (answer or replaced) ~= replaced then return 'ignored' end
 if redis.call('XLEN', tag .. ':mailbox:' .. thread) > 0 then return 'refused' end
 local outcome = take('-1')
 redis.call('HSET', KEYS[1], 'corrects', question)
-redis.call('SET', tag .. ':ordered:' .. string.match(id, '^regenerate:(.*):'), id, 'EX', ARGV[18])
+redis.call('SET', tag .. ':ordered:' .. replaced, id, 'EX', ARGV[18])
 return outcome
 """
 )
