@@ -35,7 +35,7 @@ after its message was taken, `turn` three days after its end.
 
 from bot.inbox.scripts.common import GAP_MARK
 from bot.inbox.scripts.events import CLAIM, CORRECT, PUT, STOP, WITHDRAW
-from bot.inbox.scripts.pause import PAUSE, RESUME
+from bot.inbox.scripts.pause import LEAVE, PAUSE, RESUME
 from bot.inbox.scripts.replay import REPLAY, RESTORE
 from bot.inbox.scripts.turns import (
     BEGIN,
@@ -65,6 +65,7 @@ __all__ = [
     "HAND_OVER",
     "INCREASE",
     "KEEP",
+    "LEAVE",
     "PAUSE",
     "POSTPONE",
     "PUT",
