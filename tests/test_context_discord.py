@@ -220,6 +220,36 @@ async def test_roles_and_channels_that_everybody_sees_have_their_names(
     assert discord.count("GET", f"/guilds/{discord.guild.id}") == 1
 
 
+async def test_names_that_are_known_take_no_place_of_others(
+    settings: dict[str, Any], discord: Discord, model: ModelServer
+) -> None:
+    """Fault: of many ids only the first ten became names, however often they had been looked up."""
+    roles = [discord.add_role(f"team {number}") for number in range(15)]
+    text = "Call " + " ".join(f"<@&{each}>" for each in roles)
+    async with run_bot(**settings):
+        await discord.wait_for_connections()
+        for expected in (10, 15):
+            thread = discord.start_thread(discord.bob, discord.general)
+            await discord.say(discord.bob, thread, text)
+            await mention(discord, "whom?", thread)
+            assert told(model).partition("whom?")[2].count("@team") == expected
+
+
+async def test_a_channel_that_discord_describes_late_takes_no_name_from_others(
+    settings: dict[str, Any], discord: Discord, model: ModelServer
+) -> None:
+    """Fault: none of the ids became a name."""
+    role, plans = discord.add_role("support"), discord.add_channel("plans")
+    slow = discord.add_channel("slow")
+    discord.fail("GET", f"/channels/{slow.id}", times=9, delay=30)
+    async with run_bot(**settings):
+        await discord.wait_for_connections()
+        thread = discord.start_thread(discord.bob, discord.general)
+        await discord.say(discord.bob, thread, f"<@&{role}>, see <#{plans.id}> or <#{slow.id}>")
+        await mention(discord, "what should they do?", thread)
+    assert f"@support, see #plans or <#{slow.id}>" in told(model)
+
+
 async def test_a_name_that_looks_like_a_link_is_not_followed(
     settings: dict[str, Any], discord: Discord, model: ModelServer
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from bot.chat.text import unnamed_user
 from tests.servers.model import ModelServer
 from tests.servers.slack.service import ALICE, BOB, BOT_USER, CAROL, GENERAL, TEAM, Message, Slack
 from tests.support.answers import turns_ended
@@ -88,7 +89,10 @@ async def test_a_mention_in_a_thread_gives_the_agent_what_was_written_there_once
 async def test_users_whose_names_slack_does_not_tell_have_numbers_and_no_ids(
     settings: dict[str, Any], slack: Slack, model: ModelServer
 ) -> None:
-    """The model could repeat an id, and users do not know whose it is."""
+    """The model could repeat an id, and users do not know whose it is. A number is that of one user.
+
+    Fault: the first user of the earlier messages and the first one who asked had the same number.
+    """
     slack.web_api.scopes -= {"users:read"}
     slack.tolerate("missing_scope")
     async with run_bot(**settings):
@@ -98,10 +102,34 @@ async def test_users_whose_names_slack_does_not_tell_have_numbers_and_no_ids(
         await mention(slack, "what should they do?", root)
         first = told(model)
         await mention(slack, "and who are you?", root, user=BOB)
-    assert "unnamed user 1: The printer is on fire." in first
-    assert "unnamed user 2: Which one?" in first
-    assert "[unnamed user 2] and who are you?" in told(model)
+    alice, bob, carol = (unnamed_user(f"slack:{each}") for each in (ALICE, BOB, CAROL))
+    assert len({alice, bob, carol}) == 3
+    assert f"{bob}: The printer is on fire." in first
+    assert f"{carol}: Which one?" in first
+    assert f"[{alice}] what should they do?" in told(model)
+    assert f"[{bob}] and who are you?" in told(model)
     assert not any(user in str(each) for user in (ALICE, BOB, CAROL) for each in model.requests)
+
+
+async def test_the_authors_of_all_messages_are_looked_up_once(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    """Fault: those after the first twenty had numbers, and so had those who were known already."""
+    users = [f"U0WRITER{number:02}" for number in range(45)]
+    for each in users:
+        slack.describe(each)
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        for _ in range(2):
+            root = write(slack, users[0], "This is about 0.")
+            for number, user in enumerate(users[1:], 1):
+                write(slack, user, f"This is about {number}.", root)
+            await mention(slack, "what is it about?", root)
+            lines = told(model).splitlines()
+            for number, user in enumerate(users):
+                assert any(each.endswith(f"{user[2:].lower()}: This is about {number}.") for each in lines)
+    asked = [call.args["user"] for call in slack.calls if call.method == "users.info"]
+    assert sorted(asked) == sorted([ALICE, *users])
 
 
 async def test_a_mention_in_a_new_thread_or_a_direct_message_reads_nothing(

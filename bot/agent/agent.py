@@ -15,11 +15,11 @@ from langgraph.types import Command
 from redis.asyncio import Redis
 
 from bot.agent import prompts, texts
-from bot.agent.authors import author, without
+from bot.agent.authors import author, author_fields, without
 from bot.agent.graph import Graph, build_graph
 from bot.agent.history import ANSWERED_CALL
 from bot.agent.memory import AUTHORS, STORAGE_ERRORS, ThreadMemory
-from bot.agent.messages import author_fields, file_names, human_message, own_text, problems_of, stored_id
+from bot.agent.messages import file_names, human_message, own_text, problems_of, stored_id
 from bot.agent.models.model import Model
 from bot.agent.preparation import mark_unread
 from bot.agent.regeneration import place_of

@@ -7,7 +7,7 @@ from functools import lru_cache
 from langchain_core.messages import AnyMessage, HumanMessage
 
 from bot.agent import prompts
-from bot.agent.authors import AUTHOR, AUTHOR_NAME
+from bot.agent.authors import author_fields
 from bot.agent.images import PICTURES
 from bot.agent.spotlighting import indent, label, mark
 from bot.chat import (
@@ -22,7 +22,6 @@ from bot.chat import (
     well_formed,
 )
 from bot.chat.text import count, shorten
-from bot.memory import account_of
 
 _PROBLEMS = "file_problems"
 _QUOTED = "quoted"
@@ -152,11 +151,6 @@ def own_text(message: AnyMessage) -> str:
     """Return a user's message without the text of others that it quotes."""
     begin, end = message.additional_kwargs.get(_QUOTED, (len(message.text), len(message.text)))
     return "\n\n".join(filter(None, [message.text[:begin], message.text[end:]]))
-
-
-def author_fields(message: Message) -> dict[str, str]:
-    """Return the author's fields, for `add_author_names`; the model does not receive them."""
-    return {AUTHOR: account_of(message).digest, AUTHOR_NAME: message.author_name}
 
 
 def asker_description(turn: Turn) -> str:
