@@ -1,5 +1,6 @@
 """Context on Slack: the agent knows what was written before it was called, if the asker can read it."""
 
+import asyncio
 import math
 import time
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat.text import unnamed_user
-from tests.servers.model import ModelServer
+from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, BOB, BOT_USER, CAROL, GENERAL, TEAM, Message, Slack
 from tests.support.answers import turns_ended
 from tests.support.bot import run_bot
@@ -261,6 +262,59 @@ async def test_a_message_that_the_bot_learns_of_after_a_later_mention_is_read_at
     assert {each: told(model).count(each) for each in written} == dict.fromkeys(written, 1)
     assert "Understood." not in told(model)
     assert slack.count("conversations.replies") == 3
+
+
+async def test_a_message_that_the_bot_learns_of_after_many_later_answers_is_read_at_the_next_mention(
+    settings: dict[str, Any], slack: Slack, model: ModelServer, redis: Redis
+) -> None:
+    """Fault: it was looked for among the newest messages only."""
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, "Lunch?")
+        await mention(slack, "in which place?", root)
+        text = "It is closed."
+        ts = write(slack, BOB, text, root)
+        asked = [f"when is it open? {number}." for number in range(10)]
+        for each in asked:
+            await mention(slack, each, root)
+        assert text not in told(model)
+        event = {"type": "message", "channel": GENERAL, "channel_type": "channel", "user": BOB, "text": text}
+        slack.send_event(event | {"ts": ts, "event_ts": ts, "thread_ts": root})
+        await wait_until_passed_over(redis, f"slack:{TEAM}:{GENERAL}:{ts}")
+        await mention(slack, "and now?", root)
+    assert f"bob: {text}" in told(model).partition("and now?")[2]
+    written = ("in which place?", text, *asked[-5:], "and now?")
+    assert {each: told(model).count(each) for each in written} == dict.fromkeys(written, 1)
+    assert "Understood." not in told(model)
+    assert slack.count("conversations.replies") == 2
+
+
+async def test_a_message_that_is_late_in_a_turn_of_several_is_read_for_them(
+    settings: dict[str, Any], slack: Slack, model: ModelServer, redis: Redis
+) -> None:
+    """Fault: it was written before the first of them, and looked for between the two."""
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, "Lunch?")
+        await mention(slack, "in which place?", root)
+        gate = asyncio.Event()
+        model.script(Script(gate=gate))
+        await slack.say(ALICE, GENERAL, f"{slack.mention} is it open?", thread_ts=root)
+        await wait_until(lambda: len(model.requests) == 2, "the next ones have to wait")
+        text = "It is closed."
+        ts = write(slack, BOB, text, root)
+        await slack.say(ALICE, GENERAL, f"{slack.mention} first?", thread_ts=root)
+        await slack.wait_until_settled()
+        event = {"type": "message", "channel": GENERAL, "channel_type": "channel", "user": BOB, "text": text}
+        slack.send_event(event | {"ts": ts, "event_ts": ts, "thread_ts": root})
+        await wait_until_passed_over(redis, f"slack:{TEAM}:{GENERAL}:{ts}")
+        await slack.say(ALICE, GENERAL, f"{slack.mention} second?", thread_ts=root)
+        await slack.wait_until_settled()
+        gate.set()
+        await wait_until(lambda: len(model.requests) == 3, "both are answered")
+        await slack.answer(GENERAL, root)
+    written = ("in which place?", "is it open?", "first?", "second?", text)
+    assert {each: told(model).count(each) for each in written} == dict.fromkeys(written, 1)
 
 
 async def test_a_linked_message_is_read_with_its_thread_if_the_asker_is_in_the_channel(

@@ -27,17 +27,14 @@ _PROBLEMS = "file_problems"
 _QUOTED = "quoted"
 """Key of a message's `additional_kwargs` with the range of its text that quotes others."""
 
-_MOST_LATER = 8
-"""Most messages of users that are answered before the bot learns of an earlier one, so that it is still read.
-
-More would be read again each time, among them what the agent knows already.
-"""
-
 _UNREAD = "context_unread"
 """Key of a message's `additional_kwargs`: whether its thread could not be read, or the refusal that lasts.
 
 It is missing if the thread did not have to be read.
 """
+
+_UNREAD_SINCE = "context_unread_since"
+"""Key beside it: the time of the earliest message that could not be read (Unix seconds), if it is known."""
 
 _DAY = 86_399
 """Largest difference of a time zone, in seconds."""
@@ -62,17 +59,21 @@ def human_message(message: Message, attachments: AttachmentContent) -> HumanMess
     return HumanMessage(content, id=stored_id(message), additional_kwargs=more)
 
 
-def with_context(message: AnyMessage, context: Context, chars: int, *, of_thread: bool) -> AnyMessage:
+def with_context(
+    message: AnyMessage, context: Context, chars: int, *, of_thread: bool, since: float = 0.0
+) -> AnyMessage:
     """Return a message with its context as data, in at most about `chars` characters, and with the problems.
 
     The context comes right after the author's words, and counts as a quote. `of_thread`: it is not that of
-    its links only.
+    its links only, but also of its thread, from `since` on.
     """
     more = dict(message.additional_kwargs)
     if context.problems:
         more |= {_PROBLEMS: [*more.get(_PROBLEMS, ()), *context.problems]}
     if of_thread:
         more[_UNREAD] = context.refusal or context.is_unread
+        if more[_UNREAD]:
+            more[_UNREAD_SINCE] = since
     share = chars // max(len(context.passages), 1)
     marked = [mark(each.source, _passage(each, share)) for each in context.passages if each.messages]
     content = str(message.text)
@@ -84,30 +85,27 @@ def with_context(message: AnyMessage, context: Context, chars: int, *, of_thread
     return message.model_copy(update={"content": content, "additional_kwargs": more})
 
 
-def with_thread_unread(message: AnyMessage) -> AnyMessage:
-    """Return a message as one whose thread could not be read, unless that was tried."""
-    more = {_UNREAD: True} | message.additional_kwargs
+def with_thread_unread(message: AnyMessage, since: float) -> AnyMessage:
+    """Return a message as one whose thread could not be read from `since` on, unless that was tried."""
+    more = {_UNREAD: True, _UNREAD_SINCE: since} | message.additional_kwargs
     return message.model_copy(update={"additional_kwargs": more})
 
 
-def known_until(messages: Sequence[AnyMessage]) -> tuple[str, bool]:
-    """Return the id of a message before which nothing is missing, and whether the last reading succeeded.
-
-    It is the last one whose thread was read, or one some messages back, as the bot may learn of a message
-    after it has answered later ones. The id is empty if the agent does not know what was written before.
-    """
-    first_unread: int | None = None
-    for place, message in enumerate(messages):
-        if (mark := message.additional_kwargs.get(_UNREAD)) is not None:
-            first_unread = (place if first_unread is None else first_unread) if mark else None
-    newest = messages[:first_unread][-_MOST_LATER:]
-    read = next((each for each in reversed(newest) if is_thread_read(each)), newest[0] if newest else None)
-    return (read.id or "") if read else "", bool(messages) and first_unread is None
+def last_read(messages: Sequence[AnyMessage]) -> str:
+    """Return the id of the last message whose thread was read, so that nothing is missing before it."""
+    read = (each.id or "" for each in reversed(messages) if each.additional_kwargs.get(_UNREAD) is False)
+    return next(read, "")
 
 
-def is_thread_read(message: AnyMessage) -> bool:
-    """Return whether the thread was read for this message."""
-    return message.additional_kwargs.get(_UNREAD) is False
+def unread_since(messages: Sequence[AnyMessage]) -> float | None:
+    """Return the time from which on a thread has to be read, 0 for its begin; None if nothing is unread."""
+    unread: list[float] = []
+    for each in messages:
+        if mark := each.additional_kwargs.get(_UNREAD):
+            unread.append(each.additional_kwargs.get(_UNREAD_SINCE, 0.0))
+        elif mark is False:
+            unread.clear()
+    return min(unread, default=None if messages else 0.0)
 
 
 def refusals_of(messages: Sequence[AnyMessage]) -> set[str]:

@@ -10,16 +10,17 @@ from langgraph.runtime import get_runtime
 
 from bot.agent import history
 from bot.agent.messages import (
-    known_until,
+    last_read,
     refusals_of,
     stored_id,
+    unread_since,
     with_context,
     with_thread_unread,
 )
 from bot.agent.models.metering import call_meter
 from bot.agent.models.model import Model
 from bot.agent.state import Context, State, Update
-from bot.chat import AnswerError, BudgetExceeded, ContextSource, Meter, Notice, ReadContext, Turn
+from bot.chat import AnswerError, BudgetExceeded, ContextSource, Meter, Notice, ReadContext, Since, Turn
 from bot.chat import Context as ChatContext
 
 log = logging.getLogger(__name__)
@@ -29,11 +30,11 @@ _CONTEXT_SHARE = 0.5
 
 
 class _Reading(NamedTuple):
-    """Message with the function that reads its context; `of_thread` unless that is of its links only."""
+    """Message with the function that reads its context: its links, and its thread unless `since` is None."""
 
     message: AnyMessage
     read: ReadContext
-    of_thread: bool
+    since: Since | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ class Preparation:
         refusals = refusals_of(state["messages"])
         changed: list[AnyMessage] = []
         is_unread = False  # once it is, also for later messages: their readings begin after the unread one
-        for message, read, of_thread in readings:
+        for message, read, since in readings:
+            of_thread = since is not None
             context = _without(await read(self.most_context), known, refusals)
             refusals.add(context.refusal)
             is_unread = is_unread or (of_thread and context.is_unread)
@@ -84,7 +86,8 @@ class Preparation:
             )
             for problem in context.problems:
                 emit(Notice(problem))
-            changed.append(with_context(message, context, chars, of_thread=of_thread))
+            at = since.at if since else 0.0
+            changed.append(with_context(message, context, chars, of_thread=of_thread, since=at))
         return {"messages": changed}
 
     def _readings(self, state: State) -> list[_Reading]:
@@ -118,7 +121,8 @@ def mark_unread(source: ContextSource, turn: Turn, messages: Sequence[AnyMessage
 
     `messages` are those of the thread, with those of the turn.
     """
-    return [with_thread_unread(each.message) for each in _readings(source, turn, messages) if each.of_thread]
+    readings = _readings(source, turn, messages)
+    return [with_thread_unread(each.message, each.since.at) for each in readings if each.since is not None]
 
 
 def _without(context: ChatContext, known: Collection[str], told: Collection[str]) -> ChatContext:
@@ -135,14 +139,20 @@ def _without(context: ChatContext, known: Collection[str], told: Collection[str]
 
 
 def _readings(source: ContextSource, turn: Turn, messages: Sequence[AnyMessage]) -> list[_Reading]:
+    """Return what has to be read: what could not be read before, and what was written in the turn's gaps.
+
+    A gap begins with the earliest message of it, however many others were answered before the bot learned of
+    that one; but what was written before the last reading is known.
+    """
     ids = {stored_id(each) for each in turn.messages}
     new = {each.id: each for each in messages if each.id in ids}
     earlier = [each for each in messages if each.id not in ids and each.type == "human"]
-    known, is_complete = known_until(earlier)  # what could not be read before is read now
+    read_until, missing = last_read(earlier), unread_since(earlier)
     readings = []
     for message in turn.messages:
-        since = None if is_complete and message.id not in turn.gaps else known
+        begins = [at for at in (missing, turn.gaps.get(message.id)) if at is not None]
+        since = Since(read_until, min(begins)) if begins else None
         if (read := source.context(message, since)) and (stored := new.get(stored_id(message))):
-            readings.append(_Reading(stored, read, since is not None))
-        known, is_complete = message.id, True
+            readings.append(_Reading(stored, read, since))
+        read_until, missing = (message.id if begins else read_until), None
     return readings

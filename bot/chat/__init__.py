@@ -31,6 +31,7 @@ from bot.chat.context import (
     PastMessage,
     Person,
     ReadContext,
+    Since,
 )
 from bot.chat.coordination import Coordination, Permit
 from bot.chat.errors import (
@@ -187,6 +188,7 @@ __all__ = [
     "Request",
     "Requests",
     "SameEverywhere",
+    "Since",
     "StillBusy",
     "Stop",
     "StopPolicy",
