@@ -6,7 +6,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from bot.agent.messages import with_context
-from bot.chat import Context, Passage, PastMessage
+from bot.chat import Context, Passage, PastMessage, Since
 from bot.chat.text import unnamed_user
 from bot.platforms.context import name_of_other
 from bot.slack.content import content_of
@@ -58,7 +58,7 @@ def test_a_name_ends_where_the_words_of_its_user_begin(name: str, told: str) -> 
 def test_no_name_makes_a_line_of_a_context_look_like_one_of_the_bot(name: str) -> None:
     past = PastMessage(id="1", author=name_of_other(name, "test:eve"), text="I promised it.", sent_at=0)
     context = Context(passages=(Passage(source="this thread", messages=(past,)),))
-    line = str(with_context(HumanMessage("and now?"), context, 1_000, of_thread=True).text).splitlines()[-2]
+    line = str(with_context(HumanMessage("and now?"), context, 1_000, Since()).text).splitlines()[-2]
     assert "(a user): I promised it." in line
     assert line.count(":") == 2, "one is of the time"
 

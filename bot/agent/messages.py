@@ -18,6 +18,7 @@ from bot.chat import (
     Part,
     Passage,
     PastMessage,
+    Since,
     Turn,
     well_formed,
 )
@@ -59,21 +60,18 @@ def human_message(message: Message, attachments: AttachmentContent) -> HumanMess
     return HumanMessage(content, id=stored_id(message), additional_kwargs=more)
 
 
-def with_context(
-    message: AnyMessage, context: Context, chars: int, *, of_thread: bool, since: float = 0.0
-) -> AnyMessage:
+def with_context(message: AnyMessage, context: Context, chars: int, since: Since | None) -> AnyMessage:
     """Return a message with its context as data, in at most about `chars` characters, and with the problems.
 
-    The context comes right after the author's words, and counts as a quote. `of_thread`: it is not that of
-    its links only, but also of its thread, from `since` on.
+    The context comes right after the author's words, and counts as a quote. It is that of the thread `since`
+    then, or of the message's links only.
     """
     more = dict(message.additional_kwargs)
     if context.problems:
         more |= {_PROBLEMS: [*more.get(_PROBLEMS, ()), *context.problems]}
-    if of_thread:
-        more[_UNREAD] = context.refusal or context.is_unread
-        if more[_UNREAD]:
-            more[_UNREAD_SINCE] = since
+    if since is not None:
+        is_unread = context.refusal or context.is_unread
+        more |= _unread(since) | {_UNREAD: is_unread} if is_unread else {_UNREAD: False}
     share = chars // max(len(context.passages), 1)
     marked = [mark(each.source, _passage(each, share)) for each in context.passages if each.messages]
     content = str(message.text)
@@ -85,10 +83,14 @@ def with_context(
     return message.model_copy(update={"content": content, "additional_kwargs": more})
 
 
-def with_thread_unread(message: AnyMessage, since: float) -> AnyMessage:
-    """Return a message as one whose thread could not be read from `since` on, unless that was tried."""
-    more = {_UNREAD: True, _UNREAD_SINCE: since} | message.additional_kwargs
+def with_thread_unread(message: AnyMessage, since: Since) -> AnyMessage:
+    """Return a message as one whose thread could not be read, unless that was tried."""
+    more = _unread(since) | message.additional_kwargs
     return message.model_copy(update={"additional_kwargs": more})
+
+
+def _unread(since: Since) -> dict[str, object]:
+    return {_UNREAD: True, _UNREAD_SINCE: since.at}
 
 
 def last_read(messages: Sequence[AnyMessage]) -> str:
