@@ -469,7 +469,7 @@ async def test_an_operator_sees_replays_and_drops(inbox: Inbox, redis: Redis) ->
     assert "waiting" in await admin.list_messages(redis)
     _, begun = await begin(inbox)
     assert (begun.turn.messages[0].text, begun.turn.attempt, begun.receipt) == ("one", 1, {})
-    assert begun.turn.gaps == {begun.turn.id}, "what was written before it is read"
+    assert begun.turn.gaps == {begun.turn.id: 0}, "what was written before it is read"
     assert "running  on one.1" in await admin.list_messages(redis)
     assert await admin.drop(redis, "all") == "1 message dropped."
     assert "There is no dead message" in await admin.drop(redis, entry)

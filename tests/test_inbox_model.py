@@ -200,12 +200,13 @@ class InboxMachine(Machine):
             assert task is None
             return
         claim.turn = begun.turn
+        behind_gap = self.model.mailboxes[claim.entry.thread].behind_gap
         assert begun == TurnStart(
             Turn(
                 id=task.ids[0],
                 thread=task.messages[0].thread,
                 messages=task.messages,
-                gaps=self.model.mailboxes[claim.entry.thread].behind_gap & frozenset(task.ids),
+                gaps={id: at for id, at in behind_gap.items() if id in task.ids},
                 attempt=task.attempts,
                 failures=task.failures,
                 crashes=task.crashes,

@@ -82,10 +82,8 @@ PACE = 0.001
 LONG_THREAD = 50
 """Messages of a thread that others have written before the bot is mentioned there."""
 
-DEARER = {"slack": 1.4, "discord": 1.35}
+DEARER = {"slack": 1.29, "discord": 1.19}
 """Most function calls of such a mention, in proportion to those of one in a new thread; the goal is 1.2.
-
-Most of what is left does not depend on the number of messages: a step of the graph and a request.
 """
 
 TRIES = 3

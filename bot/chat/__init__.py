@@ -32,6 +32,7 @@ from bot.chat.context import (
     PastMessage,
     Person,
     ReadContext,
+    Since,
 )
 from bot.chat.coordination import Coordination, Permit
 from bot.chat.errors import (
@@ -190,6 +191,7 @@ __all__ = [
     "Request",
     "Requests",
     "SameEverywhere",
+    "Since",
     "StillBusy",
     "Stop",
     "StopPolicy",

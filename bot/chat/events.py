@@ -207,13 +207,14 @@ class Turn:
     `id` is that of the first message. It and `messages` are the same on every attempt, so `id` is the
     idempotency key of all effects of the turn. `attempt` counts from 1. Of the earlier attempts, `failures`
     ended in an unexpected error, `crashes` with the process, and `hangs` hung its event loop. `gaps` are the
-    ids of messages before which others were written in the thread that the agent was not given.
+    ids of messages before which others were written in the thread that the agent was not given, each with the
+    time of the earliest of these (Unix seconds, 0: any).
     """
 
     id: str
     thread: ThreadId
     messages: tuple[Message, ...]
-    gaps: frozenset[str] = frozenset()
+    gaps: Mapping[str, float] = field(default_factory=dict)
     attempt: int = 1
     failures: int = 0
     crashes: int = 0

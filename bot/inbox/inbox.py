@@ -231,10 +231,10 @@ class Inbox:
             ids = [keys.text(each) for each in stored[::3]]
             corrects: Any = await self._redis.hget(keys.seen(ids[-1]), "corrects")
             answered, dead = keys.text(corrects or ids[-1]), f"unreadable: {problem!r}"
-            await self._end(lease, ids, answered, dead, leaves_gap=True)
+            await self._end(lease, ids, answered, dead, gap=0.0)
             return None
         ended = {"failures": failures, "crashes": crashes, "hangs": hangs}
-        gaps = frozenset(each.id for each, gap in zip(messages, stored[2::3], strict=True) if gap)
+        gaps = {each.id: float(at) for each, at in zip(messages, stored[2::3], strict=True) if at}
         thread = messages[0].thread
         turn = Turn(id=turn_id, thread=thread, messages=messages, gaps=gaps, attempt=attempt, **ended)
         self._replica.begin(turn, state)
@@ -263,18 +263,18 @@ class Inbox:
         receipt: Json = None,
         filing: Filing | None = None,
         *,
-        leaves_gap: bool = False,
+        gap: float | None = None,
         details: StoredDetails | None = None,
     ) -> None:
         """Remove the turn's messages and free the thread. Raises `LeaseLost`.
 
         `dead` is the reason for giving them up: they are kept as dead letters. A `receipt` and `details` are
-        stored, and `filing` is added to its stream. `leaves_gap`: the agent was not given all of them.
+        stored, and `filing` is added to its stream. `gap` is as in `Receipt`.
         """
         ids, newest = [message.id for message in turn.messages], turn.messages[-1]
         result = json.dumps(receipt) if receipt else ""
         answered = "" if turn.regenerates else newest.corrects or newest.id
-        await self._end(lease, ids, answered, dead, result, filing, leaves_gap, details, newest.corrects)
+        await self._end(lease, ids, answered, dead, result, filing, gap, details, newest.corrects)
         self._replica.finish(ids)
 
     def leave(self, turn: Turn) -> None:
@@ -303,7 +303,7 @@ class Inbox:
         dead: str,
         receipt: str = "",
         filing: Filing | None = None,
-        leaves_gap: bool = False,
+        gap: float | None = None,
         details: StoredDetails | None = None,
         question: str = "",
     ) -> None:
@@ -311,7 +311,7 @@ class Inbox:
         held = [TAG, self._consumer, lease.entry, lease.thread]
         stream, filed, most = ([filing.stream], filing.text, filing.most) if filing else ([], "", 0)
         kept = details or StoredDetails(keys.turn(ids[0]), "", 0)
-        rest: list[str | int] = [dead, answered, receipt, filed, most, int(leaves_gap)]
+        rest: list[str | float] = [dead, answered, receipt, filed, most, "" if gap is None else gap]
         rest += [kept.text, kept.ttl_seconds, question, kept.stands if question else ""]
         of_turn = [keys.turn(ids[0]), DEAD, keys.joined(lease.thread), kept.key]
         finished = await self._finish(

@@ -1,6 +1,7 @@
 """Operator queries of the inbox: waiting messages, running threads, dead letters, health."""
 
 import json
+import re
 import time
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -12,6 +13,9 @@ from bot.access.origin import scopes_of
 from bot.chat import Health, Json, Message, QuestionState, ThreadId
 from bot.inbox import keys, scripts
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
+
+_GAP = re.compile(r"(\|[0-9.]+)?\|gap$")
+"""Mark behind the message that was answered last, see `bot.inbox.scripts`."""
 
 _DAY = 86_400
 SEEN_SECONDS = 3 * _DAY
@@ -64,7 +68,7 @@ async def unanswered_messages(redis: Redis) -> list[Message]:
 async def newest_answer(redis: Redis, thread: ThreadId) -> str:
     """Return the message that was answered last in a thread, or an empty string."""
     joined: Any = await redis.get(keys.joined(str(thread)))
-    return keys.text(joined or b"").removesuffix(scripts.GAP_MARK)
+    return _GAP.sub("", keys.text(joined or b""))
 
 
 async def question(redis: Redis, message_id: str) -> QuestionState | None:

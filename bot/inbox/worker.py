@@ -345,8 +345,8 @@ class _Worker:
             dead += f" (reference {turn.reference})"
         result = receipt.state if receipt and receipt.has_result else None
         filing, details = (receipt.filing, receipt.details) if receipt and not dead else (None, None)
-        leaves_gap = receipt is not None and receipt.leaves_gap
-        await self._inbox.finish(lease, turn, dead, result, filing, leaves_gap=leaves_gap, details=details)
+        gap = receipt.gap if receipt else None
+        await self._inbox.finish(lease, turn, dead, result, filing, gap=gap, details=details)
 
     async def _try_again(self, lease: Lease, turn: Turn, error: Exception) -> None:
         is_foreseen = isinstance(error, _FORESEEN)

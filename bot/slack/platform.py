@@ -33,6 +33,7 @@ from bot.chat import (
     PlatformError,
     ReadContext,
     Receipt,
+    Since,
     Stop,
     Thread,
     ThreadId,
@@ -203,7 +204,7 @@ class Slack:
         """Return the content of an attachment. Raises `FileRefused`."""
         return await fetch(self._api, attachment, most_bytes)
 
-    def context(self, message: Message, since: str | None) -> ReadContext | None:
+    def context(self, message: Message, since: Since | None) -> ReadContext | None:
         """Return the function that reads the thread of a message, and messages that it links to."""
         return self._contexts.context(message, since)
 

@@ -107,12 +107,12 @@ local function wait_early(edited)
   redis.call('EXPIRE', KEYS[3], ARGV[11])
 end
 -- Also a redelivery, under another policy or to another partner, does not answer it.
-local function pass_over(id, author, edited)
+local function pass_over(id, author, at, edited)
   local seen = tag .. ':seen:' .. id
   redis.call('HSET', seen, 'thread', thread, 'author', author, 'channel', channel, 'edited', edited)
   redis.call('HSET', seen, 'silent', 1)
   redis.call('EXPIRE', seen, ARGV[9])
-  set_mark(tag, thread)
+  set_mark(tag, thread, at)
 end
 local function accept_early()
   local later = {}
@@ -132,7 +132,7 @@ local function accept_early()
       if is_followed(author, at, purpose) then
         accept(tag, thread, id, author, channel, message, edited, ARGV[9])
       else
-        pass_over(id, author, edited)
+        pass_over(id, author, at, edited)
       end
     end
   end
@@ -158,11 +158,12 @@ local function take(edited)
   read_partner(state)
   if not addressed and not (is_joined and is_followed(author, ARGV[7], purpose)) then
     wait_early(edited)
-    if is_joined then pass_over(id, author, edited) end
+    if is_joined then pass_over(id, author, ARGV[7], edited) end
     return 'ignored'
   end
-  local has_gap = has_mark(is_joined) and not is_alone({0, {'id', id}})
-  accept(tag, thread, id, author, channel, message, edited, ARGV[9], has_gap)
+  local answered, gap = read_joined(is_joined)
+  if is_alone({0, {'id', id}}) then gap = nil end
+  accept(tag, thread, id, author, channel, message, edited, ARGV[9], gap)
   if is_known then redis.call('HDEL', KEYS[1], 'silent') end
   if has_more and is_stopped(author, sent_at) and not is_decision({0, {'id', id}}) then stop_at_once() end
   local is_listed = is_joined and ARGV[16] == '1'
@@ -170,7 +171,7 @@ local function take(edited)
     redis.call('ZADD', KEYS[4], 'GT', sent_at + ARGV[15], ARGV[8])
   end
   if not is_joined then join() end
-  if has_gap then redis.call('SET', KEYS[2], without_mark(is_joined), 'EX', ARGV[10]) end
+  if gap then redis.call('SET', KEYS[2], answered, 'EX', ARGV[10]) end
   local has_partner = addressed and heed(author, ARGV[7], purpose)
   renew_partner(addressed or is_listed, sent_at)
   if has_partner or not is_joined then accept_early() end
@@ -193,7 +194,7 @@ local replaced = string.match(id, '^regenerate:(.*):')
 local known = redis.call('HMGET', tag .. ':seen:' .. question, 'withdrawn', 'thread', 'edited', 'answer')
 local withdrawn, asked_in, edited, answer = unpack(known)
 if withdrawn then return 'removed' end
-if not asked_in or without_mark(redis.call('GET', KEYS[2])) ~= question then return 'ignored' end
+if not asked_in or read_joined(redis.call('GET', KEYS[2])) ~= question then return 'ignored' end
 if tonumber(edited or -1) > tonumber(ARGV[19]) or (answer or replaced) ~= replaced then return 'ignored' end
 if redis.call('XLEN', tag .. ':mailbox:' .. thread) > 0 then return 'refused' end
 local outcome = take('-1')
@@ -221,7 +222,7 @@ if waits and not redis.call('HGET', KEYS[1], 'turn') then
   redis.call('HSET', KEYS[6], id, message)
   return 'replaced'
 end
-if not waits and without_mark(redis.call('GET', KEYS[2])) ~= id then return 'ignored' end
+if not waits and read_joined(redis.call('GET', KEYS[2])) ~= id then return 'ignored' end
 accept(tag, thread, again, author, channel, ARGV[19], '-1', ARGV[9])
 redis.call('HSET', tag .. ':seen:' .. again, 'corrects', id)
 return 'corrected'

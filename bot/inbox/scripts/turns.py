@@ -41,7 +41,7 @@ local begun = {
 for _, entry in ipairs(waiting) do
   begun[#begun + 1] = entry[2][2]
   begun[#begun + 1] = redis.call('HGET', KEYS[3], entry[2][2]) or ''
-  begun[#begun + 1] = entry[2][4] and 1 or 0
+  begun[#begun + 1] = entry[2][4] or ''
   if entry[1] == last then break end
 end
 return begun
@@ -98,7 +98,7 @@ return 1
 # them. `answered` is the message that an edit can name from now on. An empty `answered` or `receipt` leaves
 # what is stored. The stream `filing`, of about `most` entries, belongs to the long-term memory, and `details`
 # (if any are `kept`) to the buttons of the answer. A `question` was answered again, and `stands` is its
-# answer from now on. `gap`: 1 if the agent was not given all messages.
+# answer from now on. `gap`: the time of the earliest message that the agent was not given, if any.
 FINISH = (
     ENQUEUE
     + LEASE
@@ -123,9 +123,12 @@ if ARGV[9] ~= '' then redis.call('HSET', KEYS[5], 'receipt', ARGV[9]) end
 if ARGV[8] == '' then
   redis.call('EXPIRE', KEYS[7], ARGV[6])
 else
-  local marked = ARGV[8] .. mark
-  local before = redis.call('SET', KEYS[7], ARGV[12] == '1' and marked or ARGV[8], 'EX', ARGV[6], 'GET')
-  if ARGV[12] ~= '1' and has_mark(before) then redis.call('SET', KEYS[7], marked, 'EX', ARGV[6]) end
+  local gap = ARGV[12] ~= '' and ARGV[12]
+  local answered = gap and with_mark(ARGV[8], gap) or ARGV[8]
+  local _, missing = read_joined(redis.call('SET', KEYS[7], answered, 'EX', ARGV[6], 'GET'))
+  if missing and missing ~= gap then -- messages were passed over during the turn
+    redis.call('SET', KEYS[7], with_mark(ARGV[8], earliest(missing, gap)), 'EX', ARGV[6])
+  end
 end
 release(KEYS[1], ARGV[3])
 if ARGV[13] ~= '' and not redis.call('SET', KEYS[8], ARGV[13], 'EX', ARGV[14], 'NX') then

@@ -14,7 +14,8 @@ only in `refusals`; 429 answers are counted in `rate_limited`; faults that a tes
         assert not discord.violations
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from tests.servers.discord import payloads as payloads
 from tests.servers.discord.api import Call
@@ -347,6 +348,21 @@ class Discord(DiscordServer):
     def tell(self, event: str, payload: Json) -> None:
         """Send an event unchanged to all sessions, even if it is invalid."""
         self.gateway.tell(Event(event, payload, Intent.ANY))
+
+    @contextmanager
+    def hold_events(self) -> Iterator[Callable[[], None]]:
+        """Send no events while the context is open; yield the function that sends them late."""
+        held: list[Event] = []
+        listener, self.world.listener = self.world.listener, held.append
+
+        def send() -> None:
+            for each in held:
+                listener(each)
+
+        try:
+            yield send
+        finally:
+            self.world.listener = listener
 
     def fail(
         self,
