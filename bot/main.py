@@ -186,7 +186,7 @@ async def _until_signal(work: Coroutine[Any, Any, _Result]) -> _Result:
 
 
 def loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return the factory of uvloop's event loop if it is wanted and installed; None for asyncio's own."""
+    """Return the factory of uvloop's event loop, unless it is not wanted or not installed: then None."""
     if settings.event_loop == "uvloop":
         with suppress(ImportError):
             from uvloop import new_event_loop

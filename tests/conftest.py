@@ -1,5 +1,7 @@
 """Real servers for the tests: Redis and Postgres once a session; a model, Slack and Discord a test."""
 
+import asyncio
+import importlib
 import os
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -106,6 +108,15 @@ async def shelf(database_url: str) -> AsyncIterator[Shelf]:
     """A table that may be changed."""
     async with a_shelf(database_url) as made:
         yield made
+
+
+def pytest_configure() -> None:
+    """Run the tests on Python's event loop, which can be observed, or with TEST_EVENT_LOOP=uvloop on that.
+
+    Programs that tests start run on uvloop anyway, and what differs is tested on both.
+    """
+    if os.environ.get("TEST_EVENT_LOOP") == "uvloop":
+        asyncio.set_event_loop_policy(importlib.import_module("uvloop").EventLoopPolicy())
 
 
 LONGEST_FIRST = (

@@ -32,7 +32,7 @@ AT_READY = AT_SETTINGS | {
     "idna", "jsonpatch", "jsonpath_ng", "jsonpointer", "langchain_core", "langchain_protocol", "langgraph",
     "langgraph_sdk", "langsmith", "multidict", "orjson", "ormsgpack", "packaging", "pglast", "propcache",
     "psutil", "pygments", "redis", "redisvl", "requests", "requests_toolbelt", "sniffio", "tenacity",
-    "ulid", "urllib3", "uuid_utils", "websockets", "xxhash", "yaml", "yarl", "zstandard",
+    "ulid", "urllib3", "uuid_utils", "uvloop", "websockets", "xxhash", "yaml", "yarl", "zstandard",
 }
 # fmt: on
 """Packages that a bot with nothing configured needs; a model, Slack, Discord, charts, files and plug-ins need
@@ -93,6 +93,6 @@ async def test_packages_and_collections_of_a_start(tmp_path: Path) -> None:
     assert at_ready["full_collections"] == at_settings["full_collections"]  # a live one takes 0.1 s
     assert at_ready["frozen"] > 100_000
     assert at_ready["collects"]
-    assert at_ready["loop"] == "asyncio.unix_events"
+    assert at_ready["loop"] == "uvloop"
     assert at_ready["rss"] < MOST_BYTES
     assert at_ready["switch_interval"] <= 0.001  # seconds that each step of a turn waits for a busy thread

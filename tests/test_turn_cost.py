@@ -29,6 +29,7 @@ from tests.servers.slack.service import Message as SlackMessage
 from tests.support.apart import Apart, apart
 from tests.support.bot import ROOT, run_bot
 from tests.support.calls import Calls, count_calls
+from tests.support.graph import a_bench
 from tests.support.http_caller import Caller
 from tests.support.platforms import platforms_with
 from tests.support.redis_trips import BACKGROUND, RedisTrips, Trip, redis_trips
@@ -61,6 +62,12 @@ They depend on the times of the messages. What a process knows, such as authors,
 
 PER_TOKEN = {"function calls": 160.0, "objects": 1.0, "texts": 0.2, "thread-safe wake-ups": 0.0}
 """Most that each further token of an answer may take, if it arrives by itself."""
+
+READ_TOKEN = {
+    "slow": {"function calls": 190.0, "objects": 2.5},
+    "fast": {"function calls": 110.0, "objects": 0.3},
+}
+"""Most that reading each further token of a model takes that sends one in 0.1 s or in `PACE`."""
 
 LONGEST = {"commands": 42, "bytes sent": 31_000, "bytes received": 13_700}
 """Most that any turn of a long thread may take: the one that summarises takes the most."""
@@ -341,6 +348,31 @@ async def test_function_calls_of_a_turn_and_of_a_token(settings: dict[str, Any])
         f"{name}: {count} > {PER_TOKEN[name]}" for name, count in per_token.items() if count > PER_TOKEN[name]
     ]
     assert not over, "\n".join(["each token", *over, *long[0].by_module()])
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="other versions of Python call otherwise")
+@pytest.mark.parametrize(("model", "pace", "tokens"), [("slow", 0.1, 10), ("fast", PACE, 400)])
+async def test_function_calls_of_reading_a_token(model: str, pace: float, tokens: int) -> None:
+    """A slow model pays for no pause in which more could arrive; what a fast one sends is read together."""
+    async with apart() as servers:
+        server = await servers.enter(model_server())
+        async with a_bench(server) as bench:
+
+            async def read(length: int) -> Calls:
+                server.script(Script(text="word " * length, pace=pace))
+                with count_calls() as calls:
+                    await bench.ask()
+                return calls
+
+            await read(5)  # opens the connection
+            few, many = [await read(5) for _ in range(2)], [await read(5 + tokens) for _ in range(2)]
+    per_token = {
+        name: (min(map(COUNTS[name], many)) - min(map(COUNTS[name], few))) / tokens
+        for name in READ_TOKEN[model]
+    }
+    print(model, per_token)
+    over = [f"{name}: {count}" for name, count in per_token.items() if count > READ_TOKEN[model][name]]
+    assert not over, "\n".join([model, *over, *many[0].by_module()])
 
 
 async def test_a_mention_in_a_long_thread_on_slack(settings: dict[str, Any]) -> None:

@@ -188,13 +188,15 @@ async def fork_program(environ: Mapping[str, str]) -> AsyncIterator[Program]:
     process.start()
     writer.close()
     written = asyncio.StreamReader()
-    with os.fdopen(os.dup(reader.fileno()), "rb") as pipe:
-        reader.close()
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(written), pipe)
+    pipe = os.fdopen(os.dup(reader.fileno()), "rb")
+    reader.close()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(written), pipe)
+    try:
         async with _read(Program(Fork(process)), written) as started:
             yield started
-        transport.close()
+    finally:
+        transport.close()  # also closes the file
 
 
 def _serve(environ: Mapping[str, str], writer: Connection) -> None:
