@@ -113,7 +113,7 @@ class Intake:
         earlier = self._puts.get(message.id)
         if earlier is not None and await asyncio.shield(earlier):
             return "duplicate"
-        if self._replica.is_done(message.id):  # Redis may have lost an unfinished one
+        if self._replica.is_taken(message.id):  # Redis may have lost one that waits
             return "duplicate"
         self._puts[message.id] = put = asyncio.get_running_loop().create_future()
         outcome: Outcome = "ignored"
