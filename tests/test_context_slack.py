@@ -57,6 +57,11 @@ def write(
     return ts
 
 
+def methods_since(slack: Slack, before: int) -> list[str]:
+    """Return the methods that were called, without the status, which a quick answer does not have."""
+    return [each.method for each in slack.calls[before:] if each.method != "agents.sessions.setStatus"]
+
+
 def link(channel: str, ts: str, root: str = "") -> str:
     thread = f"?thread_ts={root}&cid={channel}" if root else ""
     return f"<https://test.slack.com/archives/{channel}/p{ts.replace('.', '')}{thread}>"
@@ -169,7 +174,7 @@ async def test_a_long_thread_takes_few_more_calls_than_a_new_one(
         await mention(slack, "hello")
         before = len(slack.calls)
         await mention(slack, "hello")
-        new = len(slack.calls) - before
+        new = len(methods_since(slack, before))
         begin, root = time.time() - messages - abs(quiet), None
         for number in range(messages):
             pause = abs(quiet) if quiet < 0 and number > messages // 50 else 0
@@ -179,7 +184,7 @@ async def test_a_long_thread_takes_few_more_calls_than_a_new_one(
                 write(slack, author, f"This is about {number}.", root, at=at)
         before = len(slack.calls)
         await mention(slack, "what is it about?", root)
-        methods = [each.method for each in slack.calls[before:]]
+        methods = methods_since(slack, before)
         assert len(methods) <= new + most, methods
     text = told(model)
     for number in (0, *range(messages - 49, messages)):

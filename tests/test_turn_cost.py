@@ -40,8 +40,8 @@ TURNS = ("slack, new", "slack, known", "slack, one tool", "discord, known", "htt
 
 LIMITS = {
     # slack: new, known, one tool | discord: known | http: new, known
-    "trips": (7, 7, 11, 7, 6, 6),  # round trips to Redis
-    "commands": (48, 42, 58, 40, 40, 37),  # with those that scripts run; after a pause `PAUSES` more
+    "trips": (5, 5, 9, 5, 4, 4),  # round trips to Redis
+    "commands": (46, 40, 56, 38, 38, 35),  # with those that scripts run; after a pause `PAUSES` more
     "searches": (0, 0, 0, 0, 0, 0),  # FT.SEARCH
     "bytes sent": (7_750, 8_700, 19_400, 7_350, 6_300, 7_300),
     "bytes received": (1_280, 2_400, 3_150, 2_100, 980, 2_050),
@@ -50,7 +50,7 @@ LIMITS = {
     "supersteps": (2, 2, 5, 2, 2, 2),
     "api calls": (3, 3, 3, 2, 0, 0),  # to the platform
     "model requests": (1, 1, 2, 1, 1, 1),
-    "function calls": (20_500, 21_500),
+    "function calls": (19_900, 20_700),
 }
 """Most that each of `TURNS` may take; one in a known thread follows the message before it within minutes."""
 
@@ -69,7 +69,7 @@ READ_TOKEN = {
 }
 """Most that reading each further token of a model takes that sends one in 0.1 s or in `PACE`."""
 
-LONGEST = {"commands": 42, "bytes sent": 31_000, "bytes received": 13_700}
+LONGEST = {"commands": 40, "bytes sent": 31_800, "bytes received": 13_800}
 """Most that any turn of a long thread may take: the one that summarises takes the most."""
 
 PERIOD = 11

@@ -7,7 +7,8 @@ ends with a number that grows with each start, so that a restarted process diffe
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -32,17 +33,14 @@ from bot.chat import (
 )
 from bot.inbox import keys, queries, scripts
 from bot.inbox.fence import FencingToken
-from bot.inbox.intake import Intake
+from bot.inbox.intake import FirstReads, Intake
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
-from bot.inbox.lease import Lease, TurnStart, read_leases
+from bot.inbox.lease import Begun, Desk, Lease, TurnStart, read_lease, read_leases
 from bot.inbox.queries import SEEN_SECONDS, ensure_group
 from bot.inbox.replica import MOST, Replica
 from bot.inbox.stops import Reason, Stops, is_current
 
 log = logging.getLogger(__name__)
-
-FirstReads = Callable[[str], Sequence[str]]
-"""Returns the keys that each turn of a thread reads first: the step that begins it reads them."""
 
 _DAY = 86_400
 _TURN_SECONDS = 3 * _DAY
@@ -74,7 +72,7 @@ class Inbox:
         self.beginning: set[str] = set()
         """Threads whose next turn this process has requested, and Redis may have begun."""
         self._under_way: set[str] = set()
-        self._intake = Intake(redis, self._replica, self._stops, self._follow_seconds, channels)
+        self._intake = Intake(redis, self._replica, self._stops, self._follow_seconds, channels, first_reads)
         self._begin = redis.register_script(scripts.BEGIN)
         self._keep = redis.register_script(scripts.KEEP)
         self._finish = redis.register_script(scripts.FINISH)
@@ -93,6 +91,15 @@ class Inbox:
     async def put(self, event: Event) -> Outcome:
         """Store an event durably and return the outcome."""
         return await self._intake.put(event)
+
+    @contextmanager
+    def open_desk(self, desk: Desk) -> Iterator[None]:
+        """Let messages that are put meanwhile begin their turns at a worker's desk, if it has a place."""
+        self._intake.desk = desk
+        try:
+            yield
+        finally:
+            self._intake.desk = None
 
     async def claim(self, request: str, turn: Turn) -> bool:
         """Let a turn stand for the decision of a request; return whether it does. Idempotent."""
@@ -164,9 +171,7 @@ class Inbox:
 
     async def _lease_from(self, earlier: str) -> list[Lease]:
         taken = await self._take_back(keys=[READY], args=[earlier, self._consumer])
-        return read_leases(
-            (entry, dict(zip(fields[::2], fields[1::2], strict=True))) for entry, fields in taken
-        )
+        return [read_lease(*each) for each in taken]
 
     async def ensure_group(self) -> None:
         """Create the consumer group unless it exists; Redis may have come back empty."""
@@ -205,8 +210,7 @@ class Inbox:
     async def begin(self, lease: Lease, *, idle_ms: int = 0) -> TurnStart | None:
         """Start or resume the thread's next turn; return None if nothing waits. Raises `LeaseLost`.
 
-        Renews a lease that was not renewed for `idle_ms` milliseconds. Unreadable messages move to `dead`, or
-        they would block their thread.
+        Renews a lease that was not renewed for `idle_ms` milliseconds.
         """
         self.beginning.add(lease.thread)
         wanted = self._first_reads(lease.thread)
@@ -219,8 +223,13 @@ class Inbox:
             self.beginning.discard(lease.thread)
         if begun is None:
             raise LeaseLost(lease.thread)
-        if not begun:
-            return None
+        return await self.read_start(lease, begun) if begun else None
+
+    async def read_start(self, lease: Lease, begun: Begun) -> TurnStart | None:
+        """Return the turn that Redis has begun; None if it is unreadable. Raises `LeaseLost`.
+
+        Unreadable messages move to `dead`, or they would block their thread.
+        """
         id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, values, *stored = begun
         turn_id = keys.text(id)
         try:
@@ -240,7 +249,7 @@ class Inbox:
         self._replica.begin(turn, state)
         self._under_way.add(turn.id)
         reason = cast("Reason", keys.text(stopped)) if stopped else None
-        read = dict(zip(wanted, values, strict=True))
+        read = dict(zip(self._first_reads(lease.thread), values, strict=True))
         return TurnStart(turn, state, bool(crashed), reason, keys.text(error), read)
 
     async def keep(self, lease: Lease, turn: Turn, receipt: Mapping[str, Json]) -> None:

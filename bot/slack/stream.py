@@ -65,7 +65,7 @@ class Stream:
         renderer: Renderer,
         budget: StreamBudget,
         uploads: Uploads,
-        session: Session | None,
+        session: Session,
         timing: Timing,
     ) -> None:
         self._messages = messages

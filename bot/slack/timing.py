@@ -69,6 +69,10 @@ class Timing:
     unknown_audience_max_age: float = 30.0
     """Time before a failed look-up of an audience is repeated."""
 
+    status_delay: float = 0.02
+    """Time after which the status is shown: the first text of a quick answer comes before it. With 0, the
+    answer waits until it is shown."""
+
     status_timeout: float = 2.0
     """Longest time to show the status, which an answer does not depend on."""
 

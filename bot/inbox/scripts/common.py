@@ -26,7 +26,7 @@ end
 # share.
 ENQUEUE = """
 local function add_ready(tag, thread, author, channel)
-  redis.call('XADD', tag .. ':ready', '*', 'thread', thread, 'author', author, 'channel', channel)
+  return redis.call('XADD', tag .. ':ready', '*', 'thread', thread, 'author', author, 'channel', channel)
 end
 local function enqueue(tag, thread)
   local head = redis.call('XRANGE', tag .. ':mailbox:' .. thread, '-', '+', 'COUNT', 1)[1]
@@ -61,8 +61,9 @@ local function remove_entry(tag, thread, entry) -- of a message that no turn has
 end
 """
 
-# A thread that was not active has an empty mailbox: then this message is its first. An entry with the field
-# `gap` follows messages that the agent was not given: the time of the earliest.
+# A thread that was not active has an empty mailbox: then this message is its first, and the new entry of
+# `ready` is returned. An entry of the mailbox with the field `gap` follows messages that the agent was not
+# given: the time of the earliest.
 ACCEPT = (
     ENQUEUE
     + """
@@ -72,7 +73,7 @@ local function accept(tag, thread, id, author, channel, message, edited, seconds
   redis.call('EXPIRE', seen, seconds)
   redis.call('XADD', tag .. ':mailbox:' .. thread, '*', 'id', id, unpack(gap and {'gap', gap} or {}))
   redis.call('HSET', tag .. ':messages:' .. thread, id, message)
-  if redis.call('SADD', tag .. ':active', thread) == 1 then add_ready(tag, thread, author, channel) end
+  if redis.call('SADD', tag .. ':active', thread) == 1 then return add_ready(tag, thread, author, channel) end
 end
 """
 )
@@ -99,6 +100,43 @@ local function fix(tag, thread, waiting, seconds)
   return waiting[most][1]
 end
 """
+
+# Begins or resumes the turn of the messages that wait. The first attempt fixes the set of its messages; a
+# later attempt finds the same set. The arguments from `first` on are keys, which belong to what the turn
+# does; their values are returned.
+# -> {turn id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, {value...},
+#     (id, message, gap)...}
+START = (
+    FIX
+    + """
+local function start(tag, consumer, thread, waiting, seconds, first)
+  local id = waiting[1][2][2]
+  local turn = tag .. ':turn:' .. id
+  local fields = {
+    'last', 'running', 'attempts', 'failures', 'crashes', 'hangs', 'stopped', 'error', 'receipt'
+  }
+  local last, runner, attempts, failures, crashes, hangs, stopped, error, receipt = unpack(
+    redis.call('HMGET', turn, unpack(fields))
+  )
+  last = last or fix(tag, thread, waiting, seconds)
+  -- a process that resumes its own turn lost Redis or its lease, but did not crash
+  local crashed = runner and runner ~= consumer and 1 or 0
+  attempts, crashes = (attempts or 0) + 1, (crashes or 0) + crashed
+  redis.call('HSET', turn, 'last', last, 'running', consumer, 'attempts', attempts, 'crashes', crashes)
+  local begun = {
+    id, attempts, tonumber(failures or 0), crashes, crashed, tonumber(hangs or 0), stopped or '', error or '',
+    receipt or '', ARGV[first] and redis.call('MGET', unpack(ARGV, first)) or {}
+  }
+  for _, entry in ipairs(waiting) do
+    begun[#begun + 1] = entry[2][2]
+    begun[#begun + 1] = redis.call('HGET', tag .. ':messages:' .. thread, entry[2][2]) or ''
+    begun[#begun + 1] = entry[2][4] or ''
+    if entry[1] == last then break end
+  end
+  return begun
+end
+"""
+)
 
 STOP_TURN = """
 local function stop_turn(tag, thread, turn, reason)

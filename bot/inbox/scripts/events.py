@@ -1,6 +1,6 @@
 """Scripts for user events: message, edit, deletion, stop, answer in words."""
 
-from bot.inbox.scripts.common import ACCEPT, FIX, GAP, STOP_TURN
+from bot.inbox.scripts.common import ACCEPT, FIX, GAP, START, STOP_TURN
 
 # The policy decides about messages that do not address the bot: always | partner | mention; it is empty where
 # each message addresses the bot. A purpose is that of `bot.chat.Message`.
@@ -66,14 +66,14 @@ end
 # is renewed only by what the bot follows for longer than an hour.
 _TAKE = (
     ACCEPT
-    + FIX
+    + START
     + STOP_TURN
     + GAP
     + _FOLLOW
     + """
 local tag, thread, id, author, message = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local addressed, sent_at, channel, purpose = ARGV[6] == '1', tonumber(ARGV[7]), ARGV[12], ARGV[14]
-local stops = tag .. ':stops:' .. thread
+local stops, lease = tag .. ':stops:' .. thread, nil
 local function is_stopped(by, at)
   for _, stopped_at in ipairs(redis.call('HMGET', stops, by, '*')) do
     if stopped_at and at <= tonumber(stopped_at) then return true end
@@ -163,7 +163,7 @@ local function take(edited)
   end
   local answered, gap = read_joined(is_joined)
   if is_alone({0, {'id', id}}) then gap = nil end
-  accept(tag, thread, id, author, channel, message, edited, ARGV[9], gap)
+  lease = accept(tag, thread, id, author, channel, message, edited, ARGV[9], gap)
   if is_known then redis.call('HDEL', KEYS[1], 'silent') end
   if has_more and is_stopped(author, sent_at) and not is_decision({0, {'id', id}}) then stop_at_once() end
   local is_listed = is_joined and ARGV[16] == '1'
@@ -180,15 +180,31 @@ end
 """
 )
 
-# as above, and of an order to regenerate an answer: question ordered_seconds edited_at
+# as above, and question ordered_seconds edited_at consumer read... The question, with the time of its newest
+# edit, is that of an order to regenerate an answer, else empty; the rest is that of a process that can run a
+# turn now, else empty.
 # -> kept | duplicate | ignored (the question is not the thread's last one any more, is forgotten, was edited,
 # or has another answer by now) | refused (others wait) | removed (the question was deleted; a later deletion
-# ends the order)
+# ends the order) | for a consumer {one of these, nil or the lease with its fields, nil or as START}
+# A process that can run a turn leases the thread that has waited for longest, as if it read `ready` next. If
+# it is this thread, its turn begins in the same step.
 PUT = (
     _TAKE
     + """
-local question = ARGV[17]
-if not question then return take('-1') end
+local question, consumer, ready = ARGV[17], ARGV[20], tag .. ':ready'
+local function lease_next()
+  local read = lease and redis.pcall(
+    'XREADGROUP', 'GROUP', 'workers', consumer, 'COUNT', 1, 'STREAMS', ready, '>'
+  )
+  local leased = read and not read.err and read[1][2][1] -- an empty Redis has no group
+  if not leased or leased[1] ~= lease then return leased or false, false end
+  local waiting = redis.call('XRANGE', tag .. ':mailbox:' .. thread, '-', '+')
+  return leased, start(tag, consumer, thread, waiting, ARGV[9], 21)
+end
+if question == '' then
+  local outcome = take('-1')
+  return consumer == '' and outcome or {outcome, lease_next()}
+end
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
 local replaced = string.match(id, '^regenerate:(.*):')
 local known = redis.call('HMGET', tag .. ':seen:' .. question, 'withdrawn', 'thread', 'edited', 'answer')

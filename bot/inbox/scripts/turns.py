@@ -1,18 +1,16 @@
 """Scripts for turns and their leases."""
 
-from bot.inbox.scripts.common import ENQUEUE, FIX, GAP, HELD, INCREASE_ALL, LEASE
+from bot.inbox.scripts.common import ENQUEUE, GAP, HELD, INCREASE_ALL, LEASE, START
 
 # KEYS ready mailbox messages active | ARGV tag consumer lease thread idle_ms seen_seconds read...
-# -> nil fenced | {} nothing to do, lease given up
-#    | {turn id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, {value...},
-#       (id, message, gap)...} The values are those of the keys `read`, which belong to what the turn does.
-# The first attempt fixes the set of the turn's messages; a later attempt finds the same set. A lease that has
-# waited for `idle_ms` or longer is renewed, after the writes by which a full Redis refuses the turn.
+# -> nil fenced | {} nothing to do, lease given up | as START
+# A lease that has waited for `idle_ms` or longer is renewed, after the writes by which a full Redis refuses
+# the turn.
 BEGIN = (
-    FIX
+    START
     + LEASE
     + """
-local tag, idle = ARGV[1], held(KEYS[1], ARGV[2], ARGV[3])
+local idle = held(KEYS[1], ARGV[2], ARGV[3])
 if not idle then return nil end
 local waiting = redis.call('XRANGE', KEYS[2], '-', '+')
 if #waiting == 0 then
@@ -21,28 +19,9 @@ if #waiting == 0 then
   release(KEYS[1], ARGV[3])
   return {}
 end
-local id = waiting[1][2][2]
-local turn = tag .. ':turn:' .. id
-local last, runner, attempts, failures, crashes, hangs, stopped, error, receipt = unpack(redis.call(
-  'HMGET', turn, 'last', 'running', 'attempts', 'failures', 'crashes', 'hangs', 'stopped', 'error', 'receipt'
-))
-last = last or fix(tag, ARGV[4], waiting, ARGV[6])
--- a process that resumes its own turn lost Redis or its lease, but did not crash
-local crashed = runner and runner ~= ARGV[2] and 1 or 0
-attempts, crashes = (attempts or 0) + 1, (crashes or 0) + crashed
-redis.call('HSET', turn, 'last', last, 'running', ARGV[2], 'attempts', attempts, 'crashes', crashes)
+local begun = start(ARGV[1], ARGV[2], ARGV[4], waiting, ARGV[6], 7)
 if idle >= tonumber(ARGV[5]) then
   redis.call('XCLAIM', KEYS[1], 'workers', ARGV[2], 0, ARGV[3], 'JUSTID')
-end
-local begun = {
-  id, attempts, tonumber(failures or 0), crashes, crashed, tonumber(hangs or 0), stopped or '', error or '',
-  receipt or '', ARGV[7] and redis.call('MGET', unpack(ARGV, 7)) or {}
-}
-for _, entry in ipairs(waiting) do
-  begun[#begun + 1] = entry[2][2]
-  begun[#begun + 1] = redis.call('HGET', KEYS[3], entry[2][2]) or ''
-  begun[#begun + 1] = entry[2][4] or ''
-  if entry[1] == last then break end
 end
 return begun
 """
