@@ -359,7 +359,8 @@ async def test_function_calls_of_reading_a_token(model: str, pace: float, tokens
         async with a_bench(server) as bench:
 
             async def read(length: int) -> Calls:
-                server.script(Script(text="word " * length, pace=pace))
+                # in the same time, for what else runs in this loop, such as the watch over the servers
+                server.script(Script(text="word " * length, pace=pace * (5 + tokens) / length))
                 with count_calls() as calls:
                     await bench.ask()
                 return calls
