@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Admit, Correction, Event, Message, Notice, Part, Receipt, Text, Turn, Withdrawal
+from bot.chat import Admit, Correction, Event, Message, Notice, Part, Receipt, Stop, Text, Turn, Withdrawal
 from bot.inbox import Inbox, Lookup, note_hang, queries, serve
 from bot.inbox.intake import as_message
 from bot.turn import Turns
@@ -49,13 +49,17 @@ async def test_a_question_that_is_edited_or_deleted_takes_its_requests_back(redi
 
 
 async def test_an_edit_looks_at_no_requests_about_other_messages(redis: Redis) -> None:
-    """Fault: it read each open one. The entry of a message ends with its request."""
+    """Fault: it read each open one. The entry of a message ends with its request.
+
+    Nor does a reaction that stops the answer to a message.
+    """
     kept = approvals(redis)
     await kept.withdraw("another", "the question was edited")
 
     async def commands() -> int:
         before = await total_of_commands(redis)
         await kept.withdraw("another", "the question was edited")
+        await kept.stop(Stop(by=ADA, message_id="another"), in_channel=True)
         return await total_of_commands(redis) - before
 
     alone = await commands()

@@ -9,7 +9,6 @@ from typing import Protocol
 
 from bot.access.answers.answer_store import AnswerStore
 from bot.access.budget import Budget
-from bot.access.requests import RequestStore
 from bot.access.texts import UNKNOWN_CURRENCY
 from bot.chat import (
     Admission,
@@ -77,11 +76,18 @@ class AnswerInbox(Protocol):
         """Return the turn that runs, or will run next, in a thread; without `channel` those of the space."""
 
 
+class DecidedRequests(Protocol):
+    """Store of the requests that decisions are about."""
+
+    async def questions(self, id: str) -> Sequence[str]:
+        """Return the messages that a request is about; nothing for an unknown one. Raises `StorageDown`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answers:
     """A `bot.chat.AnswerRecorder`, `bot.commands.answers.AnswerActions` and `PersonalDataSource`.
 
-    `admission` decides about users who order another answer, and `requests` has what was asked before a
+    `admission` decides about users who order another answer; `requests` tells what was asked before a
     decision. Without `budget` no model is counted; prices are shown in `currency`, which is None without
     prices.
     """
@@ -91,7 +97,7 @@ class Answers:
     store: AnswerStore
     inbox: AnswerInbox
     admission: Admission
-    requests: RequestStore | None = None
+    requests: DecidedRequests | None = None
     budget: Budget | None = None
     currency: str | None = None
 
@@ -205,8 +211,8 @@ class Answers:
         """Return the state of the question of an answer; after a decision, with that of what it is about."""
         question = await self.inbox.question(details.message)
         _, is_decision, request = details.message.partition(_DECISION)
-        record = await self.requests.read(request) if is_decision and self.requests else None
-        asked = [await self.inbox.question(each) for each in (record.questions if record else ())]
+        about = await self.requests.questions(request) if is_decision and self.requests else ()
+        asked = [await self.inbox.question(each) for each in about]
         if question is None or None in asked:
             return None
         is_deleted = any(each.is_deleted for each in (question, *asked) if each)

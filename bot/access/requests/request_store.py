@@ -131,6 +131,11 @@ class RequestStore:
             fields: Any = await self.redis.hmget(_key(id), ["request", "decided", "shown"])
         return _parse(id, *fields)
 
+    async def questions(self, id: str) -> Sequence[str]:
+        """Return the messages that a request is about; nothing for an unknown one."""
+        record = await self.read(id)
+        return tuple(record.questions) if record else ()
+
     async def undecided(self) -> Sequence[RequestRecord]:
         """Return the undecided requests, in one round trip."""
         with storage_errors():
