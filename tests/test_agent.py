@@ -91,7 +91,7 @@ async def test_users_without_a_name_are_told_apart_by_numbers(redis: Redis, mode
     async with an_agent(redis, model) as agent:
         for author, text in (("u07ann", "one"), ("u07bob", "two"), ("u07ann", "three")):
             (message,) = by(author, text).messages
-            nameless = replace(message, author_name="")
+            nameless = replace(message, author_name="", place={"channel": "c1"})
             await text_of(agent, Turn(id=message.id, thread=message.thread, messages=(nameless,)))
     asked = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "user"]
     ann, bob = unnamed_user("test:u07ann"), unnamed_user("test:u07bob")

@@ -22,6 +22,8 @@ def author_fields(message: Message) -> dict[str, str | bool]:
     digest = account_of(message).digest
     if has_visible(message.author_name):
         return {AUTHOR: digest, AUTHOR_NAME: message.author_name}
+    if not message.place:  # there are no earlier messages that could name the author
+        return {AUTHOR: digest, AUTHOR_NAME: ""}
     return {AUTHOR: digest, AUTHOR_NAME: unnamed_user(message.author), _UNNAMED: True}
 
 

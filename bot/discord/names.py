@@ -43,7 +43,7 @@ class Names:
 
     async def readable(self, guild: str, texts: Sequence[str]) -> list[str]:
         """Return the texts of a server, or of direct messages (`dm`), with names in place of ids."""
-        found = dict.fromkeys(match[0] for text in texts for match in _ID.finditer(text))
+        found = dict.fromkeys(match[0] for match in _ID.finditer("\n".join(texts)))
         if not found or guild == DIRECT:
             return list(texts)
         # by server: the names of another one are not told here

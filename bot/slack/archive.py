@@ -165,7 +165,7 @@ def _result(result: Mapping[str, Json], team: str, bot_user_id: str, names: Mapp
     return PastMessage(
         id=message_id(team, word(result.get("channel_id")), ts),
         author="you" if user == bot_user_id else name_of_other(author, f"slack:{user}"),
-        text=plain_text(word(result.get("content")), bot_user_id),
+        text=plain_text(result.get("content"), bot_user_id),
         sent_at=moment(ts),
         link=word(result.get("permalink")),
     )

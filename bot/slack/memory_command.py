@@ -14,7 +14,7 @@ from bot.platforms.memory_command import FILE, export, run
 from bot.platforms.texts import file, not_shown, upload_failed
 from bot.slack import texts
 from bot.slack.api import SlackApi
-from bot.slack.block_text import plain_text, word
+from bot.slack.block_text import plain_text
 from bot.slack.errors import MissingScope, Refused
 from bot.slack.markdown import mrkdwn
 from bot.slack.responses import follow_up
@@ -30,7 +30,7 @@ def add_memory_command(app: AsyncApp, memory: PersonalMemory, api: SlackApi, tea
     async def answer(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         await ack()  # at once: it may take longer than the 3 s that Slack waits
         caller = Caller(f"slack:{body['user_id']}", team)
-        words = await _run(memory, api, caller, plain_text(word(body.get("text")), ""))
+        words = await _run(memory, api, caller, plain_text(body.get("text"), ""))
         await follow_up(api.session, body["response_url"], mrkdwn(words))
 
     app.command(MEMORY)(answer)

@@ -88,8 +88,7 @@ class Names:
         Guests and people of other organisations cannot see all public channels: those stay ids.
         """
         team, is_open = message.thread.space, not (message.is_external or reaches_outsiders(message))
-        matches = (match for text in texts for match in _ID.finditer(text))
-        ids = dict.fromkeys(match.groups("") for match in matches)
+        ids = dict.fromkeys(match.groups("") for match in _ID.finditer("\n".join(texts)))
         if not ids:
             return list(texts)
         users, channels, groups = ([each for each in kind if each] for kind in zip(*ids, strict=True))

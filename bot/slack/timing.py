@@ -42,7 +42,7 @@ class Timing:
     author_timeout: float = 1.0
     """Longest time that a message waits for details of its author: Slack waits 3 s."""
 
-    names_timeout: float = 3.0
+    names_timeout: float = 2.0
     """Longest time that a text or a passage waits for names: of many, some come after others."""
 
     author_max_age: float = 600.0
