@@ -14,7 +14,7 @@ import pytest_asyncio
 from bot.access.answers import AnswerStore
 from bot.access.answers.answer_store import RATE
 from tests.crash.killed_once import KilledOnce, kill_at_each
-from tests.crash.scenes import TIMEOUT, DiscordWithButtons, SlackScene
+from tests.crash.scenes import TIMEOUT, DiscordScene, SlackScene
 from tests.crash.trial import Lane, open_lanes
 from tests.servers.discord.rules import walk
 from tests.servers.slack.service import ALICE, GENERAL
@@ -52,7 +52,7 @@ class SlackPlace(SlackScene):
         return (await self.slack.press(ALICE, GENERAL, self._answer().ts, "regenerate")).acked
 
 
-class DiscordPlace(DiscordWithButtons):
+class DiscordPlace(DiscordScene):
     """Answer in a thread on Discord."""
 
     _opened: Any = None

@@ -16,7 +16,7 @@ from bot.commands.question_texts import ANSWER_STOPPED
 from bot.inbox import keys
 from tests.crash.bot import Bot
 from tests.crash.killed_once import KilledOnce, kill_at_each
-from tests.crash.scenes import TIMEOUT, DiscordWithButtons, HttpScene, SlackScene
+from tests.crash.scenes import TIMEOUT, DiscordScene, HttpScene, SlackScene
 from tests.crash.trial import Lane, environ_of, open_lanes
 from tests.crash.watch import Watch
 from tests.servers.model import Script, model_server
@@ -50,7 +50,7 @@ class SlackTalk(SlackScene):
         return (await self.slack.press(ALICE, GENERAL, form.ts, "answer:1")).acked
 
 
-class DiscordTalk(DiscordWithButtons):
+class DiscordTalk(DiscordScene):
     """Question in a thread on Discord."""
 
     role = "discord"

@@ -196,24 +196,6 @@ class DiscordScene:
         return self.discord.violations
 
 
-class DiscordWithButtons(DiscordScene):
-    """Discord with a user who presses buttons."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._was_killed = False
-
-    def on_kill(self) -> None:
-        super().on_kill()
-        self._was_killed = True
-
-    async def faults(self, bot: Bot) -> list[str]:
-        """Return the violations; a press may find the bot killed, as it is stored before it is answered."""
-        unanswered = [each for each in self.discord.violations if "was not answered within" in each]
-        excused = unanswered[:1] if self._was_killed else []
-        return [each for each in self.discord.violations if each not in excused]
-
-
 class DiscordWithoutHistory(DiscordScene):
     """Discord without access to the history, and with quick restarts: only nonces show what was sent."""
 
