@@ -40,6 +40,10 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
         self._timing = timing
         add_commands(self, commands, handlers)
 
+    def payload(self) -> list[Json]:
+        """Return the commands in the form in which they are registered."""
+        return [command.to_dict(self) for command in self.get_commands()]
+
     async def interaction_check(self, interaction: Interaction, /) -> bool:
         """Count in the task of an interaction; discord.py calls this first."""
         self._handlers.join()
@@ -76,7 +80,7 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
             application = self.client.application_id
             assert application is not None  # set by login
             theirs: list[Json] = list(await self.client.http.get_global_commands(application))
-            ours = [command.to_dict(self) for command in self.get_commands()]
+            ours = self.payload()
             if not _covers(sorted(theirs, key=_name), sorted(ours, key=_name)):
                 # not CommandTree.sync: its reading of the answer is not needed
                 await self.client.http.bulk_upsert_global_commands(application, payload=ours)

@@ -9,15 +9,9 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from bot.chat import Json, Stop
 from bot.commands.commands import Commands
 from bot.slack.markdown import mrkdwn
-from bot.slack.memory_command import MEMORY
 from bot.slack.responses import answer
+from bot.slack.slash_commands import CHANNEL, HEALTH, MEMORY, REDIS, STOP, USAGE
 from bot.slack.texts import unknown_command
-
-HEALTH = "/agent-health"
-STOP = "/agent-stop"
-REDIS = "/agent-redis"
-USAGE = "/agent-usage"
-CHANNEL = "/agent-channel"
 
 IsExternal = Callable[[str], Awaitable[bool]]
 """Function that tells whether a user is a guest or from another organisation, as far as Slack says."""

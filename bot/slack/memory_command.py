@@ -18,10 +18,9 @@ from bot.slack.block_text import plain_text, word
 from bot.slack.errors import MissingScope, Refused
 from bot.slack.markdown import mrkdwn
 from bot.slack.responses import follow_up
+from bot.slack.slash_commands import MEMORY
 
 log = logging.getLogger(__name__)
-
-MEMORY = "/agent-memory"
 
 
 def add_memory_command(app: AsyncApp, memory: PersonalMemory, api: SlackApi, team: str) -> None:

@@ -17,6 +17,15 @@ from tests.servers.slack.workspace import (
 
 Json = Any
 
+PLURALS = {"channel": "channels", "group": "groups"}
+"""Kinds of channels that have another name in scopes and subscriptions."""
+
+
+def subscription(event: dict[str, Json]) -> str:
+    """Return the name under which an app subscribes to an event."""
+    kind = event.get("channel_type", "")
+    return f"message.{PLURALS.get(kind, kind)}" if event["type"] == "message" else str(event["type"])
+
 
 def event_callback(event: dict[str, Json], *, is_shared: bool = False) -> dict[str, Json]:
     """Return the outer event of the Events API; each call has a new `event_id`, redeliveries keep it."""

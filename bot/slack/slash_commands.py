@@ -1,0 +1,53 @@
+"""Declarations of the slash commands on Slack, from which the manifest is made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.commands import channel_texts, texts
+from bot.commands.redis import texts as redis_texts
+
+HEALTH = "/agent-health"
+STOP = "/agent-stop"
+REDIS = "/agent-redis"
+USAGE = "/agent-usage"
+CHANNEL = "/agent-channel"
+MEMORY = "/agent-memory"
+
+
+@dataclass(frozen=True, slots=True)
+class SlashCommand:
+    """Slash command as Slack lists it.
+
+    `verbatim` is the reason for which Slack must pass the text as it was typed; without one, Slack replaces
+    names of users and channels by ids.
+    """
+
+    name: str
+    description: str
+    usage: str = ""
+    verbatim: str = ""
+
+
+COMMANDS: Sequence[SlashCommand] = (
+    SlashCommand(HEALTH, f"{texts.HEALTH}, only to you"),
+    SlashCommand(
+        REDIS,
+        redis_texts.GROUP,
+        "get KEY | set KEY VALUE [--ttl SECONDS] | del KEY | keys [PATTERN] | all | mset {…} | info",
+        verbatim="a value is stored as it was typed",
+    ),
+    SlashCommand(
+        CHANNEL,
+        channel_texts.GROUP,
+        "show | instructions TEXT | follow-up POLICY | model NAME | tools NAMES | reset",
+        verbatim="instructions are stored as they were typed",
+    ),
+    SlashCommand(STOP, f"{texts.STOP}; in a thread, write !stop"),
+    SlashCommand(USAGE, f"{texts.USAGE}, only to you", "[all]"),
+    SlashCommand(
+        MEMORY,
+        "Show, correct, export or delete what I remember about you, only to you",
+        "show | list | correct ID text | forget [ID] | export | link [code] | unlink",
+    ),
+)
+"""All slash commands, in the order of the manifest."""
