@@ -45,7 +45,7 @@ features:
       - title: What can you do?
         message: What can you help me with?
   app_home:
-    home_tab_enabled: false
+    home_tab_enabled: true
     messages_tab_enabled: true # direct messages
     messages_tab_read_only_enabled: false
   bot_user:
@@ -77,6 +77,7 @@ SCOPE_REASONS: Mapping[str, str] = {
 
 _EVENT_REASONS: Mapping[str, str] = {
     "agent_session_stopped": "Slack's own stop button",
+    "app_home_opened": "show the Home tab",
     "user_change": "a new name or time zone",
 }
 _ESCAPED = "names of users and channels arrive as ids"
@@ -108,7 +109,8 @@ def _lines(url: str) -> Iterator[str]:
     yield "    bot_events:"
     for event in EVENTS:
         yield f"      - {event}" + (f" # {_EVENT_REASONS[event]}" if event in _EVENT_REASONS else "")
-    yield "  interactivity:\n    is_enabled: true # buttons below answers and of approval requests; forms"
+    yield "  interactivity:"
+    yield "    is_enabled: true # buttons below answers, of approval requests and on the Home tab; forms"
     yield from _request_url(url)
     yield "  org_deploy_enabled: false"
     yield f"  socket_mode_enabled: {'false' if url else 'true'}"

@@ -33,11 +33,13 @@ METHODS: Mapping[str, Sequence[str]] = {
     "users.info": ("users:read",),
     "users.list": ("users:read",),
     "views.open": (),
+    "views.publish": (),
 }
 """Methods of the Web API that the bot calls."""
 
 EVENTS: Mapping[str, Sequence[str]] = {
     "agent_session_stopped": (),
+    "app_home_opened": (),
     "app_mention": ("app_mentions:read",),
     "message.channels": ("channels:history",),
     "message.groups": ("groups:history",),

@@ -1,6 +1,6 @@
 """Declarations of the slash commands on Slack, from which the manifest is made."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from bot.commands import channel_texts, texts
@@ -12,6 +12,9 @@ REDIS = "/agent-redis"
 USAGE = "/agent-usage"
 CHANNEL = "/agent-channel"
 MEMORY = "/agent-memory"
+
+IsExternal = Callable[[str], Awaitable[bool]]
+"""Function that tells whether a user is a guest or from another organisation, as far as Slack says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,3 +143,29 @@ def block_actions(
         "state": {"values": {}},
         "actions": [action],
     }
+
+
+def home_actions(
+    workspace: Workspace, view: dict[str, Json], user: str, block_id: str, element: dict[str, Json]
+) -> dict[str, Json]:
+    """Return the press of a button on the Home tab: it has no message, no channel and no response_url."""
+    action = {
+        "type": element["type"],
+        "action_id": element["action_id"],
+        "block_id": block_id,
+        "action_ts": workspace.new_ts(),
+        **({"value": element["value"]} if "value" in element else {}),
+    }
+    return {
+        "type": "block_actions",
+        "user": {"id": user, "username": workspace.users[user], "team_id": TEAM},
+        "api_app_id": APP,
+        "token": "verification-token",
+        "container": {"type": "view", "view_id": view["id"]},
+        "trigger_id": workspace.new_trigger(user),
+        "team": {"id": TEAM, "domain": "test"},
+        "enterprise": None,
+        "is_enterprise_install": False,
+        "view": view,
+        "actions": [action],
+    }
