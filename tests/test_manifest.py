@@ -19,7 +19,7 @@ from bot.discord.permissions import NEEDED
 from bot.main import main
 from bot.slack.manifest import PATH, SCOPE_REASONS, manifest
 from bot.slack.scopes import EVENTS, METHODS, needed_scopes
-from bot.slack.slash_commands import CHANNEL, HEALTH, MEMORY, REDIS, STOP, USAGE
+from bot.slack.slash_commands import ASK, ASK_ABOUT, CHANNEL, HEALTH, MEMORY, REDIS, STOP, USAGE
 from tests.servers.discord.commands import check_commands
 from tests.servers.discord.records import INVITED, PERMISSIONS
 from tests.servers.slack.api import METHODS as SERVED
@@ -73,6 +73,16 @@ def test_the_manifest_has_the_commands_that_are_answered() -> None:
         USAGE,
         MEMORY,
     ]
+
+
+def test_the_manifest_has_the_shortcuts_that_are_answered() -> None:
+    """Slack takes at most 24 characters of a name, and 150 of a description."""
+    shortcuts = MANIFEST["features"]["shortcuts"]
+    assert {(each["callback_id"], each["type"]) for each in shortcuts} == {
+        (ASK, "global"),
+        (ASK_ABOUT, "message"),
+    }
+    assert all(len(each["name"]) <= 24 and len(each["description"]) <= 150 for each in shortcuts)
 
 
 def test_the_manifest_lets_forms_be_sent_and_values_arrive_as_typed() -> None:

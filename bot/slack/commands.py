@@ -9,6 +9,7 @@ from bot.chat import Json, Stop
 from bot.commands.commands import Commands
 from bot.slack.answer_buttons import add_reason_form, is_reason
 from bot.slack.api import SlackApi
+from bot.slack.ask import is_ask
 from bot.slack.channel_command import add_channel_command
 from bot.slack.markdown import mrkdwn
 from bot.slack.memory_command import add_memory_command
@@ -19,8 +20,8 @@ from bot.slack.texts import unknown_command
 
 
 def is_listened_to(body: Mapping[str, Json]) -> bool:
-    """Return whether a payload of Slack is a command or a form, for which `add_commands` has a listener."""
-    return "command" in body or is_form(body) or is_reason(body)
+    """Return whether a payload of Slack is a command, a shortcut or a form: Bolt has a listener for each."""
+    return "command" in body or is_form(body) or is_reason(body) or is_ask(body)
 
 
 def add_commands(

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from bot.slack.scopes import EVENTS, OPTIONAL, needed_scopes
-from bot.slack.slash_commands import COMMANDS, SlashCommand
+from bot.slack.slash_commands import COMMANDS, SHORTCUTS, SlashCommand
 
 PATH = "/slack/events"
 """Path at which the bot takes Slack's requests in HTTP mode."""
@@ -58,7 +58,7 @@ SCOPE_REASONS: Mapping[str, str] = {
     "channels:history": "event message.channels: follow a thread in a public channel; read what was missed",
     "channels:read": "find the channels in which something may have been missed",
     "chat:write": 'answer: stream, update, post, "is thinking…"',
-    "commands": ", ".join(sorted(each.name for each in COMMANDS)),
+    "commands": "shortcuts, " + ", ".join(sorted(each.name for each in COMMANDS)),
     "files:read": "read the files that users attach, also over Slack Connect",
     "files:write": "show charts and exports in the thread; /agent-memory export",
     "groups:history": "event message.groups: the same in a private channel",
@@ -95,6 +95,12 @@ def manifest(base_url: str = "") -> str:
 def _lines(url: str) -> Iterator[str]:
     yield _HEAD + (_HTTP if url else _SOCKETS)
     yield _LOOKS
+    yield "  shortcuts:"
+    for shortcut in SHORTCUTS:
+        yield f"    - name: {shortcut.name}"
+        yield f"      type: {shortcut.kind}"
+        yield f"      callback_id: {shortcut.callback_id}"
+        yield f"      description: {_text(shortcut.description)}"
     yield "  slash_commands:"
     for command in COMMANDS:
         yield from _command(command, url)

@@ -46,6 +46,7 @@ from bot.platforms.receiver import Webhook
 from bot.slack import requests
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
 from bot.slack.archive import SlackArchive
+from bot.slack.ask import Ask
 from bot.slack.audience import Audiences
 from bot.slack.commands import add_commands, is_listened_to
 from bot.slack.context import Contexts
@@ -170,6 +171,7 @@ class Slack:
         identity = self._identity = await self._api.identify()
         deliver_event = partial(self._deliver_event, identity, deliver, commands)
         self._app = self._build_app(identity, deliver_event, commands)
+        Ask(self._api, deliver, self._lookup, self._timing).add_to(self._app)
         try:
             if self._app_token:
                 await self._listen(self._app, deliver_event, self._app_token, identity)

@@ -54,6 +54,7 @@ FEATURES: Mapping[str, Sequence[str]] = {
     "agent_view": ("assistant:write",),
     "files of users": ("files:read",),
     "slash_commands": ("commands",),
+    "shortcuts": ("commands",),
 }
 """Other features of the app that need scopes."""
 

@@ -1,9 +1,10 @@
-"""Declarations of the slash commands on Slack, from which the manifest is made."""
+"""Declarations of the slash commands and shortcuts on Slack, from which the manifest is made."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from bot.commands import channel_texts, texts
+from bot.commands import ask_texts, channel_texts, texts
 from bot.commands.redis import texts as redis_texts
 
 HEALTH = "/agent-health"
@@ -30,6 +31,25 @@ class SlashCommand:
     usage: str = ""
     verbatim: str = ""
 
+
+ASK, ASK_ABOUT = "ask", "ask_about"
+"""The `callback_id`s of the shortcuts; the form has that of the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """Shortcut as Slack lists it: `global`, or in the menu of a message."""
+
+    callback_id: str
+    kind: Literal["global", "message"]
+    name: str
+    description: str
+
+
+SHORTCUTS: Sequence[Shortcut] = (
+    Shortcut(ASK, "global", ask_texts.ASK, ask_texts.ASK_DESCRIPTION),
+    Shortcut(ASK_ABOUT, "message", ask_texts.ASK_ABOUT, ask_texts.ASK_ABOUT_DESCRIPTION),
+)
 
 COMMANDS: Sequence[SlashCommand] = (
     SlashCommand(HEALTH, f"{texts.HEALTH}, only to you"),

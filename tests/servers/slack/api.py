@@ -103,6 +103,7 @@ class WebApi:
         manifest = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
         self.scopes: set[str] = set(manifest["oauth_config"]["scopes"]["bot"])
         self.subscriptions: set[str] = set(manifest["settings"]["event_subscriptions"]["bot_events"])
+        self.shortcuts: list[dict[str, str]] = manifest["features"]["shortcuts"]
         workspace.has_home_tab = manifest["features"]["app_home"]["home_tab_enabled"]
         self._recent: defaultdict[str, list[float]] = defaultdict(list)
         self.busiest: Counter[str] = Counter()

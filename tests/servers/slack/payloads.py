@@ -145,6 +145,32 @@ def block_actions(
     }
 
 
+def shortcut(workspace: Workspace, callback_id: str, user: str) -> dict[str, Json]:
+    """Return the use of a global shortcut, which has no channel and no response_url."""
+    return {
+        "type": "shortcut",
+        "token": "verification-token",
+        "action_ts": workspace.new_ts(),
+        "team": {"id": TEAM, "domain": "test"},
+        "user": {"id": user, "username": workspace.users[user], "team_id": TEAM},
+        "is_enterprise_install": False,
+        "enterprise": None,
+        "callback_id": callback_id,
+        "trigger_id": workspace.new_trigger(user),
+    }
+
+
+def message_action(workspace: Workspace, callback_id: str, user: str, message: Message) -> dict[str, Json]:
+    """Return the use of a shortcut on a message, which has all of it."""
+    channel = workspace.channels[message.channel]
+    return shortcut(workspace, callback_id, user) | {
+        "type": "message_action",
+        "message_ts": message.ts,
+        "channel": {"id": channel.id, "name": channel.name or "directmessage"},
+        "message": message_json(workspace, message),
+    }
+
+
 def home_actions(
     workspace: Workspace, view: dict[str, Json], user: str, block_id: str, element: dict[str, Json]
 ) -> dict[str, Json]:

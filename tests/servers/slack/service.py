@@ -22,6 +22,8 @@ from tests.servers.slack.payloads import (
     block_actions,
     event_callback,
     home_actions,
+    message_action,
+    shortcut,
     slash_command,
     subscription,
 )
@@ -100,9 +102,10 @@ class Slack(SlackServer):
 
     For the app: `url`, `api_url`, `bot_token`, `app_token`, `signing_secret`, `environ`, `bot_user`. Set
     `request_url` to deliver over HTTP instead of Socket Mode. What people do: `say`, `edit`, `remove`,
-    `command`, `press`, `submit`, `open_home`, `press_home`, `stop`, `send_event`, `send_message`, `describe`.
-    What happened: `answer`, `replies`, `messages`, `ephemerals`, `modals`, `home`, `status`, `statuses`,
-    `calls`, `count`, `deliveries`, `settled`, `sockets`, `wait_for_connections`, `over_tier`, `violations`,
+    `command`, `shortcut`, `press`, `submit`, `open_home`, `press_home`, `stop`, `send_event`, `send_message`,
+    `describe`. What happened: `answer`, `replies`, `messages`, `ephemerals`, `modals`, `home`, `status`,
+    `statuses`, `calls`, `count`, `deliveries`, `settled`, `sockets`, `wait_for_connections`, `over_tier`,
+    `violations`,
     `unfinished`. Trouble: `fail`, `slow`, `disable`, `outage`, `revoke`, `remove_bot`, `end_stream`,
     `stream_lifetime`, `disconnect`, `drop_sockets`, `deafen_sockets`, `tolerate`, `grant`, `enforce_tiers`;
     the arguments `ack_timeout` and `redelivery_delays` shorten Slack's own times for redelivery (seconds).
@@ -187,6 +190,29 @@ class Slack(SlackServer):
         if kind == "slash_commands" and delivery.response:
             self.response_urls.answer(url, delivery.response)
         return Command(delivery, url)
+
+    async def shortcut(self, name: str, user: str, message: tuple[str, str] | None = None) -> Modal:
+        """Use a shortcut of the manifest by its name, on a message (channel and `ts`) or from anywhere.
+
+        Returns the form that it opens. Raises `LookupError` if the client would not offer it.
+        """
+        self._know(user)
+        kind = "message" if message else "global"
+        offered = [each for each in self.web_api.shortcuts if (each["name"], each["type"]) == (name, kind)]
+        if not offered:
+            raise LookupError(f"no shortcut {name!r} ({kind})")
+        callback_id = offered[0]["callback_id"]
+        if message:
+            url = self.response_urls.issue(user, message[0], self.message(*message)).url
+            found = message_action(self.workspace, callback_id, user, self.message(*message))
+            payload = found | {"response_url": url}
+        else:
+            payload = shortcut(self.workspace, callback_id, user)
+        before = len(self.modals)
+        delivery = self._deliver("interactive", payload)
+        await delivery.ended.wait()
+        await wait_until(lambda: len(self.modals) > before, f"{name} opens a form")
+        return self.modals[-1]
 
     async def submit(self, modal: Modal, typed: Mapping[str, str]) -> Modal:
         """Submit a form with values by the inputs' `block_id`.

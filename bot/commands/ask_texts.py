@@ -1,0 +1,25 @@
+"""Texts of shortcuts and commands with which users ask, the same on every platform."""
+
+ASK = "Ask the agent"
+ASK_DESCRIPTION = "Ask a question; the answer comes in our direct messages"
+ASK_ABOUT = "Ask the agent about this"
+ASK_ABOUT_DESCRIPTION = "Ask a question about this message; the answer comes in its thread"
+"""Names of the shortcuts; Slack takes at most 24 characters of a name."""
+
+FORM_QUESTION = "Your question"
+FORM_SEND = "Ask"
+FORM_CANCEL = "Cancel"
+
+ABOUT = "Please look at this message and tell me what is important about it, or answer it."
+"""Question about a message if the user writes none; the model reads it as theirs."""
+
+SUBJECT = "the message that this question is about"
+"""Source of the quote, as in `Quote`."""
+
+NOT_TAKEN = "I could not take this question. Please send it again in a minute."
+NO_FORM = "I could not open the form. Please try again."
+
+
+def asked(name: str) -> str:
+    """Return the words before a question that is shown in the name of a user."""
+    return f"{name} asks:"
