@@ -23,3 +23,18 @@ NO_FORM = "I could not open the form. Please try again."
 def asked(name: str) -> str:
     """Return the words before a question that is shown in the name of a user."""
     return f"{name} asks:"
+
+
+OPTION_QUESTION = "Your question"
+OPTION_ATTACHMENT = "A file for the agent to read"
+OPTION_PRIVATE = "Show the answer only to you"
+"""Descriptions of the options of `/ask`."""
+
+COMMAND = "Ask the agent a question"
+TAKING = "-# I am taking this question…"
+"""Line below a question until it is stored: if it stays, the question was lost, and has to be asked again."""
+
+WHOLE_ANSWER = "-# The whole answer is in the file."
+NO_ANSWER_HERE = "I cannot take your answer to this here. Please ask again without `private`."
+DECIDED_ELSEWHERE = "in a direct message to me"
+EXPIRED = "My answer to your private question came too late to be shown there:"

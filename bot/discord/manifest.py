@@ -26,7 +26,7 @@ def command_payload() -> Sequence[Json]:
     """Return all application commands in the form in which they are registered with Discord."""
     commands = Commands(_UNUSED, _UNUSED, operations=_UNUSED, memory=_UNUSED, channel=_UNUSED)
     client = Client(discord.Intents(guilds=True))  # else discord.py warns
-    tree = CommandTree(client, commands, Handlers(), Timing())
+    tree = CommandTree(client, commands, Handlers(), _UNUSED, Timing())
     return tree.payload()
 
 
