@@ -150,6 +150,16 @@ async def test_where_the_bot_cannot_write_the_answer_is_private(server: Discord,
     assert live.heard[-1].place["kind"] == PRIVATE
 
 
+async def test_a_stored_question_is_not_said_to_have_failed(server: Discord, live: Bot) -> None:
+    """Who is told so asks again, and is answered twice."""
+    edit = server.fail("PATCH", "/webhooks/*/*/messages/*", status=400, code=50035)
+    asked = await server.command("ask", options={"question": "hello"})
+    await wait_until(lambda: bool(edit.used and live.heard), "the question, and the refusal")
+    assert asked.original
+    await server.thread_of(asked.original)
+    assert not asked.follow_ups
+
+
 @pytest.mark.parametrize("timing", [replace(QUICK, delivery_timeout=0.1)])
 @pytest.mark.parametrize("private", [False, True])
 async def test_a_question_that_cannot_be_stored_says_so(server: Discord, live: Bot, private: bool) -> None:

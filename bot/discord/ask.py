@@ -19,6 +19,7 @@ from bot.discord.responses import Interaction, apologise
 
 log = logging.getLogger(__name__)
 
+_NO_PINGS = discord.AllowedMentions.none()
 _MOST_QUESTION = 4_000
 _MOST_SHOWN = 1_500
 _FORM_SECONDS = 900.0
@@ -108,7 +109,7 @@ async def take(
         shown = _shown(interaction, question)
         response = await interaction.response.send_message(
             f"{shown}\n{texts.TAKING}",
-            allowed_mentions=discord.AllowedMentions.none(),
+            allowed_mentions=_NO_PINGS,
             suppress_embeds=True,
         )
     message = parse_question(
@@ -121,9 +122,10 @@ async def take(
         await interaction.edit_original_response(content=texts.NOT_TAKEN)
         return
     if not is_private:
-        await interaction.edit_original_response(
-            content=shown, allowed_mentions=discord.AllowedMentions.none()
-        )
+        try:
+            await interaction.edit_original_response(content=shown, allowed_mentions=_NO_PINGS)
+        except discord.HTTPException as error:  # the question is stored: it must not be asked again
+            log.warning("question not shown as taken", extra={"error": str(error)})
 
 
 def _message_of(response: "discord.InteractionCallbackResponse[Any] | None") -> discord.InteractionMessage:
