@@ -151,7 +151,7 @@ async def test_where_the_bot_cannot_write_the_answer_is_private(server: Discord,
 
 
 async def test_a_stored_question_is_not_said_to_have_failed(server: Discord, live: Bot) -> None:
-    """Who is told so asks again, and is answered twice."""
+    """Otherwise its user asks again, and is answered twice."""
     edit = server.fail("PATCH", "/webhooks/*/*/messages/*", status=400, code=50035)
     asked = await server.command("ask", options={"question": "hello"})
     await wait_until(lambda: bool(edit.used and live.heard), "the question, and the refusal")
