@@ -4,7 +4,9 @@ import argparse
 import asyncio
 import ctypes
 import importlib
+import json
 import logging
+import re
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -65,6 +67,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("run", help="serve until SIGTERM (what happens without a command)")
     commands.add_parser("settings", help="print the table of all settings")
+    _add_manifest(commands)
     inbox = commands.add_parser("inbox", help="show the messages that wait, run or were given up")
     inbox.add_argument(
         "action", nargs="?", choices=["list", "show", "replay", "drop"], default="list", help="default: list"
@@ -83,6 +86,27 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if parsed.command == "inbox" and (parsed.action == "list") == bool(parsed.entry):
         inbox.error("replay and drop need the entry of a dead message, or `all`; show needs an id or a link")
     return parsed
+
+
+def _add_manifest(commands: Any) -> None:
+    command = commands.add_parser("manifest", help="print the manifest of the Slack app, or Discord's")
+    kind = command.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--http", type=_https_address, metavar="URL", help="Slack in HTTP mode, at this address"
+    )
+    kind.add_argument("--discord", action="store_true", help="Discord's application commands, as JSON")
+    kind.add_argument("--invite", action="store_true", help="the link that adds the bot to a Discord server")
+    command.add_argument(
+        "--application", default="", metavar="ID", help="for --invite; default that of DISCORD_TOKEN"
+    )
+
+
+def _https_address(text: str) -> str:
+    if not re.fullmatch(r"https://[\w.:-]+(/[\w./-]*)?", text, re.ASCII):
+        raise argparse.ArgumentTypeError(
+            "use the address of the bot's web server, as https://bot.example.org"
+        )
+    return text
 
 
 def _add_eval(commands: Any) -> None:
@@ -117,6 +141,12 @@ def main(arguments: Sequence[str] | None = None, platforms: Sequence[Adapter[Any
     if parsed.command == "settings":
         print(settings_table(SETTINGS))  # noqa: T201 - the output of this command
         return 0
+    if parsed.command == "manifest":
+        try:
+            print(_manifest(parsed))  # noqa: T201 - the output of this command
+        except ConfigError as error:
+            return _report([error])
+        return 0
     try:
         settings = load_settings(SETTINGS)
         configure_logging(
@@ -135,6 +165,27 @@ def main(arguments: Sequence[str] | None = None, platforms: Sequence[Adapter[Any
             return _report(problems)
         log.critical("stopped by an unexpected error", exc_info=True)
         return 1
+
+
+def _manifest(arguments: argparse.Namespace) -> str:
+    """Return what an operator enters at Slack or Discord. Raises `ConfigError`."""
+    if arguments.invite:
+        from bot.discord.manifest import application_of, invite_link
+
+        application = arguments.application
+        if not application:
+            token = load_settings(SETTINGS).of(discord.ADAPTER.settings).discord_token
+            application = application_of(secret_value(token) or "")
+        if not application:
+            raise ConfigError(["DISCORD_TOKEN: names no application; set it, or use --application ID"])
+        return invite_link(application)
+    if arguments.discord:
+        from bot.discord.manifest import command_payload
+
+        return json.dumps(command_payload(), ensure_ascii=False, indent=2)
+    from bot.slack.manifest import manifest
+
+    return manifest(arguments.http or "").rstrip("\n")
 
 
 def _run(arguments: argparse.Namespace, settings: Settings, platforms: Sequence[Adapter[Any]]) -> int:

@@ -222,6 +222,7 @@ def test_the_root_can_be_read_at_a_glance() -> None:
 TWINS = {
     "adapter": "ADAPTER build_adapter",
     "api": "{Platform}Api",
+    "ask": "",
     "channel_command": "add_channel_command",
     "commands": "add_commands",
     "errors": "GivenUp Refused translate_errors",

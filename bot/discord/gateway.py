@@ -62,7 +62,7 @@ class Listener(Client):
         self._history = History(self, lookup, self.parse_past)
         self.commands = commands
         self.handlers = Handlers()
-        self._tree = CommandTree(self, commands, self.handlers, timing)
+        self._tree = CommandTree(self, commands, self.handlers, self._hand_over, timing)
         self.add_dynamic_items(ApprovalButton, OptionButton, OptionMenu)
         self.add_dynamic_items(RateButton, ActionButton)
         self._identify_queue = identify_queue

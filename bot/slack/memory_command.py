@@ -18,10 +18,9 @@ from bot.slack.block_text import plain_text
 from bot.slack.errors import MissingScope, Refused
 from bot.slack.markdown import mrkdwn
 from bot.slack.responses import follow_up
+from bot.slack.slash_commands import MEMORY
 
 log = logging.getLogger(__name__)
-
-MEMORY = "/agent-memory"
 
 
 def add_memory_command(app: AsyncApp, memory: PersonalMemory, api: SlackApi, team: str) -> None:
@@ -38,12 +37,13 @@ def add_memory_command(app: AsyncApp, memory: PersonalMemory, api: SlackApi, tea
 
 async def _run(memory: PersonalMemory, api: SlackApi, caller: Caller, text: str) -> str:
     if text.strip() == "export":
-        return await export(memory, caller, partial(_send, api, caller))
+        return await export(memory, caller, partial(send_export, api, caller))
     order = parse(text)
     return await run(memory, caller, *order) if order else texts.MEMORY_USAGE
 
 
-async def _send(api: SlackApi, caller: Caller, data: bytes) -> str:
+async def send_export(api: SlackApi, caller: Caller, data: bytes) -> str:
+    """Send exported data to the caller in direct messages; return a sentence about it."""
     try:
         await upload(api, caller.author.removeprefix("slack:"), FILE, data)
     except PlatformError as error:

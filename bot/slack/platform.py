@@ -45,24 +45,22 @@ from bot.platforms.catch_up import CatchUp
 from bot.platforms.health import State, worst
 from bot.platforms.receiver import Webhook
 from bot.slack import requests
-from bot.slack.answer_buttons import add_reason_form, is_reason
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
 from bot.slack.archive import SlackArchive
+from bot.slack.ask import Ask
 from bot.slack.audience import Audiences
-from bot.slack.channel_command import add_channel_command
-from bot.slack.commands import add_commands
+from bot.slack.commands import add_commands, is_listened_to
 from bot.slack.context import Contexts
 from bot.slack.downloads import fetch
 from bot.slack.events import Unreadable, event_id, parse_event, place_of
 from bot.slack.health import TokenProbe
 from bot.slack.history import History
+from bot.slack.home import HomeTabs, is_home
 from bot.slack.markdown import mrkdwn
 from bot.slack.memberships import Memberships
-from bot.slack.memory_command import add_memory_command
 from bot.slack.names import Names
 from bot.slack.past import PastMessages
 from bot.slack.rate_limits import PER_MINUTE, RateLimits
-from bot.slack.redis_command import add_redis_command, is_form
 from bot.slack.reply import SlackThread
 from bot.slack.socket_mode import SOCKETS, DeliverEvent, Sockets, open_sockets
 from bot.slack.status import Status
@@ -155,6 +153,7 @@ class Slack:
         self._past = PastMessages(api, limits, self._users, self._names, memberships, timing)
         self._contexts = Contexts(self._past, timing)
         self._buttons = requests.Buttons(self._users, api, timing.button_timeout)
+        self._home = HomeTabs(api, self._users, limits, timing)
         self._probe = TokenProbe(api, timing)
         self._notices: set[asyncio.Task[None]] = set()
         self._identity: Identity | None = None
@@ -171,8 +170,9 @@ class Slack:
         """Connect, deliver events and answer commands until cancelled."""
         deliver = self._users.add_authors(self._names.add_names(deliver))
         identity = self._identity = await self._api.identify()
-        deliver_event = partial(self._deliver_event, identity, deliver)
+        deliver_event = partial(self._deliver_event, identity, deliver, commands)
         self._app = self._build_app(identity, deliver_event, commands)
+        Ask(self._api, deliver, self._lookup, self._timing).add_to(self._app)
         try:
             if self._app_token:
                 await self._listen(self._app, deliver_event, self._app_token, identity)
@@ -289,7 +289,9 @@ class Slack:
             return web.Response(status=503, text="Not connected to Slack yet")
         return await serve(app, self._signing_secret, request)
 
-    async def _deliver_event(self, identity: Identity, deliver: Deliver, body: Mapping[str, Json]) -> None:
+    async def _deliver_event(
+        self, identity: Identity, deliver: Deliver, commands: Commands, body: Mapping[str, Json]
+    ) -> None:
         """Deliver the event in a payload. Raises if it is not stored: it is then not acknowledged."""
         self._last_event = time.monotonic()
         id = event_id(body.get("event"))
@@ -299,6 +301,9 @@ class Slack:
         match body.get("event"):
             case {"type": "user_change", "user": {"id": str(user)} as described}:
                 await self._users.update(user, described)
+                return
+            case {"type": "app_home_opened", "tab": "home"}:
+                self._home.open(body["event"], commands)
                 return
         with name_work(f"event:{id}"):
             try:
@@ -326,9 +331,11 @@ class Slack:
             body: Mapping[str, Json], next: Callable[[], Awaitable[BoltResponse]]
         ) -> BoltResponse:
             self._last_event = time.monotonic()
-            is_listened_to = "command" in body or is_form(body) or is_reason(body)
-            if is_listened_to or body.get("type") == "url_verification":
+            if is_listened_to(body) or body.get("type") == "url_verification":
                 return await next()
+            if is_home(body):
+                await self._home.press(body, commands)
+                return BoltResponse(status=200)
             if body.get("type") == "block_actions":
                 await self._buttons.handle(body, identity.team_id, commands)
                 return BoltResponse(status=200)
@@ -345,13 +352,5 @@ class Slack:
             before_authorize=hand_over,
         )
         is_external = partial(self._users.is_external, identity.team_id)
-        ack_timeout = self._timing.ack_timeout
-        if commands.operations:
-            add_redis_command(app, commands.operations, self._api, is_external, ack_timeout)
-        if commands.memory:  # first: add_commands answers all unknown commands
-            add_memory_command(app, commands.memory, self._api, identity.team_id)
-        if commands.channel:
-            add_channel_command(app, commands.channel, self._api.session, is_external, ack_timeout)
-        add_reason_form(app, commands)
-        add_commands(app, commands, self._api.session, is_external, ack_timeout)
+        add_commands(app, commands, self._api, identity.team_id, is_external, self._timing.ack_timeout)
         return app

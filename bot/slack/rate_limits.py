@@ -34,6 +34,7 @@ PER_MINUTE: Mapping[str, int] = {
     "users.conversations": 18,
     "users.info": 60,
     "users.list": 18,
+    "views.publish": 90,
 }
 """Calls per minute that the bot allows itself."""
 

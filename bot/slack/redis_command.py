@@ -15,9 +15,9 @@ from bot.chat import BotError, Json, PlatformError
 from bot.commands.redis import InvalidArgument, Operations, RedisCaller, Set, parse_ttl, texts
 from bot.slack import responses
 from bot.slack.api import SlackApi
-from bot.slack.commands import REDIS, IsExternal
 from bot.slack.fallback import NO_PREVIEWS
 from bot.slack.markdown import mrkdwn
+from bot.slack.slash_commands import REDIS, IsExternal
 
 log = logging.getLogger(__name__)
 

@@ -39,6 +39,9 @@ class Timing:
     button_timeout: float = 1.5
     """Time after which a button is acknowledged, even if the answer is not sent yet: Slack waits 3 s."""
 
+    home_max_age: float = 30.0
+    """Time for which a Home tab that was shown is not read again when its user opens it."""
+
     author_timeout: float = 1.0
     """Longest time that a message waits for details of its author: Slack waits 3 s."""
 

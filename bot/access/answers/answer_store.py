@@ -177,6 +177,17 @@ class AnswerStore:
         theirs = [each for author in authors async for each in self._feedback_by(author)]
         return sorted(theirs, key=lambda each: each.at)
 
+    async def count_by(self, author: str, most: int) -> Mapping[Vote, int]:
+        """Return the number of an author's votes by their kind, of the `most` newest."""
+        with storage_errors():
+            rated: Any = await self.redis.zrange(_rated_by_key(author), -most, -1)
+            async with self.redis.pipeline(transaction=False) as pipeline:
+                for answer in rated:
+                    pipeline.hget(_feedback_key(answer.decode()), f"vote {author}")
+                votes = await pipeline.execute() if rated else []
+        kinds = [vote.decode().partition(" ")[0] for vote in votes if vote]
+        return {"up": kinds.count("up"), "down": kinds.count("down")}
+
     async def forget(self, authors: Sequence[str]) -> None:
         """Remove these authors from their votes, and their reasons."""
         forget = self.redis.register_script(_FORGET)

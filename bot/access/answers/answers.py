@@ -31,7 +31,7 @@ from bot.chat import (
     well_formed,
 )
 from bot.commands import answer_texts
-from bot.commands.answers import MOST_REASON, OrderAnswer
+from bot.commands.answers import MOST_COUNTED, MOST_REASON, OrderAnswer
 from bot.config.amounts import money
 from bot.storage.errors import storage_errors
 
@@ -139,6 +139,10 @@ class Answers:
         if not await self.store.has_vote(answer, by):
             raise PressRefused(answer_texts.FORGOTTEN, status=404)
         await self._store_vote(answer, by, "down", reason)
+
+    async def count_votes(self, by: str) -> Mapping[Vote, int]:
+        """Return the number of a user's votes, see `AnswerActions`."""
+        return await self.store.count_by(by, MOST_COUNTED)
 
     async def _store_vote(self, answer: str, by: str, vote: Vote, reason: str) -> None:
         words = well_formed(reason.strip())[:MOST_REASON]

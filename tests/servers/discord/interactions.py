@@ -15,6 +15,7 @@ from tests.servers.discord.drafts import SENDABLE_FLAGS, apply_edit, read_draft
 from tests.servers.discord.gateway import Connection
 from tests.servers.discord.records import (
     FILE_LIMIT,
+    PERMISSIONS,
     Channel,
     Draft,
     Event,
@@ -158,7 +159,7 @@ class Interactions:
             "data": data,
             "channel_id": str(channel.id),
             "channel": payloads.any_channel(channel, self._world.bot) | {"permissions": str(permissions)},
-            "app_permissions": str(payloads.MEMBER_PERMISSIONS),
+            "app_permissions": str(sum(bit for name, bit in PERMISSIONS.items() if channel.permits(name))),
             "locale": user.locale,
             "entitlements": [],
             "attachment_size_limit": FILE_LIMIT,

@@ -76,8 +76,8 @@ class Discord(DiscordServer):
     The world: `add_user`, `add_role`, `add_guild`, `add_channel`, `dm`. `Channel.denied` is the set of
     permissions that the bot lacks there (`view_channel`: 50001; others such as `send_messages`,
     `create_public_threads`: 50013); clear `User.accepts_dms` for 50007.
-    What people do: `say`, `edit`, `remove`, `start_thread`, `archive`, `command`, `click`, `submit`,
-    `autocomplete`.
+    What people do: `say`, `edit`, `remove`, `start_thread`, `archive`, `command`, `message_command`, `click`,
+    `submit`, `autocomplete`.
     What happened: `messages`, `answer`, `thread_of`, `typing`, `edit_times`, `calls`, `count`, `sessions`,
     `shards`, `wait_for_connections`, `violations`, `refusals`, `rate_limited`.
     Trouble: `tell`, `fail`, `limit`, `drop_gateway`, `close_gateway`, `reconnect_gateway`,
@@ -182,6 +182,24 @@ class Discord(DiscordServer):
         interaction, told = self.interactions.send(Kind.COMMAND, user, channel, data)
         return await self._outcome(interaction, told, timeout)
 
+    async def message_command(
+        self, name: str, message: Message, user: User | None = None, *, timeout: float = 30
+    ) -> Interaction:
+        """Use a command in the menu of a message (as alice)."""
+        user, channel = user or self.alice, message.channel
+        guild = channel.guild.id if channel.guild else None
+        await wait_until(lambda: self.commands.find(name, guild) is not None, f"{name} is registered")
+        command: Json = self.commands.find(name, guild)
+        check_offered(command, user, in_guild=channel.guild is not None)
+        data = {
+            "id": command["id"],
+            "name": name,
+            "type": command["type"],
+            "target_id": str(message.id),
+            "resolved": {"messages": {str(message.id): payloads.message(message)}},
+        }
+        return await self._outcome(*self.interactions.send(Kind.COMMAND, user, channel, data), timeout)
+
     async def autocomplete(
         self,
         name: str,
@@ -206,10 +224,15 @@ class Discord(DiscordServer):
         await wait_until(lambda: self.commands.find(first, guild) is not None, f"/{first} is registered")
         command: Json = self.commands.find(first, guild)
         check_offered(command, user, in_guild=channel.guild is not None)
+        sent = {
+            name: self.world.attach(channel, each) for name, each in values.items() if isinstance(each, File)
+        }
+        values = {**values, **sent}
         users = [each for each in values.values() if isinstance(each, User)]
         resolved = {
             "users": {str(each.id): payloads.user(each) for each in users},
             "members": {str(each.id): payloads.partial_member(each) for each in users},
+            "attachments": {str(each.id): payloads.attachment(each) for each in sent.values()},
         }
         data = {
             "id": command["id"],

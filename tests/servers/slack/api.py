@@ -15,6 +15,7 @@ from aiohttp import web
 
 from tests.servers.slack import files, methods, reading, streams, threads, views
 from tests.servers.slack.methods import Args, Method
+from tests.servers.slack.payloads import PLURALS
 from tests.servers.slack.rules import MAX_TEXT, Refused, require
 from tests.servers.slack.workspace import Workspace
 from tests.servers.steps import Steps, unobserved
@@ -26,11 +27,17 @@ STRUCTURED = frozenset(
     {"blocks", "chunks", "metadata", "attachments", "prompts", "files", "loading_messages", "view"}
 )
 MANIFEST = Path(__file__).parents[3] / "manifest.yml"
+IN_CHANNELS = {
+    "conversations.history": "history",
+    "conversations.info": "read",
+    "conversations.replies": "history",
+}
 SCOPES = {  # by the beginning of a method's name; those of conversations.* depend on the channel
     "agents.": "chat:write",
     "assistant.search.": "search:read.public",
     "assistant.": "assistant:write",
     "chat.": "chat:write",
+    "conversations.open": "im:write",
     "files.info": "files:read",
     "files.": "files:write",
     "reactions.": "reactions:write",
@@ -94,7 +101,11 @@ class WebApi:
         self.outage: Literal["unreachable", "broken"] | None = None
         self.enforce_tiers = False
         self.steps: Steps = unobserved
-        self.scopes = set(_scopes())
+        manifest = _manifest()
+        self.scopes: set[str] = set(manifest["oauth_config"]["scopes"]["bot"])
+        self.subscriptions: set[str] = set(manifest["settings"]["event_subscriptions"]["bot_events"])
+        self.shortcuts: list[dict[str, str]] = manifest["features"]["shortcuts"]
+        workspace.has_home_tab = manifest["features"]["app_home"]["home_tab_enabled"]
         self._recent: defaultdict[str, list[float]] = defaultdict(list)
         self.busiest: Counter[str] = Counter()
 
@@ -128,7 +139,7 @@ class WebApi:
         try:
             method = self._method(call.method)
             self._check_token(request, call, method)
-            self._check_scope(method)
+            self._check_scope(method, call.args)
             self._check_tier(method, call)
             body = self._apply(request, method, call)
         except Refused as refusal:
@@ -153,8 +164,11 @@ class WebApi:
         require(kind, "invalid_auth", "unknown token")
         require(kind == method.token, "not_allowed_token_type", f"{kind} token")
 
-    def _check_scope(self, method: Method) -> None:
+    def _check_scope(self, method: Method, args: Args) -> None:
         needed = next((scope for start, scope in SCOPES.items() if method.name.startswith(start)), None)
+        channel = self.workspace.channels.get(args.get("channel", ""))
+        if channel and method.name in IN_CHANNELS:
+            needed = f"{PLURALS.get(channel.kind, channel.kind)}:{IN_CHANNELS[method.name]}"
         require(needed is None or needed in self.scopes, "missing_scope", str(needed))
 
     def _check_tier(self, method: Method, call: Call) -> None:
@@ -201,10 +215,10 @@ class WebApi:
 
 
 @cache
-def _scopes() -> frozenset[str]:
-    """Return the scopes that the manifest asks for; to read it takes longer than to start the server."""
-    manifest = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
-    return frozenset(manifest["oauth_config"]["scopes"]["bot"])
+def _manifest() -> dict[str, Any]:
+    """Return the app's manifest; to read it takes longer than to start the server."""
+    manifest: dict[str, Any] = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
+    return manifest
 
 
 async def _arguments(request: web.Request) -> Args:
