@@ -17,6 +17,7 @@ from bot.composition.evaluation.scenario_file import (
     read_scenarios,
 )
 from bot.config import ConfigError
+from tests.support.growth import MOST_GROWTH, grows
 
 GOOD = """\
 title: A story
@@ -125,12 +126,12 @@ def test_what_is_wrong_is_said_with_its_line_and_step(text: str, problem: str) -
     ],
     ids=range(10),
 )
-def test_a_hostile_file_is_refused_within_a_second(text: str, problem: str) -> None:
+def test_a_hostile_file_is_refused_in_seconds(text: str, problem: str) -> None:
     began = time.thread_time()
     with pytest.raises(ScenarioError) as caught:
         parse_scenario(text)
     assert problem in str(caught.value)
-    assert time.thread_time() - began < 1
+    assert time.thread_time() - began < 5  # quadratic cost would be minutes
 
 
 def test_a_file_that_is_too_large_or_no_file_is_refused_with_its_name(tmp_path: Path) -> None:
@@ -196,7 +197,5 @@ def test_three_dots_stand_for_any_text(pattern: str, text: str, holds: bool) -> 
 
 def test_a_pattern_takes_linear_time() -> None:
     """A regular expression could take for ever."""
-    began = time.thread_time()
-    assert not matches("...a" * 300 + "b", "a" * 200_000)
-    assert not contains("1" * 1_000, "1" * 200_000 + "2")
-    assert time.thread_time() - began < 1
+    assert grows(lambda text: matches("...a" * 300 + "b", text), lambda length: "a" * length) <= MOST_GROWTH
+    assert grows(lambda text: contains("1" * 1_000, text), lambda length: "1" * length + "2") <= MOST_GROWTH

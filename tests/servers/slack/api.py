@@ -58,7 +58,8 @@ class Fault:
     """Fault of the next `times` calls of `method` (`*`: any); `hits` counts the affected calls.
 
     With `error` or `status` the call is answered so; with neither the connection drops without an answer.
-    With `after_applying` the call takes effect first. `slow` only delays it.
+    With `after_applying` the call takes effect first. `slow` only delays it. Calls without the argument `having`
+    are not affected.
     """
 
     method: str
@@ -69,6 +70,7 @@ class Fault:
     after_applying: bool = False
     delay: float = 0.0
     slow: bool = False
+    having: str = ""
     hits: int = 0
 
     def lift(self) -> None:
@@ -116,7 +118,7 @@ class WebApi:
             return web.Response(status=500, text="Internal Server Error")
         call = Call(name, await _arguments(request), time.monotonic())
         self.calls.append(call)
-        fault = self._fault(name)
+        fault = self._fault(name, call.args)
         if fault is None:
             async with self.steps(name):
                 return self._answer(request, call)
@@ -127,9 +129,10 @@ class WebApi:
             self._answer(request, call)
         return _faulty(request, call, fault)
 
-    def _fault(self, name: str) -> Fault | None:
+    def _fault(self, name: str, args: Args) -> Fault | None:
         for fault in self.faults:
-            if fault.method in (name, "*") and fault.times > 0:
+            is_meant = fault.method in (name, "*") and (not fault.having or fault.having in args)
+            if is_meant and fault.times > 0:
                 fault.times -= 1
                 fault.hits += 1
                 return fault

@@ -454,6 +454,7 @@ class Slack(SlackServer):
         retry_after: int | None = None,
         after_applying: bool = False,
         delay: float = 0.0,
+        having: str = "",
     ) -> Fault:
         """Let the next `times` calls of `method` (`*`: any) fail with a `Fault`; math.inf: until lifted."""
         fault = Fault(
@@ -464,6 +465,7 @@ class Slack(SlackServer):
             retry_after=retry_after,
             after_applying=after_applying,
             delay=delay,
+            having=having,
         )
         self.web_api.faults.append(fault)
         return fault
