@@ -58,8 +58,8 @@ class Fault:
     """Fault of the next `times` calls of `method` (`*`: any); `hits` counts the affected calls.
 
     With `error` or `status` the call is answered so; with neither the connection drops without an answer.
-    With `after_applying` the call takes effect first. `slow` only delays it. Calls without the argument `having`
-    are not affected.
+    With `after_applying` the call takes effect first. `slow` only delays it. `having` is an argument that the
+    call must have.
     """
 
     method: str
