@@ -124,7 +124,7 @@ async def test_people_of_one_channel_leave_a_worker_for_others(redis: Redis) -> 
             await inbox.put(a_message(f"{number}", f"test:{number}", "busy"))
         await inbox.put(a_message("other", "test:bob", "calm"))
         await wait_until(lambda: len(slow.running) == 3, "each worker has a turn")
-        assert sorted(slow.running) == ["0", "1", "other"]
+        assert "other" in slow.running
         slow.end_all()
         await wait_until(lambda: len(slow.ended) == 7, "all are answered")
 
