@@ -12,7 +12,7 @@ from bot.agent import parts
 from bot.agent.spotlighting import unmark
 from bot.chat import Attachment, AttachmentContent, File, Json, Message, Notice, Part, Text, ToolStep, Turn
 from bot.storage.files import FileStore
-from bot.tools import artifact_of, files_of
+from bot.tools.artifacts import artifact_of, files_of
 from tests.servers.model import ModelServer, Script
 from tests.support.agent import a_turn, an_agent, parts_of
 from tests.support.files import PICTURE

@@ -16,8 +16,8 @@ from bot.agent.graph import Graph, build_graph
 from bot.agent.models.openai_service import open_model
 from bot.agent.state import Context
 from bot.chat import Message, ThreadId, Turn
-from bot.tools import GuardedTool, Preview
 from bot.tools.context import asker
+from bot.tools.waiting import GuardedTool, Preview
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.model_quirks import call, calls, stream
 

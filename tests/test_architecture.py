@@ -75,8 +75,8 @@ RULES = {
     "agent.models": rule("agent chat tools", "aiohttp langchain_core langchain_openai pydantic yarl"),
     "agent.attachments": rule("agent chat", "PIL bs4 chardet mammoth markdownify pptx pypdf python_calamine"),
     "memory": rule("chat commands concurrency", "httpx2 numpy openai pydantic redis redisvl tokenizers"),
-    "tools": rule("chat memory tools.charts tools.sql", "langchain_core pydantic xlsxwriter"),
-    "tools.charts": rule("chat tools tools.sql", "matplotlib"),
+    "tools": rule("chat concurrency memory tools.charts tools.sql", "langchain_core pydantic xlsxwriter"),
+    "tools.charts": rule("chat concurrency tools tools.sql", "matplotlib"),
     "tools.plugins": rule(
         "__version__ chat concurrency config tools",
         "anyio httpx langchain_core langchain_mcp_adapters mcp pydantic redis",

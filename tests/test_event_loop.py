@@ -11,11 +11,12 @@ from redis.asyncio import Redis
 
 from bot.agent.attachments import AttachmentLimits, AttachmentReader
 from bot.chat import Attachment, Message, ThreadId
+from bot.concurrency.process_pool import ComputeThread
 from bot.http.files import SentFile, read_file, store_files
 from bot.storage.files import FileStore
-from bot.tools import Database
 from bot.tools.charts.chart import draw
 from bot.tools.export import export
+from bot.tools.sql.database import Database
 from tests.support import sql_database
 from tests.support.callbacks import longest_callback
 from tests.support.files import pdf
@@ -75,7 +76,7 @@ async def test_an_export_of_many_rows_and_columns_goes_in_short_steps(redis: Red
     columns = ", ".join(f"n % {number} AS c{number}" for number in range(2, 400))
     query = f"select {columns} from generate_series(1, 3000) as n"
     with longest_callback() as longest:
-        made = await export(pool, FileStore(redis).keep, query)
+        made = await export(pool, FileStore(redis).keep, ComputeThread(), query)
     assert "3,000 rows" in made.words
     assert longest.seconds < MOST_SECONDS
 
@@ -83,6 +84,6 @@ async def test_an_export_of_many_rows_and_columns_goes_in_short_steps(redis: Red
 async def test_a_chart_of_as_many_series_as_rows_goes_in_short_steps(redis: Redis, pool: Database) -> None:
     query = "select n, 'name ' || n as name, n * 2 as value from generate_series(1, 5000) as n"
     with longest_callback() as longest:
-        made = await draw(pool, FileStore(redis).keep, query, "line", "n", "value", "")
+        made = await draw(pool, FileStore(redis).keep, ComputeThread(), query, "line", "n", "value", "")
     assert "largest of 5000 series" in made.words
     assert longest.seconds < MOST_SECONDS

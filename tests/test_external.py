@@ -14,7 +14,7 @@ from bot.chat.texts import NOT_THEIRS
 from bot.commands.approval_texts import NOT_FOR_EXTERNAL
 from bot.commands.texts import NOT_ADMINISTERED
 from bot.slack.timing import Timing
-from bot.tools import OPEN_TOOLS
+from bot.tools.toolset import OPEN_TOOLS
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, BOB, GENERAL, TEAM, Slack

@@ -14,6 +14,9 @@ from PIL import Image
 from redis.asyncio import Redis
 
 from bot.app import Bot
+from bot.http.errors import Refusal
+from bot.http.files import SentFile, read_file, store_files
+from bot.storage.files import FileStore
 from tests.servers.discord.records import File as Upload
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
@@ -237,3 +240,26 @@ async def test_files_over_http_that_cannot_be_taken_are_refused(
     ):
         assert response.status == status
         assert words in (await response.json())["message"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 196_608, 196_609])
+async def test_base64_of_any_length_is_decoded(redis: Redis, size: int) -> None:
+    """Pieces of 262,144 characters are decoded one after the other."""
+    content = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    files = FileStore(redis)
+    upload = SentFile(name="a", content_base64=base64.b64encode(content).decode())
+    [attachment] = await store_files(files, [upload])
+    assert await read_file(files, attachment) == content
+
+
+@pytest.mark.parametrize("text", ["QQ", "QQ=", "Q_-A", "QUJD\n", "QQ==QQ==", "QUäD", "====", " QUJD", "QU-D"])
+async def test_only_standard_base64_with_padding_is_taken(redis: Redis, text: str) -> None:
+    with pytest.raises(Refusal):
+        await store_files(FileStore(redis), [SentFile(name="a", content_base64=text)])
+
+
+async def test_base64_with_stray_bits_is_taken(redis: Redis) -> None:
+    """Some encoders do not clear the last bits, which no byte takes."""
+    files = FileStore(redis)
+    [attachment] = await store_files(files, [SentFile(name="a", content_base64="QR==")])
+    assert await read_file(files, attachment) == b"A"

@@ -13,7 +13,7 @@ from bot.agent.models.openai_service import open_model
 from bot.chat import Approval, Decision, Message, Part, ThreadId, Turn
 from bot.inbox.intake import as_message
 from bot.memory import account_of
-from bot.tools import GuardedTool, Preview
+from bot.tools.waiting import GuardedTool, Preview
 from tests.servers.model import KEY, ModelServer, Script
 from tests.support.approval_requests import approvals
 

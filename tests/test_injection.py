@@ -19,7 +19,8 @@ from redis.asyncio import Redis
 from bot.agent import Agent
 from bot.chat import Attachment, Audience, Message, Part, ThreadId, ToolStep, Turn
 from bot.memory import AccountLinks, LongTermMemory, OfflineEmbeddings
-from bot.tools import Database, open_database, toolset
+from bot.tools.sql.database import Database, open_database
+from bot.tools.toolset import toolset
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, GENERAL, Slack

@@ -23,7 +23,10 @@ from bot.memory.embeddings import EmbeddingFailed, Vector, usable
 from bot.memory.index import Embedded
 from bot.memory.memory import MOST_FACTS
 from bot.memory.terms import indexed_terms, query_terms
-from bot.tools import ToolFailure, open_database, tool_config, toolset
+from bot.tools.context import tool_config
+from bot.tools.errors import ToolFailure
+from bot.tools.sql.database import open_database
+from bot.tools.toolset import toolset
 from tests.support.memory import end, remember
 from tests.support.turns import (
     derive_audience,

@@ -21,7 +21,10 @@ from bot.memory.visibility import (
     search_readers,
     turn_readers,
 )
-from bot.tools import ToolFailure, open_database, tool_config, toolset
+from bot.tools.context import tool_config
+from bot.tools.errors import ToolFailure
+from bot.tools.sql.database import open_database
+from bot.tools.toolset import toolset
 from tests.support.memory import remember
 from tests.support.turns import (
     derive_audience,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.tools import GuardedTool, ToolFailure
+from bot.tools.errors import ToolFailure
+from bot.tools.waiting import GuardedTool
 from tests.support.plugins import (
     call_tool,
     is_up,

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from redis.asyncio import Redis
 
-from bot.tools import ToolFailure
+from bot.tools.errors import ToolFailure
 from bot.tools.plugins.idempotency import Once
 from tests.support.wait import wait_until
 

@@ -14,8 +14,8 @@ from bot.discord.request_forms import render_request as on_discord
 from bot.discord.request_forms import users_to_notify
 from bot.http.replies import request_text
 from bot.slack.request_forms import render_request as slack_request
-from bot.tools import WaitingTool
 from bot.tools.questions import MOST_OPTION, MOST_OPTIONS, MOST_QUESTION, ask_user
+from bot.tools.waiting import WaitingTool
 
 ASKED = Question(
     id="7f3a9c21",

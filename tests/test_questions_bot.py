@@ -16,7 +16,7 @@ from bot.chat import SIGN
 from bot.commands.question_texts import ANSWER_STOPPED
 from bot.inbox import scripts
 from bot.main import PLATFORMS
-from bot.tools import OPEN_TOOLS
+from bot.tools.toolset import OPEN_TOOLS
 from tests.crash.redis_proxy import RedisProxy
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script

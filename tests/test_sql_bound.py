@@ -6,13 +6,10 @@ import pytest
 import pytest_asyncio
 
 from bot.chat import File
-from bot.tools import (
-    Database,
-    QueryLimits,
-    ToolFailure,
-    open_database,
-)
+from bot.concurrency.process_pool import ComputeThread
+from bot.tools.errors import ToolFailure
 from bot.tools.export import export
+from bot.tools.sql.database import Database, QueryLimits, open_database
 from bot.tools.sql.rows import MAX_TEXT_CHARS
 from tests.support import sql_database
 
@@ -79,7 +76,7 @@ async def test_a_row_that_is_longer_than_a_file_is_told(pool: Database) -> None:
     long = ", ".join(["a"] * 300)
     query = f"SELECT {long} FROM (SELECT repeat('x', 40000) AS a) AS t"
     with pytest.raises(ToolFailure, match="Even the first row is too large"):
-        await export(pool, kept_nowhere, query)
+        await export(pool, kept_nowhere, ComputeThread(), query)
 
 
 async def kept_nowhere(*_: object) -> File:

@@ -11,16 +11,11 @@ from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
 from bot.storage.files import FileStore
-from bot.tools import (
-    Database,
-    DatabaseWriter,
-    QueryLimits,
-    ToolFailure,
-    open_database,
-    open_database_writer,
-    toolset,
-)
+from bot.tools.errors import ToolFailure
+from bot.tools.sql.database import Database, QueryLimits, open_database
 from bot.tools.sql.guard import check
+from bot.tools.sql.write import DatabaseWriter, open_database_writer
+from bot.tools.toolset import toolset
 from tests.support.sql_attacks import BEYOND_THE_TRANSACTION, REFUSED
 
 BOT = Path(__file__).parent.parent / "bot"

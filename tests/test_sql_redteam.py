@@ -21,7 +21,9 @@ from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
 from bot.storage.embedded.postgres import installed_builds
-from bot.tools import Database, QueryLimits, ToolFailure, open_database, toolset
+from bot.tools.errors import ToolFailure
+from bot.tools.sql.database import Database, QueryLimits, open_database
+from bot.tools.toolset import toolset
 from tests.support.sql_attacks import (
     ALL,
     BEYOND_THE_TRANSACTION,

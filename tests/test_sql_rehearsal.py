@@ -9,7 +9,9 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from bot.tools import Database, DatabaseWriter, ToolFailure, open_database, open_database_writer
+from bot.tools.errors import ToolFailure
+from bot.tools.sql.database import Database, open_database
+from bot.tools.sql.write import DatabaseWriter, open_database_writer
 from tests.support.sql_rehearsal_attacks import (
     ATTACKS,
     SECRETS,

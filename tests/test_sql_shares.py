@@ -8,13 +8,9 @@ import asyncpg
 import pytest
 
 from bot.chat import Message, ThreadId, Turn
-from bot.tools import (
-    Database,
-    QueryLimits,
-    ToolFailure,
-    open_database,
-    use_asker,
-)
+from bot.tools.context import use_asker
+from bot.tools.errors import ToolFailure
+from bot.tools.sql.database import Database, QueryLimits, open_database
 from bot.tools.sql.errors import BUSY
 from bot.tools.sql.role import RoleCheck
 from tests.support.sql_attacks import ENDLESS

@@ -9,7 +9,10 @@ from bot.agent.parts import titles_of
 from bot.memory import AccountLinks, LongTermMemory, OfflineEmbeddings
 from bot.platforms.registry import Platforms
 from bot.storage.files import FileStore
-from bot.tools import GuardedTool, open_database, open_database_writer, toolset
+from bot.tools.sql.database import open_database
+from bot.tools.sql.write import open_database_writer
+from bot.tools.toolset import toolset
+from bot.tools.waiting import GuardedTool
 from tests.support.turns import derive_audience
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "tools.md"

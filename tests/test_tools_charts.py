@@ -15,12 +15,15 @@ from PIL import Image
 from redis.asyncio import Redis
 
 from bot.storage.files import FileStore
-from bot.tools import Database, ToolFailure, files_of, toolset
-from bot.tools.charts import Kind, labels
-from bot.tools.charts.chart import _render
+from bot.tools.artifacts import files_of
+from bot.tools.charts import labels
+from bot.tools.charts.drawing import render_plot
 from bot.tools.charts.image import CARD, COLOURS, HEIGHT, INK, SOFT, WIDTH, render
-from bot.tools.charts.plot import MOST_BARS, MOST_SERIES, Plot, arrange
+from bot.tools.charts.plot import MOST_BARS, MOST_SERIES, Kind, Plot, arrange
+from bot.tools.errors import ToolFailure
+from bot.tools.sql.database import Database
 from bot.tools.sql.format import Column, Result
+from bot.tools.toolset import toolset
 from tests.support import sql_database
 
 pool = sql_database.pool
@@ -424,7 +427,7 @@ EXTREME = [
 def test_what_no_chart_can_show_is_refused_with_a_sentence(result: Result, kind: Kind, words: str) -> None:
     """Fault: "failed for a reason of its own"."""
     with pytest.raises(ToolFailure, match=words):
-        _render(arrange(result, kind, "a", "", "", is_ordered=False))
+        render_plot(arrange(result, kind, "a", "", "", is_ordered=False))
 
 
 @given(
@@ -448,4 +451,4 @@ def test_any_values_are_drawn_or_refused(given_rows: list[tuple[object, ...]], k
         (Column("day", "date"), Column("n", "numeric"), Column("who", "text")), values, is_complete=True
     )
     with suppress(ToolFailure):
-        _render(arrange(result, kind, "day", "n", "", is_ordered=False))
+        render_plot(arrange(result, kind, "day", "n", "", is_ordered=False))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.tools import ToolFailure
 from bot.tools.clock import current_time
+from bot.tools.errors import ToolFailure
 
 
 def time_in(zone: str | None) -> datetime:

@@ -16,10 +16,13 @@ from hypothesis import strategies as st
 from python_calamine import CalamineWorkbook
 from redis.asyncio import Redis
 
+from bot.concurrency.process_pool import ComputeThread
 from bot.storage.files import MOST_BYTES, FileStore
-from bot.tools import Database, ToolFailure
 from bot.tools.csv_file import harmless
-from bot.tools.export import Export, ExportLimits, Format, export
+from bot.tools.errors import ToolFailure
+from bot.tools.export import Export, export
+from bot.tools.row_file import ExportLimits, Format
+from bot.tools.sql.database import Database
 from tests.support import sql_database
 from tests.support.growth import MOST_GROWTH, grows
 
@@ -30,7 +33,7 @@ async def export_query(
     redis: Redis, pool: Database, query: str, limits: ExportLimits | None = None, format: Format = "csv"
 ) -> tuple[Export, bytes]:
     store = FileStore(redis)
-    made = await export(pool, store.keep, query, limits, format)
+    made = await export(pool, store.keep, ComputeThread(), query, limits, format)
     found = await store.find(made.file.id)
     assert found is not None
     return made, found[1]

@@ -7,7 +7,9 @@ import asyncpg
 import pytest
 
 from bot.storage.embedded import writer_dsn
-from bot.tools import Database, DatabaseWriter, ToolFailure, open_database, open_database_writer
+from bot.tools.errors import ToolFailure
+from bot.tools.sql.database import Database, open_database
+from bot.tools.sql.write import DatabaseWriter, open_database_writer
 from tests.support import sql_orders
 from tests.support.sql_orders import TAKE, UNTOUCHED, carry_out, propose
 from tests.support.table import Shelf

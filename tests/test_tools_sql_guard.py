@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.tools import Database, QueryLimits, ToolFailure
+from bot.tools.errors import ToolFailure
+from bot.tools.sql.database import Database, QueryLimits
 from bot.tools.sql.deny_list import is_denied_function
 from bot.tools.sql.format import Column, Result, markdown, point_at
 from bot.tools.sql.guard import READING, check, inspect, parse_one

@@ -5,10 +5,13 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from bot.tools import Database, DatabaseWriter, ToolFailure, open_database, open_database_writer, use_asker
+from bot.tools.context import use_asker
+from bot.tools.errors import ToolFailure
 from bot.tools.sql import change as sql_change
 from bot.tools.sql.change import MAX_STATEMENT_CHARS, check
+from bot.tools.sql.database import Database, open_database
 from bot.tools.sql.rehearsal import Allowance
+from bot.tools.sql.write import DatabaseWriter, open_database_writer
 from tests.support import sql_orders
 from tests.support.sql_orders import TAKE, UNTOUCHED, carry_out, propose
 from tests.support.table import Shelf

@@ -9,8 +9,10 @@ import asyncpg
 import pytest
 from langchain_core.tools import BaseTool
 
-from bot.tools import Database, QueryLimits, RoleCheck, ToolFailure, open_database
+from bot.tools.errors import ToolFailure
+from bot.tools.sql.database import Database, QueryLimits, open_database
 from bot.tools.sql.format import markdown
+from bot.tools.sql.role import RoleCheck
 from tests.support import sql_database
 from tests.support.sql_attacks import ENDLESS
 from tests.support.sql_database import failure, values

@@ -11,7 +11,10 @@ import pytest_asyncio
 from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
-from bot.tools import Database, RoleCheck, RolePolicy, ToolFailure, open_database, toolset
+from bot.tools.errors import ToolFailure
+from bot.tools.sql.database import Database, open_database
+from bot.tools.sql.role import RoleCheck, RolePolicy
+from bot.tools.toolset import toolset
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.slack.service import ALICE, Slack
 from tests.support.bot import ROOT, run_bot

@@ -6,7 +6,9 @@ import asyncpg
 import pytest
 from langchain_core.tools import BaseTool
 
-from bot.tools import Database, ToolFailure, open_database, toolset
+from bot.tools.errors import ToolFailure
+from bot.tools.sql.database import Database, open_database
+from bot.tools.toolset import toolset
 from tests.support import sql_database
 
 owner_url = sql_database.owner_url

@@ -50,7 +50,7 @@ from bot.chat import (
 )
 from bot.concurrency.tasks import CLEAN_UP_SECONDS, cancel
 from bot.memory import Owners
-from bot.tools import GuardedTool
+from bot.tools.waiting import GuardedTool
 
 log = logging.getLogger(__name__)
 

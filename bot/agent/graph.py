@@ -45,7 +45,11 @@ from bot.chat import (
     Text,
     Turn,
 )
-from bot.tools import OPEN_TOOLS, STAY_SILENT, WaitingTool, files_of, tool_config, use_asker
+from bot.tools.artifacts import files_of
+from bot.tools.context import tool_config, use_asker
+from bot.tools.errors import ToolFailure
+from bot.tools.toolset import OPEN_TOOLS, STAY_SILENT
+from bot.tools.waiting import WaitingTool
 
 log = logging.getLogger(__name__)
 
@@ -324,7 +328,7 @@ class _Nodes:
             return failure(call, f"There is no tool {call['name']!r}.\nThe tools are {', '.join(tools)}.")
         try:
             result = await tool.ainvoke({**call, "type": "tool_call"}, config)
-        except ToolException as error:
+        except (ToolException, ToolFailure) as error:
             return failure(call, str(error))
         except ValidationError as error:
             return failure(call, invalid_arguments(error))

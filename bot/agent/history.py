@@ -17,7 +17,7 @@ from bot.agent.models.completion import WIRE
 from bot.agent.silence import is_silent
 from bot.agent.spotlighting import cut_marked, indent, mark
 from bot.agent.system_prompt import SystemPrompt
-from bot.tools import ASK_USER
+from bot.tools.questions import ASK_USER
 
 MOST_MESSAGES = 40
 CHARS_PER_TOKEN = 4

@@ -9,7 +9,7 @@ from langchain_core.tools import BaseTool
 from bot.agent import texts
 from bot.chat import Part, Text, ToolStep
 from bot.chat.text import one_line
-from bot.tools import files_of
+from bot.tools.artifacts import files_of
 
 Titles = Mapping[str, str]
 """Titles by the names of tools, shown to users while a tool runs. Other tools are shown by their names."""

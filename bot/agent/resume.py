@@ -16,7 +16,7 @@ from bot.agent.regeneration import AGAIN, end_of_question, place_of
 from bot.agent.state import ProposalOutcome, State
 from bot.agent.waiting import request_id, request_of
 from bot.chat import Part, Turn, WaitingCall
-from bot.tools import WaitingTool
+from bot.tools.waiting import WaitingTool
 
 _MESSAGE = "message_"
 _DECIDED = f"{_MESSAGE}{AGAIN}"

@@ -6,7 +6,7 @@ from langchain_core.messages import AIMessage, AnyMessage
 
 from bot.agent.authors import author
 from bot.chat import ChannelSettings, Turn
-from bot.tools import STAY_SILENT
+from bot.tools.toolset import STAY_SILENT
 
 _SILENT = "silent"
 """Key of the `additional_kwargs` of an answer that shows nothing, and that no later prompt has."""

@@ -10,7 +10,10 @@ from pydantic import ValidationError
 from bot.agent import prompts
 from bot.agent.state import ProposalOutcome
 from bot.chat import Decision, Part, Requests, Turn
-from bot.tools import ASK_USER, WaitingTool, use_asker
+from bot.tools.context import use_asker
+from bot.tools.errors import ToolFailure
+from bot.tools.questions import ASK_USER
+from bot.tools.waiting import WaitingTool
 
 
 def request_id(call: ToolCall) -> str:
@@ -44,7 +47,7 @@ async def make_request(
     try:
         with use_asker(turn):
             waiting = await tool.waiting_call(request_id(call), call["args"])
-    except ToolException as error:
+    except (ToolException, ToolFailure) as error:
         return str(error)
     except ValidationError as error:
         return invalid_arguments(error)

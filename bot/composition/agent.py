@@ -11,11 +11,12 @@ from bot.agent.attachments import AttachmentLimits, AttachmentReader, RecordingR
 from bot.agent.models.transcription import open_transcription
 from bot.composition.access import Access
 from bot.composition.storage import Storage
+from bot.concurrency.process_pool import open_process_pool
 from bot.config import Settings
 from bot.memory import Embeddings, LongTermMemory, OfflineEmbeddings
 from bot.platforms.registry import Platforms
-from bot.tools import toolset
 from bot.tools.plugins import Plugins, open_plugins
+from bot.tools.toolset import toolset
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ async def open_parts(
             storage.files.keep,
             storage.writer,
             platforms,
+            await stack.enter_async_context(open_process_pool()),
             asks=settings.enable_memory,
         )
         plugins = await stack.enter_async_context(open_plugins(wanted, storage.redis, own))

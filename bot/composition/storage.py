@@ -14,8 +14,9 @@ from bot.storage.coordination import RedisCoordination
 from bot.storage.embedded import Servers, writer_dsn
 from bot.storage.files import FileStore
 from bot.storage.key_value import KeyValueStore
-from bot.tools import Database, DatabaseWriter, open_database, open_database_writer
+from bot.tools.sql.database import Database, open_database
 from bot.tools.sql.role import RoleCheck, RolePolicy
+from bot.tools.sql.write import DatabaseWriter, open_database_writer
 
 _WRITING_CONNECTIONS = 2
 """Few connections: changes are rare, because each one needs an approval."""

@@ -3,12 +3,13 @@
 import asyncio
 import base64
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated
 from urllib.parse import quote
 
 from aiohttp import hdrs, web
-from pydantic import BaseModel, StringConstraints
+from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
 from bot.chat import Attachment, File, FileRefused, Files, FileTooLarge, Json
 from bot.http import texts
@@ -22,6 +23,8 @@ _KEPT = "file:"
 
 _PIECE = 1 << 18
 """Characters of base64 that are decoded at once; a multiple of four."""
+
+_BASE64 = TypeAdapter(bytes, config=ConfigDict(val_json_bytes="base64"))
 
 _POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
 
@@ -59,7 +62,19 @@ async def _store_file(files: Files, upload: SentFile) -> Attachment:
 def _decode(text: str) -> bytes:
     """Decode a file piece by piece: a call does not release the interpreter lock before its end."""
     pieces = (text[at : at + _PIECE] for at in range(0, len(text), _PIECE))
-    return b"".join(base64.b64decode(piece, validate=True) for piece in pieces)
+    return b"".join(map(_decode_piece, pieces))
+
+
+def _decode_piece(piece: str) -> bytes:
+    """Decode strictly. Raises `ValueError`.
+
+    pydantic needs a fifth of the time, but lets an unusual alphabet and missing padding pass; the standard
+    library decides about these, and about what pydantic refuses.
+    """
+    if len(piece) % 4 == 0 and "-" not in piece and "_" not in piece:
+        with suppress(ValidationError):
+            return _BASE64.validate_strings(piece)
+    return base64.b64decode(piece, validate=True)
 
 
 async def read_file(files: Files, attachment: Attachment) -> bytes:

@@ -1,41 +1,16 @@
-"""Tools of the agent, and the database behind them."""
+"""Tools of the agent, and the database behind them.
 
-from bot.tools.artifacts import artifact_of, files_of
-from bot.tools.context import (
-    proposal_of,
-    tool_config,
-    turn_of,
-    use_asker,
-)
-from bot.tools.errors import ToolFailure
-from bot.tools.questions import ASK_USER
-from bot.tools.sql.database import Database, QueryLimits, open_database
-from bot.tools.sql.role import RoleCheck, RolePolicy
-from bot.tools.sql.write import DatabaseWriter, open_database_writer
-from bot.tools.toolset import OPEN_TOOLS, STAY_SILENT, toolset
-from bot.tools.waiting import AskingTool, GuardedTool, Preview, WaitingTool
+Nothing is imported here, because child processes need single modules of it.
+"""
 
-__all__ = [
-    "ASK_USER",
-    "OPEN_TOOLS",
-    "STAY_SILENT",
-    "AskingTool",
-    "Database",
-    "DatabaseWriter",
-    "GuardedTool",
-    "Preview",
-    "QueryLimits",
-    "RoleCheck",
-    "RolePolicy",
-    "ToolFailure",
-    "WaitingTool",
-    "artifact_of",
-    "files_of",
-    "open_database",
-    "open_database_writer",
-    "proposal_of",
-    "tool_config",
-    "toolset",
-    "turn_of",
-    "use_asker",
-]
+import importlib
+
+_OF_PLUGINS = {"GuardedTool": "waiting", "Preview": "waiting", "ToolFailure": "errors"}
+"""Names that plug-ins import from here (docs/plugins.md), and their modules."""
+
+
+def __getattr__(name: str) -> object:
+    """Import a name of a plug-in on demand. Raises `AttributeError` for any other."""
+    if name not in _OF_PLUGINS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_OF_PLUGINS[name]}"), name)

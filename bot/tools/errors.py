@@ -1,10 +1,8 @@
-"""Error that tools raise deliberately."""
-
-from langchain_core.tools import ToolException
+"""Error that tools raise deliberately. Child processes import it, so it has no base class of LangChain."""
 
 
-class ToolFailure(ToolException):
+class ToolFailure(Exception):
     """Failure of a tool call; `str()` tells the model why, and what it can do about it.
 
-    The graph turns it into a `ToolMessage` with status "error"; any other exception is a bug.
+    Like the `ToolException` of a plug-in it becomes a `ToolMessage` with status "error"; any other is a bug.
     """

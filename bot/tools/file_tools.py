@@ -4,11 +4,13 @@ from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
 from bot.chat import BotError, Json, Keep
+from bot.concurrency.process_pool import Compute
 from bot.tools.artifacts import artifact_of
-from bot.tools.charts import Kind, draw
+from bot.tools.charts.chart import draw
+from bot.tools.charts.plot import Kind
 from bot.tools.errors import ToolFailure
-from bot.tools.export import Format
 from bot.tools.export import export as export_rows
+from bot.tools.row_file import Format
 from bot.tools.sql.database import Database
 
 _CHART = """\
@@ -52,19 +54,20 @@ class ExportArguments(BaseModel):
     format: Format = Field("csv", description="csv, or xlsx for Excel")
 
 
-def file_tools(database: Database, keep: Keep) -> list[BaseTool]:
-    """Return the tools `chart` and `export`, which raise `ToolFailure`; `keep` stores the files."""
+def file_tools(database: Database, keep: Keep, compute: Compute) -> list[BaseTool]:
+    """Return the tools `chart` and `export`, which raise `ToolFailure`; `keep` stores the files and
+    `compute` makes them."""
 
     async def chart(query: str, kind: Kind, x: str = "", y: str = "", title: str = "") -> tuple[str, Json]:
         try:
-            drawn = await draw(database, keep, query, kind, x, y, title)
+            drawn = await draw(database, keep, compute, query, kind, x, y, title)
         except BotError as error:
             raise ToolFailure(_NOT_KEPT) from error
         return drawn.words, artifact_of([drawn.file])
 
     async def export(query: str, format: Format = "csv") -> tuple[str, Json]:
         try:
-            exported = await export_rows(database, keep, query, format=format)
+            exported = await export_rows(database, keep, compute, query, format=format)
         except BotError as error:
             raise ToolFailure(_NOT_KEPT) from error
         return exported.words, artifact_of([exported.file])

@@ -7,6 +7,7 @@ from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
 from bot.chat import ArchiveSource, Keep
+from bot.concurrency.process_pool import Compute, ComputeThread
 from bot.memory import LongTermMemory
 from bot.tools.archive import archive_tools
 from bot.tools.clock import current_time
@@ -89,6 +90,7 @@ def toolset(
     keep: Keep | None = None,
     writer: DatabaseWriter | None = None,
     archives: ArchiveSource | None = None,
+    compute: Compute | None = None,
     *,
     asks: bool = False,
 ) -> list[BaseTool]:
@@ -96,11 +98,12 @@ def toolset(
 
     `long_term_memory` (long-term memory), `keep` (a store of files), `writer` (for approved changes) and
     `archives` (messages of chat services) each add the tools that need them; `asks` adds questions to users.
-    All are async and raise `ToolFailure` with words for the model. Those of memory and archives take from the
-    turn what they may see, never from the model. Their metadata has the `title` that users see.
+    `compute` makes files, by default in a thread. All are async and raise `ToolFailure` with words for the
+    model. Those of memory and archives take from the turn what they may see, never from the model. Their
+    metadata has the `title` that users see.
     """
     changing = [_sql_execute(writer)] if writer else []
-    files = file_tools(database, keep) if keep else []
+    files = file_tools(database, keep, compute or ComputeThread()) if keep else []
     memory = memory_tools(long_term_memory) if long_term_memory else []
     messages = archive_tools(archives) if archives is not None else []
     asking = [ask_user()] if asks else []

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from bot.config.plugins import plugin_settings
-from bot.tools import ToolFailure
+from bot.tools.errors import ToolFailure
 from bot.tools.plugins import PluginLimits, Plugins, open_plugins
 
 SERVER = Path(__file__).parents[1] / "servers" / "mcp_tools.py"

@@ -8,7 +8,9 @@ import pytest
 import pytest_asyncio
 from langchain_core.tools import BaseTool
 
-from bot.tools import Database, QueryLimits, ToolFailure, open_database, toolset
+from bot.tools.errors import ToolFailure
+from bot.tools.sql.database import Database, QueryLimits, open_database
+from bot.tools.toolset import toolset
 
 SCRATCH = """
 CREATE TABLE accounts (id serial PRIMARY KEY, owner text NOT NULL, balance numeric NOT NULL);

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 
 from bot.chat import Json, Proposal
-from bot.tools import Database, DatabaseWriter, open_database, open_database_writer
+from bot.tools.sql.database import Database, open_database
+from bot.tools.sql.write import DatabaseWriter, open_database_writer
 from tests.support.table import Shelf
 
 TAKE = "UPDATE shelf SET stock = stock - 1 WHERE id <= 2"

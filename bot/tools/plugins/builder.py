@@ -127,7 +127,7 @@ class _Call:
         try:
             async with asyncio.timeout(seconds):
                 return limit_text(await self.offer.call(arguments, config), MOST_RESULT_CHARS)
-        except ToolException as error:
+        except (ToolException, ToolFailure) as error:
             raise ToolFailure(limit_text(str(error), MOST_RESULT_CHARS)) from error
         except ValidationError as error:
             raise ToolFailure(limit_text(f"{_INVALID}\n{error}", MOST_RESULT_CHARS)) from error
@@ -188,7 +188,7 @@ class _Call:
         try:
             async with asyncio.timeout(self.shop.policy.timeout):
                 return _check(await preview)
-        except (ToolException, ValidationError):
+        except (ToolException, ToolFailure, ValidationError):
             raise  # texts for the model
         except (Exception, SystemExit, asyncio.CancelledError) as error:  # as for a call
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():

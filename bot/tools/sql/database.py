@@ -42,7 +42,11 @@ from bot.tools.sql.resolution import require_harmless
 from bot.tools.sql.role import RoleCheck
 from bot.tools.sql.rows import Batch
 
-_PREFETCH_ROWS = 20
+_FIRST_BATCH = 20
+_LARGEST_BATCH = 200
+_BATCH_CHARS = 40_000
+"""Approximate size of a batch of rows, estimated from those before it; the event loop handles it at once."""
+
 _LOOK_SECONDS = 5
 
 _SMALL_TYPES = frozenset({"bool", "int2", "int4", "int8", "oid", "float4", "float8", "uuid", "void"})
@@ -185,12 +189,16 @@ async def _first_rows(
     """Return rows up to the limits, and True if these are all."""
     rows: list[tuple[object, ...]] = []
     chars = 0
-    async for record in prepared.cursor(prefetch=_PREFETCH_ROWS):
-        row = _values(record, shown)
-        chars += len(row_line(row))
-        if len(rows) == limits.rows or (rows and chars > limits.chars):
-            return rows, False
-        rows.append(row)
+    cursor = await prepared.cursor()
+    size = _FIRST_BATCH
+    while records := await cursor.fetch(size):
+        for record in records:
+            row = _values(record, shown)
+            chars += len(row_line(row))
+            if len(rows) == limits.rows or (rows and chars > limits.chars):
+                return rows, False
+            rows.append(row)
+        size = min(_LARGEST_BATCH, max(1, _BATCH_CHARS * len(rows) // chars))
     return rows, True
 
 
