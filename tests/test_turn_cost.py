@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.pregel._loop import PregelLoop
 from redis.asyncio import Redis
 
@@ -50,7 +51,7 @@ LIMITS = {
     "supersteps": (2, 2, 5, 2, 2, 2),
     "api calls": (3, 3, 3, 2, 0, 0),  # to the platform
     "model requests": (1, 1, 2, 1, 1, 1),
-    "function calls": (19_900, 20_700),
+    "function calls": (19_800, 20_300),
 }
 """Most that each of `TURNS` may take; one in a known thread follows the message before it within minutes."""
 
@@ -373,6 +374,29 @@ async def test_function_calls_of_reading_a_token(model: str, pace: float, tokens
     print(model, per_token)
     over = [f"{name}: {count}" for name, count in per_token.items() if count > READ_TOKEN[model][name]]
     assert not over, "\n".join([model, *over, *many[0].by_module()])
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="other versions of Python call otherwise")
+async def test_a_long_answer_of_the_history_takes_no_more_calls_than_a_short_one() -> None:
+    """ChatOpenAI looks at each character of an answer that it gets, so it gets none."""
+    async with apart() as servers:
+        server = await servers.enter(model_server())
+        async with a_bench(server) as bench:
+
+            async def ask(answer: str) -> int:
+                with count_calls() as calls:
+                    await bench.ask([HumanMessage("one", id="1"), AIMessage(answer, id="2")])
+                assert server.requests[-1]["messages"][2] == {"role": "assistant", "content": answer}
+                return calls.total
+
+            await ask("two")  # opens the connection
+            short, long = (
+                [await ask("two") for _ in range(TRIES)],
+                [await ask(LONG_ANSWER) for _ in range(TRIES)],
+            )
+    more = min(long) - min(short)
+    print("a long answer", more)
+    assert more < len(LONG_ANSWER) / 20
 
 
 async def test_a_mention_in_a_long_thread_on_slack(settings: dict[str, Any]) -> None:

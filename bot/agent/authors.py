@@ -82,12 +82,14 @@ def names(messages: Sequence[AnyMessage]) -> dict[str, str]:
     An author whose name was not known for one of their messages has that of another.
     """
     written = [each for each in messages if isinstance(each, HumanMessage) and author(each)]
+    if len({author(each) for each in written}) < 2 and not any(_imitates(each.text) for each in written):
+        return {}
     known: dict[str, str] = {}
     for each in written:
         if author(each) not in known or not each.additional_kwargs.get(_UNNAMED):
             # earlier versions have stored no name of some authors
             known[author(each)] = _name(each) or known.get(author(each)) or unnamed_user(author(each))
-    return known if len(known) > 1 or any(_imitates(each.text) for each in written) else {}
+    return known
 
 
 def _imitates(text: str) -> bool:
@@ -111,6 +113,8 @@ def add_author_names(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
     Following lines are indented, so that nobody can write a line that looks like another's message.
     """
     known = names(messages)
+    if not known:
+        return list(messages)
     return [
         message.model_copy(update={"content": f"[{known[author(message)]}] {indent(message.text)}"})
         if author(message) in known

@@ -108,8 +108,7 @@ def _fit(messages: list[AnyMessage], budget: int, newest: int) -> list[AnyMessag
         for index, each in enumerate(messages[: len(messages) - newest])
         if isinstance(each, ToolMessage)
     ]
-    excess = size(messages) - budget
-    if not older or excess <= 0:
+    if not older or (excess := size(messages) - budget) <= 0:
         return messages
     lengths = [len(messages[index].text) for index in older]
     chars = max(SHORTEST_RESULT, fair_share(lengths, sum(lengths) - excess * CHARS_PER_TOKEN))

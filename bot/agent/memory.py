@@ -1,6 +1,7 @@
 """Thread memory: LangGraph checkpoints in Redis, one string a thread."""
 
 import asyncio
+import inspect
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
@@ -163,6 +164,9 @@ class ThreadMemory(AsyncRedisSaver):
         else:
             write = self._append(config, dump_writes(checkpoint_id, task_id, writes))
         await self._write(thread_id, write)
+
+    # langgraph asks for it in each run, and it takes a hundred calls to derive
+    aput_writes.__signature__ = inspect.signature(aput_writes)  # type: ignore[attr-defined]  # `inspect` reads it
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete all of a thread."""

@@ -58,6 +58,8 @@ def configure_logging(
     logging.basicConfig(level=logging.INFO if debug else logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("bot").setLevel(logging.DEBUG if debug else logging.INFO)
     logging.captureWarnings(True)
+    # no line names them, and to look them up takes two fifths of making a record
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def _renderers(style: Literal["console", "json"]) -> list[Processor]:

@@ -5,7 +5,7 @@ https://docs.slack.dev/messaging/formatting-message-text (the format of `text`).
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -92,9 +92,9 @@ def word(value: Json) -> str:
     return value if value.isascii() else well_formed(value)  # most are ids
 
 
-def objects(value: Json) -> Iterator[Mapping[str, Json]]:
-    """Yield the objects in a list; nothing if `value` is not a list."""
-    return (each for each in value if isinstance(each, dict)) if isinstance(value, list) else iter(())
+def objects(value: Json) -> Sequence[Mapping[str, Json]]:
+    """Return the objects in a list; none if `value` is not a list."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -275,7 +275,7 @@ def _object(value: Json) -> Mapping[str, Json]:
 
 def _team(body: Mapping[str, Json]) -> str:
     # the workspace of the installation; `team_id` is null for events of a whole Enterprise organisation
-    installation = next(objects(body.get("authorizations")), {})
+    installation = next(iter(objects(body.get("authorizations"))), {})
     event = _object(body.get("event"))
     teams = (installation.get("team_id"), *(body.get(name) for name in _TEAMS), event.get("team"))
     return next(filter(None, map(word, teams)), "unknown")

@@ -52,9 +52,10 @@ _ALPHABET = string.digits + string.ascii_letters
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """Tool descriptions of a request, and their estimated tokens."""
+    """Tool descriptions of a request, the same in JSON, and their estimated tokens."""
 
     specs: list[dict[str, Any]]
+    json: str
     size: int
 
 
@@ -107,7 +108,7 @@ class OpenAIService:
             specs = [_spec(tool) for tool in offered]
             if len(self._offers) >= _MOST_OFFERS:
                 self._offers.clear()
-            self._offers[names] = _Offer(specs, metering.tools_size(specs))
+            self._offers[names] = _Offer(specs, _json(specs), metering.tools_size(specs))
         return self._offers[names]
 
     async def stream(
@@ -120,16 +121,14 @@ class OpenAIService:
         """Send the request and read the answer, as `bot.agent.models.model.Service` describes."""
         if self._holds or self._has_opened:
             completion.hold()
-        payload = self._payload(messages, manner, tools)
+        offer = None if manner == "plain" else self._offer(tools)
+        payload = self._payload(messages, manner, offer)
         is_broken = False
         lessons: list[Lesson] = []
         try:
             while True:
-                body = json.dumps(self._dialect.translate(payload), ensure_ascii=False).encode(
-                    errors="replace"
-                )
                 async with self._session.post(
-                    self._url, data=body, headers=self._headers, allow_redirects=False
+                    self._url, data=self._body(payload, offer), headers=self._headers, allow_redirects=False
                 ) as response:
                     if response.status != 200:
                         failure = await self._refusal(response)
@@ -156,20 +155,32 @@ class OpenAIService:
             self._has_opened = completion.is_opened_by_template
             self._holds = False
 
-    def _payload(self, messages: Sequence[AnyMessage], manner: Manner, tools: Offered) -> dict[str, Any]:
+    def _body(self, payload: dict[str, Any], offer: _Offer | None) -> bytes:
+        """Return a request in JSON, in which the tools, most of a short request, are not encoded again."""
+        request = self._dialect.translate(payload)
+        text = _json({name: value for name, value in request.items() if name != "tools"})
+        if offer and "tools" in request:
+            text = f'{text[:-1]}, "tools": {offer.json}}}'
+        return text.encode(errors="replace")
+
+    def _payload(
+        self, messages: Sequence[AnyMessage], manner: Manner, offer: _Offer | None
+    ) -> dict[str, Any]:
         options: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
-        specs = [] if manner == "plain" else self._offer(tools).specs
-        if specs:
-            options["tools"] = specs
-        if manner == "conclude" and specs:
-            options["tool_choice"] = "none"
-        payload: dict[str, Any] = self._chat._get_request_payload(list(messages), **options)
+        if offer and offer.specs:
+            options["tools"] = offer.specs
+            if manner == "conclude":
+                options["tool_choice"] = "none"
+        wordless = [_without_text(each) for each in messages]
+        payload: dict[str, Any] = self._chat._get_request_payload(wordless, **options)
         for message, sent in zip(messages, payload["messages"], strict=True):
             self._complete(message, sent)
         return payload
 
     def _complete(self, message: AnyMessage, wire_message: dict[str, Any]) -> None:
-        """Set call ids that every service accepts, and the fields that this service wants back."""
+        """Set the text, call ids that every service accepts, and the fields that this service wants back."""
+        if text := _answer_text(message):
+            wire_message["content"] = text
         if "tool_call_id" in wire_message:
             wire_message["tool_call_id"] = wire_id(wire_message["tool_call_id"])
         fields = message.additional_kwargs.get(WIRE) if isinstance(message, AIMessage) else None
@@ -190,6 +201,19 @@ class OpenAIService:
         headers = {name.lower(): value for name, value in response.headers.items()}
         failure = errors.of_status(response.status, headers, body.decode(errors="replace"))
         return failure.with_setting(self._setting)
+
+
+def _without_text(message: AnyMessage) -> AnyMessage:
+    """Return an answer without its text, at each character of which ChatOpenAI looks for a recording."""
+    return message.model_copy(update={"content": ""}) if _answer_text(message) else message
+
+
+def _answer_text(message: AnyMessage) -> str:
+    return message.content if isinstance(message, AIMessage) and isinstance(message.content, str) else ""
+
+
+def _json(content: object) -> str:
+    return json.dumps(content, ensure_ascii=False)
 
 
 def _spec(tool: BaseTool) -> dict[str, Any]:
