@@ -166,12 +166,11 @@ class Trial(KilledOnce):
         if isinstance(self._place, OnSlack):
             return
 
-        async def is_idle() -> bool:
-            return await admin.list_messages(self._lane.redis) == "The inbox is empty."
+        async def is_taken() -> bool:
+            is_idle = await admin.list_messages(self._lane.redis) == "The inbox is empty."
+            return is_idle and (self._is_over() or await self._place.take())
 
-        await wait_until(is_idle, "what was stored is answered", TIMEOUT)
-        if not self._is_over():
-            await self._place.take()
+        await wait_until(is_taken, "it is answered, or taken again", TIMEOUT)
 
     def _is_over(self) -> bool:
         return any(ANSWER in each for each in self._place.visible_messages())
