@@ -80,8 +80,8 @@ class PersonalData:
         """Return the numbers of facts and questions, with the newest facts and threads."""
         with _storage_errors():
             authors = await self._digests(caller)
-            facts, newest_facts = await self.owners.newest(authors, "fact", _SHOWN)
-            turns, newest_turns = await self.owners.newest(authors, "turn", _LOOKED_AT)
+            facts, newest_facts = await self._newest(authors, "fact", _SHOWN)
+            turns, newest_turns = await self._newest(authors, "turn", _LOOKED_AT)
         newest = {each.source: each for each in reversed(newest_turns)}  # the newest turn of each thread
         threads = sorted(newest.values(), key=lambda each: -each.at)
         return MemoryOverview(
@@ -91,6 +91,16 @@ class PersonalData:
             [_thread(each, authors) for each in threads[:_MOST_THREADS]],
             self.is_on,
         )
+
+    async def _newest(
+        self, authors: frozenset[str], kind: str, limit: int
+    ) -> tuple[int, Sequence[MemoryRecord]]:
+        """Return the number of records of a kind, and the newest ones."""
+        if self.is_on:
+            return await self.owners.newest(authors, kind, limit)
+        # without a memory, Redis need not have a search
+        found = [each for each in await self.owners.records(authors) if each.kind == kind]
+        return len(found), found[:limit]
 
     async def list_facts(self, caller: Caller, words: str) -> str:
         """Return the newest facts that contain `words`, each with its id."""
