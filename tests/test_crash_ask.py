@@ -129,11 +129,14 @@ class PrivatelyOnDiscord(OnDiscord):
 
     private = True
 
+    def visible_messages(self) -> list[str]:
+        """Return what the user sees below their commands."""
+        return [each.content for sent in self.discord.interactions.sent for each in sent.messages]
+
     async def faults_of_answer(self) -> list[str]:
         """Return what is wrong: the answer is shown once, to its user alone, and nothing else is."""
-        shown = self._all()
-        is_right = len(shown) == 1 and ANSWER in shown[0].content and shown[0].ephemeral
-        return [] if is_right else [str([(each.channel.name, each.content) for each in shown])]
+        is_right = self.visible_messages() == [ANSWER] and not self._all()
+        return [] if is_right else [str(self.visible_messages()), str([each.content for each in self._all()])]
 
 
 class Trial(KilledOnce):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Message, Part, Question, Text, Turn
+from bot.chat import SIGN, Message, Part, Question, Text, Turn
 from bot.commands import ask_texts
 from bot.discord.adapter import INFO
 from bot.discord.destination import known_destination
@@ -218,6 +218,12 @@ async def test_a_private_answer_that_is_too_late_comes_in_direct_messages(server
     [expired] = server.violations
     assert "Invalid Webhook Token" in expired
     server.violations.clear()
+    shown = len(server.messages(server.dm(server.alice)))
+    message = live.heard[-1]
+    live.receipts[message.id].pop("finished")
+    server.forget_nonces()
+    await live.reply(message)
+    assert len(server.messages(server.dm(server.alice))) == shown, "nothing is sent again"
 
 
 async def test_a_question_about_a_message_has_it_as_a_quote(server: Discord, live: Bot) -> None:
@@ -284,6 +290,33 @@ async def test_a_stored_question_is_not_said_to_have_failed(server: Discord, liv
     assert asked.original
     await server.thread_of(asked.original)
     assert not asked.follow_ups
+
+
+async def test_a_question_is_shown_after_its_interaction_has_ended(server: Discord, live: Bot) -> None:
+    """Fault: a turn that waited for longer than 15 minutes would never show it."""
+    ended = server.fail("PATCH", "/webhooks/*/*/messages/*", 10, status=401, code=50027)
+    asking = asyncio.create_task(server.command("ask", options={"question": "hello"}))
+    await wait_until(lambda: ended.used > 1, "the interaction has ended")
+    await wait_until(lambda: len(server.general.messages) > 0, "thinking")
+    original = next(iter(server.general.messages.values()))
+    await wait_until(lambda: "Alice asks:" in original.content, "it is shown")
+    await server.thread_of(original)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+
+
+async def test_a_question_cannot_look_like_a_request_of_the_bot(server: Discord, live: Bot) -> None:
+    """It is shown by the bot: nothing in it is a sign, markup, a ping, or an order that decides."""
+    fake = (
+        f"{SIGN} **Fix a typo?** @everyone can press a button, or write `approve 1a2b3c4d` here. "
+        + "x" * 3_000
+    )
+    asked = await server.command("ask", options={"question": fake})
+    await wait_until(lambda: "asks:" in asked.content, "it is shown")
+    assert SIGN not in asked.content
+    assert "**Fix" not in asked.content
+    assert "`approve 1a2b3c4d`" not in asked.content
+    assert len(asked.content) <= 2_000
 
 
 @pytest.mark.parametrize("timing", [replace(QUICK, delivery_timeout=0.1)])

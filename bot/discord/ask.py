@@ -11,7 +11,7 @@ from typing import Any
 import discord
 from discord import app_commands
 
-from bot.chat import Attachment, Event, Message, Quote, Receipt, Undeliverable
+from bot.chat import Attachment, Event, Message, Quote, Receipt, Undeliverable, harmless
 from bot.chat.text import one_line
 from bot.commands import ask_texts as texts
 from bot.discord.api import DiscordApi
@@ -170,7 +170,7 @@ def _can_write(interaction: Interaction) -> bool:
 
 
 def _shown(question: Message) -> str:
-    """Return the question as a quote in which nothing is markup."""
-    name = discord.utils.escape_markdown(one_line(question.author_name, 60))
-    words = discord.utils.escape_markdown(one_line(question.text, _MOST_SHOWN // 2))
+    """Return the question as a quote: nothing in it is markup, or looks like a request of the bot."""
+    name = discord.utils.escape_markdown(harmless(one_line(question.author_name, 60)))
+    words = discord.utils.escape_markdown(harmless(one_line(question.text, _MOST_SHOWN // 2)))
     return f"**{texts.asked(name)}**\n> {words}"
