@@ -1,6 +1,7 @@
 """`/ask` and the menu of a message on Discord: stored once, answered like a mention or only to the asker."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from bot.chat import SIGN, Message, Part, Question, Text, Turn
 from bot.commands import ask_texts
 from bot.discord.adapter import INFO
 from bot.discord.destination import known_destination
+from bot.memory.filing import FinishedTurn
 from bot.memory.visibility import account_of, search_readers, thread_reader, turn_readers
 from bot.storage.files import FileStore
 from tests.servers.discord.records import File
@@ -159,6 +161,8 @@ async def test_a_private_question_is_remembered_for_its_user_alone(server: Disco
     assert search_readers(turn, frozenset(), "everyone") == {thread_reader(turn.thread)}
     assert Message.from_json(message.to_json()).is_private
     assert not message.direct, "the rules of its channel hold"
+    [filed] = json.loads(FinishedTurn(turn, "much").dump())[2]
+    assert filed["direct"], "a process without private answers files it for its user alone, too"
 
 
 async def test_a_process_without_private_answers_cannot_show_one(server: Discord, live: Bot) -> None:

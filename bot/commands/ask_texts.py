@@ -32,7 +32,7 @@ OPTION_PRIVATE = "Show the answer only to you"
 
 COMMAND = "Ask the agent a question"
 WHOLE_ANSWER = "-# The whole answer is in the file."
-MORE_REQUESTS = "There is no room for another request. Please ask again without `private`."
+MORE_REQUESTS = "There is no room here for all requests. Please ask again without `private`."
 TOO_MANY_FILES = "A private answer has room for nine files. Please ask again without `private`."
 PRESS = "Press a button to answer."
 CHOOSE = "Choose an answer from the menu."

@@ -129,11 +129,14 @@ async def take(
 async def show_questions(api: DiscordApi, receipt: Receipt, part_timeout: PartTimeout) -> None:
     """Show the questions of commands in a turn, if a crash has prevented that; nothing is shown twice.
 
-    An answer, and a thread, can only follow a message that is not “thinking” any more.
+    An answer, and a thread, can only follow a message that is not “thinking” any more. Key of the receipt:
+    `asked`, set once they are shown.
     """
-    for each in receipt.turn.messages:
-        if TOKEN not in each.place or each.id != id_of(int(each.place["message"])):
-            continue  # typed, or the decision of a request
+    # others are typed, or decisions of requests
+    asked = [each for each in receipt.turn.messages if TOKEN in each.place and each.id == _shown_as(each)]
+    if not asked or receipt.state.get("asked"):
+        return
+    for each in asked:
         text, token = _shown(each), each.place[TOKEN]
         try:
             async with part_timeout.limit("question"):
@@ -141,6 +144,11 @@ async def show_questions(api: DiscordApi, receipt: Receipt, part_timeout: PartTi
         except Undeliverable as error:
             log.info("question not shown by its command", extra={"error": str(error)})
             await _show_later(api, each, text, receipt)
+    receipt.note(asked=True)
+
+
+def _shown_as(question: Message) -> str:
+    return id_of(int(question.place["message"]))
 
 
 async def _show_later(api: DiscordApi, question: Message, text: str, receipt: Receipt) -> None:

@@ -42,17 +42,21 @@ async def edit_response(
     files: Sequence[tuple[str, bytes]] = (),
     buttons: ui.View | None = None,
 ) -> None:
-    """Replace the response to a command by the token of its interaction: text, buttons, and files if any.
+    """Replace the response to a command by the token of its interaction: text, files and buttons.
 
     It pings nobody, and its links get no preview. `Interaction.edit_original_response` cannot do the latter.
     """
     path = "/webhooks/{webhook_id}/{webhook_token}/messages/@original"
     route = Route("PATCH", path, webhook_id=client.application_id, webhook_token=token)
     uploads = [discord.File(io.BytesIO(data), name) for name, data in files]
-    form: dict[str, Any] = {"attachments": uploads} if uploads else {}
-    form |= {"flags": discord.MessageFlags(suppress_embeds=True), "view": buttons}
-    none = discord.AllowedMentions.none()
-    with handle_message_parameters(content=well_formed(text), allowed_mentions=none, **form) as sent:
+    form = handle_message_parameters(
+        content=well_formed(text),
+        attachments=uploads,
+        view=buttons,
+        flags=discord.MessageFlags(suppress_embeds=True),
+        allowed_mentions=discord.AllowedMentions.none(),
+    )
+    with form as sent:
         if sent.files:
             await client.http.request(route, files=sent.files, form=sent.multipart)
         else:
