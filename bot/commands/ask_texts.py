@@ -39,4 +39,4 @@ CHOOSE = "Choose an answer from the menu."
 NO_ANSWER_HERE = "I cannot take an answer in words here. Please ask again without `private`."
 """Ways to answer a question in a private answer: nobody can write there."""
 
-EXPIRED = "My answer to your private question came too late to be shown there:"
+NOT_SHOWN_THERE = "I could not show my answer to your private question where you asked it:"

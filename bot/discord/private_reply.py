@@ -124,7 +124,7 @@ async def _show(api: DiscordApi, answer: _Answer, receipt: Receipt) -> None:
 async def _show_directly(api: DiscordApi, answer: _Answer, receipt: Receipt) -> None:
     """Send the answer to the user's direct messages. Key of the receipt: `sent`, the number of messages."""
     channel = await api.open_direct(int(receipt.turn.messages[-1].place["author"]))
-    pages = [(each, None) for each in [texts.EXPIRED, *answer.renderer.messages()]]
+    pages = [(each, None) for each in [texts.NOT_SHOWN_THERE, *answer.renderer.messages()]]
     requests = [(render_private_request(each), buttons(each)) for each in answer.requests]
     everything: list[tuple[str, ui.View | None] | FileUpload] = [*pages, *requests, *answer.files]
     for number, each in enumerate(everything):
