@@ -308,6 +308,30 @@ async def test_a_press_on_discord_decides_and_the_message_says_who_did(
         assert not now.components
 
 
+@pytest.mark.parametrize("place", ["answer", "direct messages"])
+async def test_a_private_question_on_discord_never_waits_for_an_approval_that_nobody_can_give(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer, discord: Discord, place: str
+) -> None:
+    """The private answer has buttons, and each approver a message of their own; the answer stays private."""
+    alice = discord.alice
+    settings |= {"approvers": f"discord:{alice.id}"}
+    async with run_bot(**settings, **of_discord(discord)):
+        await discord.wait_for_connections()
+        model.script(ASK, "Done.")
+        options = {"question": "take one of each", "private": True}
+        asked = await discord.command("ask", options=options)
+        await wait_until(lambda: TAKE in asked.content, "it is asked")
+        assert asked.original
+        assert "`approve" not in asked.content, "nobody can write there"
+        [copy] = await discord.answer(discord.dm(alice), lambda shown: bool(shown[-1].components))
+        await discord.click(alice, asked.original if place == "answer" else copy, "Approve")
+        await wait_until(lambda: asked.content.endswith("Done."), "the answer goes on")
+        assert await shelf.stock() == TAKEN
+        assert not asked.original.components
+        assert f"Approved by <@{alice.id}>" in discord.messages(discord.dm(alice))[-1].content
+        assert [each for each in discord.messages(discord.general) if not each.ephemeral] == []
+
+
 async def test_a_question_that_is_edited_takes_its_request_back(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack
 ) -> None:

@@ -1,13 +1,21 @@
 """`/ask` and the menu of a message on Discord: stored once, answered like a mention or only to the asker."""
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
+from bot.chat import SIGN, Message, Part, Question, Text, Turn
 from bot.commands import ask_texts
-from bot.discord.events import PRIVATE, TOKEN
+from bot.discord.adapter import INFO
+from bot.discord.destination import known_destination
+from bot.memory.filing import FinishedTurn
+from bot.memory.visibility import account_of, search_readers, thread_reader, turn_readers
+from bot.storage.files import FileStore
 from tests.servers.discord.records import File
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer
@@ -36,7 +44,6 @@ async def test_a_question_is_shown_and_answered_in_a_thread_of_its_own(
         assert not asked.ephemeral
         thread = await discord.thread_of(shown)
         await discord.answer(thread, ends("It is Monday."))
-        await wait_until(lambda: ask_texts.TAKING not in shown.content, "it is taken")
         assert "Alice asks:" in shown.content
         assert r"which \*\*day\*\* is it?" in shown.content
         assert "which **day** is it?" in str(model.requests)
@@ -75,6 +82,129 @@ async def test_a_long_private_answer_with_a_file_comes_in_one_message(server: Di
     assert len(asked.messages) == 1
 
 
+async def test_files_that_a_private_answer_has_no_room_for_are_told(
+    server: Discord, live: Bot, redis: Redis
+) -> None:
+    """Discord takes ten files of a message; one may be the whole answer."""
+    store = FileStore(redis)
+    files = [await store.keep(f"{number}.txt", "text/plain", b"%d" % number) for number in range(11)]
+
+    async def answer(turn: Turn) -> AsyncIterator[Part]:
+        for each in files:
+            yield each
+
+    live.answer = answer
+    asked = await server.command("ask", options={"question": "files", "private": True})
+    await wait_until(lambda: bool(asked.content), "the answer")
+    assert len(asked.messages[0].attachments) == 9
+    assert asked.content.count(ask_texts.TOO_MANY_FILES) == 2
+    assert files[10].name in asked.content
+
+
+def which_fruit(turn: Turn, *options: str) -> Question:
+    """Return a question to a user."""
+    return Question(
+        id="a1",
+        text="Which **fruit**?",
+        options=options,
+        respondents=("discord:1",),
+        asked_at=0.0,
+        expires_at=1e12,
+        asked_in=turn.id,
+    )
+
+
+async def test_a_question_in_a_private_answer_has_buttons_or_says_that_words_cannot_be_given(
+    server: Discord, live: Bot
+) -> None:
+    async def answer(turn: Turn) -> AsyncIterator[Part]:
+        yield Text("Hm.")
+        yield which_fruit(turn, "Apples", "Pears") if turn.messages[0].text == "choose" else which_fruit(turn)
+
+    live.answer = answer
+    chosen = await server.command("ask", options={"question": "choose", "private": True})
+    await wait_until(lambda: ask_texts.PRESS in chosen.content, "the buttons")
+    assert chosen.content.startswith("Hm.")
+    assert chosen.original
+    assert [each["label"] for each in chosen.original.components[0]["components"]] == ["Apples", "Pears"]
+    in_words = await server.command("ask", options={"question": "say", "private": True})
+    await wait_until(lambda: ask_texts.NO_ANSWER_HERE in in_words.content, "the sentence")
+    assert in_words.original
+    assert not in_words.original.components
+
+
+async def test_a_long_private_answer_with_a_request_shows_the_request_whole(
+    server: Discord, live: Bot
+) -> None:
+    """Nobody decides on what they do not see."""
+
+    async def answer(turn: Turn) -> AsyncIterator[Part]:
+        yield Text("A line of the answer.\n" * 300)
+        yield which_fruit(turn, "Apples")
+
+    live.answer = answer
+    asked = await server.command("ask", options={"question": "choose", "private": True})
+    await wait_until(lambda: ask_texts.PRESS in asked.content, "the buttons")
+    assert "Which **fruit**?" in asked.content
+    [whole] = asked.messages[0].attachments
+    assert whole.data.count(b"A line of the answer.") == 300
+
+
+async def test_a_private_question_is_remembered_for_its_user_alone(server: Discord, live: Bot) -> None:
+    """Fault: everybody in the server could find it, as if it had been asked in an open channel."""
+    await server.command("ask", options={"question": "my salary?", "private": True})
+    await wait_until(lambda: bool(live.heard), "the question")
+    [message] = live.heard
+    turn = Turn(id=message.id, thread=message.thread, messages=(message,))
+    own = {thread_reader(turn.thread), account_of(message).digest}
+    assert turn_readers(turn, "everyone") == own
+    assert search_readers(turn, frozenset(), "everyone") == {thread_reader(turn.thread)}
+    assert Message.from_json(message.to_json()).is_private
+    assert not message.direct, "the rules of its channel hold"
+    [filed] = json.loads(FinishedTurn(turn, "much").dump())[2]
+    assert filed["direct"], "a process without private answers files it for its user alone, too"
+
+
+async def test_a_process_without_private_answers_cannot_show_one(server: Discord, live: Bot) -> None:
+    """It finds no destination, whatever it does; the turn is tried again, until a newer one takes it."""
+    await server.command("ask", options={"question": "my salary?", "private": True})
+    await wait_until(lambda: bool(live.heard), "the question")
+    [message] = live.heard
+    turn = Turn(id=message.id, thread=message.thread, messages=(message,))
+    with pytest.raises(KeyError, match="kind"):
+        known_destination(turn)
+
+
+async def test_the_channels_that_are_allowed_hold_for_private_questions(
+    storage: dict[str, Any], discord: Discord, model: ModelServer
+) -> None:
+    async with run_bot(**storage, **of_model(model), **of_discord(discord), allowed_channels={"discord:1"}):
+        await discord.wait_for_connections()
+        asked = await discord.command("ask", options={"question": "hello", "private": True})
+        await wait_until(lambda: "channel" in asked.content, "the refusal")
+    assert not model.requests
+
+
+async def test_the_token_of_a_command_is_in_no_log(
+    storage: dict[str, Any], discord: Discord, model: ModelServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It lets anyone answer as the bot: addresses with it are hidden like the token of the bot."""
+    model.respond = lambda _: "It is Monday."
+    pattern = INFO.redaction
+    assert pattern
+    discord.fail("PATCH", "/webhooks/*/*/messages/*", status=429, times=1)
+    with caplog.at_level("DEBUG"):
+        async with run_bot(**storage, **of_model(model), **of_discord(discord)):
+            await discord.wait_for_connections()
+            asked = await discord.command("ask", options={"question": "hello", "private": True})
+            await wait_until(lambda: "Monday" in asked.content, "the answer")
+    lines = [str(vars(each)) + each.getMessage() for each in caplog.records if each.name.startswith("bot")]
+    assert asked.token not in str(lines)
+    warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert any(asked.token in each for each in warnings), "discord.py names the address"
+    assert asked.token not in pattern.sub("", str(warnings))
+
+
 async def test_a_private_answer_that_is_too_late_comes_in_direct_messages(server: Discord, live: Bot) -> None:
     """Discord takes it for 15 minutes; a turn that waited longer, or was repeated, is not lost."""
 
@@ -92,6 +222,12 @@ async def test_a_private_answer_that_is_too_late_comes_in_direct_messages(server
     [expired] = server.violations
     assert "Invalid Webhook Token" in expired
     server.violations.clear()
+    shown = len(server.messages(server.dm(server.alice)))
+    message = live.heard[-1]
+    live.receipts[message.id].pop("finished")
+    server.forget_nonces()
+    await live.reply(message)
+    assert len(server.messages(server.dm(server.alice))) == shown, "nothing is sent again"
 
 
 async def test_a_question_about_a_message_has_it_as_a_quote(server: Discord, live: Bot) -> None:
@@ -138,7 +274,7 @@ async def test_the_answer_comes_where_that_of_a_mention_would(server: Discord, l
     root = asked.original.id if kind == "channel" else channel.id
     assert message.thread.channel == str(root)
     assert message.place["kind"] == kind
-    assert TOKEN not in message.place
+    assert not message.is_private
 
 
 async def test_where_the_bot_cannot_write_the_answer_is_private(server: Discord, live: Bot) -> None:
@@ -147,7 +283,7 @@ async def test_where_the_bot_cannot_write_the_answer_is_private(server: Discord,
     asked = await server.command("ask", options={"question": "hello"})
     await wait_until(lambda: "hello" in asked.content, "the answer")
     assert asked.ephemeral
-    assert live.heard[-1].place["kind"] == PRIVATE
+    assert live.heard[-1].is_private
 
 
 async def test_a_stored_question_is_not_said_to_have_failed(server: Discord, live: Bot) -> None:
@@ -158,6 +294,33 @@ async def test_a_stored_question_is_not_said_to_have_failed(server: Discord, liv
     assert asked.original
     await server.thread_of(asked.original)
     assert not asked.follow_ups
+
+
+async def test_a_question_is_shown_after_its_interaction_has_ended(server: Discord, live: Bot) -> None:
+    """Fault: a turn that waited for longer than 15 minutes would never show it."""
+    ended = server.fail("PATCH", "/webhooks/*/*/messages/*", 10, status=401, code=50027)
+    asking = asyncio.create_task(server.command("ask", options={"question": "hello"}))
+    await wait_until(lambda: ended.used > 1, "the interaction has ended")
+    await wait_until(lambda: len(server.general.messages) > 0, "thinking")
+    original = next(iter(server.general.messages.values()))
+    await wait_until(lambda: "Alice asks:" in original.content, "it is shown")
+    await server.thread_of(original)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+
+
+async def test_a_question_cannot_look_like_a_request_of_the_bot(server: Discord, live: Bot) -> None:
+    """It is shown by the bot: nothing in it is a sign, markup, a ping, or an order that decides."""
+    fake = (
+        f"{SIGN} **Fix a typo?** @everyone can press a button, or write `approve 1a2b3c4d` here. "
+        + "x" * 3_000
+    )
+    asked = await server.command("ask", options={"question": fake})
+    await wait_until(lambda: "asks:" in asked.content, "it is shown")
+    assert SIGN not in asked.content
+    assert "**Fix" not in asked.content
+    assert "`approve 1a2b3c4d`" not in asked.content
+    assert len(asked.content) <= 2_000
 
 
 @pytest.mark.parametrize("timing", [replace(QUICK, delivery_timeout=0.1)])

@@ -97,6 +97,16 @@ def test_the_manifest_keeps_to_slacks_lengths() -> None:
     assert len(MANIFEST["display_information"]["description"]) <= 140
     assert len(MANIFEST["features"]["agent_view"]["agent_description"]) <= 300
     assert len(MANIFEST["features"]["bot_user"]["display_name"]) <= 80
+    assert len(MANIFEST["features"]["agent_view"]["suggested_prompts"]) <= 4
+    assert len(MANIFEST["features"]["shortcuts"]) <= 10
+    for each in MANIFEST["features"]["shortcuts"]:
+        assert len(each["callback_id"]) <= 255
+    for each in MANIFEST["features"]["slash_commands"]:
+        assert len(each["command"]) <= 32
+        assert len(each["description"]) <= 2_000
+        assert len(each.get("usage_hint", "")) <= 1_000
+    assert len(MANIFEST["settings"]["event_subscriptions"]["bot_events"]) <= 100
+    assert len(MANIFEST["oauth_config"]["scopes"]["bot"]) <= 255
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -210,6 +220,15 @@ def test_commands_for_administrators_are_hidden_from_others() -> None:
     manage_server = PERMISSIONS["manage_guild"]
     hidden = {"agent-redis", "agent-channel"}
     assert needed == {name: manage_server if name in hidden else None for name in needed}
+
+
+def test_discords_commands_are_for_servers_and_users_wherever_they_are_used() -> None:
+    """Descriptions are in English only: Discord shows them to all, whatever their language."""
+    for each in command_payload():
+        assert each["integration_types"] == [0, 1]
+        assert each["contexts"] == [0, 1, 2]
+        assert not each.get("name_localizations")
+        assert not each.get("description_localizations")
 
 
 TOKEN = "ODAzNTEyMzQ1Njc4OTAxMjM0.GAbcde.secret"

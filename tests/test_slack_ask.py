@@ -1,5 +1,6 @@
 """Shortcuts on Slack: asked once, stored before the form closes, answered where a mention would be."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -113,6 +114,30 @@ async def test_a_question_that_cannot_be_stored_stays_in_the_form_and_is_taken_o
         assert not form.is_open
         await bot.wait_for_messages()
         assert [each.text for each in bot.messages].count("Which?") == 1
+
+
+async def test_a_question_for_direct_messages_that_is_sent_again_is_not_shown_again(
+    server: Slack, serving: Serve
+) -> None:
+    """It is shown before it is stored, because it begins the thread."""
+    async with serving(server, gated_answer()) as bot:
+        form = await server.shortcut(ASK, ALICE)
+        bot.failures = 1
+        await server.submit(form, {"question": "Which?"})
+        assert form.errors
+        await server.submit(form, {"question": "Which?"})
+        message = await bot.wait_for_messages()
+        [root] = server.messages(server.dm(ALICE))
+        assert message.thread.thread == root.ts
+
+
+async def test_a_form_that_is_sent_twice_at_once_asks_once(server: Slack, serving: Serve) -> None:
+    async with serving(server, gated_answer()) as bot:
+        form = await server.shortcut(ASK, ALICE)
+        await asyncio.gather(*(server.submit(form, {"question": "Which?"}) for _ in range(3)))
+        await bot.wait_for_messages()
+        assert len({each.id for each in bot.messages}) == 1
+        assert len(server.messages(server.dm(ALICE))) == 1
 
 
 async def test_a_user_who_is_not_allowed_gets_a_refusal_and_no_answer(

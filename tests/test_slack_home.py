@@ -143,6 +143,43 @@ async def test_a_tab_that_was_shown_just_now_is_not_read_again(storage: dict[str
     assert slack.count("views.publish") == 2
 
 
+async def test_the_tab_is_read_by_a_search_and_not_by_a_scan_of_all_keys(
+    storage: dict[str, Any], redis: Redis, slack: Slack
+) -> None:
+    """It is as fast in a large Redis, however often users open it."""
+
+    async def scans() -> int:
+        statistics = await redis.info("commandstats")
+        return int(statistics.get("cmdstat_scan", {}).get("calls", 0))
+
+    async with run_bot(**storage, **of_slack(slack)):
+        await slack.wait_for_connections()
+        fact = order("memory_save", text="Alice likes tea", scope="private")
+        await ask(slack, ALICE, slack.dm(ALICE), fact)
+        await wait_until_filed(redis, 1)
+        before = await scans()
+        shown = await opened(slack, ALICE)
+        assert "Alice likes tea" in shown
+        assert "1 fact" in shown
+        assert await scans() == before
+
+
+async def test_without_a_memory_the_tab_still_shows_what_is_stored(
+    storage: dict[str, Any], redis: Redis, slack: Slack
+) -> None:
+    async with run_bot(**storage, **of_slack(slack)):
+        await slack.wait_for_connections()
+        fact = order("memory_save", text="Alice likes tea", scope="private")
+        await ask(slack, ALICE, slack.dm(ALICE), fact)
+        await wait_until_filed(redis, 1)
+    async with run_bot(**storage, **of_slack(slack), enable_memory=False):
+        await wait_until(lambda: slack.count("apps.connections.open") > 2, "the sockets are open")
+        await slack.wait_for_connections()
+        shown = await opened(slack, ALICE)
+        assert "Alice likes tea" in shown
+        assert "switched off" in shown
+
+
 async def test_a_button_of_a_view_that_is_not_the_newest_replaces_the_newest(
     storage: dict[str, Any], slack: Slack
 ) -> None:

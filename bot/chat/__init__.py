@@ -54,6 +54,7 @@ from bot.chat.errors import (
     Unreachable,
 )
 from bot.chat.events import (
+    PRIVATE_ANSWER,
     Attachment,
     Correction,
     Decision,
@@ -106,6 +107,7 @@ __all__ = [
     "CHANNEL_SETTINGS",
     "MOST_REASON",
     "NO_BUTTONS",
+    "PRIVATE_ANSWER",
     "SAME_EVERYWHERE",
     "SIGN",
     "Admission",

@@ -22,6 +22,10 @@ Not in `PlatformInfo`: keys in Redis must not depend on the platforms that a pro
 """
 
 
+PRIVATE_ANSWER = "private_answer"
+"""Key of `Message.place`: set if only the author reads the answer. Requests and their decisions keep it."""
+
+
 @dataclass(frozen=True, slots=True)
 class ThreadId:
     """Id of one conversation: a channel's thread, a direct message, or an HTTP caller's thread.
@@ -149,6 +153,11 @@ class Message:
     regenerates: str = ""
 
     @property
+    def is_private(self) -> bool:
+        """Return whether only the author reads the answer, though others read the channel."""
+        return bool(self.place.get(PRIVATE_ANSWER))
+
+    @property
     def is_external(self) -> bool:
         """Return whether the author is known not to be a full member of the thread's space."""
         return bool(self.author_space) or self.is_guest
@@ -233,7 +242,7 @@ class Turn:
     @property
     def direct(self) -> bool:
         """Return whether only the author and the bot read the answer."""
-        return all(message.direct for message in self.messages)
+        return all(message.direct or message.is_private for message in self.messages)
 
     @property
     def decision(self) -> "Decision | None":

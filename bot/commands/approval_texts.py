@@ -86,7 +86,10 @@ def request_text(
     is_named: Callable[[str], bool] | None = None,
     where: str = "here",
 ) -> str:
-    """Return a request as Markdown, with its approvers or the decision; `where` typed decisions count."""
+    """Return a request as Markdown, with its approvers or the decision.
+
+    `where` typed decisions count; nowhere if it is empty.
+    """
     return f"{action_text(approval, name)}\n{status_text(approval, name, is_named, where)}"
 
 
@@ -102,10 +105,10 @@ def status_text(
         case "asked":
             who = approvers_of(approval, name, is_named or approval.names.__contains__)
             who = who or "a user whom the bot's operator adds to APPROVERS"
-            return (
-                f"{who[0].upper()}{who[1:]} can press a button, or write `approve {approval.id}` or "
-                f"`reject {approval.id} why` {where}."
-            )
+            can_press = f"{who[0].upper()}{who[1:]} can press a button"
+            if not where:
+                return f"{can_press}."
+            return f"{can_press}, or write `approve {approval.id}` or `reject {approval.id} why` {where}."
         case "expired":
             return "⌛ Nobody decided this in time."
         case verdict:

@@ -31,10 +31,12 @@ OPTION_PRIVATE = "Show the answer only to you"
 """Descriptions of the options of `/ask`."""
 
 COMMAND = "Ask the agent a question"
-TAKING = "-# I am taking this question…"
-"""Line below a question until it is stored: if it stays, the question was lost, and has to be asked again."""
-
 WHOLE_ANSWER = "-# The whole answer is in the file."
-NO_ANSWER_HERE = "I cannot take your answer to this here. Please ask again without `private`."
-DECIDED_ELSEWHERE = "in a direct message to me"
-EXPIRED = "My answer to your private question came too late to be shown there:"
+MORE_REQUESTS = "There is no room here for all requests. Please ask again without `private`."
+TOO_MANY_FILES = "A private answer has room for nine files. Please ask again without `private`."
+PRESS = "Press a button to answer."
+CHOOSE = "Choose an answer from the menu."
+NO_ANSWER_HERE = "I cannot take an answer in words here. Please ask again without `private`."
+"""Ways to answer a question in a private answer: nobody can write there."""
+
+NOT_SHOWN_THERE = "I could not show my answer to your private question where you asked it:"

@@ -1,25 +1,27 @@
-"""`/ask` and the menu of a message on Discord: a question is shown, stored, and answered like a mention.
+"""`/ask` and the menu of a message on Discord: a question is stored, shown, and answered like a mention.
 
-Discord never repeats an interaction. Until the question is stored, a line below it says so.
+Discord never repeats an interaction: what is not stored is lost, and is not shown as a question either.
 """
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import discord
 from discord import app_commands
 
-from bot.chat import Attachment, Event, Quote
+from bot.chat import Attachment, Event, Message, Quote, Receipt, Undeliverable, harmless
 from bot.chat.text import one_line
 from bot.commands import ask_texts as texts
-from bot.discord.events import parse_question
+from bot.discord.api import DiscordApi
+from bot.discord.events import TOKEN, id_of, parse_question
+from bot.discord.part_timeout import PartTimeout
 from bot.discord.quotes import attachments_of, quote_of
-from bot.discord.responses import Interaction, apologise
+from bot.discord.responses import Interaction, apologise, edit_response
 
 log = logging.getLogger(__name__)
 
-_NO_PINGS = discord.AllowedMentions.none()
 _MOST_QUESTION = 4_000
 _MOST_SHOWN = 1_500
 _FORM_SECONDS = 900.0
@@ -101,17 +103,13 @@ async def take(
     quotes: Sequence[Quote] = (),
     is_private: bool = False,
 ) -> None:
-    """Show a question and store it; the answer is private if wanted, or if the bot cannot write there."""
+    """Store a question and show it; the answer is private if wanted, or if the bot cannot write there.
+
+    Until it is stored, Discord shows that the bot is thinking. After a crash in between, the turn shows it
+    (`show_questions`), or Discord says that there is no answer.
+    """
     is_private = is_private or not _can_write(interaction)
-    if is_private:
-        response = await interaction.response.defer(ephemeral=True, thinking=True)
-    else:
-        shown = _shown(interaction, question)
-        response = await interaction.response.send_message(
-            f"{shown}\n{texts.TAKING}",
-            allowed_mentions=_NO_PINGS,
-            suppress_embeds=True,
-        )
+    response = await interaction.response.defer(ephemeral=is_private, thinking=True)
     message = parse_question(
         interaction, _message_of(response), question, files, quotes, is_private=is_private
     )
@@ -123,9 +121,42 @@ async def take(
         return
     if not is_private:
         try:
-            await interaction.edit_original_response(content=shown, allowed_mentions=_NO_PINGS)
+            await edit_response(interaction.client, interaction.token, _shown(message))
         except discord.HTTPException as error:  # the question is stored: it must not be asked again
-            log.warning("question not shown as taken", extra={"error": str(error)})
+            log.warning("question not shown", extra={"error": str(error)})
+
+
+async def show_questions(api: DiscordApi, receipt: Receipt, part_timeout: PartTimeout) -> None:
+    """Show the questions of commands in a turn, if a crash has prevented that; nothing is shown twice.
+
+    An answer, and a thread, can only follow a message that is not “thinking” any more. Key of the receipt:
+    `asked`, set once they are shown.
+    """
+    # others are typed, or decisions of requests
+    asked = [each for each in receipt.turn.messages if TOKEN in each.place and each.id == _shown_as(each)]
+    if not asked or receipt.state.get("asked"):
+        return
+    for each in asked:
+        text, token = _shown(each), each.place[TOKEN]
+        try:
+            async with part_timeout.limit("question"):
+                await api.request(partial(edit_response, token=token, text=text), receipt.hold)
+        except Undeliverable as error:
+            log.info("question not shown by its command", extra={"error": str(error)})
+            await _show_later(api, each, text, receipt)
+    receipt.note(asked=True)
+
+
+def _shown_as(question: Message) -> str:
+    return id_of(int(question.place["message"]))
+
+
+async def _show_later(api: DiscordApi, question: Message, text: str, receipt: Receipt) -> None:
+    """Show a question after its interaction has ended, as a message of the bot like others."""
+    try:
+        await api.edit(int(question.channel), int(question.place["message"]), text, hold=receipt.hold)
+    except Undeliverable as error:  # deleted, or the bot has lost its access
+        log.info("question not shown", extra={"error": str(error)})
 
 
 def _message_of(response: "discord.InteractionCallbackResponse[Any] | None") -> discord.InteractionMessage:
@@ -146,8 +177,8 @@ def _can_write(interaction: Interaction) -> bool:
     return allowed.view_channel and (allowed.send_messages_in_threads if in_thread else allowed.send_messages)
 
 
-def _shown(interaction: Interaction, question: str) -> str:
-    """Return the question as a quote in which nothing is markup."""
-    name = discord.utils.escape_markdown(one_line(interaction.user.display_name, 60))
-    words = discord.utils.escape_markdown(one_line(question, _MOST_SHOWN // 2))
+def _shown(question: Message) -> str:
+    """Return the question as a quote: nothing in it is markup, or looks like a request of the bot."""
+    name = discord.utils.escape_markdown(harmless(one_line(question.author_name, 60)))
+    words = discord.utils.escape_markdown(harmless(one_line(question.text, _MOST_SHOWN // 2)))
     return f"**{texts.asked(name)}**\n> {words}"

@@ -8,6 +8,7 @@ from typing import Any
 import discord
 
 from bot.chat import (
+    PRIVATE_ANSWER,
     Attachment,
     Correction,
     Locale,
@@ -26,11 +27,8 @@ PLATFORM = "discord"
 DIRECT = "dm"
 """The `space` of direct messages, which belong to no guild."""
 
-PRIVATE = "private"
-"""Value of `kind` in the place of a question with a private answer."""
-
 TOKEN = "token"  # noqa: S105 - the name of a field
-"""Key of a message's `place`: the token of the interaction, valid for 15 minutes."""
+"""Key of a question's `place`: the token of its command, which shows and answers it for 15 minutes."""
 
 CHAIN = "chain"
 """Key of a message's `place`: the id of the message before the one that it replies to."""
@@ -120,7 +118,8 @@ def parse_question(
 ) -> Message:
     """Return the question of a command, in the place of the message that shows it.
 
-    A private one is a conversation of its own, answered through the interaction's token.
+    A private one is a conversation of its own, answered through the interaction's token. It has no `kind`:
+    processes without private answers would answer in the channel, and fail without it.
     """
     question = replace(
         _of_interaction(interaction, message),
@@ -131,13 +130,15 @@ def parse_question(
         quotes=tuple(quoted),
         locale=Locale(language=str(interaction.locale)),
     )
+    place = {**question.place, TOKEN: interaction.token}
     if not is_private:
-        return question
+        return replace(question, place=place)
+    del place["kind"]
     return replace(
         question,
         thread=ThreadId(PLATFORM, space_of(interaction), str(message.id)),
         direct=False,
-        place={**question.place, "kind": PRIVATE, TOKEN: interaction.token},
+        place={**place, PRIVATE_ANSWER: "yes"},
     )
 
 

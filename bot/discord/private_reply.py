@@ -4,37 +4,89 @@ One request shows all of it, and can be repeated. Discord takes it for 15 minute
 to the user's direct messages. https://discord.com/developers/docs/interactions/receiving-and-responding
 """
 
-import io
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-import discord
-from discord.http import Route, handle_message_parameters
+from discord import ui
 
-from bot.chat import (
-    AnswerButtons,
-    Approval,
-    Files,
-    Notice,
-    Part,
-    Question,
-    Receipt,
-    Undeliverable,
-    well_formed,
-)
-from bot.commands import approval_texts
+from bot.chat import AnswerButtons, Approval, Files, Notice, Part, Question, Receipt, Request, Undeliverable
+from bot.commands import approval_texts, question_texts
 from bot.commands import ask_texts as texts
-from bot.discord.api import DiscordApi
-from bot.discord.events import PRIVATE, TOKEN
+from bot.discord.api import DiscordApi, FileUpload
+from bot.discord.events import TOKEN
 from bot.discord.messages import nonce_of
 from bot.discord.renderer import Renderer
+from bot.discord.request_buttons import MOST_ROWS, buttons, buttons_of_all
+from bot.discord.request_forms import render_private_request
+from bot.discord.responses import edit_response
+from bot.discord.texts import FILE_REFUSED
 from bot.platforms.read_ahead import ReadAhead
+from bot.platforms.texts import FILE_GONE, file, not_shown
 
 log = logging.getLogger(__name__)
 
 _MOST_FILES = 9
+_MOST_CHARS = 2_000
 _FILE = "answer.md"
+
+
+@dataclass(slots=True)
+class _Answer:
+    """Whole answer: its text, its files, and the requests that wait for a user."""
+
+    renderer: Renderer = field(default_factory=Renderer)
+    requests: list[Request] = field(default_factory=list)
+    files: list[FileUpload] = field(default_factory=list)
+
+    def add(self, part: Part) -> None:
+        """Add a part; answers here cannot be rated, since only their user sees them."""
+        match part:
+            case AnswerButtons():
+                pass
+            case Approval() | Question() if part.state == "asked":
+                self.requests.append(part)
+            case Approval():
+                self.renderer.add(Notice(approval_texts.request_text(part)))
+            case Question():
+                self.renderer.add(Notice(question_texts.question_text(part)))
+            case _:
+                self.renderer.add(part)
+
+    async def finish(self, files: Files) -> None:
+        """Read the files; a notice names each one that is not shown."""
+        for each in self.renderer.files:
+            found = await files.find(each.id)
+            if found is None:
+                self.renderer.add(Notice(not_shown(file(each.name), FILE_GONE)))
+            elif len(self.files) == _MOST_FILES:
+                self.renderer.add(Notice(not_shown(file(each.name), texts.TOO_MANY_FILES)))
+            else:
+                self.files.append(FileUpload(found[0].name, found[1], found[0].alt))
+        self.renderer.finish()
+
+    def message(self) -> tuple[str, list[tuple[str, bytes]], Sequence[Request]]:
+        """Return one message: its text, its files, and the requests that it has buttons for.
+
+        A request is always shown whole, as its user decides by it; a long answer becomes a file.
+        """
+        files = [(each.name, each.content) for each in self.files]
+        pages = self.renderer.messages() or ([] if self.requests else ["…"])
+        asked = [render_private_request(each) for each in self.requests]
+        text = "\n\n".join([*pages, *asked])
+        if len(pages) <= 1 and len(text) <= _MOST_CHARS and len(asked) <= MOST_ROWS:
+            return text, files, self.requests
+        files.insert(0, (_FILE, "\n\n".join(["".join(pages), *asked]).encode()))
+        text, shown = texts.WHOLE_ANSWER if asked else f"{pages[0]}\n{texts.WHOLE_ANSWER}", 0
+        room = _MOST_CHARS - len(texts.MORE_REQUESTS) - 2
+        for each in asked[:MOST_ROWS]:
+            if len(longer := f"{text}\n\n{each}") > room:
+                break
+            text, shown = longer, shown + 1
+        more = f"\n\n{texts.MORE_REQUESTS}" if shown < len(asked) else ""
+        return f"{text}{more}", files, self.requests[:shown]
 
 
 async def reply_privately(
@@ -43,63 +95,57 @@ async def reply_privately(
     """Show `parts` when all have come. Raises the exception with which they end, and `PlatformError`."""
     if receipt.state.get("finished"):
         return
-    renderer = Renderer()
+    answer = _Answer()
     async with ReadAhead(parts) as ahead:
         while not ahead.has_ended:
             for part in await ahead.take(None):
-                _add(renderer, part)
+                answer.add(part)
         if ahead.failure:
             raise ahead.failure
-    renderer.finish()
-    pages = renderer.messages() or ["…"]
-    found = [await files.find(each.id) for each in renderer.files[:_MOST_FILES]]
-    attached = [(file.name, content) for file, content in filter(None, found)]
-    if len(pages) > 1:
-        attached.insert(0, (_FILE, "".join(pages).encode()))
-        pages[0] += f"\n{texts.WHOLE_ANSWER}"
-    try:
-        await _show(api, receipt, pages[0], attached)
-    except Undeliverable as error:
-        log.info("private answer not shown", extra={"error": str(error)})
-        await _show_directly(api, receipt, pages)
+    await answer.finish(files)
+    if "sent" not in receipt.state:  # else it has begun to go to direct messages
+        try:
+            await _show(api, answer, receipt)
+        except Undeliverable as error:
+            log.info("private answer not shown", extra={"error": str(error)})
+            await receipt.save(sent=0)
+    if "sent" in receipt.state:
+        await _show_directly(api, answer, receipt)
     receipt.note(finished=True)
 
 
-def _add(renderer: Renderer, part: Part) -> None:
-    """Add a part; requests are shown in words, since only messages that the bot can edit have buttons."""
-    match part:
-        case AnswerButtons():
-            pass
-        case Approval():
-            renderer.add(Notice(approval_texts.request_text(part, where=texts.DECIDED_ELSEWHERE)))
-        case Question():
-            renderer.add(Notice(part.text))
-            renderer.add(Notice(texts.NO_ANSWER_HERE))
-        case _:
-            renderer.add(part)
-
-
-async def _show(api: DiscordApi, receipt: Receipt, content: str, attached: list[tuple[str, bytes]]) -> None:
+async def _show(api: DiscordApi, answer: _Answer, receipt: Receipt) -> None:
+    text, files, requests = answer.message()
     token = receipt.turn.messages[-1].place[TOKEN]
-
-    async def edit(client: discord.Client) -> None:
-        path = "/webhooks/{webhook_id}/{webhook_token}/messages/@original"
-        route = Route("PATCH", path, webhook_id=client.application_id, webhook_token=token)
-        uploads = [discord.File(io.BytesIO(data), name) for name, data in attached]
-        form: dict[str, Any] = {"attachments": uploads} if uploads else {}
-        form["flags"] = discord.MessageFlags(suppress_embeds=True)
-        none = discord.AllowedMentions.none()
-        with handle_message_parameters(content=well_formed(content), allowed_mentions=none, **form) as sent:
-            if sent.files:
-                await client.http.request(route, files=sent.files, form=sent.multipart)
-            else:
-                await client.http.request(route, json=sent.payload)
-
-    await api.request(edit, receipt.hold)
+    view = buttons_of_all(requests)
+    await api.request(partial(edit_response, token=token, text=text, files=files, buttons=view), receipt.hold)
 
 
-async def _show_directly(api: DiscordApi, receipt: Receipt, pages: list[str]) -> None:
+async def _show_directly(api: DiscordApi, answer: _Answer, receipt: Receipt) -> None:
+    """Send the answer to the user's direct messages. Key of the receipt: `sent`, the number of messages."""
     channel = await api.open_direct(int(receipt.turn.messages[-1].place["author"]))
-    for number, page in enumerate([texts.EXPIRED, *pages]):
-        nonce = nonce_of(receipt.turn, f"{PRIVATE} {number}")
-        await api.send(channel, page, nonce=nonce, reply_to=None, hold=receipt.hold)
+    pages = [(each, None) for each in [texts.NOT_SHOWN_THERE, *answer.renderer.messages()]]
+    requests = [(render_private_request(each), buttons(each)) for each in answer.requests]
+    everything: list[tuple[str, ui.View | None] | FileUpload] = [*pages, *requests, *answer.files]
+    for number, each in enumerate(everything):
+        if number < receipt.state["sent"]:
+            continue
+        to: dict[str, Any] = {
+            "nonce": nonce_of(receipt.turn, f"private {number}"),
+            "reply_to": None,
+            "hold": receipt.hold,
+        }
+        if isinstance(each, FileUpload):
+            await _attach(api, channel, each, to)
+        else:
+            await api.send(channel, each[0], buttons=each[1], **to)
+        await receipt.save(sent=number + 1)
+
+
+async def _attach(api: DiscordApi, channel: int, upload: FileUpload, to: Mapping[str, Any]) -> None:
+    """Send a file, or a sentence that says why not."""
+    try:
+        await api.attach(channel, upload, **to)
+    except Undeliverable as error:
+        log.info("file of a private answer not shown", extra={"error": str(error)})
+        await api.send(channel, not_shown(file(upload.name), FILE_REFUSED), **to)

@@ -23,9 +23,9 @@ from bot.chat import (
 from bot.commands import approval_texts, question_texts
 from bot.discord import destination as destinations
 from bot.discord.api import DiscordApi
+from bot.discord.ask import show_questions
 from bot.discord.destination import Destination
 from bot.discord.errors import GivenUp, Refused
-from bot.discord.events import PRIVATE
 from bot.discord.fallback import notify_author
 from bot.discord.messages import EditPace, ReplyMessages
 from bot.discord.part_timeout import PartTimeout
@@ -66,7 +66,7 @@ class DiscordThread:
         """
         if receipt.state.get("finished"):
             return
-        if receipt.turn.messages[-1].place.get("kind") == PRIVATE:
+        if receipt.turn.messages[-1].is_private:
             await reply_privately(self._api, self._files, parts, receipt)
             return
         part_timeout = PartTimeout(receipt, self._part_seconds)
@@ -80,6 +80,7 @@ class DiscordThread:
 
     async def _reply(self, parts: AsyncIterator[Part], receipt: Receipt, part_timeout: PartTimeout) -> None:
         async with _tasks() as tasks, ReadAhead(parts) as ahead:
+            await show_questions(self._api, receipt, part_timeout)
             destination = await self._open(receipt, part_timeout)
             answer = _Answer(
                 ReplyMessages(self._api, destination, receipt, part_timeout),

@@ -1,7 +1,7 @@
 """Buttons and menus of requests, recognised by their ids, so that they also work after a restart."""
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol, Self, cast
 
 import discord
@@ -26,6 +26,9 @@ _LABELS = {
 _MOST_LABEL = 80
 """Most characters of a button's label; an option in a menu can have more."""
 
+MOST_ROWS = 5
+"""Most rows of buttons below a message."""
+
 
 def buttons(request: Request) -> ui.View | None:
     """Return the buttons of a request, or a menu if there are many options; None if there are none."""
@@ -37,6 +40,18 @@ def buttons(request: Request) -> ui.View | None:
         view.add_item(item)
     view.stop()  # nothing waits for it: otherwise discord.py would keep every view for ever
     return view
+
+
+def buttons_of_all(requests: Sequence[Request]) -> ui.View | None:
+    """Return the buttons of several requests in one message, a row for each; None if there are none."""
+    view = ui.View(timeout=None)
+    rows = [items for each in requests if (items := _items(each))][:MOST_ROWS]
+    for row, items in enumerate(rows):
+        for item in items:
+            item.row = row
+            view.add_item(item)
+    view.stop()
+    return view if rows else None
 
 
 def _items(request: Request) -> list[ui.Item[Any]]:

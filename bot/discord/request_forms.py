@@ -5,8 +5,9 @@ from dataclasses import replace
 from discord.utils import escape_markdown
 
 from bot.chat import Approval, Question, Request
-from bot.commands import approval_texts, question_texts
+from bot.commands import approval_texts, ask_texts, question_texts
 from bot.commands.approval_texts import IN_REPLY, MOST_NAMES, display_name
+from bot.commands.question_texts import MOST_BUTTONS
 from bot.discord.events import PLATFORM
 from bot.discord.markdown.render import render
 from bot.discord.markdown.split import split
@@ -27,21 +28,34 @@ def render_request(request: Request, *, is_reply: bool = False) -> str:
             return _render_question(request, IN_REPLY if is_reply else "here")
 
 
-def _render_approval(approval: Approval) -> str:
+def render_private_request(request: Request) -> str:
+    """Return a request in a private answer, where nobody can write: it is decided by buttons alone."""
+    match request:
+        case Approval():
+            return _render_approval(request, "")
+        case Question() if len(request.options) > MOST_BUTTONS:
+            return _render_question(request, "", ask_texts.CHOOSE)
+        case Question():
+            return _render_question(
+                request, "", ask_texts.PRESS if request.options else ask_texts.NO_ANSWER_HERE
+            )
+
+
+def _render_approval(approval: Approval, where: str = IN_REPLY) -> str:
     """Return an approval request; if it is too long, without names, and then without the reason."""
 
     def name(author: str) -> str:
         return _name(approval, author)
 
-    text = approval_texts.request_text(approval, name, has_name(approval, PLATFORM), where=IN_REPLY)
+    text = approval_texts.request_text(approval, name, has_name(approval, PLATFORM), where=where)
     nameless = replace(approval, names={})
     shorter = [
-        approval_texts.request_text(each, where=IN_REPLY) for each in (nameless, replace(nameless, reason=""))
+        approval_texts.request_text(each, where=where) for each in (nameless, replace(nameless, reason=""))
     ]
     return next((each for each in (text, *shorter) if len(each) <= _MOST_CHARS), shorter[-1])
 
 
-def _render_question(question: Question, where: str) -> str:
+def _render_question(question: Question, where: str, asks: str = "") -> str:
     """Return a question; its text is rendered like that of an answer."""
 
     def name(author: str) -> str:
@@ -49,7 +63,7 @@ def _render_question(question: Question, where: str) -> str:
 
     pieces = split(render(question.text, is_finished=True), _MOST_QUESTION)
     text = pieces[0] + ("\n…" if len(pieces) > 1 else "") if pieces else ""
-    status = question_texts.status_text(question, name, escape_markdown, where=where)
+    status = question_texts.status_text(question, name, escape_markdown, where=where, asks=asks)
     return "\n".join(filter(None, [question_texts.headline(question, name), text, status]))
 
 

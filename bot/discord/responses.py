@@ -1,12 +1,15 @@
 """Answers to interactions, which only the caller sees."""
 
+import io
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import discord
+from discord import ui
+from discord.http import Route, handle_message_parameters
 
-from bot.chat import StorageDown
+from bot.chat import StorageDown, well_formed
 from bot.chat.texts import NO_STORAGE, command_failed
 from bot.discord.markdown.split import split
 
@@ -30,6 +33,34 @@ async def follow_up(interaction: discord.Interaction[Any], text: str) -> None:
     """Show the text of a deferred answer, without link previews: Discord would fetch made-up addresses."""
     for piece in split(text):
         await interaction.followup.send(piece, ephemeral=True, suppress_embeds=True)
+
+
+async def edit_response(
+    client: discord.Client,
+    token: str,
+    text: str,
+    files: Sequence[tuple[str, bytes]] = (),
+    buttons: ui.View | None = None,
+) -> None:
+    """Replace the response to a command by the token of its interaction: text, files and buttons.
+
+    It pings nobody, and its links get no preview. `Interaction.edit_original_response` cannot do the latter.
+    """
+    path = "/webhooks/{webhook_id}/{webhook_token}/messages/@original"
+    route = Route("PATCH", path, webhook_id=client.application_id, webhook_token=token)
+    uploads = [discord.File(io.BytesIO(data), name) for name, data in files]
+    form = handle_message_parameters(
+        content=well_formed(text),
+        attachments=uploads,
+        view=buttons,
+        flags=discord.MessageFlags(suppress_embeds=True),
+        allowed_mentions=discord.AllowedMentions.none(),
+    )
+    with form as sent:
+        if sent.files:
+            await client.http.request(route, files=sent.files, form=sent.multipart)
+        else:
+            await client.http.request(route, json=sent.payload)
 
 
 async def apologise(interaction: Interaction, error: Exception) -> None:

@@ -63,9 +63,13 @@ class FinishedTurn:
         return FinishedTurn(replace(self.turn, messages=others), "") if others else None
 
     def dump(self) -> str:
-        """Return the stored form, without what a record does not have."""
+        """Return the stored form, without what a record does not have.
+
+        A private answer counts as a direct message, which processes without private answers know.
+        """
         messages = [
-            {name: getattr(each, name) for name in _FIELDS} | {"text": each.text[:MAX_TEXT_CHARS]}
+            {name: getattr(each, name) for name in _FIELDS}
+            | {"text": each.text[:MAX_TEXT_CHARS], "direct": each.direct or each.is_private}
             for each in self.turn.messages
         ]
         return json.dumps([self.turn.id, asdict(self.turn.thread), messages, self.answer[:MAX_TEXT_CHARS]])

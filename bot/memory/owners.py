@@ -11,6 +11,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
+from redisvl.query.filter import Tag
 
 from bot.chat import Author, Json, Turn
 from bot.memory.filing import WaitingTurns
@@ -108,6 +109,17 @@ class Owners:
         known = {each.key: each for each in waiting}
         known |= {each.key: each for each in await self._stored(authors)}
         return sorted(known.values(), key=lambda each: -each.at)
+
+    async def newest(
+        self, authors: frozenset[str], kind: str, limit: int
+    ) -> tuple[int, Sequence[MemoryRecord]]:
+        """Return the number of stored records of a kind by these authors, and the newest ones.
+
+        They are searched: that is as fast in a large Redis, but an index that was just made may miss some.
+        """
+        theirs = (Tag("kind") == kind) & (Tag("authors") == sorted(authors))
+        keys = await self._store.newest(theirs, limit)
+        return await self._store.count(theirs), await self._store.read(keys)
 
     async def facts(self, authors: frozenset[str]) -> list[MemoryRecord]:
         """Return the facts of these authors, the newest first."""

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 _SHOWN = 20
 _MOST_THREADS = 10
+_LOOKED_AT = 100
+"""Newest questions among which the newest threads are looked for."""
+
 _EXCERPT = 150
 _LISTED = 40
 _FACT_EXCERPT = 300
@@ -77,18 +80,27 @@ class PersonalData:
         """Return the numbers of facts and questions, with the newest facts and threads."""
         with _storage_errors():
             authors = await self._digests(caller)
-            records = await self.owners.records(authors)
-        facts = [each for each in records if each.kind == "fact"]
-        turns = [each for each in records if each.kind == "turn"]
-        newest = {each.source: each for each in reversed(turns)}  # the newest turn of each thread
+            facts, newest_facts = await self._newest(authors, "fact", _SHOWN)
+            turns, newest_turns = await self._newest(authors, "turn", _LOOKED_AT)
+        newest = {each.source: each for each in reversed(newest_turns)}  # the newest turn of each thread
         threads = sorted(newest.values(), key=lambda each: -each.at)
         return MemoryOverview(
-            len(facts),
-            len(turns),
-            [KnownFact(each.short_id, _shown(each, _EXCERPT), _about(each)) for each in facts[:_SHOWN]],
+            facts,
+            turns,
+            [KnownFact(each.short_id, _shown(each, _EXCERPT), _about(each)) for each in newest_facts],
             [_thread(each, authors) for each in threads[:_MOST_THREADS]],
             self.is_on,
         )
+
+    async def _newest(
+        self, authors: frozenset[str], kind: str, limit: int
+    ) -> tuple[int, Sequence[MemoryRecord]]:
+        """Return the number of records of a kind, and the newest ones."""
+        if self.is_on:
+            return await self.owners.newest(authors, kind, limit)
+        # without a memory, Redis need not have a search
+        found = [each for each in await self.owners.records(authors) if each.kind == kind]
+        return len(found), found[:limit]
 
     async def list_facts(self, caller: Caller, words: str) -> str:
         """Return the newest facts that contain `words`, each with its id."""

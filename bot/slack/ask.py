@@ -1,6 +1,7 @@
 """Shortcuts on Slack: a question about a message, answered in its thread, and one from anywhere.
 
-The form is acknowledged when the question is stored; sent again, it is recognised by its id.
+The form is acknowledged when the question is stored; sent again, it is recognised by its id. In a thread the
+answer shows the question first; in direct messages the question begins the thread, and is looked for before.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
@@ -15,6 +17,7 @@ from bot.chat import Deliver, InboxLookup, Json, Message, PlatformError, Storage
 from bot.commands import ask_texts as texts
 from bot.slack.api import SlackApi
 from bot.slack.ask_forms import (
+    SHORTCUT,
     Subject,
     ask_form,
     form_error,
@@ -34,6 +37,8 @@ from bot.slack.timing import Timing
 
 log = logging.getLogger(__name__)
 
+_MOST_SEARCHED = 50
+
 _KINDS = {"is_im": "im", "is_mpim": "mpim", "is_private": "group"}
 
 
@@ -46,12 +51,16 @@ def is_ask(body: Mapping[str, Json]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Thread for the answer; `kind` is as in `channel_kind`, and `is_shared` is as in events."""
+    """Thread for the answer; `kind` is as in `channel_kind`, and `is_shared` is as in events.
+
+    `shows_question`: its first message is the question, which otherwise comes before the answer.
+    """
 
     channel: str
     thread_ts: str
     kind: str
     is_shared: bool = False
+    shows_question: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +71,8 @@ class Ask:
     deliver: Deliver
     lookup: InboxLookup
     timing: Timing
-    notes: set[asyncio.Task[None]] = field(default_factory=set)
+    locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    """Locks of the questions that are being taken, by id."""
 
     def add_to(self, app: AsyncApp) -> None:
         """Register the shortcuts and their form."""
@@ -97,17 +107,14 @@ class Ask:
     async def _take(self, body: Mapping[str, Json]) -> None:
         subject, question = load_subject(body["view"]["private_metadata"]), question_in(body["view"])
         user, who = word(body["user"]["id"]), await self.api.who()
-        id = message_id(who.team_id, subject.channel or user, subject.asked_ts)
-        if await self.lookup.is_known(id):
-            return
-        thread = await self._thread_of(subject) if subject.channel else None
-        place = thread or await self._direct(user, question, id)
         home = word(body["user"].get("team_id")) or who.team_id
-        await self.deliver(_message(id, subject, question, user, place, who.team_id, home))
-        if thread:
-            note = asyncio.create_task(self._show_question(thread, user, question, id))
-            self.notes.add(note)
-            note.add_done_callback(self.notes.discard)
+        id = message_id(who.team_id, subject.channel or user, subject.asked_ts)
+        async with self.locks.setdefault(id, asyncio.Lock()):
+            if await self.lookup.is_known(id):
+                return
+            thread = await self._thread_of(subject) if subject.channel else None
+            place = thread or await self._direct(user, question, id, subject.asked_ts)
+            await self.deliver(_message(id, subject, question, user, place, who.team_id, home))
 
     async def _thread_of(self, subject: Subject) -> Place | None:
         """Return the thread of a message, or None where the bot cannot write."""
@@ -122,32 +129,47 @@ class Ask:
         is_shared = channel.get("is_ext_shared") is not False
         return Place(subject.channel, subject.thread_ts, kind, is_shared and kind != "im")
 
-    async def _direct(self, user: str, question: str, id: str) -> Place:
-        """Return a new thread in direct messages, whose first message shows the question."""
+    async def _direct(self, user: str, question: str, id: str, asked_ts: str) -> Place:
+        """Return a thread in direct messages, whose first message shows the question."""
         opened = await self.api.repeat("conversations.open", users=user)
         channel = word((opened.get("channel") or {}).get("id"))
-        shown = await self._post(Place(channel, "", "im"), user, question, id)
-        return Place(channel, word(shown.get("ts")), "im")
+        ts = await self._find_shown(channel, id, asked_ts) or await self._show(channel, user, question, id)
+        return Place(channel, ts, "im", shows_question=True)
 
-    async def _show_question(self, place: Place, user: str, question: str, id: str) -> None:
-        """Show the question in the thread, where others would see only an answer."""
+    async def _find_shown(self, channel: str, id: str, asked_ts: str) -> str:
+        """Return the message that has shown the question before it was stored, or nothing.
+
+        A channel that cannot be read now is no reason to refuse the question.
+        """
+        window: dict[str, Json] = {"channel": channel, "oldest": asked_ts, "limit": _MOST_SEARCHED}
         try:
-            await self._post(place, user, question, id)
+            page = await self.api.read("conversations.history", **window, include_all_metadata="true")
         except PlatformError as error:
-            log.info("question not shown", extra={"error": str(error)})
+            log.info("earlier question not looked for", extra={"error": str(error)})
+            return ""
+        found = (each for each in page.get("messages") or () if _metadata_of(each) == _metadata(id))
+        return next((word(each.get("ts")) for each in found), "")
 
-    async def _post(self, place: Place, user: str, question: str, id: str) -> Mapping[str, Json]:
-        in_thread = {"thread_ts": place.thread_ts} if place.thread_ts else {}
-        return await self.api.write(
+    async def _show(self, channel: str, user: str, question: str, id: str) -> str:
+        shown = await self.api.write(
             "chat.postMessage",
-            channel=place.channel,
+            channel=channel,
             text=question_summary(question),
             blocks=question_blocks(user, question),
-            # else a later attempt might take it for the answer that it looks for
-            metadata={"event_type": "bot_question", "event_payload": {"question": id}},
-            **in_thread,
+            metadata=_metadata(id),  # else a later attempt might take it for the answer that it looks for
             **NO_PREVIEWS,
         )
+        return word(shown.get("ts"))
+
+
+def _metadata(id: str) -> Json:
+    return {"event_type": "bot_question", "event_payload": {"question": id}}
+
+
+def _metadata_of(message: Mapping[str, Json]) -> Json:
+    """Return the metadata of a message; Slack adds fields of its own."""
+    found = message.get("metadata") or {}
+    return {name: found.get(name) for name in _metadata("")}
 
 
 def _message(
@@ -171,6 +193,7 @@ def _message(
             "user_team": home,
             "channel_kind": place.kind,
             "shared": "yes" if place.is_shared else "",
+            **({} if place.shows_question else {SHORTCUT: id}),
         },
         author_space=f"slack:{home}" if home != team else "",
     )

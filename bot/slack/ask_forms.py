@@ -9,13 +9,17 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bot.chat import Attachment, Json, Quote
+from bot.chat import Attachment, Json, Quote, Turn, harmless
 from bot.commands import ask_texts as texts
 from bot.slack.block_text import word
 from bot.slack.content import FILE_ID, content_of
 from bot.slack.events import moment
 from bot.slack.markdown import clip
+from bot.slack.page import Extra
 from bot.slack.slash_commands import ASK
+
+SHORTCUT = "shortcut"
+"""Key of a message's `place`: the id of the question that its answer shows first. A decision keeps it."""
 
 _QUESTION = "question"
 _MOST_QUESTION = 3_000
@@ -124,18 +128,29 @@ def form_error(sentence: str) -> dict[str, str]:
 
 
 def question_blocks(user: str, question: str) -> Sequence[Json]:
-    """Return a message that shows a question in the name of a user; nothing in it is markup."""
+    """Return a message that shows a question: nothing in it is markup, or looks like a request of the bot."""
     asked = {"type": "mrkdwn", "text": texts.asked(f"<@{user}>")}
     quote = {
         "type": "rich_text_quote",
-        "elements": [{"type": "text", "text": clip(question, _MOST_QUESTION)}],
+        "elements": [{"type": "text", "text": clip(harmless(question), _MOST_QUESTION)}],
     }
     return [{"type": "context", "elements": [asked]}, {"type": "rich_text", "elements": [quote]}]
 
 
+def questions_to_show(turn: Turn) -> Sequence[Extra]:
+    """Return the questions of shortcuts in a turn, of which others would see only the answers."""
+    return [
+        Extra(
+            f"question {each.id}", question_summary(each.text), question_blocks(each.place["user"], each.text)
+        )
+        for each in turn.messages
+        if each.place.get(SHORTCUT) == each.id
+    ]
+
+
 def question_summary(question: str) -> str:
     """Return the text of that message in notifications."""
-    return html.escape(clip(question, 200), quote=False)
+    return html.escape(clip(harmless(question), 200), quote=False)
 
 
 def _plain(text: str) -> Json:

@@ -129,6 +129,8 @@ class HomeTabs:
             caller = Caller(f"slack:{user}", who.team_id)
             home = await read_home(commands, caller, f"slack:{channel}", is_external=is_external)
         view = home_view(home, notice, channel, who.url, who.team_id)
+        if home.trouble:
+            self._shown.pop(user, None)  # the next opening tries again at once
         await self._limits.wait(who.team_id, _PUBLISH, most=self._timing.longest_rate_limit)
         try:
             await self._api.repeat(_PUBLISH, user_id=user, view=view, **({"hash": seen} if seen else {}))

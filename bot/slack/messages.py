@@ -264,6 +264,18 @@ class ReplyMessages:
                 await self._post_extra(extra)
         self.note(finished=True)
 
+    async def show_question(self, question: Extra) -> None:
+        """Show a question above its answer, once; the answer does not depend on it."""
+        if question.key in self._posted_extras:
+            return
+        content = {"text": question.text, "blocks": question.blocks}
+        try:
+            ts = await self._post_once(content, question.key, question.key)
+        except Refused as error:
+            log.info("question not shown", extra={"error": str(error)})
+            ts = ""
+        await self._receipt.save(extras=self._posted_extras | {question.key: ts}, opening=None)
+
     @property
     def _posted_extras(self) -> dict[str, str]:
         return dict(self._receipt.state.get("extras", {}))

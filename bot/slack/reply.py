@@ -8,6 +8,7 @@ from bot.chat import AnswerButtons, Approval, Files, InboxLookup, Part, Question
 from bot.platforms.read_ahead import ReadAhead
 from bot.slack.answer_forms import button_blocks
 from bot.slack.api import SlackApi
+from bot.slack.ask_forms import questions_to_show
 from bot.slack.errors import StoppedByUser
 from bot.slack.messages import ReplyMessages
 from bot.slack.rate_limits import RateLimits
@@ -64,6 +65,8 @@ class SlackThread:
     ) -> None:
         renderer = Renderer()
         await messages.recover()
+        for question in questions_to_show(receipt.turn):
+            await messages.show_question(question)
         uploads = Uploads(self.api, messages, receipt, self.files)
         has_failed = messages.writer.has_failed("chat.startStream")
         is_new = not messages.pages and not has_failed

@@ -102,7 +102,9 @@ class Copies:
 
 
 def _is_seen(approval: Approval, turn: Turn) -> bool:
-    """Return whether an approver reads the thread that asks for the approval."""
+    """Return whether an approver reads the thread that asks for the approval, for as long as it is open."""
+    if any(each.is_private for each in turn.messages):
+        return False  # Discord removes a private answer when its user starts their app again
     if turn.direct:
         return not set(approval.askers).isdisjoint(approval.approvers)
     return any(each.startswith(f"{turn.thread.platform}:") for each in approval.approvers)

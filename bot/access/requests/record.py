@@ -69,7 +69,7 @@ class RequestRecord:
             parent=question.parent,
             is_private_thread=question.is_private_thread,
             place=question.place,
-            direct=turn.direct,
+            direct=all(each.direct for each in turn.messages),  # not of a private answer in a channel
             people=people,
             questions=questions,
             is_external=any(each.is_external for each in turn.messages),

@@ -117,6 +117,11 @@ class Interactions:
         self.lifetime = 15 * 60.0
         self._by_token: dict[str, Interaction] = {}
 
+    @property
+    def sent(self) -> list[Interaction]:
+        """Return all interactions, oldest first."""
+        return list(self._by_token.values())
+
     def routes(self) -> list[Route]:
         hook = "/webhooks/{application}/{token}"
         one = hook + "/messages/{message}"
