@@ -216,6 +216,8 @@ SCOPES = {  # https://docs.slack.dev/reference/events and /methods, each page's 
     "reaction_added": "reactions:read",
     "agent_session_stopped": "",
     "user_change": "users:read",
+    "app_uninstalled": "",
+    "tokens_revoked": "",
 }
 
 

@@ -56,6 +56,7 @@ from bot.chat.events import (
     Correction,
     Decision,
     Deliver,
+    Departure,
     Event,
     Json,
     Locale,
@@ -64,6 +65,7 @@ from bot.chat.events import (
     Purpose,
     Quote,
     Stop,
+    ThreadEvent,
     ThreadId,
     Turn,
     Verdict,
@@ -90,13 +92,14 @@ from bot.chat.parts import (
     unpack_part,
     with_decision,
 )
-from bot.chat.personal_data import Author, Mailboxes, PersonalDataSource
+from bot.chat.personal_data import Author, Mailboxes, PersonalDataSource, Space, SpaceData
 from bot.chat.platform import Audience, Halt, Health, HealthCheck, NameKind, Names, Platform, Receipt, Thread
 from bot.chat.platform_info import PlatformInfo, platform_info, register
 from bot.chat.recordings import Recordings, Transcripts
 from bot.chat.requests import ApprovalDisplay, Inquiry, Proposal, Requests, WaitingCall
 from bot.chat.text import well_formed, well_formed_json
 from bot.chat.text_decisions import MOST_REASON, TextDecision, parse_decision
+from bot.chat.vault import Vault
 from bot.chat.work import name_work, work_at_hand
 
 __all__ = [
@@ -136,6 +139,7 @@ __all__ = [
     "CredentialsRejected",
     "Decision",
     "Deliver",
+    "Departure",
     "Event",
     "File",
     "FileRefused",
@@ -187,6 +191,8 @@ __all__ = [
     "Request",
     "Requests",
     "SameEverywhere",
+    "Space",
+    "SpaceData",
     "StillBusy",
     "Stop",
     "StopPolicy",
@@ -196,6 +202,7 @@ __all__ = [
     "Text",
     "TextDecision",
     "Thread",
+    "ThreadEvent",
     "ThreadId",
     "Tokens",
     "ToolStep",
@@ -204,6 +211,7 @@ __all__ = [
     "Turn",
     "Undeliverable",
     "Unreachable",
+    "Vault",
     "Verdict",
     "Vote",
     "WaitingCall",

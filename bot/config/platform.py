@@ -24,18 +24,26 @@ class PlatformSettings(EnvironmentSettings):
 
     `switch` is the field that switches the platform on, `advice` tells an operator how. A platform that
     `is_always_on` serves this machine even without it.
+
+    With the field `keeps_secrets_with` set, it keeps secrets of others, which ENCRYPTION_KEY encrypts.
     """
 
     info: ClassVar[PlatformInfo]
     switch: ClassVar[str]
     advice: ClassVar[str] = ""
     is_always_on: ClassVar[bool] = False
+    keeps_secrets_with: ClassVar[str] = ""
 
     @property
     def is_configured(self) -> bool:
         """Return whether the platform's switch is set."""
         value: Any = getattr(self, self.switch)
         return value is not None
+
+    @property
+    def keeps_secrets(self) -> bool:
+        """Return whether the platform keeps secrets of others."""
+        return bool(self.keeps_secrets_with) and getattr(self, self.keeps_secrets_with) is not None
 
     @property
     def mode(self) -> str:

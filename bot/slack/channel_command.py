@@ -27,7 +27,7 @@ def add_channel_command(
             author=f"slack:{user}",
             name=word(body.get("user_name")),
             channel=f"slack:{body['channel_id']}",
-            is_external=await is_external(user),
+            is_external=await is_external(body),
         )
         return await command.answer_text(word(body.get("text")), caller)
 

@@ -19,8 +19,9 @@ REDIS = "/agent-redis"
 USAGE = "/agent-usage"
 CHANNEL = "/agent-channel"
 
-IsExternal = Callable[[str], Awaitable[bool]]
-"""Function that tells whether a user is a guest or from another organisation, as far as Slack says."""
+IsExternal = Callable[[Mapping[str, Json]], Awaitable[bool]]
+"""Function that tells whether the user of a payload is a guest or from another organisation, as far as Slack
+says."""
 
 
 def add_commands(
@@ -32,15 +33,15 @@ def add_commands(
 ) -> None:
     """Register the slash commands with `app`; only the caller sees the answers."""
 
-    async def health_text(user: str) -> str:
-        return await commands.health(f"slack:{user}", is_external=await is_external(user))
+    async def health_text(body: Mapping[str, Json]) -> str:
+        return await commands.health(f"slack:{body['user_id']}", is_external=await is_external(body))
 
-    async def usage_text(user: str, *, of_all: bool) -> str:
-        is_outsider = of_all and await is_external(user)
-        return await commands.report_usage(f"slack:{user}", of_all=of_all, is_external=is_outsider)
+    async def usage_text(body: Mapping[str, Json], *, of_all: bool) -> str:
+        by, is_outsider = f"slack:{body['user_id']}", of_all and await is_external(body)
+        return await commands.report_usage(by, of_all=of_all, is_external=is_outsider)
 
     async def health(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        await answer(ack, session, body, health_text(body["user_id"]), ack_timeout)
+        await answer(ack, session, body, health_text(body), ack_timeout)
 
     async def stop(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         request = Stop(by=f"slack:{body['user_id']}", channel=body["channel_id"])
@@ -48,7 +49,7 @@ def add_commands(
 
     async def usage(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         of_all = body.get("text", "").strip().lower() == "all"
-        await answer(ack, session, body, usage_text(body["user_id"], of_all=of_all), ack_timeout)
+        await answer(ack, session, body, usage_text(body, of_all=of_all), ack_timeout)
 
     async def unknown(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         known = [HEALTH, STOP, USAGE]

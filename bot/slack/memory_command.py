@@ -1,7 +1,7 @@
 """`/agent-memory` on Slack: the text of the command is its subcommand."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import aiohttp
@@ -18,18 +18,22 @@ from bot.slack.block_text import plain_text, word
 from bot.slack.errors import MissingScope, Refused
 from bot.slack.markdown import mrkdwn
 from bot.slack.responses import follow_up
+from bot.slack.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 MEMORY = "/agent-memory"
 
 
-def add_memory_command(app: AsyncApp, memory: PersonalMemory, api: SlackApi, team: str) -> None:
+def add_memory_command(
+    app: AsyncApp, memory: PersonalMemory, workspace_of: Callable[[Mapping[str, Json]], Workspace]
+) -> None:
     """Register `/agent-memory` with `app`; only the caller sees the answers."""
 
     async def answer(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         await ack()  # at once: it may take longer than the 3 s that Slack waits
-        caller = Caller(f"slack:{body['user_id']}", team)
+        api = workspace_of(body).api
+        caller = Caller(f"slack:{body['user_id']}", (await api.who()).team_id)
         words = await _run(memory, api, caller, plain_text(word(body.get("text")), ""))
         await follow_up(api.session, body["response_url"], mrkdwn(words))
 

@@ -114,6 +114,13 @@ class Names:
             case "space":
                 return who.team if id == who.team_id else ""
 
+    def known_name(self, kind: NameKind, id: str) -> str:
+        """Return the name of a user or of a public channel, if it is known without a request."""
+        if kind == "user":
+            return self._users.known_name(id)
+        name = self._channels.get(id)
+        return f"#{name}" if name else ""
+
     async def _channel_names(self, team: str, channels: Sequence[str]) -> Mapping[str, str]:
         names = await asyncio.gather(*(self._channel_name(team, each) for each in channels))
         return {id: name for id, name in zip(channels, names, strict=True) if name}

@@ -62,7 +62,8 @@ async def show_request(
     if "channel" not in receipt.state:
         name = to.partition(":")[2]
         opened = {} if is_channel else await api.repeat("conversations.open", users=name)
-        await receipt.save(channel=opened["channel"]["id"] if opened else name)
+        channel = opened["channel"]["id"] if opened else name
+        await receipt.save(channel=channel, team=(await api.who()).team_id)
     team, channel = (await api.who()).team_id, receipt.state["channel"]
     messages = ReplyMessages(api, limits, ThreadId("slack", team, channel), receipt, timing)
     messages.extras.append(render_request(approval))

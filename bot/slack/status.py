@@ -11,8 +11,6 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from bot.chat import (
     CredentialsRejected,
@@ -83,12 +81,8 @@ class Status:
         self._apart_until: dict[str, float] = {}  # workspaces where no session ends with a stream
         self._ending: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def close(self) -> None:
+        """Stop clearing what users have stopped."""
         await cancel(*self._ending)
 
     @contextlib.asynccontextmanager

@@ -94,6 +94,11 @@ class Users:
         found = {user: name_of(person) for user, person in zip(wanted, persons, strict=True)}
         return {user: name for user, name in found.items() if name}
 
+    def known_name(self, user: str) -> str:
+        """Return the name of a user, if it is known without a request."""
+        entry = self._entries.get(user)
+        return name_of(entry.person) if entry else ""
+
     async def with_author(self, message: Message) -> Message:
         """Return a message with Slack's details about its author."""
         if message.bot_ids:
@@ -126,36 +131,36 @@ class Users:
                 entry.until = time.monotonic() + seconds
             return entry.person
 
-    async def update(self, user: str, person: Mapping[str, Json]) -> None:
+    async def update(self, team: str, user: str, person: Mapping[str, Json]) -> None:
         """Take what Slack says of a user after a change, if they are known here."""
         entry, described = self._entries.get(user), _relevant(person)
         if entry:
             entry.person = described
-        if entry or await self._find(user):
-            await self._keep(user, described)
+        if entry or await self._find(team, user):
+            await self._keep(team, user, described)
 
     async def _look_up(self, team: str, user: str) -> tuple[Mapping[str, Json], float]:
         """Return what another process was told of a user, else what Slack tells now; and for how long."""
-        if known := await self._find(user):
+        if known := await self._find(team, user):
             return known, self._timing.unknown_author_max_age  # it may be almost too old
         person = _relevant(await self._fetch(team, user))
         if person:
-            await self._keep(user, person)
+            await self._keep(team, user, person)
         return person, self._timing.author_max_age if person else self._timing.unknown_author_max_age
 
-    async def _find(self, user: str) -> Mapping[str, Json]:
+    async def _find(self, team: str, user: str) -> Mapping[str, Json]:
         """Return what a process was told of a user; nothing if that is not known."""
         try:
-            known = await self._limits.coordination.find_note(_note(user))
+            known = await self._limits.coordination.find_note(_note(team, user))
         except StorageDown:
             return {}
         return known if isinstance(known, dict) else {}
 
-    async def _keep(self, user: str, person: Mapping[str, Json]) -> None:
+    async def _keep(self, team: str, user: str, person: Mapping[str, Json]) -> None:
         seconds = round(self._timing.author_max_age)
         if seconds > 0:
             with suppress(StorageDown):
-                await self._limits.coordination.keep_note(_note(user), person, seconds)
+                await self._limits.coordination.keep_note(_note(team, user), person, seconds)
 
     async def _fetch(self, team: str, user: str) -> Mapping[str, Json]:
         if self._forbidden_until > time.monotonic():
@@ -182,8 +187,9 @@ def _locale(person: Mapping[str, Json]) -> Locale | None:
     return Locale(time_zone, offset, word(person.get("locale")))
 
 
-def _note(user: str) -> str:
-    return f"slack:user:{user}"
+def _note(team: str, user: str) -> str:
+    # a guest of one workspace may be a member of another
+    return f"slack:user:{user}@{team}"
 
 
 def _relevant(person: Mapping[str, Json]) -> dict[str, Json]:

@@ -14,7 +14,6 @@ from tests.servers.slack.rules import Refused, require
 from tests.servers.slack.workspace import (
     APP,
     BOT,
-    TEAM,
     Workspace,
 )
 
@@ -42,7 +41,7 @@ def views_open(workspace: Workspace, args: Args) -> dict[str, Json]:
     check_view(args["view"])
     view = args["view"] | {
         "id": workspace.new_id("V"),
-        "team_id": TEAM,
+        "team_id": workspace.team,
         "app_id": APP,
         "bot_id": BOT,
         "hash": f"{time.time():.0f}.{secrets.token_hex(4)}",
@@ -124,12 +123,12 @@ def view_submission(workspace: Workspace, modal: Modal, values: dict[str, Json])
     """Return the payload of a submitted form, which does not name the channel."""
     return {
         "type": "view_submission",
-        "team": {"id": TEAM, "domain": "test"},
+        "team": {"id": workspace.team, "domain": "test"},
         "user": {
             "id": modal.user,
             "username": workspace.users[modal.user],
             "name": workspace.users[modal.user],
-            "team_id": TEAM,
+            "team_id": workspace.team,
         },
         "api_app_id": APP,
         "token": "verification-token",
