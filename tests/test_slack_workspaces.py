@@ -168,12 +168,20 @@ async def test_an_organisation_is_installed_once_for_all_its_workspaces(
     """Each workspace keeps its own threads and names, and all go with the organisation."""
     one, two = app.add_workspace("T0ONE"), app.add_workspace("T0TWO")
     two.add_channel("C0SECOND")
-    async with run_app(app, QUICK, **storage, **of_model(model)) as bot:
+    timing = Timing(installation_max_age=0.1, sweep_interval=0.1)
+    platforms = platforms_with(slack_timing=timing, catch_up_seconds=0.1)
+    async with run_app(app, platforms, **storage, **of_model(model)) as bot:
         assert "Organisation E0ORG" in await install(bot, app, one, two, organisation="E0ORG")
         assert "(message 1 of" in await ask(one)
         ts = await two.say(ALICE, "C0SECOND", f"{two.mention} hello")
         assert "(message 1 of" in await two.answer("C0SECOND", ts)
         assert (await vault(redis).read("T0TWO"))["T0TWO"] == {"organisation": "E0ORG"}
+
+        def are_listed() -> bool:
+            listed = [call.args.get("team_id") for call in app.calls if call.method == "users.conversations"]
+            return {"T0ONE", "T0TWO"} <= set(listed)
+
+        await wait_until(are_listed, "the channels of each workspace are listed")
         one.uninstall()
         await wait_until(lambda: _is_empty(redis), "the organisation is forgotten")
         await app.wait_until_settled()

@@ -46,6 +46,16 @@ async def test_a_record_that_is_gone_does_not_come_back_with_a_renewal(redis: Re
     assert not await vault.read()
 
 
+async def test_a_record_is_dropped_only_as_it_is_known(redis: Redis) -> None:
+    vault = a_vault(redis)
+    await vault.write("T1", {"gone_at": 1})
+    await vault.write("T1", {"token": "2"})
+    await vault.drop("T1", {"gone_at": 1})
+    assert await vault.read() == {"T1": {"token": "2"}}
+    await vault.drop("T1", {"token": "2"})
+    assert not await vault.read()
+
+
 async def test_another_key_is_an_error_that_says_what_to_do_and_changes_nothing(redis: Redis) -> None:
     await a_vault(redis, OLD).write("T1", {"token": "1"})
     before = await redis.hgetall(RECORDS)

@@ -21,5 +21,8 @@ class Vault(Protocol):
     async def remove(self, *ids: str) -> None:
         """Remove records; does nothing for those that do not exist."""
 
+    async def drop(self, id: str, record: Mapping[str, Json]) -> None:
+        """Remove a record if it is still this one."""
+
     async def changes(self, since: int) -> tuple[int, Sequence[str]]:
         """Return the number of the last change, and the ids of the records changed after change `since`."""

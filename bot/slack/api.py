@@ -27,6 +27,8 @@ every request. Not WARNING: at each start Bolt warns that it does not use SLACK_
 SDK_LOG.setLevel(logging.ERROR)
 
 _PAGE = 200
+_OF_ONE_WORKSPACE = frozenset({"usergroups.list", "users.conversations", "users.list"})
+"""Methods that need a `team_id` with the token of a whole organisation."""
 
 Call = Callable[..., Awaitable[Mapping[str, Json]]]
 """Function that calls a method of Slack's Web API with its arguments."""
@@ -64,6 +66,9 @@ class Account(Protocol):
     async def identity(self) -> Identity | None:
         """Return the owner of the token, or None if only Slack knows. Raises as `token` does."""
 
+    async def workspace_arguments(self) -> Mapping[str, str]:
+        """Return the arguments that name the workspace, if the token does not. Raises as `token` does."""
+
 
 @dataclass(frozen=True, slots=True)
 class FixedAccount:
@@ -79,6 +84,10 @@ class FixedAccount:
     async def identity(self) -> Identity | None:
         """Return None: only Slack knows."""
         return None
+
+    async def workspace_arguments(self) -> Mapping[str, str]:
+        """Return nothing: the token is of one workspace."""
+        return {}
 
 
 @contextlib.asynccontextmanager
@@ -166,6 +175,8 @@ class SlackApi:
     async def read(self, method: str, **arguments: str | int) -> Mapping[str, Json]:
         """Call a method that changes nothing. Raises `PlatformError`."""
         token = await self._account.token()
+        if method in _OF_ONE_WORKSPACE:
+            arguments |= await self._account.workspace_arguments()
         with translate_errors(method, self._account.name):
             # most reading methods take no JSON: https://docs.slack.dev/apis/web-api/#posting-json
             response = await self._clients.reader.api_call(

@@ -93,8 +93,10 @@ class Installations:
 
     async def drop_gone(self, team: str) -> None:
         """Note that the data of a workspace is removed, unless the app was installed there again."""
-        if isinstance(await self._read(team), _Gone):
-            await self._remove(team)
+        record = (await self._vault.read(team)).get(team, {})
+        if _load(team, record) == _Gone():
+            await self._vault.drop(team, record)
+            self._records.pop(team, None)
 
     async def reload(self, id: str) -> Installation | None:
         """Return an installation as it is stored now."""
@@ -153,12 +155,13 @@ class Installations:
             self._number, _ = await self._vault.changes(0)
         else:
             await self._compare()
-        stale, self._stale = self._stale, set()
-        if stale is None or stale:
-            async with self._order:
+        async with self._order:
+            stale = self._stale
+            if stale is None or stale:
                 read = await self._vault.read(*(stale or ()))
                 self._records |= dict.fromkeys(stale or ())
                 self._records |= {id: _load(id, record) for id, record in read.items()}
+                self._stale = set()
 
     async def _read(self, id: str) -> "_Record":
         async with self._order:  # else a record that is dropped meanwhile could come back

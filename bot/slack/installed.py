@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 
-from bot.chat import Deliver, Departure, Json, NameKind, Unreachable, Vault
+from bot.chat import BotError, Deliver, Departure, Json, NameKind, Unreachable, Vault
 from bot.concurrency.tasks import cancel
 from bot.platforms.health import Finding
 from bot.platforms.receiver import Webhook
@@ -185,9 +185,13 @@ class InstalledWorkspaces:
                 await workspace.close()
             for known in (self._trouble, self._checked_at):
                 known.pop(team, None)
-            if await self._shared.coordination.lease(f"slack:departure:{team}", _LEASE_SECONDS):
+            if not await self._shared.coordination.lease(f"slack:departure:{team}", _LEASE_SECONDS):
+                continue
+            try:
                 await deliver(Departure(platform="slack", space=team))
                 await self._installations.drop_gone(team)
+            except BotError as error:  # tried again in the next round
+                log.warning("workspace not forgotten", extra={"workspace": team, "error": repr(error)})
 
     async def name_of(self, kind: NameKind, id: str) -> str:
         """Return a name that a workspace knows already: it is not known which one to ask for an id."""
@@ -211,5 +215,6 @@ class InstalledWorkspaces:
     async def close(self) -> None:
         """End what still runs in the background."""
         await cancel(*self._checks.values())
+        await self._tokens.close()
         for workspace in self._open.values():
             await workspace.close()

@@ -7,6 +7,7 @@ go on with the old one, which Slack accepts until it ends.
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bot.chat import Coordination, PlatformError, StorageDown, Unreachable
@@ -41,6 +42,11 @@ class InstalledAccount:
         """Return the bot as it was installed."""
         return (await self.tokens.installation(self.team)).identity(self.team)
 
+    async def workspace_arguments(self) -> Mapping[str, str]:
+        """Return the workspace, unless the app is installed in it alone."""
+        installation = await self.tokens.installation(self.team)
+        return {"team_id": self.team} if installation.is_of_organisation else {}
+
 
 class BotTokens:
     """Installations with valid tokens."""
@@ -61,6 +67,11 @@ class BotTokens:
         self._unstored: dict[str, Installation] = {}
         self._renewals: dict[str, asyncio.Task[Installation]] = {}
         self._retry_at: dict[str, float] = {}
+
+    async def close(self) -> None:
+        """Wait for tokens that are being renewed: the answer of Slack comes only once."""
+        if self._renewals:
+            await asyncio.wait(self._renewals.values(), timeout=self._timing.request_timeout)
 
     async def installation(self, team: str) -> Installation:
         """Return the installation that reaches a workspace. Raises `NotInstalled` and `Unreachable`."""

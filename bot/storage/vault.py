@@ -113,6 +113,13 @@ class RedisVault:
         if ids:
             await self._store([part for id in ids for part in (id, b"")])
 
+    async def drop(self, id: str, record: Mapping[str, Json]) -> None:
+        """Remove a record if it is still this one."""
+        with storage_errors():
+            sealed: Any = await self._redis.hget(self._records, id)
+        if sealed is not None and self._open(id, sealed) == record:
+            await self._store([id, b""], before=sealed)
+
     async def changes(self, since: int) -> tuple[int, Sequence[str]]:
         """Return the number of the last change, and the ids of the records changed after change `since`."""
         with storage_errors():
