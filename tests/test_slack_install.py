@@ -9,6 +9,7 @@ import pytest
 import yaml
 from redis.asyncio import Redis
 
+from bot.config import ConfigError
 from bot.slack.oauth import SCOPES
 from tests.servers.model import ModelServer
 from tests.servers.slack.app import SlackApp
@@ -208,3 +209,17 @@ async def test_an_event_of_an_unknown_workspace_is_acknowledged_and_left(
         await asyncio.sleep(0)
     assert all(each.acked for each in app.deliveries)
     assert not app.calls_in("T0ONE")
+
+
+async def test_with_another_key_the_bot_does_not_start_and_with_the_right_one_nothing_is_lost(
+    storage: dict[str, Any], model: ModelServer, app: SlackApp
+) -> None:
+    one = app.add_workspace("T0ONE")
+    async with run_app(app, **storage, **of_model(model)) as bot:
+        await install(bot, app, one)
+    with pytest.raises(ConfigError, match="ENCRYPTION_KEY: 1 of 1"):
+        async with run_app(app, **storage, **of_model(model), encryption_key="ff" * 32):
+            pass
+    async with run_app(app, **storage, **of_model(model)):
+        ts = await one.say(ALICE, GENERAL, f"{one.mention} hello")
+        assert "(message 1 of" in await one.answer(GENERAL, ts)
