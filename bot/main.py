@@ -4,7 +4,9 @@ import argparse
 import asyncio
 import ctypes
 import importlib
+import json
 import logging
+import re
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -48,6 +50,9 @@ _SWITCH_SECONDS = 0.0005
 A turn waits for it at each step, and Python's default of 5 ms doubles the time until its first text.
 """
 
+_NOT_NEEDED = ("charset_normalizer", "httpx._main")
+"""Modules that requests and httpx import if they can, and the bot never uses; they take 4 MiB of memory."""
+
 _SET_DUMPABLE = 4
 
 _MOST_RUNS = 100
@@ -62,6 +67,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("run", help="serve until SIGTERM (what happens without a command)")
     commands.add_parser("settings", help="print the table of all settings")
+    _add_manifest(commands)
     inbox = commands.add_parser("inbox", help="show the messages that wait, run or were given up")
     inbox.add_argument(
         "action", nargs="?", choices=["list", "show", "replay", "drop"], default="list", help="default: list"
@@ -80,6 +86,33 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if parsed.command == "inbox" and (parsed.action == "list") == bool(parsed.entry):
         inbox.error("replay and drop need the entry of a dead message, or `all`; show needs an id or a link")
     return parsed
+
+
+def _add_manifest(commands: Any) -> None:
+    command = commands.add_parser("manifest", help="print the manifest of the Slack app, or Discord's")
+    kind = command.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--http", type=_https_address, metavar="URL", help="Slack in HTTP mode, at this address"
+    )
+    command.add_argument(
+        "--oauth",
+        type=_https_address,
+        metavar="URL",
+        help="Slack for many workspaces, in which users install the app at this address; also with --http",
+    )
+    kind.add_argument("--discord", action="store_true", help="Discord's application commands, as JSON")
+    kind.add_argument("--invite", action="store_true", help="the link that adds the bot to a Discord server")
+    command.add_argument(
+        "--application", default="", metavar="ID", help="for --invite; default that of DISCORD_TOKEN"
+    )
+
+
+def _https_address(text: str) -> str:
+    if not re.fullmatch(r"https://[\w.:-]+(/[\w./-]*)?", text, re.ASCII):
+        raise argparse.ArgumentTypeError(
+            "use the address of the bot's web server, as https://bot.example.org"
+        )
+    return text
 
 
 def _add_eval(commands: Any) -> None:
@@ -114,6 +147,12 @@ def main(arguments: Sequence[str] | None = None, platforms: Sequence[Adapter[Any
     if parsed.command == "settings":
         print(settings_table(SETTINGS))  # noqa: T201 - the output of this command
         return 0
+    if parsed.command == "manifest":
+        try:
+            print(_manifest(parsed))  # noqa: T201 - the output of this command
+        except ConfigError as error:
+            return _report([error])
+        return 0
     try:
         settings = load_settings(SETTINGS)
         configure_logging(
@@ -134,10 +173,32 @@ def main(arguments: Sequence[str] | None = None, platforms: Sequence[Adapter[Any
         return 1
 
 
+def _manifest(arguments: argparse.Namespace) -> str:
+    """Return what an operator enters at Slack or Discord. Raises `ConfigError`."""
+    if arguments.invite:
+        from bot.discord.manifest import application_of, invite_link
+
+        application = arguments.application
+        if not application:
+            token = load_settings(SETTINGS).of(discord.ADAPTER.settings).discord_token
+            application = application_of(secret_value(token) or "")
+        if not application:
+            raise ConfigError(["DISCORD_TOKEN: names no application; set it, or use --application ID"])
+        return invite_link(application)
+    if arguments.discord:
+        from bot.discord.manifest import command_payload
+
+        return json.dumps(command_payload(), ensure_ascii=False, indent=2)
+    from bot.slack.manifest import manifest
+
+    return manifest(arguments.http or "", arguments.oauth or "").rstrip("\n")
+
+
 def _run(arguments: argparse.Namespace, settings: Settings, platforms: Sequence[Adapter[Any]]) -> int:
     _hide_memory()
     sys.setswitchinterval(_SWITCH_SECONDS)
     heap.share()
+    _skip_imports()
     if arguments.command == "run":
         log.info("starting", extra={"version": __version__})
         for each in unknown_names(SETTINGS):
@@ -186,7 +247,7 @@ async def _until_signal(work: Coroutine[Any, Any, _Result]) -> _Result:
 
 
 def loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return the factory of uvloop's event loop if it is wanted and installed; None for asyncio's own."""
+    """Return the factory of uvloop's event loop, unless it is not wanted or not installed: then None."""
     if settings.event_loop == "uvloop":
         with suppress(ImportError):
             from uvloop import new_event_loop
@@ -213,6 +274,13 @@ async def _serve(settings: Settings, platforms: Sequence[Adapter[Any]]) -> None:
         from bot.composition import serve
 
         await serve(settings, servers, platforms)
+
+
+def _skip_imports() -> None:
+    """Let imports of modules that are not needed fail (https://docs.python.org/3/reference/import.html)."""
+    modules: dict[str, Any] = sys.modules
+    for each in _NOT_NEEDED:
+        modules.setdefault(each, None)
 
 
 def _hide_memory() -> None:

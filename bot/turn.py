@@ -130,7 +130,8 @@ class Turns:
         seconds = self.durations.add(began)
         # a finished reply reads no parts again: whether it had buttons is not known
         if self.recorder and (tally.buttons(turn, receipt.state).answer or not tally.is_read):
-            receipt.details = self.recorder.details(turn, tally.tools, seconds)
+            has_failed = "ending" in receipt.state
+            receipt.details = self.recorder.details(turn, tally.tools, seconds, has_failed=has_failed)
         log.info("turn finished", extra={"seconds": round(seconds, 3)})
 
     async def _with_buttons(

@@ -1,8 +1,10 @@
 """Real servers for the tests: Redis and Postgres once a session; a model, Slack and Discord a test."""
 
+import asyncio
+import importlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from hypothesis import settings
 from redis.asyncio import Redis
 
 import bot.main  # noqa: F401 - registers all platforms, as the program does
+from bot.concurrency import garbage
 from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_postgres, embedded_redis
 from tests.servers.discord.service import Discord
@@ -107,12 +110,31 @@ async def shelf(database_url: str) -> AsyncIterator[Shelf]:
         yield made
 
 
+def pytest_configure() -> None:
+    """Run the tests on Python's event loop, which can be observed, or with TEST_EVENT_LOOP=uvloop on that.
+
+    Programs that tests start run on uvloop anyway, and what differs is tested on both.
+    """
+    if os.environ.get("TEST_EVENT_LOOP") == "uvloop":
+        asyncio.set_event_loop_policy(importlib.import_module("uvloop").EventLoopPolicy())
+
+
 LONGEST_FIRST = (
     *("test_crash_points", "test_storm", "test_crash_approvals", "test_program", "test_linear_time"),
     *("test_plugins_mcp", "test_start", "test_redis_confinement", "test_sql_redteam", "test_sentinel"),
     *("test_slack_recovery", "test_redis_faults", "test_watchdog", "test_tools_sql_queries", "test_bot"),
 )
 """Slowest files: started last, one of them would keep a process waiting for the others."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage meanwhile, nor ever look through the modules and thousands of tests again."""
+    garbage.pause()
+    try:
+        return (yield)
+    finally:
+        garbage.resume()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

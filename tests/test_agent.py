@@ -17,6 +17,7 @@ from bot.agent.memory import ThreadMemory
 from bot.agent.resume import plan_repetition
 from bot.agent.spotlighting import mark
 from bot.chat import AnswerError, Notice, Text, ToolStep, Turn
+from bot.chat.text import unnamed_user
 from bot.memory import account_of
 from tests.servers.model import ModelServer, Script
 from tests.servers.model_quirks import call, calls, chunk, stream, text
@@ -86,14 +87,26 @@ async def test_model_is_told_who_wrote_what_when_several_do(redis: Redis, model:
 
 
 async def test_users_without_a_name_are_told_apart_by_numbers(redis: Redis, model: ModelServer) -> None:
-    """Never by the ids of their accounts."""
+    """Never by the ids of their accounts. The numbers are those that earlier messages have, too."""
     async with an_agent(redis, model) as agent:
         for author, text in (("u07ann", "one"), ("u07bob", "two"), ("u07ann", "three")):
             (message,) = by(author, text).messages
-            nameless = replace(message, author_name="")
+            nameless = replace(message, author_name="", place={"channel": "c1"})
             await text_of(agent, Turn(id=message.id, thread=message.thread, messages=(nameless,)))
     asked = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "user"]
-    assert asked == ["[unnamed user 1] one", "[unnamed user 2] two", "[unnamed user 1] three"]
+    ann, bob = unnamed_user("test:u07ann"), unnamed_user("test:u07bob")
+    assert asked == [f"[{ann}] one", f"[{bob}] two", f"[{ann}] three"]
+
+
+async def test_a_name_that_was_known_once_stays_known(redis: Redis, model: ModelServer) -> None:
+    """Fault: one message without it, while the service did not answer, took it from all others."""
+    nameless = [replace(each, author_name="\u3164") for each in by("ann", "three").messages]
+    async with an_agent(redis, model) as agent:
+        for turn in (by("ann", "one"), by("bob", "two")):
+            await text_of(agent, turn)
+        await text_of(agent, replace(by("ann", "three"), messages=tuple(nameless)))
+    asked = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "user"]
+    assert asked == ["[ANN] one", "[BOB] two", "[ANN] three"]
 
 
 async def test_person_is_forgotten_in_a_shared_thread_with_its_summary(

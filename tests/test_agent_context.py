@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Context, Message, Notice, ReadContext, Turn
+from bot.chat import Context, Message, Notice, ReadContext, Since, Turn
 from tests.servers.model import ModelServer
 from tests.support.agent import a_turn, an_agent, parts_of
 
@@ -17,13 +17,15 @@ class Conversation:
     def __init__(self, *results: Context) -> None:
         self.results = list(results)
         self.read_since: list[str] = []
+        self.read_at: list[float] = []
 
-    def context(self, message: Message, since: str | None) -> ReadContext | None:
+    def context(self, message: Message, since: Since | None) -> ReadContext | None:
         if since is None:
             return None
 
         async def read(most: int) -> Context:
-            self.read_since.append(since)
+            self.read_since.append(since.after)
+            self.read_at.append(since.at)
             return self.results.pop(0) if len(self.results) > 1 else self.results[0]
 
         return read
@@ -36,7 +38,7 @@ def joined(*turns: Turn) -> Turn:
 
 def behind_a_gap(turn: Turn) -> Turn:
     """Return a turn whose messages come after some that the agent was not given."""
-    return replace(turn, gaps=frozenset(each.id for each in turn.messages))
+    return replace(turn, gaps={each.id: 0.0 for each in turn.messages})
 
 
 async def notices(redis: Redis, model: ModelServer, source: Conversation, *turns: Turn) -> Sequence[int]:
@@ -78,6 +80,19 @@ async def test_after_a_gap_that_could_not_be_read_only_what_came_after_the_last_
     one, two, three, four, five = (a_turn(each) for each in ("one", "two", "three", "four", "five"))
     await notices(redis, model, source, one, two, behind_a_gap(three), four, five)
     assert source.read_since == ["", one.id, one.id, one.id]
+
+
+async def test_a_gap_that_could_not_be_read_is_read_from_its_begin_on_at_the_next_turn(
+    redis: Redis, model: ModelServer
+) -> None:
+    """Without a reading before it, everything would be given again."""
+    failed = Context(problems=("I could not.",), is_unread=True)
+    source = Conversation(Context(), failed, failed, Context())
+    one, two, three, four = (a_turn(each) for each in ("one", "two", "three", "four"))
+    gap = replace(two, gaps={each.id: 7.0 for each in two.messages})
+    more = replace(three, gaps={each.id: 5.0 for each in three.messages})
+    await notices(redis, model, source, one, gap, more, four, a_turn("five"))
+    assert source.read_at == [0, 7, 5, 5]
 
 
 @pytest.mark.parametrize(("refusal", "expected"), [("I could not.", [1, 0, 0]), ("", [1, 1, 1])])
@@ -132,6 +147,6 @@ async def test_a_replayed_message_reads_what_was_written_after_the_last_one_that
     source = Conversation(Context())
     dead = a_turn("two")
     replayed = replace(dead.messages[0], replays=1)
-    again = replace(dead, messages=(replayed,), gaps=frozenset({replayed.id}))
+    again = replace(dead, messages=(replayed,), gaps={replayed.id: 0.0})
     await notices(redis, model, source, a_turn("one"), again, a_turn("three"))
     assert source.read_since == ["", a_turn("one").id]

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from bot.access import texts
 from bot.access.allow_list import AllowList
 from bot.access.answers import Answers, AnswerStore
-from bot.chat import PressRefused, Turn
+from bot.chat import PressRefused, ThreadId, Turn, answer_id
 from bot.commands import answer_texts
 from tests.servers.model import ModelServer
 from tests.servers.slack.service import ALICE, BOB, BOT_USER, GENERAL, Message, Slack
@@ -98,6 +98,33 @@ async def test_an_answer_can_be_rated_while_it_grows(redis: Redis) -> None:
     assert [each.answer for each in await answers.store.by([message.author])] == [answer]
 
 
+@pytest.mark.parametrize("thread", ["t1", ""])
+async def test_the_details_of_an_answer_that_was_rated_while_it_grew_are_kept_with_the_vote(
+    redis: Redis, thread: str
+) -> None:
+    """Fault: they were gone after a week, because there were none yet when the vote came.
+
+    A press over HTTP does not tell the thread of the answer.
+    """
+    inbox, message = an_inbox(redis), a_message("which day is it?")
+    answers = Answers(AnswerStore(redis), inbox, AllowList())
+    for each in (message, replace(message, thread=ThreadId("test", "another", "t1"), id="another")):
+        await inbox.put(each)
+    press = replace(message, id="", text="", thread=replace(message.thread, channel=thread))
+    lease, start = await begin(inbox)
+    answer = start.turn.answer
+    await answers.rate(answer, press, "up")
+    with pytest.raises(PressRefused):
+        await answers.describe(answer, press)
+    with pytest.raises(PressRefused):
+        await answers.rate(answer_id("another"), press, "up")
+    value = answers.details(start.turn, {}, 1.0, has_failed=False)
+    await inbox.finish(lease, start.turn, details=value)
+    assert "Details of this answer" in await answers.describe(answer, press)
+    assert await redis.ttl(value.key) > 89 * 86_400
+    await answers.rate(answer, press, "down")
+
+
 async def test_a_reason_belongs_to_a_vote(redis: Redis) -> None:
     """A form that nobody was shown stores nothing."""
     answers = Answers(AnswerStore(redis), an_inbox(redis), AllowList())
@@ -113,7 +140,7 @@ async def test_another_answer_is_ordered_only_from_the_space_of_the_first_one(re
     await inbox.put(message)
     lease, start = await begin(inbox)
     await inbox.finish(lease, start.turn)
-    value = answers.details(start.turn, {}, 1.0)
+    value = answers.details(start.turn, {}, 1.0, has_failed=False)
     await redis.set(value.key, value.text)
     press = replace(message, id="", text="")
     elsewhere = replace(press, thread=replace(press.thread, space="another"))

@@ -7,7 +7,16 @@ from redis.asyncio import Redis
 
 from bot.access.answers import AnswerStore
 from bot.access.answers.answer_store import KEPT_SECONDS
-from bot.chat import AnswerDetails, AnswerTally, ModelUse, ThreadId, ToolStep, ToolUse
+from bot.chat import (
+    AnswerDetails,
+    AnswerTally,
+    Locale,
+    ModelUse,
+    ThreadId,
+    ToolStep,
+    ToolUse,
+    answer_id,
+)
 from bot.commands import answer_texts
 
 ALICE, BOB = "slack:U1", "slack:U2"
@@ -17,6 +26,7 @@ DETAILS = AnswerDetails(
     thread=ThreadId("slack", "T1", "C1", "1.5"),
     turn="slack:T1:C1:1.5",
     message="slack:T1:C1:1.7",
+    replaces="0123456789" * 2,
     at=1_767_600_000,
     seconds=2.25,
     edited_at=1_767_599_000.5,
@@ -25,6 +35,7 @@ DETAILS = AnswerDetails(
     tools={"sql_query": ToolUse(2, 1, 40)},
     is_external=True,
     readers={"channel_kind": "channel", "shared": "yes"},
+    locale=Locale("Europe/Berlin", 3600, "de-DE"),
 )
 
 
@@ -47,14 +58,19 @@ async def test_a_repeated_vote_counts_once_and_a_changed_one_moves(redis: Redis)
 
 
 async def test_everything_expires_after_90_days(redis: Redis) -> None:
-    """The list of rated answers also drops those that nobody has rated for so long."""
+    """The list of rated answers also drops those that nobody has rated for so long.
+
+    That of a user has an answer for twice as long: so long may others have voted on it.
+    """
     store = AnswerStore(redis)
     await store.rate("a", ALICE, "up", at=MONDAY)
     await store.rate("b", ALICE, "up", at=MONDAY + KEPT_SECONDS + 1)
-    for key in ("{bot}:rated", f"{{bot}}:rated:by:{ALICE}"):
-        assert await redis.zrange(key, 0, -1) == [b"b"]
+    assert await redis.zrange("{bot}:rated", 0, -1) == [b"b"]
+    theirs = f"{{bot}}:rated:by:{ALICE}"
     async for key in redis.scan_iter():
-        assert 0 < await redis.ttl(key) <= KEPT_SECONDS
+        assert 0 < await redis.ttl(key) <= (2 if key == theirs.encode() else 1) * KEPT_SECONDS
+    await store.rate("c", ALICE, "up", at=MONDAY + 2 * KEPT_SECONDS + 1)
+    assert await redis.zrange(theirs, 0, -1) == [b"b", b"c"]
 
 
 async def test_details_are_kept_for_a_week_and_with_a_vote_for_as_long_as_it(redis: Redis) -> None:
@@ -65,6 +81,53 @@ async def test_details_are_kept_for_a_week_and_with_a_vote_for_as_long_as_it(red
     await redis.set(value.key, value.text, ex=value.ttl_seconds)
     await store.rate("a", ALICE, "up")
     assert await redis.ttl(value.key) > 89 * 86_400
+
+
+async def test_an_answer_takes_votes_for_90_days_after_its_first_one(redis: Redis) -> None:
+    """So all votes are gone after twice that time, and their users find them until then.
+
+    A repeated vote is no new one: it prolongs nothing.
+    """
+    store = AnswerStore(redis)
+    last = MONDAY + KEPT_SECONDS
+    await store.rate("a", ALICE, "up", at=MONDAY)
+    await redis.expire("{bot}:feedback:a", 1_000)
+    assert await store.rate("a", ALICE, "up", at=last) == "same"
+    assert await redis.ttl("{bot}:feedback:a") <= 1_000
+    assert await store.rate("a", BOB, "down", at=last) == "new"
+    assert await redis.ttl("{bot}:feedback:a") > 89 * 86_400
+    for author in (ALICE, BOB, "slack:U3"):
+        assert await store.rate("a", author, "down", "No.", at=last + 1) == "late"
+    await store.rate("b", ALICE, "up", at=MONDAY + 2 * KEPT_SECONDS - 1)
+    assert [each.answer for each in await store.by([ALICE])] == ["a", "b"]
+    assert [each.reason for each in await store.by([BOB])] == [""]
+
+
+async def test_a_vote_takes_as_many_commands_beside_many_others(redis: Redis) -> None:
+    """Fault: each one wrote an entry for every user who had voted on the answer before."""
+    store = AnswerStore(redis)
+
+    async def commands() -> int:
+        return int(sum(each["calls"] for each in (await redis.info("commandstats")).values()))
+
+    costs = []
+    for number in range(100):
+        before = await commands()
+        await store.rate("a", f"slack:U{number}", "up")
+        costs.append(await commands() - before)
+    assert costs[1] == costs[-1]
+
+
+async def test_votes_of_an_earlier_version_are_found_as_long_as_later_ones_keep_them(redis: Redis) -> None:
+    """They have no time of the first vote, and their users were listed for 90 days after the newest one."""
+    store = AnswerStore(redis)
+    await store.rate("a", ALICE, "up", at=MONDAY)
+    await redis.hdel("{bot}:feedback:a", "since")
+    await redis.delete(f"{{bot}}:rated:by:{ALICE}")
+    assert await store.rate("a", BOB, "up", at=MONDAY + KEPT_SECONDS - 1) == "new"
+    assert [each.answer for each in await store.by([ALICE])] == ["a"]
+    assert await redis.ttl(f"{{bot}}:rated:by:{ALICE}") > KEPT_SECONDS
+    assert await store.rate("a", "slack:U3", "up", at=MONDAY + 2 * KEPT_SECONDS - 1) == "new"
 
 
 async def test_a_user_finds_and_forgets_their_votes_without_those_of_others(redis: Redis) -> None:
@@ -108,6 +171,7 @@ def test_details_are_stored_without_a_word_of_what_was_said() -> None:
     """They are read back as they were; what is usual takes no place."""
     assert AnswerDetails.from_json(json.loads(json.dumps(DETAILS.to_json()))) == DETAILS
     usual = replace(DETAILS, attempts=1, message=DETAILS.turn, edited_at=0, is_external=False, readers={})
+    usual = replace(usual, replaces=answer_id(DETAILS.turn), locale=None)
     assert AnswerDetails.from_json(usual.to_json()) == usual
     assert usual.to_json().keys() == {"reference", "thread", "turn", "at", "seconds", "models", "tools"}
 

@@ -1,6 +1,7 @@
 """Approval requests whose question changes, or whose decision hangs: they are taken back or given up."""
 
 import asyncio
+import json
 import math
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -9,7 +10,19 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Admit, Correction, Message, Notice, Part, Receipt, Text, ThreadEvent, Turn, Withdrawal
+from bot.chat import (
+    Admit,
+    Correction,
+    Message,
+    Notice,
+    Part,
+    Receipt,
+    Stop,
+    Text,
+    ThreadEvent,
+    Turn,
+    Withdrawal,
+)
 from bot.inbox import Inbox, Lookup, note_hang, queries, serve
 from bot.inbox.intake import as_message
 from bot.turn import Turns
@@ -27,6 +40,13 @@ from tests.support.approval_requests import (
 )
 from tests.support.wait import wait_until
 
+ENTRIES = "{bot}:approvals:about:*"
+
+
+async def total_of_commands(redis: Redis) -> int:
+    """Return the number of commands that Redis has run, with those of scripts."""
+    return int(sum(each["calls"] for each in (await redis.info("commandstats")).values()))
+
 
 async def test_a_question_that_is_edited_or_deleted_takes_its_requests_back(redis: Redis) -> None:
     """Else the old wording could still be approved; what others have asked stays."""
@@ -38,6 +58,63 @@ async def test_a_question_that_is_edited_or_deleted_takes_its_requests_back(redi
     (decision,) = await decisions(redis)
     assert (decision.request, decision.verdict, decision.by) == (PROPOSAL.id, "rejected", ADA)
     assert decision.reason == "the question was edited"
+
+
+async def test_an_edit_looks_at_no_requests_about_other_messages(redis: Redis) -> None:
+    """Fault: it read each open one. The entry of a message ends with its request.
+
+    Nor does a reaction that stops the answer to a message.
+    """
+    kept = approvals(redis)
+    await kept.withdraw("another", "the question was edited")
+
+    async def commands() -> int:
+        before = await total_of_commands(redis)
+        await kept.withdraw("another", "the question was edited")
+        await kept.stop(Stop(by=ADA, message_id="another"), in_channel=True)
+        return await total_of_commands(redis) - before
+
+    alone = await commands()
+    for number in range(50):
+        by = replace(QUESTION, id=f"message {number}", author=f"slack:U{number}")
+        proposal = replace(PROPOSAL, id=f"{number:08x}")
+        await kept.ask(Turn(id=by.id, thread=THREAD, messages=(by,)), proposal)
+    assert await commands() == alone
+    assert len([each async for each in redis.scan_iter(ENTRIES)]) == 50
+    for number in range(50):
+        if number % 2:
+            await kept.decide(f"{number:08x}", BOB, approve=True)
+        else:
+            await kept.withdraw(f"message {number}", "the question was edited")
+    assert [each.verdict for each in await decisions(redis)].count("rejected") == 25
+    assert not [each async for each in redis.scan_iter(ENTRIES)]
+
+
+@pytest.mark.parametrize("has_questions", [True, False])
+async def test_a_request_of_an_earlier_version_ends_with_an_edit_of_its_message(
+    redis: Redis, has_questions: bool
+) -> None:
+    """It has no entry: one is made when a process first looks, and again a day later, should it run beside.
+
+    A request that cannot be read keeps no other one.
+    """
+    kept = approvals(redis)
+    await kept.ask(TURN, PROPOSAL)
+    key = f"{{bot}}:approval:{PROPOSAL.id}"
+    if not has_questions:
+        stored = json.loads(await redis.hget(key, "request") or "")
+        del stored["questions"]
+        await redis.hset(key, "request", json.dumps(stored))
+    for number, text in enumerate(("{", "[]", '{"approval": 1, "questions": []}')):
+        await redis.hset(f"{{bot}}:approval:bad{number}", "request", text)
+        await redis.zadd("{bot}:approvals", {f"bad{number}": time.time() + 60})
+    await redis.delete(*[each async for each in redis.scan_iter(ENTRIES)])
+    await kept.withdraw("another", "the question was edited")
+    assert not await decisions(redis)
+    await kept.withdraw(TURN.id, "the question was edited")
+    assert [each.verdict for each in await decisions(redis)] == ["rejected"]
+    async for each in redis.scan_iter("{bot}:approvals:*"):
+        assert await redis.ttl(each) > 0
 
 
 EDITED = replace(QUESTION, id=f"{QUESTION.id}:edit:5.0", corrects=QUESTION.id, edited_at=5.0)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from bot.chat import PastMessage
+from bot.chat.text import unnamed_user
 from bot.tools.archive import describe_found
 from tests.servers.discord.records import Message as DiscordMessage
 from tests.servers.discord.service import Discord
@@ -115,6 +116,21 @@ async def test_slack_searches_itself_where_it_can(
         await ask(slack, order("search_messages", query="zeppelin budget"), slack.dm(ALICE))
         assert "4711" in results(model)
         assert "alice: The secret zeppelin budget is 4712." in results(model)
+
+
+async def test_who_wrote_what_slack_has_found_has_no_id_for_a_name(
+    storage: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    slack.workspace.has_search = True
+    slack.tolerate("missing_scope")
+    slack.web_api.scopes.remove("users:read")
+    slack.add_channel(OTHER, members=[BOB])
+    write(slack, BOB, "The zeppelin budget is 4711.", OTHER)
+    async with run_bot(**storage, **of_slack(slack)):
+        await slack.wait_for_connections()
+        await ask(slack, order("search_messages", query="zeppelin budget"))
+    assert f"{unnamed_user(f'slack:{BOB}')}: The zeppelin budget is 4711." in results(model)
+    assert BOB not in results(model)
 
 
 async def test_without_the_scope_of_slacks_search_the_newest_messages_are_searched(

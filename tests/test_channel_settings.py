@@ -4,6 +4,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from bot.access.channels import KEY, ChannelStore
 from bot.agent import prompts
 from bot.app import Intervals
 from bot.chat import CHANNEL_SETTINGS, ChannelChange, ChannelSettings, Message, ThreadId
-from bot.commands.channel import AUDIT, MOST_INSTRUCTIONS, ChannelCaller, ChannelCommand
+from bot.commands.channel import AUDIT, MOST_INSTRUCTIONS, MOST_SUGGESTED, ChannelCaller, ChannelCommand
 from bot.commands.channel_texts import NO_MODELS, RESET_DONE, USAGE
 from bot.config.reserved_keys import find_overlap
 from tests.servers.discord.service import Discord
@@ -21,7 +22,7 @@ from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support.bot import run_bot
 from tests.support.platforms import platforms_with
-from tests.support.settings import of_model, of_slack
+from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.talks import DiscordTalk, SlackTalk, Talk, ask, wait_until_passed_over
 from tests.support.wait import wait_until
 
@@ -309,3 +310,30 @@ async def test_instructions_come_from_a_file(
 
 def test_the_settings_of_the_command_are_those_that_a_turn_uses() -> None:
     assert set(CHANNEL_SETTINGS) == set(ChannelSettings.__dataclass_fields__)
+
+
+def test_suggestions_complete_the_last_word_and_are_for_administrators(redis: Redis) -> None:
+    """Most of them are as many as Discord shows."""
+    store = a_store(redis, "other-model")
+    tools = [SimpleNamespace(name=f"tool_{number}") for number in range(40)]
+    command = replace(a_command(store), tools=tools)
+    assert command.suggest("model", "OTH", ADMIN) == ["other-model"]
+    assert command.suggest("model", "", ADMIN) == ["main-model", "other-model", "default"]
+    assert command.suggest("tools", "tool_3, ool_39", ADMIN) == ["tool_3, tool_39"]
+    assert command.suggest("tools", "non", ADMIN) == ["none"]
+    assert len(command.suggest("tools", "", ADMIN)) == MOST_SUGGESTED
+    for other in (replace(ADMIN, author="slack:U1"), replace(ADMIN, is_external=True)):
+        assert command.suggest("model", "", other) == []
+
+
+async def test_discord_suggests_models_and_tools(settings: dict[str, Any], discord: Discord) -> None:
+    discord.alice.administrator = discord.bob.administrator = True
+    admin = {"admin_users": {f"discord:{discord.alice.id}"}}
+    async with run_bot(**settings, **of_discord(discord), **admin):
+        await discord.wait_for_connections()
+        shown = await discord.autocomplete("agent-channel model", "name", "other")
+        assert [each["value"] for each in shown] == ["other-model"]
+        shown = await discord.autocomplete("agent-channel tools", "names", "sql_q")
+        assert [each["value"] for each in shown] == ["sql_query"]
+        assert not await discord.autocomplete("agent-channel model", "name", "other", discord.bob)
+    assert not discord.violations

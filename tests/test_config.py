@@ -57,7 +57,7 @@ DEFAULTS = {
     "ALLOWED_CHANNELS": frozenset(),
     "MAX_ITERATIONS": 5,
     "MAX_WORKERS": 10,
-    "EVENT_LOOP": "asyncio",
+    "EVENT_LOOP": "uvloop",
     "DB_POOL_SIZE": 10,
     "REDIS_POOL_SIZE": 20,
     "ENABLE_MEMORY": True,

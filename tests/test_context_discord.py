@@ -1,10 +1,12 @@
 """Context on Discord: the agent knows what was written before it was called, as far as the asker can read."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from discord.http import Route
+from redis.asyncio import Redis
 
 from bot.discord.api import DiscordApi
 from bot.discord.events import readable_text
@@ -16,8 +18,9 @@ from tests.servers.discord.records import Channel, Message, User
 from tests.servers.discord.service import Discord, File
 from tests.servers.model import ModelServer
 from tests.support.bot import run_bot
-from tests.support.platforms import QUICK_DISCORD
+from tests.support.platforms import QUICK_DISCORD, platforms_with
 from tests.support.settings import of_discord, of_model
+from tests.support.talks import wait_until_passed_over
 from tests.support.wait import wait_until
 
 
@@ -111,6 +114,33 @@ async def test_of_a_long_thread_the_newest_messages_are_read_in_one_request(
     assert told(model).count("This is about") == 50
     assert "This is about 299." in told(model)
     assert "left out" in told(model)
+
+
+async def test_a_message_that_the_bot_learns_of_after_many_later_answers_is_read_at_the_next_mention(
+    settings: dict[str, Any], discord: Discord, model: ModelServer, redis: Redis
+) -> None:
+    """Fault: it was looked for among the newest messages only."""
+    async with run_bot(platforms_with(replace(QUICK_DISCORD, edit_interval=0.05)), **settings):
+        await discord.wait_for_connections()
+        thread = discord.start_thread(discord.bob, discord.general)
+        await discord.say(discord.bob, thread, "Lunch?")
+        await mention(discord, "in which place?", thread)
+        text = "It is closed."
+        with discord.hold_events() as deliver:
+            late = await discord.say(discord.bob, thread, text)
+        asked = [f"when is it open? {number}." for number in range(10)]
+        for each in asked:
+            await mention(discord, each, thread)
+        assert text not in told(model)
+        before = reads(discord)
+        deliver()
+        await wait_until_passed_over(redis, f"discord:{late.id}")
+        await mention(discord, "and now?", thread)
+        assert reads(discord) == before + 1
+    assert f"Bob: {text}" in told(model).partition("and now?")[2]
+    written = ("in which place?", text, *asked[-5:], "and now?")
+    assert {each: told(model).count(each) for each in written} == dict.fromkeys(written, 1)
+    assert "Understood." not in told(model)
 
 
 async def test_a_reply_gives_the_agent_the_chain_of_replies(
@@ -218,6 +248,36 @@ async def test_roles_and_channels_that_everybody_sees_have_their_names(
             assert expected in told(model)
     assert discord.count("GET", f"/channels/{plans.id}") == 1
     assert discord.count("GET", f"/guilds/{discord.guild.id}") == 1
+
+
+async def test_names_that_are_known_take_no_place_of_others(
+    settings: dict[str, Any], discord: Discord, model: ModelServer
+) -> None:
+    """Fault: of many ids only the first ten became names, however often they had been looked up."""
+    roles = [discord.add_role(f"team {number}") for number in range(15)]
+    text = "Call " + " ".join(f"<@&{each}>" for each in roles)
+    async with run_bot(**settings):
+        await discord.wait_for_connections()
+        for expected in (10, 15):
+            thread = discord.start_thread(discord.bob, discord.general)
+            await discord.say(discord.bob, thread, text)
+            await mention(discord, "whom?", thread)
+            assert told(model).partition("whom?")[2].count("@team") == expected
+
+
+async def test_a_channel_that_discord_describes_late_takes_no_name_from_others(
+    settings: dict[str, Any], discord: Discord, model: ModelServer
+) -> None:
+    """Fault: none of the ids became a name."""
+    role, plans = discord.add_role("support"), discord.add_channel("plans")
+    slow = discord.add_channel("slow")
+    discord.fail("GET", f"/channels/{slow.id}", times=9, delay=30)
+    async with run_bot(**settings):
+        await discord.wait_for_connections()
+        thread = discord.start_thread(discord.bob, discord.general)
+        await discord.say(discord.bob, thread, f"<@&{role}>, see <#{plans.id}> or <#{slow.id}>")
+        await mention(discord, "what should they do?", thread)
+    assert f"@support, see #plans or <#{slow.id}>" in told(model)
 
 
 async def test_a_name_that_looks_like_a_link_is_not_followed(

@@ -1,5 +1,6 @@
 """Context on Slack: the agent knows what was written before it was called, if the asker can read it."""
 
+import asyncio
 import math
 import time
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.servers.model import ModelServer
+from bot.chat.text import unnamed_user
+from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, BOB, BOT_USER, CAROL, GENERAL, TEAM, Message, Slack
 from tests.support.answers import turns_ended
 from tests.support.bot import run_bot
@@ -55,6 +57,11 @@ def write(
     return ts
 
 
+def methods_since(slack: Slack, before: int) -> list[str]:
+    """Return the methods that were called, without the status, which a quick answer does not have."""
+    return [each.method for each in slack.calls[before:] if each.method != "agents.sessions.setStatus"]
+
+
 def link(channel: str, ts: str, root: str = "") -> str:
     thread = f"?thread_ts={root}&cid={channel}" if root else ""
     return f"<https://test.slack.com/archives/{channel}/p{ts.replace('.', '')}{thread}>"
@@ -88,7 +95,10 @@ async def test_a_mention_in_a_thread_gives_the_agent_what_was_written_there_once
 async def test_users_whose_names_slack_does_not_tell_have_numbers_and_no_ids(
     settings: dict[str, Any], slack: Slack, model: ModelServer
 ) -> None:
-    """The model could repeat an id, and users do not know whose it is."""
+    """The model could repeat an id, and users do not know whose it is. A number is that of one user.
+
+    Fault: the first user of the earlier messages and the first one who asked had the same number.
+    """
     slack.web_api.scopes -= {"users:read"}
     slack.tolerate("missing_scope")
     async with run_bot(**settings):
@@ -98,10 +108,34 @@ async def test_users_whose_names_slack_does_not_tell_have_numbers_and_no_ids(
         await mention(slack, "what should they do?", root)
         first = told(model)
         await mention(slack, "and who are you?", root, user=BOB)
-    assert "unnamed user 1: The printer is on fire." in first
-    assert "unnamed user 2: Which one?" in first
-    assert "[unnamed user 2] and who are you?" in told(model)
+    alice, bob, carol = (unnamed_user(f"slack:{each}") for each in (ALICE, BOB, CAROL))
+    assert len({alice, bob, carol}) == 3
+    assert f"{bob}: The printer is on fire." in first
+    assert f"{carol}: Which one?" in first
+    assert f"[{alice}] what should they do?" in told(model)
+    assert f"[{bob}] and who are you?" in told(model)
     assert not any(user in str(each) for user in (ALICE, BOB, CAROL) for each in model.requests)
+
+
+async def test_the_authors_of_all_messages_are_looked_up_once(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    """Fault: those after the first twenty had numbers, and so had those who were known already."""
+    users = [f"U0WRITER{number:02}" for number in range(45)]
+    for each in users:
+        slack.describe(each)
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        for _ in range(2):
+            root = write(slack, users[0], "This is about 0.")
+            for number, user in enumerate(users[1:], 1):
+                write(slack, user, f"This is about {number}.", root)
+            await mention(slack, "what is it about?", root)
+            lines = told(model).splitlines()
+            for number, user in enumerate(users):
+                assert any(each.endswith(f"{user[2:].lower()}: This is about {number}.") for each in lines)
+    asked = [call.args["user"] for call in slack.calls if call.method == "users.info"]
+    assert sorted(asked) == sorted([ALICE, *users])
 
 
 async def test_a_mention_in_a_new_thread_or_a_direct_message_reads_nothing(
@@ -140,7 +174,7 @@ async def test_a_long_thread_takes_few_more_calls_than_a_new_one(
         await mention(slack, "hello")
         before = len(slack.calls)
         await mention(slack, "hello")
-        new = len(slack.calls) - before
+        new = len(methods_since(slack, before))
         begin, root = time.time() - messages - abs(quiet), None
         for number in range(messages):
             pause = abs(quiet) if quiet < 0 and number > messages // 50 else 0
@@ -150,7 +184,7 @@ async def test_a_long_thread_takes_few_more_calls_than_a_new_one(
                 write(slack, author, f"This is about {number}.", root, at=at)
         before = len(slack.calls)
         await mention(slack, "what is it about?", root)
-        methods = [each.method for each in slack.calls[before:]]
+        methods = methods_since(slack, before)
         assert len(methods) <= new + most, methods
     text = told(model)
     for number in (0, *range(messages - 49, messages)):
@@ -233,6 +267,59 @@ async def test_a_message_that_the_bot_learns_of_after_a_later_mention_is_read_at
     assert {each: told(model).count(each) for each in written} == dict.fromkeys(written, 1)
     assert "Understood." not in told(model)
     assert slack.count("conversations.replies") == 3
+
+
+async def test_a_message_that_the_bot_learns_of_after_many_later_answers_is_read_at_the_next_mention(
+    settings: dict[str, Any], slack: Slack, model: ModelServer, redis: Redis
+) -> None:
+    """Fault: it was looked for among the newest messages only."""
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, "Lunch?")
+        await mention(slack, "in which place?", root)
+        text = "It is closed."
+        ts = write(slack, BOB, text, root)
+        asked = [f"when is it open? {number}." for number in range(10)]
+        for each in asked:
+            await mention(slack, each, root)
+        assert text not in told(model)
+        event = {"type": "message", "channel": GENERAL, "channel_type": "channel", "user": BOB, "text": text}
+        slack.send_event(event | {"ts": ts, "event_ts": ts, "thread_ts": root})
+        await wait_until_passed_over(redis, f"slack:{TEAM}:{GENERAL}:{ts}")
+        await mention(slack, "and now?", root)
+    assert f"bob: {text}" in told(model).partition("and now?")[2]
+    written = ("in which place?", text, *asked[-5:], "and now?")
+    assert {each: told(model).count(each) for each in written} == dict.fromkeys(written, 1)
+    assert "Understood." not in told(model)
+    assert slack.count("conversations.replies") == 2
+
+
+async def test_a_message_that_is_late_in_a_turn_of_several_is_read_for_them(
+    settings: dict[str, Any], slack: Slack, model: ModelServer, redis: Redis
+) -> None:
+    """Fault: it was written before the first of them, and looked for between the two."""
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        root = await slack.say(BOB, GENERAL, "Lunch?")
+        await mention(slack, "in which place?", root)
+        gate = asyncio.Event()
+        model.script(Script(gate=gate))
+        await slack.say(ALICE, GENERAL, f"{slack.mention} is it open?", thread_ts=root)
+        await wait_until(lambda: len(model.requests) == 2, "the next ones have to wait")
+        text = "It is closed."
+        ts = write(slack, BOB, text, root)
+        await slack.say(ALICE, GENERAL, f"{slack.mention} first?", thread_ts=root)
+        await slack.wait_until_settled()
+        event = {"type": "message", "channel": GENERAL, "channel_type": "channel", "user": BOB, "text": text}
+        slack.send_event(event | {"ts": ts, "event_ts": ts, "thread_ts": root})
+        await wait_until_passed_over(redis, f"slack:{TEAM}:{GENERAL}:{ts}")
+        await slack.say(ALICE, GENERAL, f"{slack.mention} second?", thread_ts=root)
+        await slack.wait_until_settled()
+        gate.set()
+        await wait_until(lambda: len(model.requests) == 3, "both are answered")
+        await slack.answer(GENERAL, root)
+    written = ("in which place?", "is it open?", "first?", "second?", text)
+    assert {each: told(model).count(each) for each in written} == dict.fromkeys(written, 1)
 
 
 async def test_a_linked_message_is_read_with_its_thread_if_the_asker_is_in_the_channel(

@@ -4,8 +4,7 @@ As in test_crash_points. A user whose press is not acknowledged presses again.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -14,12 +13,10 @@ import pytest_asyncio
 
 from bot.access.answers import AnswerStore
 from bot.access.answers.answer_store import RATE
-from tests.crash.bot import Bot
-from tests.crash.killed_once import KilledOnce
+from tests.crash.killed_once import KilledOnce, kill_at_each
 from tests.crash.scenes import TIMEOUT, DiscordScene, SlackScene
-from tests.crash.trial import Lane, environ_of, open_lane
+from tests.crash.trial import Lane, open_lanes
 from tests.servers.discord.rules import walk
-from tests.servers.model import model_server
 from tests.servers.slack.service import ALICE, GENERAL
 from tests.support.wait import wait_until
 
@@ -59,17 +56,6 @@ class DiscordPlace(DiscordScene):
     """Answer in a thread on Discord."""
 
     _opened: Any = None
-    _was_killed = False
-
-    def on_kill(self) -> None:
-        super().on_kill()
-        self._was_killed = True
-
-    async def faults(self, bot: Bot) -> list[str]:
-        """Return the violations; a press may find the bot killed, as it is stored before it is answered."""
-        unanswered = [each for each in self.discord.violations if "was not answered within" in each]
-        excused = unanswered[:1] if self._was_killed else []
-        return [each for each in self.discord.violations if each not in excused]
 
     def _answers(self) -> list[Any]:
         thread = self.question.thread if self.question else None
@@ -127,31 +113,12 @@ class Trial(KilledOnce):
         self._place = place
         self._act = act
         self._is_done = False
+        self._is_acting = False
         self.acting: list[str] = []
-        self.requests: list[dict[str, Any]] = []
 
-    async def run(self) -> list[str]:
-        """Ask, act, and return what is wrong in the end."""
-        await self._lane.redis.flushall()
-        log = self._lane.directory / "bot.log"
-        log.unlink(missing_ok=True)
-        async with AsyncExitStack() as stack:
-            model = await stack.enter_async_context(model_server())
-            await stack.enter_async_context(self._place)
-            self.requests = model.requests
-            model.respond = lambda _: SECOND if self._is_acting else FIRST
-            self.bot = Bot(environ_of(self._lane, self._place, model), log)
-            stack.callback(self.bot.kill)
-            model.steps = self.watch.over("model")
-            self._lane.proxy.steps = self.watch.over("redis")
-            self._place.observe(self.watch)
-            try:
-                await self._play()
-                return [*model.violations, *await self._faults()]
-            except AssertionError as error:
-                return [str(error), *log.read_text().splitlines()[-20:]]
-
-    _is_acting = False
+    async def _prepare(self) -> Mapping[str, str]:
+        self.model.respond = lambda _: SECOND if self._is_acting else FIRST
+        return {}
 
     async def _play(self) -> None:
         await self.begin()
@@ -181,8 +148,7 @@ class Trial(KilledOnce):
         return self._is_done and (shown or self._act == "vote")
 
     async def _faults(self) -> list[str]:
-        faults = [*await self._place.faults(self.bot)]
-        faults += [str(each) for each in self.bot.log if each["level"] in ("error", "critical")]
+        faults: list[str] = []
         store = AnswerStore(self._lane.redis)
         rated = [(each.vote, each.reason) async for each in store.all_feedback()]
         counted = await store.count(datetime.now(UTC).date().isoformat())
@@ -192,7 +158,7 @@ class Trial(KilledOnce):
             due = ([("down", REASON)], {"up": 0, "down": 1}, {FIRST: 1, SECOND: 0})
         else:
             due = ([], {"up": 0, "down": 0}, {FIRST: 1, SECOND: 1})
-            if any(FIRST in str(each["messages"]) for each in self.requests):
+            if any(FIRST in str(each["messages"]) for each in self.model.requests):
                 faults.append("the model has seen its old answer")
         if (rated, counted, number) != due:
             faults.append(f"{rated}, {counted}, {shown}, due: {due}")
@@ -202,13 +168,8 @@ class Trial(KilledOnce):
 @pytest_asyncio.fixture(scope="module")
 async def lanes(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> AsyncIterator[list[Lane]]:
     """Places for trials at the same time."""
-    async with AsyncExitStack() as stack:
-        yield [
-            await stack.enter_async_context(
-                open_lane(tmp_path_factory.mktemp("lane"), database_url, {"RATE": RATE})
-            )
-            for _ in range(LANES)
-        ]
+    async with open_lanes(LANES, tmp_path_factory, database_url, {"RATE": RATE}) as lanes:
+        yield lanes
 
 
 @pytest.mark.timeout(300)
@@ -221,7 +182,7 @@ async def test_a_vote_and_its_reason_count_once_whenever_the_bot_is_killed(
     assert not await undisturbed.run()
     assert sum(each.startswith("redis: RATE") for each in undisturbed.acting) == 2
     ends = [f"{side} {each}" for each in undisturbed.acting for side in ("before", "after")]
-    await killed_at(kind, lanes, "vote", ends)
+    await kill_at_each(list(dict.fromkeys(ends)), lanes, lambda lane, end: Trial(lane, kind(), "vote", end))
 
 
 @pytest.mark.timeout(300)
@@ -233,24 +194,5 @@ async def test_another_answer_comes_once_whenever_the_bot_is_killed(
     undisturbed = Trial(lanes[0], kind(), "regenerate")
     assert not await undisturbed.run()
     assert any(each.startswith("redis: PUT") for each in undisturbed.acting)
-    await killed_at(kind, lanes, "regenerate", [f"after {each}" for each in undisturbed.acting])
-
-
-async def killed_at(kind: type[Place], lanes: Sequence[Lane], act: Act, ends: Sequence[str]) -> None:
-    """Run a trial for each end, as many at once as there are lanes."""
-    problems: list[str] = []
-    killed = 0
-    waiting = iter(list(dict.fromkeys(ends)))
-
-    async def run(lane: Lane) -> None:
-        nonlocal killed
-        for end in waiting:
-            trial = Trial(lane, kind(), act, end)
-            problems.extend(f"{end}: {fault}" for fault in await trial.run())
-            killed += trial.was_killed
-
-    async with asyncio.TaskGroup() as group:
-        for lane in lanes:
-            group.create_task(run(lane))
-    assert not problems, "\n".join(problems)
-    assert killed > len(ends) / 2  # the order of concurrent steps varies
+    ends = [f"after {each}" for each in dict.fromkeys(undisturbed.acting)]
+    await kill_at_each(ends, lanes, lambda lane, end: Trial(lane, kind(), "regenerate", end))

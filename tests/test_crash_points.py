@@ -7,7 +7,6 @@ the points are: before the first step, and after each.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import pytest
@@ -21,7 +20,7 @@ from tests.crash.scenes import (
     SlackScene,
     SlackWithoutStreams,
 )
-from tests.crash.trial import MARKS, Lane, Outcome, StepMissing, faults, held, open_lane, trial
+from tests.crash.trial import MARKS, Lane, Outcome, StepMissing, faults, held, open_lanes, trial
 
 LANES = 4
 TRIES = 3
@@ -113,9 +112,8 @@ CASES = {
 @pytest_asyncio.fixture(scope="module")
 async def lanes(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> AsyncIterator[list[Lane]]:
     """Places for trials at the same time: half of a trial is waiting."""
-    async with AsyncExitStack() as stack:
-        directories = [tmp_path_factory.mktemp("lane") for _ in range(LANES)]
-        yield [await stack.enter_async_context(open_lane(each, database_url)) for each in directories]
+    async with open_lanes(LANES, tmp_path_factory, database_url) as lanes:
+        yield lanes
 
 
 @pytest.fixture(scope="module")

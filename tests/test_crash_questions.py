@@ -4,7 +4,7 @@ As in test_crash_points. The steps that a question shares with every turn are ki
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -15,9 +15,9 @@ from redis.asyncio import Redis
 from bot.commands.question_texts import ANSWER_STOPPED
 from bot.inbox import keys
 from tests.crash.bot import Bot
-from tests.crash.killed_once import KilledOnce
+from tests.crash.killed_once import KilledOnce, kill_at_each
 from tests.crash.scenes import TIMEOUT, DiscordScene, HttpScene, SlackScene
-from tests.crash.trial import Lane, environ_of, open_lane
+from tests.crash.trial import Lane, environ_of, open_lanes
 from tests.crash.watch import Watch
 from tests.servers.model import Script, model_server
 from tests.servers.slack.service import ALICE, GENERAL
@@ -104,25 +104,9 @@ class Trial(KilledOnce):
         self.asking: list[str] = []
         self.answering: list[str] = []
 
-    async def run(self) -> list[str]:
-        """Ask, answer, and return what is wrong in the end."""
-        await self._lane.redis.flushall()
-        log = self._lane.directory / "bot.log"
-        log.unlink(missing_ok=True)
-        async with AsyncExitStack() as stack:
-            model = await stack.enter_async_context(model_server())
-            await stack.enter_async_context(self._talk)
-            model.respond = lambda request: ASK if _is_order(request) else ANSWER
-            self.bot = Bot(environ_of(self._lane, self._talk, model), log)
-            stack.callback(self.bot.kill)
-            model.steps = self.watch.over("model")
-            self._lane.proxy.steps = self.watch.over("redis")
-            self._talk.observe(self.watch)
-            try:
-                await self._play()
-                return await self._faults(model.violations)
-            except AssertionError as error:
-                return [str(error), *log.read_text().splitlines()[-20:]]
+    async def _prepare(self) -> Mapping[str, str]:
+        self.model.respond = lambda request: ASK if _is_order(request) else ANSWER
+        return {}
 
     async def _play(self) -> None:
         await self.begin()
@@ -148,9 +132,8 @@ class Trial(KilledOnce):
         """Press again; words are delivered again, or found in the history, or sent again over HTTP."""
         await (self._ask_again() if self._in_words else self._answer())
 
-    async def _faults(self, violations: Sequence[str]) -> list[str]:
-        faults = [*violations, *await self._talk.faults(self.bot)]
-        faults += [str(each) for each in self.bot.log if each["level"] in ("error", "critical")]
+    async def _faults(self) -> list[str]:
+        faults: list[str] = []
         forms = self._talk.forms()
         if len(forms) != 1 or "answered: Pears" not in forms[0] or "answer:1" in forms[0]:
             faults.append(f"shown: {forms}")
@@ -166,11 +149,8 @@ def _is_order(request: dict[str, Any]) -> bool:
 @pytest_asyncio.fixture(scope="module")
 async def lanes(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> AsyncIterator[list[Lane]]:
     """Places for trials at the same time."""
-    async with AsyncExitStack() as stack:
-        yield [
-            await stack.enter_async_context(open_lane(tmp_path_factory.mktemp("lane"), database_url))
-            for _ in range(LANES)
-        ]
+    async with open_lanes(LANES, tmp_path_factory, database_url) as lanes:
+        yield lanes
 
 
 @pytest.mark.timeout(300)
@@ -274,24 +254,9 @@ async def killed_at(
     answering: Sequence[str],
     in_words: bool,
 ) -> None:
-    """Run a trial for the end of each step of either half, as many at once as there are lanes."""
-    problems: list[str] = []
-    killed = 0
+    """Run a trial for the end of each step of either half."""
     ends = [
         *({"asking_end": f"after {each}"} for each in asking),
         *({"answering_end": f"after {each}"} for each in dict.fromkeys(answering)),
     ]
-    waiting = iter(ends)
-
-    async def run(lane: Lane) -> None:
-        nonlocal killed
-        for end in waiting:
-            trial = Trial(lane, kind(), **end, in_words=in_words)
-            problems.extend(f"{end}: {fault}" for fault in await trial.run())
-            killed += trial.was_killed
-
-    async with asyncio.TaskGroup() as group:
-        for lane in lanes:
-            group.create_task(run(lane))
-    assert not problems, "\n".join(problems)
-    assert killed > len(ends) / 2  # the order of concurrent steps varies
+    await kill_at_each(ends, lanes, lambda lane, end: Trial(lane, kind(), **end, in_words=in_words))

@@ -163,7 +163,7 @@ async def test_what_people_send_reaches_the_model(
     def kept(address: re.Match[str]) -> str:
         """The file at an address, on the host of the test."""
         content = b"OggS\x00\x02\xff\xfe" * 9 if address[1].endswith("ogg") else b"id,total\n1,2\n"
-        return discord.world._attach(direct, File(address[1], content)).url
+        return discord.world.attach(direct, File(address[1], content)).url
 
     async with run_bot(platforms_with(replace(QUICK_DISCORD, edit_interval=0.01)), **settings):
         await discord.wait_for_connections()

@@ -143,6 +143,7 @@ async def test_a_file_above_10_mib_is_refused(server: Discord, rest: Bot) -> Non
 
 
 async def test_typing_and_reactions_are_seen(server: Discord, bot: Bot) -> None:
+    server.general.granted.add("add_reactions")
     message = await server.say(server.alice, server.general, "hi")
     async with general(server, bot).typing():
         assert len(server.typing(server.general)) == 1
@@ -180,6 +181,7 @@ BUTTONS = {"type": 1, "components": [{"type": 2, "style": 1, "label": "x", "cust
 async def test_a_message_that_discord_refuses_is_refused_and_recorded(
     server: Discord, raw: Raw, body: Json, code: int, where: str | None
 ) -> None:
+    server.general.granted.add("embed_links")
     status, answer = await raw("POST", f"/channels/{server.general.id}/messages", body)
     assert (status, answer["code"]) == (400, code)
     assert list(answer.get("errors", {None: None})) == [where]

@@ -23,7 +23,7 @@ from bot.config import ConfigError, Settings
 from bot.main import SETTINGS, main
 from bot.storage.embedded import Servers
 from tests.servers.model import ModelServer, Script
-from tests.support.bot import program
+from tests.support.bot import fork_program, program
 from tests.support.scripts import script_of
 from tests.support.settings import of_model
 from tests.support.table import restored_prices
@@ -511,7 +511,7 @@ async def test_a_signal_ends_bot_eval_and_leaves_nothing_behind(model: ModelServ
         story.write_text('title: T\nstory:\n- ana: "@bot write about chairs"\n- bot: Chairs\n')
         settings = {key.upper(): value for key, value in of_model(model).items()}
         environ = {"DATA_DIR": f"{name}/data", "TMPDIR": name, **settings}
-        async with program(environ, "eval", str(story)) as started:
+        async with fork_program(environ, "eval", str(story)) as started:
             await wait_until(lambda: len(model.requests) == 2, "the story is told", timeout=40)
             assert len(os.listdir(name)) == 2
             assert await started.stop(by) == 1

@@ -297,3 +297,19 @@ def test_the_room_for_leases_is_bounded_and_always_has_a_place_for_a_newcomer() 
         queue.next()
     assert sum(taken) == 2 * ROOM + 1
     assert queue.add(Lease("new", "new", "bob", "other"))
+
+
+def test_a_place_is_reserved_only_for_who_overtakes_nobody() -> None:
+    """The last turn stays free for a lease that a reader of Redis may get at any time."""
+    queue = FairQueue(4, user=2, channel=3)
+    wishes = [Lease("", f"thread {number}", "test:ada", "channel") for number in range(3)]
+    assert [queue.reserve(each) for each in wishes] == [True, True, False]
+    assert queue.reserve(Lease("", "another", "test:bob", "channel"))
+    assert not queue.reserve(Lease("", "yet another", "test:eve", "elsewhere"))
+    assert queue.free == 1
+    for each in wishes[:2]:
+        queue.end(each)
+    assert queue.reserve(wishes[0])
+    assert not queue.reserve(wishes[0])
+    assert queue.add(Lease("1-0", "thread", "test:carol", "elsewhere"))
+    assert not queue.reserve(wishes[1])

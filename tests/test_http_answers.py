@@ -1,7 +1,9 @@
 """Buttons below an answer over HTTP: feedback, details and another answer."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -38,6 +40,23 @@ class Page:
         lines = [each.split("\n") for each in frames if each.startswith("event: ")]
         return {name.removeprefix("event: "): json.loads(data.removeprefix("data: ")) for name, data in lines}
 
+    @asynccontextmanager
+    async def stream(self, path: str, body: Any) -> AsyncIterator[AsyncIterator[tuple[str, Any]]]:
+        """Yield the events of an answer as they come, each with its data."""
+
+        async def read() -> AsyncIterator[tuple[str, Any]]:
+            name = ""
+            async for line in response.content:
+                field, _, value = line.decode().strip().partition(": ")
+                if field == "event":
+                    name = value
+                elif field == "data":
+                    yield name, json.loads(value)
+
+        headers = {"Accept": "text/event-stream"}
+        async with self._session.post(self._base + path, json=body, headers=headers) as response:
+            yield read()
+
     async def call(self, method: str, path: str, body: Any = None) -> tuple[int, str]:
         """Return the status and the sentence of an answer."""
         async with self._session.request(method, self._base + path, json=body) as response:
@@ -73,6 +92,28 @@ async def test_an_answer_over_http_can_be_rated_and_described(
     assert "no tools" in details
 
 
+async def test_an_answer_over_http_can_be_rated_while_it_grows_and_at_once_when_it_is_complete(
+    page: Page, model: ModelServer, redis: Redis
+) -> None:
+    """Fault: the answer was not known until its turn had ended, which is after the last event."""
+    gate = asyncio.Event()
+    model.script(Script(text="It is", tool_calls=[("current_time", {})]), Script(text="Monday.", gate=gate))
+    statuses = []
+    async with page.stream("/chat", {"message": "which day is it?", "thread_id": "t1"}) as events:
+        async for name, data in events:
+            if name == "buttons":
+                path = f"/answers/{data['answer']}/vote"
+                statuses.append((await page.call("POST", path, {"vote": "down"}))[0])
+                gate.set()
+            elif name == "done":
+                statuses.append((await page.call("POST", path, {"vote": "up"}))[0])
+    assert statuses == [200, 200]
+    await turns_ended()
+    assert [each.vote async for each in AnswerStore(redis).all_feedback()] == ["up"]
+    (key,) = [each async for each in redis.scan_iter("{bot}:answer:*")]
+    assert await redis.ttl(key) > 89 * 86_400
+
+
 async def test_another_answer_follows_on_its_request(page: Page, model: ModelServer) -> None:
     """A repeated request gets the same one; an older answer is refused in a sentence."""
     answers = iter(["First.", "Second.", "Third."])
@@ -99,7 +140,9 @@ async def test_answers_of_others_are_not_known_over_http(
     """An id can be computed from that of a message, so it opens nothing by itself; nothing is stored."""
     answer = "0123456789" * 2
     if thread:
-        details = AnswerDetails(reference="01", thread=thread, turn="1", message="1", at=1.0, seconds=1.0)
+        details = AnswerDetails(
+            reference="01", thread=thread, turn="1", message="1", replaces="", at=1.0, seconds=1.0
+        )
         value = AnswerStore(redis).details_value(answer, details)
         await redis.set(value.key, value.text)
     for method, path, body in (("GET", "", None), ("POST", "/vote", {"vote": "down", "reason": "No."})):

@@ -6,7 +6,7 @@ import gzip
 import json
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 from aiohttp import web
@@ -17,12 +17,15 @@ from pydantic import TypeAdapter
 from redis.asyncio import Redis
 
 from bot.chat import Part, Text, Turn
+from bot.concurrency.tasks import cancel
 from bot.http.bodies import MAX_BODY_BYTES, parse, receive
 from bot.http.chat import ChatRequest
 from bot.http.connections import BOUNDS, Bounds, Connection
 from bot.http.errors import Refusal
 from bot.http.platform import _LARGE_AT_ONCE
+from bot.storage.client import open_redis
 from tests.support import http_attack
+from tests.support.event_loops import ON_EACH_LOOP, run_on
 from tests.support.http_attack import GOOD, HASTY, ROUTES, TOKEN, hook, is_well, request
 from tests.support.http_server import HttpServer, http_server, status_of
 from tests.support.wait import wait_until
@@ -206,8 +209,10 @@ async def test_connections_without_a_request_cannot_keep_others_out(redis: Redis
 async def test_who_comes_when_all_places_are_at_work_is_told_to_come_again(redis: Redis) -> None:
     """Requests under way are not given up for it."""
     go_on = asyncio.Event()
+    under_way: list[web.Request] = []
 
     async def slow(request: web.Request) -> web.Response:
+        under_way.append(request)
         await go_on.wait()
         return web.Response(text="finished")
 
@@ -215,6 +220,7 @@ async def test_who_comes_when_all_places_are_at_work_is_told_to_come_again(redis
         redis, api_token=TOKEN, webhooks={"/hook": slow}, bounds=Bounds(connections=5)
     ) as server:
         at_work = [asyncio.create_task(server.exchange(request("/hook"))) for _ in range(5)]
+        await wait_until(lambda: len(under_way) == 5, "all places are at work")
 
         async def refusal() -> bytes:
             while True:
@@ -228,6 +234,38 @@ async def test_who_comes_when_all_places_are_at_work_is_told_to_come_again(redis
         go_on.set()
         assert all(b"finished" in each for each in await asyncio.gather(*at_work))
         assert await is_well(server)
+
+
+@ON_EACH_LOOP
+def test_places_are_limited_on(loop: str, redis_url: str) -> None:
+    """Fault: transports of uvloop have no class of asyncio, so no connection was dropped or refused."""
+    run_on(loop, _use_the_only_place(redis_url))
+
+
+async def _use_the_only_place(redis_url: str) -> None:
+    under_way = asyncio.Event()
+
+    async def hang(request: web.Request) -> web.Response:
+        under_way.set()
+        return await asyncio.Future()
+
+    async with (
+        open_redis(redis_url, pool_size=5) as redis,
+        http_server(
+            redis, api_token=TOKEN, webhooks={"/hook": hang}, bounds=Bounds(connections=1, head=60)
+        ) as server,
+        asyncio.timeout(10),
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: local")
+        assert await is_well(server)
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        writer.close()
+        at_work = asyncio.create_task(server.exchange(request("/hook")))
+        await under_way.wait()
+        assert status_of(await server.exchange()) == 503
+        await cancel(at_work)
 
 
 async def test_bodies_of_strangers_take_little_memory_together(redis: Redis) -> None:

@@ -30,7 +30,7 @@ from bot.inbox import (
 from bot.inbox.hangs import MAX_HANGS
 from bot.inbox.keys import DEAD
 from bot.inbox.lease import Lease
-from bot.inbox.worker import MAX_FAILURES, MUTE_AFTER
+from bot.inbox.retries import MAX_FAILURES, MUTE_AFTER
 from tests.support.inbox import a_message, an_inbox
 from tests.support.wait import wait_until
 

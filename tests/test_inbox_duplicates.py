@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from bot.chat import Outcome
 from bot.inbox import Inbox
-from tests.support.inbox import a_message, an_inbox, answer
+from tests.support.inbox import a_message, an_inbox, answer, begin
 from tests.support.wait import wait_until
 
 
@@ -133,3 +133,19 @@ async def test_a_redelivery_after_the_end_of_its_turn_needs_no_redis(slow: SlowR
     slow.runs = 0
     assert await inbox.put(a_message("hello")) == "duplicate"
     assert slow.runs == 0
+
+
+async def test_an_event_of_a_message_that_is_being_answered_here_needs_no_trip(
+    slow: SlowRedis, inbox: Inbox
+) -> None:
+    """It comes as soon as the first one is stored. Once the turn has left this process, Redis is asked."""
+    assert await inbox.put(a_message("hello")) == "kept"
+    for _ in range(2):
+        lease, begun = await begin(inbox)
+    before = slow.runs
+    assert await inbox.put(a_message("hello")) == "duplicate"
+    assert slow.runs == before
+    inbox.leave(begun.turn)
+    assert await inbox.put(a_message("hello")) == "duplicate"
+    assert slow.runs == before + 1
+    await inbox.finish(lease, begun.turn)

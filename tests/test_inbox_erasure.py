@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import Author, Message, StillBusy, Stop
-from bot.inbox import Erasure, Inbox, keys
+from bot.inbox import Erasure, Inbox, Lookup, keys
 from tests.support.turns import slack_dm, slack_message
 from tests.support.wait import wait_until
 
@@ -165,6 +165,39 @@ async def test_a_thread_does_not_keep_whom_the_bot_followed(
     assert await inbox.put(_unaddressed(slack_message("again", thread="1.1"))) == "ignored"
     await eraser.leave(str(hers.thread))
     assert not await redis.exists(keys.partner(str(hers.thread)), keys.joined(str(hers.thread)))
+
+
+@pytest.mark.parametrize("moment", ["before", "while the list is read", "after"])
+async def test_a_mention_about_the_time_at_which_a_thread_is_left_is_not_missing_in_the_list(
+    inbox: Inbox, eraser: Erasure, redis: Redis, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault: catch-up did not read the thread for five minutes, though the bot had joined it again."""
+    mention = slack_message("hello")
+    thread, lookup = str(mention.thread), Lookup(redis)
+    await _answer(inbox, mention)
+    another = replace(mention, id=f"{mention.id}9", text="and now?")
+    zrange = redis.zrange
+
+    async def read_then_mention(*args: Any) -> Any:
+        members = await zrange(*args)
+        if moment == "while the list is read":
+            await inbox.put(another)
+        return members
+
+    monkeypatch.setattr(redis, "zrange", read_then_mention)
+    if moment == "before":
+        await inbox.put(another)
+    await eraser.leave(thread)
+    assert await redis.exists(keys.joined(thread)) == 0
+    assert bool(await lookup.active_threads("slack", 0)) == (moment != "after")
+    if moment == "after":
+        await inbox.put(another)
+    (lease,) = await inbox.lease(1, 10)
+    begun = await inbox.begin(lease)
+    assert begun
+    await inbox.finish(lease, begun.turn)
+    assert await redis.exists(keys.joined(thread)) == 1
+    assert await lookup.active_threads("slack", 0) == [mention.thread]
 
 
 async def test_receipt_of_a_turn_that_still_runs_is_left(inbox: Inbox, eraser: Erasure, redis: Redis) -> None:

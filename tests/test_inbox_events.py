@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Correction, Message, Stop, StopRefused, ThreadId, Withdrawal
+from bot.chat import (
+    Correction,
+    Message,
+    QuestionState,
+    Stop,
+    StopRefused,
+    StoredDetails,
+    ThreadId,
+    Withdrawal,
+)
 from bot.inbox import Inbox, Lookup, admin, keys, queries
 from tests.support.inbox import answer, begin
 
@@ -187,6 +196,30 @@ async def test_an_order_is_taken_for_the_newest_answer_of_a_thread_in_which_noth
     await inbox.put(following)
     assert await inbox.put(an_order(question, "carol")) == "refused"
     await answer(inbox)
+    assert await inbox.put(an_order(question, "carol")) == "ignored"
+
+
+@pytest.mark.parametrize("change", ["edited", "answered again", "forgotten"])
+async def test_an_order_is_not_taken_after_its_question_has_changed(
+    inbox: Inbox, redis: Redis, change: str
+) -> None:
+    """The step that takes it decides: what was read before may be old by then."""
+    question = a_message("five")
+    await inbox.put(question)
+    await answer(inbox)
+    if change == "edited":
+        await inbox.put(edit(question, "six"))
+        await answer(inbox)
+    elif change == "answered again":
+        await inbox.put(an_order(question))
+        lease, begun = await begin(inbox)
+        details = StoredDetails("{bot}:answer:another", "{}", 60, "another")
+        await inbox.finish(lease, begun.turn, details=details)
+        state = await inbox.question(question.id)
+        assert state == QuestionState(is_deleted=False, edited_at=-1.0, answer="another")
+    else:
+        await redis.delete(keys.seen(question.id))
+        assert await inbox.question(question.id) is None
     assert await inbox.put(an_order(question, "carol")) == "ignored"
 
 
@@ -436,7 +469,7 @@ async def test_an_operator_sees_replays_and_drops(inbox: Inbox, redis: Redis) ->
     assert "waiting" in await admin.list_messages(redis)
     _, begun = await begin(inbox)
     assert (begun.turn.messages[0].text, begun.turn.attempt, begun.receipt) == ("one", 1, {})
-    assert begun.turn.gaps == {begun.turn.id}, "what was written before it is read"
+    assert begun.turn.gaps == {begun.turn.id: 0}, "what was written before it is read"
     assert "running  on one.1" in await admin.list_messages(redis)
     assert await admin.drop(redis, "all") == "1 message dropped."
     assert "There is no dead message" in await admin.drop(redis, entry)

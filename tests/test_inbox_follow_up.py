@@ -20,7 +20,7 @@ from bot.chat import (
 )
 from bot.inbox import Inbox, keys
 from bot.inbox.keys import text
-from bot.inbox.queries import LISTED_SECONDS
+from bot.inbox.queries import LISTED_SECONDS, newest_answer
 from tests.support.inbox import answer
 
 THREAD = ThreadId("test", "space", "channel", "t1")
@@ -201,7 +201,30 @@ async def test_what_is_passed_over_leaves_a_gap_until_the_agent_is_given_a_messa
     (lease,) = await inbox.lease(1, 1)
     begun = await inbox.begin(lease)
     assert begun
-    assert begun.turn.gaps == {"test:ada:4"}
+    assert begun.turn.gaps == {"test:ada:4": 4e9 + 2}
+
+
+async def test_a_gap_begins_with_the_earliest_message_that_was_passed_over(redis: Redis) -> None:
+    """In whatever order they arrive, and also with a mark that an earlier version has left without a time."""
+    inbox = an_inbox(redis)
+    await put_all(inbox, said("ada", 1, mention=True))
+    assert await answer(inbox) == ["ada at 1"]
+    await put_all(inbox, said("bob", 5), said("bob", 3), said("bob", 4), said("ada", 6, mention=True))
+    (lease,) = await inbox.lease(1, 1)
+    begun = await inbox.begin(lease)
+    assert begun
+    assert begun.turn.gaps == {"test:ada:6": 4e9 + 3}
+    await put_all(inbox, said("bob", 7))
+    await inbox.finish(lease, begun.turn, gap=4e9 + 2)
+    assert text(await redis.get(keys.joined(str(THREAD))) or b"") == "test:ada:6|4000000002.0|gap"
+    assert await newest_answer(redis, THREAD) == "test:ada:6"
+    await redis.set(keys.joined(str(THREAD)), "test:ada:6|gap")
+    assert await newest_answer(redis, THREAD) == "test:ada:6"
+    await put_all(inbox, said("bob", 8), said("ada", 9, mention=True))
+    (lease,) = await inbox.lease(1, 1)
+    begun = await inbox.begin(lease)
+    assert begun
+    assert begun.turn.gaps == {"test:ada:9": 0}
 
 
 async def test_a_message_that_cannot_be_read_leaves_a_gap(redis: Redis) -> None:
@@ -219,4 +242,4 @@ async def test_a_message_that_cannot_be_read_leaves_a_gap(redis: Redis) -> None:
     (lease,) = await inbox.lease(1, 1)
     begun = await inbox.begin(lease)
     assert begun
-    assert begun.turn.gaps == {"test:ada:4"}
+    assert begun.turn.gaps == {"test:ada:4": 0}, "the time of that message is not known"

@@ -31,6 +31,7 @@ from bot.inbox import Inbox, keys, note_hang, queries
 from bot.inbox.fence import use_fence
 from bot.inbox.keys import text
 from bot.inbox.lease import Lease, TurnStart
+from tests.support.inbox import Desk
 from tests.support.inbox_contents import expected, stored
 from tests.support.inbox_events import DECISION, DELETION, EDIT, MESSAGE, STOP
 from tests.support.inbox_machine import Claim, Machine, Worker, sync
@@ -64,6 +65,24 @@ class InboxMachine(Machine):
     @sync
     async def put_message(self, event: ThreadEvent) -> None:
         await self.put(event)
+
+    @rule(event=MESSAGE | DECISION, data=st.data())
+    @sync
+    async def put_where_a_turn_is_free(self, event: ThreadEvent, data: st.DataObject) -> None:
+        """The worker leases the thread that waits for longest, and begins at once if it is this one."""
+        worker = data.draw(st.sampled_from(self.workers))
+        desk, before = Desk(worker.id), len(self.model.ready)
+        with worker.inbox.open_desk(desk):
+            assert await worker.inbox.put(event) == self.model.put(event)
+        assert not desk.is_reserved
+        assert bool(desk.lease) == (len(self.model.ready) > before)
+        if desk.lease:
+            newest = self.model.ready[-1]
+            [entry] = self.model.take(worker.id, 1)
+            self.claim(worker, [desk.lease], [entry])
+            assert bool(desk.begun) == (entry is newest)
+            if desk.begun:
+                self.check_start(self.claims[-1], await worker.inbox.read_start(desk.lease, desk.begun))
 
     @rule(event=EDIT)
     @sync
@@ -102,7 +121,8 @@ class InboxMachine(Machine):
 
     async def start(self, name: str) -> Worker:
         earlier = [worker for worker in self.workers if worker.name == name]
-        worker = Worker(name, len(earlier) + 1, Inbox(self.redis, name=name, follow_days=30))
+        inbox = Inbox(self.redis, name=name, follow_days=30, channels=self.policy)
+        worker = Worker(name, len(earlier) + 1, inbox)
         self.workers.append(worker)
         leases = await worker.inbox.enter()
         self.claim(worker, leases, self.model.take_back(worker.id, [each.id for each in earlier]))
@@ -193,19 +213,22 @@ class InboxMachine(Machine):
         await self.begin_turn(data.draw(st.sampled_from(self.to_begin())))
 
     async def begin_turn(self, claim: Claim) -> None:
-        begun = await claim.worker.inbox.begin(claim.lease, idle_ms=LEASE_MS)
+        self.check_start(claim, await claim.worker.inbox.begin(claim.lease, idle_ms=LEASE_MS))
+
+    def check_start(self, claim: Claim, begun: TurnStart | None) -> None:
         task = self.model.begin(claim.entry)
         if begun is None or task is None:
             assert begun is None
             assert task is None
             return
         claim.turn = begun.turn
+        behind_gap = self.model.mailboxes[claim.entry.thread].behind_gap
         assert begun == TurnStart(
             Turn(
                 id=task.ids[0],
                 thread=task.messages[0].thread,
                 messages=task.messages,
-                gaps=self.model.mailboxes[claim.entry.thread].behind_gap & frozenset(task.ids),
+                gaps={id: at for id, at in behind_gap.items() if id in task.ids},
                 attempt=task.attempts,
                 failures=task.failures,
                 crashes=task.crashes,

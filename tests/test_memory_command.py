@@ -8,7 +8,7 @@ import pytest
 from bot.chat import Message, StorageDown
 from bot.chat.texts import NO_STORAGE
 from bot.commands.commands import Commands
-from bot.commands.memory import Caller, PersonalMemory, Verb
+from bot.commands.memory import Caller, MemoryOverview, PersonalMemory, Verb
 from bot.platforms import memory_command
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support.bot import run_bot
@@ -25,6 +25,9 @@ class DownMemory(PersonalMemory):
     """Raises `DOWN` from every method."""
 
     async def show(self, caller: Caller) -> str:
+        raise DOWN
+
+    async def overview(self, caller: Caller) -> MemoryOverview:
         raise DOWN
 
     async def list_facts(self, caller: Caller, words: str) -> str:

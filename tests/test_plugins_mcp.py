@@ -1,7 +1,9 @@
 """MCP servers as plug-ins: real ones, over standard streams and streamable HTTP, well-behaved or not."""
 
 import asyncio
+import itertools
 import logging
+import os
 import time
 from typing import Any
 
@@ -9,6 +11,8 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 
+from bot.tools.plugins.stderr import stderr_to_log
+from tests.support.event_loops import ON_EACH_LOOP, run_on
 from tests.support.plugins import (
     TOKEN,
     call_tool,
@@ -224,6 +228,27 @@ async def test_what_a_child_writes_to_standard_error_is_logged(
         each.getMessage() == "plug-in output suppressed" and each.__dict__["lines"] == 99_980
         for each in caplog.records
     )
+
+
+@ON_EACH_LOOP
+def test_the_end_of_a_child_closes_no_other_file(loop: str) -> None:
+    """Fault: uvloop closed the pipe of its standard error again, when its number was another's."""
+    for words in ("", "last words"):
+        assert run_on(loop, _pipes_after_an_end(words)) == b"abcd"
+
+
+async def _pipes_after_an_end(words: str) -> bytes:
+    """Return what goes through pipes that get the numbers that are free after a child's end."""
+    async with stderr_to_log("shop") as sink:
+        sink.write(words)
+    pipes = [os.pipe() for _ in range(4)]
+    await asyncio.sleep(0.01)
+    for (_, writing), letter in zip(pipes, "abcd", strict=True):
+        os.write(writing, letter.encode())
+    read = b"".join(os.read(reading, 1) for reading, _ in pipes)
+    for each in itertools.chain(*pipes):
+        os.close(each)
+    return read
 
 
 def of_http(port: int, token: str = TOKEN) -> dict[str, Any]:

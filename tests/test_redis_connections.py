@@ -19,6 +19,7 @@ from redis.exceptions import DataError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bot.storage.connections import Pool
+from tests.support.event_loops import ON_EACH_LOOP, run_on
 from tests.support.wait import wait_until
 
 LIMIT = 0.3
@@ -186,9 +187,7 @@ async def _pings_around_a_reset() -> list[bool]:
     return pings
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@ON_EACH_LOOP
 def test_a_connection_that_was_reset_is_opened_again(loop: str) -> None:
     """Fault: uvloop refuses to write on it with an error that ends whoever writes."""
-    factory = pytest.importorskip(loop).new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        assert runner.run(_pings_around_a_reset()) == [True, True, True]
+    assert run_on(loop, _pings_around_a_reset()) == [True, True, True]

@@ -1,18 +1,14 @@
-"""Slack's payloads become messages, or nothing; the app's manifest asks for exactly these payloads."""
+"""Slack's payloads become messages, or nothing."""
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from bot.chat import Attachment, Correction, Message, Stop, ThreadId, Withdrawal
 from bot.slack.block_text import plain_text
-from bot.slack.commands import CHANNEL, HEALTH, REDIS, STOP, USAGE
 from bot.slack.events import parse_event, parse_message
-from bot.slack.memory_command import MEMORY
 
 BOT = "U0BOT"
 TS = "1700000000.000100"
@@ -203,63 +199,6 @@ def test_a_guest_in_a_shared_channel_keeps_the_team_that_streams_must_name() -> 
 )
 def test_text_is_read_as_a_person_reads_it(raw: str, readable: str) -> None:
     assert plain_text(raw, BOT) == readable
-
-
-MANIFEST = yaml.safe_load((Path(__file__).parent.parent / "manifest.yml").read_text())
-
-SCOPES = {  # https://docs.slack.dev/reference/events and /methods, each page's "Scopes"
-    "app_mention": "app_mentions:read",
-    "message.channels": "channels:history",
-    "message.groups": "groups:history",
-    "message.im": "im:history",
-    "message.mpim": "mpim:history",
-    "reaction_added": "reactions:read",
-    "agent_session_stopped": "",
-    "user_change": "users:read",
-    "app_uninstalled": "",
-    "tokens_revoked": "",
-}
-
-
-def test_the_manifest_subscribes_to_what_is_parsed_and_asks_for_no_scope_without_a_use() -> None:
-    events = MANIFEST["settings"]["event_subscriptions"]["bot_events"]
-    assert set(events) == set(SCOPES)
-    used = {SCOPES[event] for event in events if SCOPES[event]}
-    used |= {"assistant:write", "chat:write", "commands"}
-    used |= {"channels:read", "groups:read", "im:read", "mpim:read"}  # users.conversations
-    used |= {"files:read", "files:write"}  # url_private_download; files.getUploadURLExternal and its end
-    used |= {"users:read", "usergroups:read"}  # users.info, usergroups.list
-    used |= {"im:write"}  # where the file of /agent-memory export goes
-    used |= {"search:read.public"}  # assistant.search.context; a bot gets no scope for private channels
-    scopes = MANIFEST["oauth_config"]["scopes"]
-    assert scopes["bot"] == sorted(used)
-    # Slack wants those in both lists: https://docs.slack.dev/authentication/installing-with-oauth
-    assert scopes["bot_optional"] == ["search:read.public"]
-
-
-def test_the_manifest_has_the_commands_that_are_answered() -> None:
-    assert [each["command"] for each in MANIFEST["features"]["slash_commands"]] == [
-        HEALTH,
-        REDIS,
-        CHANNEL,
-        STOP,
-        USAGE,
-        MEMORY,
-    ]
-
-
-def test_the_manifest_lets_forms_be_sent_and_values_arrive_as_typed() -> None:
-    """Slack opens no modal without interactivity; with escaping it replaces what looks like a name."""
-    assert MANIFEST["settings"]["interactivity"]["is_enabled"] is True
-    commands = {each["command"]: each for each in MANIFEST["features"]["slash_commands"]}
-    assert commands[REDIS]["should_escape"] is False
-
-
-def test_the_manifest_keeps_to_slacks_lengths() -> None:
-    assert len(MANIFEST["display_information"]["name"]) <= 35
-    assert len(MANIFEST["display_information"]["description"]) <= 140
-    assert len(MANIFEST["features"]["agent_view"]["agent_description"]) <= 300
-    assert len(MANIFEST["features"]["bot_user"]["display_name"]) <= 80
 
 
 def edit_event(now: dict[str, Any], before: dict[str, Any] | None = None) -> Any:

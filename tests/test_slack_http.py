@@ -55,6 +55,7 @@ async def test_without_an_app_token_signed_requests_are_served(server: Slack, se
         serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
         served(bot.platform) as server.request_url,
     ):
+        await wait_until(lambda: server.count("auth.test") == 1, "it receives")
         assert await server.verify_url()
         ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
         assert await server.answer(GENERAL, ts) == "You said: hello "

@@ -10,7 +10,7 @@ import yaml
 from redis.asyncio import Redis
 
 from bot.config import ConfigError
-from bot.slack.oauth import SCOPES
+from bot.slack.scopes import needed_scopes
 from tests.servers.model import ModelServer
 from tests.servers.slack.app import SlackApp
 from tests.servers.slack.service import ALICE, GENERAL
@@ -196,7 +196,7 @@ async def test_nothing_secret_is_stored_in_clear_or_logged(
 
 def test_the_scopes_are_those_of_the_manifest() -> None:
     manifest = yaml.safe_load((ROOT / "manifest.yml").read_text())
-    assert sorted(SCOPES) == sorted(manifest["oauth_config"]["scopes"]["bot"])
+    assert needed_scopes() == sorted(manifest["oauth_config"]["scopes"]["bot"])
 
 
 async def test_an_event_of_an_unknown_workspace_is_acknowledged_and_left(

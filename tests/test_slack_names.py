@@ -96,6 +96,34 @@ def test_a_name_that_is_renewed_takes_no_place_of_another() -> None:
     assert names.get("0") == "name"
 
 
+async def test_names_that_are_known_take_no_place_of_others(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    """Fault: of many ids only the first ones became names, however often they had been looked up."""
+    users = [f"U0WRITER{number:02}" for number in range(25)]
+    for each in users:
+        slack.describe(each)
+    text = "are " + " ".join(f"<@{each}>" for each in users) + " there?"
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        await ask(slack, text)
+        assert question(model).count("@writer") == 20
+        await ask(slack, text)
+    assert question(model).count("@writer") == 25
+
+
+async def test_a_channel_that_slack_describes_late_takes_no_name_from_others(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    """Fault: none of the ids became a name."""
+    slack.add_channel("C0OTHER")
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        slack.slow("conversations.info", 30, times=math.inf)
+        await ask(slack, f"are <@{BOB}>, <#C0OTHER|> and <!subteam^{GROUP}> there?")
+    assert question(model) == "are @bob, #C0OTHER and @oncall there?"
+
+
 async def test_an_id_stays_if_slack_does_not_tell_the_name(
     settings: dict[str, Any], slack: Slack, model: ModelServer
 ) -> None:

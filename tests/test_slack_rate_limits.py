@@ -112,13 +112,13 @@ async def test_the_reading_of_history_leaves_turns_some_calls(one: Asked, two: A
     method, history, turns = "conversations.replies", RateLimits(one), RateLimits(two)
     read = [await history.delay("T1", method) for _ in range(PER_MINUTE[method] + 1)]
     assert (sum(not each for each in read), read[-1] > 0) == (40, True)
-    found = [await turns.delay("T1", method, for_turn=True) for _ in range(9)]
+    found = [await turns.delay("T1", method, is_urgent=True) for _ in range(9)]
     assert (sum(not each for each in found), found[-1] > 0) == (8, True), "48 of 50 together"
 
 
 async def test_calls_of_turns_count_for_the_reading_of_history(one: Asked) -> None:
     method, limits = "conversations.replies", RateLimits(one)
-    found = [await limits.delay("T1", method, for_turn=True) for _ in range(PER_MINUTE[method])]
+    found = [await limits.delay("T1", method, is_urgent=True) for _ in range(PER_MINUTE[method])]
     assert not any(found)
     assert await limits.delay("T1", method) > 0
 

@@ -11,6 +11,7 @@ from bot.chat import (
     Json,
     LeaseLost,
     Message,
+    Part,
     Receipt,
     Stop,
     StorageDown,
@@ -286,3 +287,42 @@ async def test_sessions_leave_room_for_their_ends(
         await bot.reply(message, gated_answer(Text("hello ")))
         assert server.count("agents.sessions.setStatus") == before
     assert server.statuses[0].status == THINKING
+
+
+QUICK = replace(TIMING, status_delay=60)
+"""Durations with which an answer is complete before its status is due."""
+
+
+@pytest.mark.parametrize("part", [Text("hello "), None])
+async def test_an_answer_that_is_complete_at_once_needs_no_session(
+    server: Slack, part: Part | None, serving: Serve
+) -> None:
+    """Its first text waits for no call that shows a status."""
+    async with serving(server, timing=QUICK) as bot:
+        message = await a_message(bot, server)
+        parts = [part] if part else []
+        assert await calls_of(server, bot, message, gated_answer(*parts)) == APART[1:3][: 2 * len(parts)]
+        assert not is_busy(server, message)
+
+
+async def test_an_answer_that_takes_longer_has_a_session_beside_its_first_text(
+    server: Slack, serving: Serve
+) -> None:
+    async with serving(server, timing=replace(TIMING, status_delay=0.01)) as bot:
+        message = await a_message(bot, server)
+
+        async def begun() -> None:
+            await wait_until(lambda: is_busy(server, message), "the session has begun")
+
+        calls = await calls_of(server, bot, message, gated_answer(Text("hello "), begun, Text("again ")))
+        assert sorted(calls) == sorted(STREAMED)
+        assert not is_busy(server, message)
+
+
+async def test_a_quick_answer_ends_the_session_of_an_attempt_that_died(server: Slack, serving: Serve) -> None:
+    async with serving(server, timing=QUICK) as bot:
+        message = await a_message(bot, server)
+        place = message.thread.channel, message.thread.thread
+        server.workspace.set_session_status(*place, "processing")
+        await bot.reply(message, gated_answer(Text("hello ")), attempt=2)
+        assert server.workspace.session_status(*place) == "active"

@@ -26,7 +26,7 @@ from tests.support.slack_reply import ask_question, replies
 from tests.support.wait import wait_until
 
 FOR_EVER = math.inf
-AT_ONCE = Timing(part_timeout=0)
+AT_ONCE = Timing(part_timeout=0, status_delay=0)
 """Durations with which a part is given up when it fails first."""
 LINKS = "See https://example.com/a and [b](https://example.com/b). "
 REQUEST = Approval(
@@ -374,7 +374,7 @@ async def test_a_session_that_one_thread_cannot_have_is_asked_for_in_others(
 async def test_sessions_are_asked_for_again_after_a_time(slack: Slack, redis: Redis) -> None:
     """The workspace may have got them, or the app its permission."""
     fault = slack.fail(SESSIONS, error="feature_disabled", times=FOR_EVER)
-    hasty = Timing(session_retry_interval=0)
+    hasty = Timing(session_retry_interval=0, status_delay=0)
     async with ask_question(slack, redis) as question, open_api(slack.bot_token, slack.api_url, hasty) as api:
         status = Status(api, RateLimits(RedisCoordination(redis, "one")), hasty)
 
@@ -391,7 +391,7 @@ async def test_a_session_ends_even_if_the_workspace_has_lost_them_meanwhile(
     slack: Slack, redis: Redis
 ) -> None:
     """Fault: a session that was not ended looked busy for an hour."""
-    timing = Timing()
+    timing = Timing(status_delay=0)
     async with (
         ask_question(slack, redis) as question,
         open_api(slack.bot_token, slack.api_url, timing) as api,

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from bot.chat import Correction, Event, Locale, Message, ThreadId
 from bot.slack.api import open_api
-from bot.slack.rate_limits import PER_MINUTE, RateLimits
+from bot.slack.rate_limits import RateLimits
 from bot.slack.timing import Timing
 from bot.slack.users import Users
 from bot.storage.coordination import RedisCoordination
@@ -144,10 +144,40 @@ async def test_an_app_without_the_scope_asks_about_nobody_for_an_hour(slack: Sla
     assert slack.count("users.info") == 1
 
 
+async def test_names_take_no_question_from_the_authors_of_new_messages(slack: Slack, redis: Redis) -> None:
+    """Their access depends on the answer. Who was not asked about for a name is asked about as an author."""
+    slack.describe(DANA, is_restricted=True)
+    limits = RateLimits(RedisCoordination(redis, "one"))
+    while not await limits.delay(TEAM, "users.info"):
+        pass
+    async with open_api(slack.bot_token, slack.api_url, PATIENT) as api:
+        people = Users(api, limits, PATIENT)
+        assert await people.names(TEAM, [DANA]) == {}
+        assert not slack.count("users.info")
+        assert (await people.with_author(message_by())).is_guest
+        assert await people.names(TEAM, [DANA]) == {DANA: "dana"}
+
+
+async def test_of_many_names_those_that_slack_tells_in_time_are_kept(slack: Slack, redis: Redis) -> None:
+    """Fault: one that came late took all others with it. Known ones take no place."""
+    users = [f"U0WRITER{number}" for number in range(4)]
+    for each in users:
+        slack.describe(each)
+    hasty = Timing(author_timeout=5, names_timeout=0.5)
+    async with open_api(slack.bot_token, slack.api_url, PATIENT) as api:
+        people = Users(api, RateLimits(RedisCoordination(redis, "one")), hasty)
+        assert len(await people.names(TEAM, users[:2], most=2)) == 2
+        assert set(await people.names(TEAM, users[:3], most=1)) == set(users[:3])
+        slow = slack.slow("users.info", 30)
+        assert set(await people.names(TEAM, users)) == set(users[:3])
+        slack.web_api.faults.remove(slow)
+        assert set(await people.names(TEAM, users)) == set(users)
+
+
 async def test_questions_about_authors_stay_below_what_slack_allows(slack: Slack, redis: Redis) -> None:
     limits = RateLimits(RedisCoordination(redis, "other"))
-    for _ in range(PER_MINUTE["users.info"] - 1):
-        assert not await limits.delay(TEAM, "users.info")
+    for _ in range(90 - 1):  # of 100
+        assert not await limits.delay(TEAM, "users.info", is_urgent=True)
     events = await hand_over(slack, redis, message_by(ALICE), message_by(BOB))
     assert [event.author_name for event in events if isinstance(event, Message)] == ["alice", ""]
     assert slack.count("users.info") == 1

@@ -47,11 +47,11 @@ HEAVY = {
 # --- the event loop
 
 
-def test_the_event_loop_is_that_of_asyncio_unless_uvloop_is_wanted_and_installed(
+def test_the_event_loop_is_that_of_uvloop_if_it_is_installed_and_not_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     uvloop = pytest.importorskip("uvloop")
-    chosen = SETTINGS(_env_file=None, event_loop="uvloop")
+    chosen = SETTINGS(_env_file=None)
     assert loop_factory(chosen) is uvloop.new_event_loop
     assert loop_factory(SETTINGS(_env_file=None, event_loop="asyncio")) is None
     monkeypatch.setitem(sys.modules, "uvloop", None)  # its import fails

@@ -18,6 +18,7 @@ from bot.chat import (
     Message,
     NameKind,
     Receipt,
+    Since,
     Stop,
     StorageDown,
     Thread,
@@ -94,7 +95,7 @@ class ScriptedPlatform:
     def thread(self, id: ThreadId) -> Thread:
         raise NotImplementedError
 
-    def context(self, message: Message, since: str | None) -> None:
+    def context(self, message: Message, since: Since | None) -> None:
         raise NotImplementedError
 
     def archive(self, message: Message) -> None:

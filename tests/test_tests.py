@@ -47,7 +47,8 @@ def state(tree: ast.Module) -> set[str]:
     nodes = list(ast.walk(tree))
     functions = [each for each in nodes if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
     rebound = {name for each in nodes if isinstance(each, ast.Global) for name in each.names}
-    return rebound | set(_mutable(tree)) & {name for each in functions for name in _changed(each)}
+    mutable = set(_mutable(tree))
+    return rebound | {name for each in functions if mutable for name in _changed(each) if name in mutable}
 
 
 def _mutable(tree: ast.Module) -> Iterator[str]:

@@ -15,13 +15,13 @@ from langgraph.types import Command
 from redis.asyncio import Redis
 
 from bot.agent import prompts, texts
-from bot.agent.authors import author, without
+from bot.agent.authors import author, author_fields, without
+from bot.agent.contexts import ContextReader
 from bot.agent.graph import Graph, build_graph
 from bot.agent.history import ANSWERED_CALL
 from bot.agent.memory import AUTHORS, STORAGE_ERRORS, ThreadMemory
-from bot.agent.messages import author_fields, file_names, human_message, own_text, problems_of, stored_id
+from bot.agent.messages import file_names, human_message, own_text, problems_of, stored_id
 from bot.agent.models.model import Model
-from bot.agent.preparation import mark_unread
 from bot.agent.regeneration import place_of
 from bot.agent.resume import ResumePlan, plan_after_decision, plan_regeneration, plan_repetition
 from bot.agent.state import Context, State
@@ -73,7 +73,7 @@ class Agent:
         rounds: int,
         has_memory: bool,
         channels: Channels,
-        contexts: ContextSource | None,
+        contexts: ContextReader | None,
     ) -> None:
         self._channels = channels
         self._contexts = contexts
@@ -171,7 +171,7 @@ class Agent:
             return plan
         if turn.regenerates:
             return _NOT_THE_LAST
-        begin = await self._begin(turn)
+        begin = await self._begin(turn, config)
         return ResumePlan(begin=begin, earlier=problems_of(begin["messages"]))
 
     async def _plan_resumption(
@@ -196,9 +196,16 @@ class Agent:
                 return replace(plan, earlier=[*problems_of(messages), *plan.earlier])
         return None
 
-    async def _begin(self, turn: Turn) -> State:
-        """Return the turn's messages with the content of their files."""
-        return _begin([await self._human(message) for message in turn.messages])
+    async def _begin(self, turn: Turn, config: RunnableConfig) -> State:
+        """Return the turn's messages with the content of their files, and with what was written before them.
+
+        The first checkpoint of the run holds all of it: a repeated attempt sees the same.
+        """
+        messages: list[AnyMessage] = [await self._human(message) for message in turn.messages]
+        if self._contexts and self._contexts.may_find(turn):
+            values = await self._memory.read_ahead(config)
+            messages = await self._contexts.add(turn, messages, values.get("messages", ()))
+        return cast("State", {"messages": messages, "iterations": 0, "last_error": ""})
 
     async def _human(self, message: Message) -> HumanMessage:
         if not message.attachments:
@@ -245,7 +252,7 @@ class Agent:
         new = [each for each in written if stored_id(each) not in known]
         asked: list[AnyMessage] = [human_message(each, AttachmentContent()) for each in new]
         if self._contexts and written:
-            asked += mark_unread(self._contexts, turn, [*stored, *asked])
+            asked += self._contexts.mark_unread(turn, [*stored, *asked])
         more = {_CLOSED: list(closed)} if closed else {}
         messages = [*asked, AIMessage(answer, id=_ending_id(turn), additional_kwargs=more)]
         try:
@@ -326,10 +333,6 @@ _NOT_THE_LAST = ResumePlan(is_over=True)
 """Plan for an order to regenerate an answer that is not the last one of its thread any more."""
 
 
-def _begin(messages: Sequence[AnyMessage]) -> State:
-    return cast("State", {"messages": list(messages), "iterations": 0, "last_error": ""})
-
-
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -382,8 +385,6 @@ async def open_agent(
         pictures=pictures,
         is_restricted=is_restricted,
         instructions=instructions,
-        contexts=contexts,
-        most_context=most_context,
     )
     yield Agent(
         graph,
@@ -395,5 +396,5 @@ async def open_agent(
         rounds=max_iterations,
         has_memory=has_memory,
         channels=channels,
-        contexts=contexts,
+        contexts=ContextReader(contexts, most_context, history_tokens) if contexts else None,
     )

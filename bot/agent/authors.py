@@ -6,10 +6,25 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveM
 
 from bot.agent import prompts
 from bot.agent.spotlighting import indent, label
+from bot.chat import Message
+from bot.chat.text import has_visible, unnamed_user
+from bot.memory import account_of
 
 AUTHOR = "author"
 AUTHOR_NAME = "author_name"
-"""Keys of a `HumanMessage`'s `additional_kwargs`: digest of the author's account, and display name."""
+_UNNAMED = "author_unnamed"
+"""Keys of a `HumanMessage`'s `additional_kwargs`: digest of the author's account, display name, and whether
+that only stands for a name which was not known."""
+
+
+def author_fields(message: Message) -> dict[str, str | bool]:
+    """Return the author's fields, for `add_author_names`; the model does not receive them."""
+    digest = account_of(message).digest
+    if has_visible(message.author_name):
+        return {AUTHOR: digest, AUTHOR_NAME: message.author_name}
+    if not message.place:  # there are no earlier messages that could name the author
+        return {AUTHOR: digest, AUTHOR_NAME: ""}
+    return {AUTHOR: digest, AUTHOR_NAME: unnamed_user(message.author), _UNNAMED: True}
 
 
 def author(message: AnyMessage) -> str:
@@ -62,11 +77,16 @@ def _groups(messages: Sequence[AnyMessage]) -> Iterator[list[AnyMessage]]:
 
 
 def names(messages: Sequence[AnyMessage]) -> dict[str, str]:
-    """Return the authors' names by digest, if there are several or a message imitates a signed line."""
+    """Return the authors' names by digest, if there are several or a message imitates a signed line.
+
+    An author whose name was not known for one of their messages has that of another.
+    """
     written = [each for each in messages if isinstance(each, HumanMessage) and author(each)]
-    known = {author(each): _name(each) for each in written}
-    unnamed = [each for each, name in known.items() if not name]
-    known |= {each: f"unnamed user {number}" for number, each in enumerate(unnamed, 1)}
+    known: dict[str, str] = {}
+    for each in written:
+        if author(each) not in known or not each.additional_kwargs.get(_UNNAMED):
+            # earlier versions have stored no name of some authors
+            known[author(each)] = _name(each) or known.get(author(each)) or unnamed_user(author(each))
     return known if len(known) > 1 or any(_imitates(each.text) for each in written) else {}
 
 

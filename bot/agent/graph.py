@@ -38,7 +38,6 @@ from bot.agent.waiting import (
     request_id,
 )
 from bot.chat import (
-    ContextSource,
     Files,
     Meter,
     Proposal,
@@ -65,21 +64,18 @@ def build_graph(
     pictures: Files | None = None,
     is_restricted: Callable[[Turn], bool] | None = None,
     instructions: str = "",
-    contexts: ContextSource | None = None,
-    most_context: int = 0,
 ) -> Graph:
     """Return the compiled graph, which emits the parts of the answer to its `Context`.
 
     `tools` is read for each use, because it may change while the graph runs. A turn for which `is_restricted`
     is true can use `OPEN_TOOLS` only. A model with vision receives the pictures in `pictures`. The
-    `instructions` of the deployment are part of each request. What was written before a message is read from
-    `contexts`, at most `most_context` messages.
+    `instructions` of the deployment are part of each request.
 
     A call of a `WaitingTool` makes a request through `requests` and interrupts the graph. To continue, run
     the graph with a turn whose decision is about that request. A turn whose words answer a question begins
     with `hear`, one that regenerates an answer with `take_back`; both go on like any other.
     """
-    preparation = Preparation(model, history_tokens, meter, contexts, most_context)
+    preparation = Preparation(model, history_tokens, meter)
     nodes = _Nodes(
         model,
         tools,
@@ -95,17 +91,15 @@ def build_graph(
     graph = StateGraph(State, Context)
     graph.add_node("hear", _step(nodes.hear))
     graph.add_node("take_back", _step(nodes.take_back))
-    graph.add_node("read_context", _step(preparation.read_context))
     graph.add_node("summarise", _step(preparation.summarise))
     graph.add_node("think", _step(nodes.think))
     graph.add_node("propose", _step(nodes.propose))
     graph.add_node("act", _step(nodes.act), input_schema=ToolTask)
     graph.add_node("observe", _step(nodes.observe))
-    before = ["read_context", "summarise", "think"]
-    graph.add_conditional_edges(START, nodes.how_to_begin, ["hear", "take_back", *before])
-    graph.add_conditional_edges("take_back", preparation.next_step, ["summarise", "think"])
-    graph.add_conditional_edges("hear", preparation.first_step, before)
-    graph.add_conditional_edges("read_context", preparation.next_step, ["summarise", "think"])
+    next_steps = ["summarise", "think"]
+    graph.add_conditional_edges(START, nodes.how_to_begin, ["hear", "take_back", *next_steps])
+    graph.add_conditional_edges("take_back", preparation.next_step, next_steps)
+    graph.add_conditional_edges("hear", preparation.next_step, next_steps)
     graph.add_edge("summarise", "think")
     graph.add_conditional_edges("think", nodes.what_to_do, ["propose", "act", END])
     graph.add_conditional_edges("propose", _tool_tasks, ["act"])
@@ -170,7 +164,7 @@ class _Nodes:
         if self._context and self._context.turn.regenerates:
             return "take_back"
         has_questions = open_questions(state["messages"], state.get("proposals") or {})
-        return "hear" if has_questions else await self._preparation.first_step(state)
+        return "hear" if has_questions else await self._preparation.next_step(state)
 
     async def take_back(self, state: State) -> Update:
         """Remove the answer that this turn replaces: the model must not see it."""

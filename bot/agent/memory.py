@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
 
@@ -37,6 +37,9 @@ _DAY = 24 * 60 * 60
 
 _DOCUMENTS = "documents"
 """Field of a run's config: the id of the checkpoint that the run has read from documents."""
+
+_READ_AHEAD = "__read_ahead"
+"""Key of a run's `configurable` for the checkpoint that was read before the run."""
 
 _CALL = "~__pregel_push"
 """Beginning of the path of a task that is one of several calls of a node."""
@@ -92,8 +95,16 @@ class ThreadMemory(AsyncRedisSaver):
         while writes := self._writes.get(thread_id):
             await asyncio.wait(writes)
 
+    async def read_ahead(self, config: RunnableConfig) -> Mapping[str, Any]:
+        """Return what the thread's checkpoint holds; a run with this config does not read it again."""
+        found = config["configurable"][_READ_AHEAD] = await self.aget_tuple(config)
+        return found.checkpoint["channel_values"] if found else {}
+
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the thread's only checkpoint, the newest one."""
+        if _READ_AHEAD in config["configurable"]:
+            ahead: CheckpointTuple | None = config["configurable"][_READ_AHEAD]
+            return ahead
         thread_id = config["configurable"]["thread_id"]
         found: Any = await self._redis.mget(memory_keys(thread_id))
         string, pointer = found

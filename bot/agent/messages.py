@@ -7,7 +7,7 @@ from functools import lru_cache
 from langchain_core.messages import AnyMessage, HumanMessage
 
 from bot.agent import prompts
-from bot.agent.authors import AUTHOR, AUTHOR_NAME
+from bot.agent.authors import author_fields
 from bot.agent.images import PICTURES
 from bot.agent.spotlighting import indent, label, mark
 from bot.chat import (
@@ -18,27 +18,24 @@ from bot.chat import (
     Part,
     Passage,
     PastMessage,
+    Since,
     Turn,
     well_formed,
 )
 from bot.chat.text import count, shorten
-from bot.memory import account_of
 
 _PROBLEMS = "file_problems"
 _QUOTED = "quoted"
 """Key of a message's `additional_kwargs` with the range of its text that quotes others."""
-
-_MOST_LATER = 8
-"""Most messages of users that are answered before the bot learns of an earlier one, so that it is still read.
-
-More would be read again each time, among them what the agent knows already.
-"""
 
 _UNREAD = "context_unread"
 """Key of a message's `additional_kwargs`: whether its thread could not be read, or the refusal that lasts.
 
 It is missing if the thread did not have to be read.
 """
+
+_UNREAD_SINCE = "context_unread_since"
+"""Key beside it: the time of the earliest message that could not be read (Unix seconds), if it is known."""
 
 _DAY = 86_399
 """Largest difference of a time zone, in seconds."""
@@ -63,17 +60,18 @@ def human_message(message: Message, attachments: AttachmentContent) -> HumanMess
     return HumanMessage(content, id=stored_id(message), additional_kwargs=more)
 
 
-def with_context(message: AnyMessage, context: Context, chars: int, *, of_thread: bool) -> AnyMessage:
+def with_context(message: AnyMessage, context: Context, chars: int, since: Since | None) -> AnyMessage:
     """Return a message with its context as data, in at most about `chars` characters, and with the problems.
 
-    The context comes right after the author's words, and counts as a quote. `of_thread`: it is not that of
-    its links only.
+    The context comes right after the author's words, and counts as a quote. It is that of the thread `since`
+    then, or of the message's links only.
     """
     more = dict(message.additional_kwargs)
     if context.problems:
         more |= {_PROBLEMS: [*more.get(_PROBLEMS, ()), *context.problems]}
-    if of_thread:
-        more[_UNREAD] = context.refusal or context.is_unread
+    if since is not None:
+        is_unread = context.refusal or context.is_unread
+        more |= _unread(since) | {_UNREAD: is_unread} if is_unread else {_UNREAD: False}
     share = chars // max(len(context.passages), 1)
     marked = [mark(each.source, _passage(each, share)) for each in context.passages if each.messages]
     content = str(message.text)
@@ -85,30 +83,31 @@ def with_context(message: AnyMessage, context: Context, chars: int, *, of_thread
     return message.model_copy(update={"content": content, "additional_kwargs": more})
 
 
-def with_thread_unread(message: AnyMessage) -> AnyMessage:
+def with_thread_unread(message: AnyMessage, since: Since) -> AnyMessage:
     """Return a message as one whose thread could not be read, unless that was tried."""
-    more = {_UNREAD: True} | message.additional_kwargs
+    more = _unread(since) | message.additional_kwargs
     return message.model_copy(update={"additional_kwargs": more})
 
 
-def known_until(messages: Sequence[AnyMessage]) -> tuple[str, bool]:
-    """Return the id of a message before which nothing is missing, and whether the last reading succeeded.
-
-    It is the last one whose thread was read, or one some messages back, as the bot may learn of a message
-    after it has answered later ones. The id is empty if the agent does not know what was written before.
-    """
-    first_unread: int | None = None
-    for place, message in enumerate(messages):
-        if (mark := message.additional_kwargs.get(_UNREAD)) is not None:
-            first_unread = (place if first_unread is None else first_unread) if mark else None
-    newest = messages[:first_unread][-_MOST_LATER:]
-    read = next((each for each in reversed(newest) if is_thread_read(each)), newest[0] if newest else None)
-    return (read.id or "") if read else "", bool(messages) and first_unread is None
+def _unread(since: Since) -> dict[str, object]:
+    return {_UNREAD: True, _UNREAD_SINCE: since.at}
 
 
-def is_thread_read(message: AnyMessage) -> bool:
-    """Return whether the thread was read for this message."""
-    return message.additional_kwargs.get(_UNREAD) is False
+def last_read(messages: Sequence[AnyMessage]) -> str:
+    """Return the id of the last message whose thread was read, so that nothing is missing before it."""
+    read = (each.id or "" for each in reversed(messages) if each.additional_kwargs.get(_UNREAD) is False)
+    return next(read, "")
+
+
+def unread_since(messages: Sequence[AnyMessage]) -> float | None:
+    """Return the time from which on a thread has to be read, 0 for its begin; None if nothing is unread."""
+    unread: list[float] = []
+    for each in messages:
+        if mark := each.additional_kwargs.get(_UNREAD):
+            unread.append(each.additional_kwargs.get(_UNREAD_SINCE, 0.0))
+        elif mark is False:
+            unread.clear()
+    return min(unread, default=None if messages else 0.0)
 
 
 def refusals_of(messages: Sequence[AnyMessage]) -> set[str]:
@@ -152,11 +151,6 @@ def own_text(message: AnyMessage) -> str:
     """Return a user's message without the text of others that it quotes."""
     begin, end = message.additional_kwargs.get(_QUOTED, (len(message.text), len(message.text)))
     return "\n\n".join(filter(None, [message.text[:begin], message.text[end:]]))
-
-
-def author_fields(message: Message) -> dict[str, str]:
-    """Return the author's fields, for `add_author_names`; the model does not receive them."""
-    return {AUTHOR: account_of(message).digest, AUTHOR_NAME: message.author_name}
 
 
 def asker_description(turn: Turn) -> str:

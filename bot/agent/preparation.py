@@ -1,99 +1,33 @@
-"""Steps of the graph before the model thinks: earlier messages are read, and old ones summarised."""
+"""Step of the graph before the model thinks: older messages are summarised."""
 
 import logging
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from langchain_core.messages import AnyMessage, RemoveMessage
+from langchain_core.messages import RemoveMessage
 from langgraph.runtime import get_runtime
 
 from bot.agent import history
-from bot.agent.messages import (
-    known_until,
-    refusals_of,
-    stored_id,
-    with_context,
-    with_thread_unread,
-)
 from bot.agent.models.metering import call_meter
 from bot.agent.models.model import Model
 from bot.agent.state import Context, State, Update
-from bot.chat import AnswerError, BudgetExceeded, ContextSource, Meter, Notice, ReadContext, Turn
-from bot.chat import Context as ChatContext
+from bot.chat import AnswerError, BudgetExceeded, Meter
 
 log = logging.getLogger(__name__)
-
-_CONTEXT_SHARE = 0.5
-"""Share of the history's tokens that the context of a turn may take."""
-
-
-class _Reading(NamedTuple):
-    """Message with the function that reads its context; `of_thread` unless that is of its links only."""
-
-    message: AnyMessage
-    read: ReadContext
-    of_thread: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """Nodes of the graph. A summary takes at most `history_tokens`, a context `most_context` messages.
-
-    The context is read in a step of its own, so that the checkpoint keeps it: a repeated attempt sees the
-    same.
-    """
+    """Node of the graph; a summary takes at most a share of `history_tokens`."""
 
     model: Model
     history_tokens: int
     meter: Meter | None
-    contexts: ContextSource | None
-    most_context: int
-
-    async def first_step(self, state: State) -> str:
-        """Return the name of the turn's first node."""
-        return "read_context" if self._readings(state) else await self.next_step(state)
 
     async def next_step(self, state: State) -> str:
-        """Return the name of the node after the context is read."""
+        """Return the name of the first node of a turn, or of the one after its words were heard."""
         budget = history.room(self.history_tokens, state.get("summary", ""))
         too_long = history.is_too_long(state["messages"], budget)
         return "summarise" if too_long and history.count_to_summarise(state["messages"], budget) else "think"
-
-    async def read_context(self, state: State) -> Update:
-        """Add what was written before to the messages of the turn."""
-        emit = get_runtime(Context).context.emit
-        readings = self._readings(state)
-        chars = int(_CONTEXT_SHARE * self.history_tokens * history.CHARS_PER_TOKEN) // max(len(readings), 1)
-        ids = {message.id or "" for message in state["messages"]}
-        known = ids | {id.rpartition(":")[0] for id in ids}  # a replayed message has a number behind its id
-        refusals = refusals_of(state["messages"])
-        changed: list[AnyMessage] = []
-        is_unread = False  # once it is, also for later messages: their readings begin after the unread one
-        for message, read, of_thread in readings:
-            context = _without(await read(self.most_context), known, refusals)
-            refusals.add(context.refusal)
-            is_unread = is_unread or (of_thread and context.is_unread)
-            context = replace(context, is_unread=is_unread)
-            log.info(
-                "context read",
-                extra={
-                    "messages": sum(len(each.messages) for each in context.passages),
-                    "problems": len(context.problems),
-                },
-            )
-            for problem in context.problems:
-                emit(Notice(problem))
-            changed.append(with_context(message, context, chars, of_thread=of_thread))
-        return {"messages": changed}
-
-    def _readings(self, state: State) -> list[_Reading]:
-        """Return what has to be read for the new messages."""
-        # no context of the run while a user's messages are removed
-        run: Context | None = getattr(get_runtime(Context), "context", None)
-        if self.contexts is None or not self.most_context or run is None or run.turn.decision:
-            return []
-        return _readings(self.contexts, run.turn, state["messages"])
 
     async def summarise(self, state: State) -> Update:
         """Replace the older messages by a summary; if that fails, drop them rather than fail the turn."""
@@ -111,38 +45,3 @@ class Preparation:
         except AnswerError as error:
             log.warning("history cut without a summary", extra={"error": str(error)})
         return {"messages": [RemoveMessage(id=message.id or "") for message in older], "summary": summary}
-
-
-def mark_unread(source: ContextSource, turn: Turn, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """Return the messages of an ended turn that have a context; the next one reads it if that did not.
-
-    `messages` are those of the thread, with those of the turn.
-    """
-    return [with_thread_unread(each.message) for each in _readings(source, turn, messages) if each.of_thread]
-
-
-def _without(context: ChatContext, known: Collection[str], told: Collection[str]) -> ChatContext:
-    """Return a context without messages that the agent was given already, or that are in the same turn.
-
-    A refusal that was `told` in an earlier turn is no problem of this one.
-    """
-    passages = [
-        replace(each, messages=tuple([message for message in each.messages if message.id not in known]))
-        for each in context.passages
-    ]
-    problems = tuple(each for each in context.problems if each not in told)
-    return replace(context, passages=tuple(passages), problems=problems)
-
-
-def _readings(source: ContextSource, turn: Turn, messages: Sequence[AnyMessage]) -> list[_Reading]:
-    ids = {stored_id(each) for each in turn.messages}
-    new = {each.id: each for each in messages if each.id in ids}
-    earlier = [each for each in messages if each.id not in ids and each.type == "human"]
-    known, is_complete = known_until(earlier)  # what could not be read before is read now
-    readings = []
-    for message in turn.messages:
-        since = None if is_complete and message.id not in turn.gaps else known
-        if (read := source.context(message, since)) and (stored := new.get(stored_id(message))):
-            readings.append(_Reading(stored, read, since is not None))
-        known, is_complete = message.id, True
-    return readings

@@ -85,7 +85,10 @@ def _requests_of(messages: Sequence[AnyMessage], proposals: Mapping[str, Proposa
 
 
 def plan_after_decision(
-    state: StateSnapshot, proposal: WaitingCall, author_fields: Mapping[str, str], tools: Sequence[BaseTool]
+    state: StateSnapshot,
+    proposal: WaitingCall,
+    author_fields: Mapping[str, str | bool],
+    tools: Sequence[BaseTool],
 ) -> ResumePlan:
     """Return how the thread continues after the decision of a request.
 

@@ -26,8 +26,9 @@ _LONGEST_LABEL = 200
 
 def mark(source: str, text: str) -> str:
     """Mark `text` as data from `source`, without invisible characters."""
-    lines = [SIGN + _INVISIBLE.sub("", line) for line in text.splitlines()]
-    return "\n".join([_HEAD.format(source=label(source)), *lines, _END])
+    lines = [SIGN + line for line in text.splitlines()]
+    # afterwards: some of these characters end a line
+    return _INVISIBLE.sub("", "\n".join([_HEAD.format(source=label(source)), *lines, _END]))
 
 
 def cut_marked(text: str, chars: int) -> str:

@@ -7,7 +7,8 @@ from bot.chat.answers import (
     AnswerRecorder,
     AnswerTally,
     ModelUse,
-    StoredValue,
+    QuestionState,
+    StoredDetails,
     ToolUse,
     Vote,
     readers_in,
@@ -31,6 +32,7 @@ from bot.chat.context import (
     PastMessage,
     Person,
     ReadContext,
+    Since,
 )
 from bot.chat.coordination import Coordination, Permit
 from bot.chat.errors import (
@@ -70,6 +72,7 @@ from bot.chat.events import (
     Turn,
     Verdict,
     Withdrawal,
+    answer_id,
     with_channel,
 )
 from bot.chat.files import AttachmentContent, Files, FileSource, Keep
@@ -181,6 +184,7 @@ __all__ = [
     "Proposal",
     "Purpose",
     "Question",
+    "QuestionState",
     "Quote",
     "RateLimited",
     "ReadContext",
@@ -191,6 +195,7 @@ __all__ = [
     "Request",
     "Requests",
     "SameEverywhere",
+    "Since",
     "Space",
     "SpaceData",
     "StillBusy",
@@ -198,7 +203,7 @@ __all__ = [
     "StopPolicy",
     "StopRefused",
     "StorageDown",
-    "StoredValue",
+    "StoredDetails",
     "Text",
     "TextDecision",
     "Thread",
@@ -216,6 +221,7 @@ __all__ = [
     "Vote",
     "WaitingCall",
     "Withdrawal",
+    "answer_id",
     "harmless",
     "name_work",
     "pack_part",

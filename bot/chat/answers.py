@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from bot.chat.events import Json, ThreadId, Turn
+from bot.chat.events import Json, Locale, ThreadId, Turn, answer_id
 from bot.chat.parts import NO_BUTTONS, AnswerButtons, Approval, Part, Question, Text, ToolStep
 from bot.chat.text import one_line
 
@@ -44,17 +44,20 @@ class ToolUse:
 class AnswerDetails:
     """Details of one answer.
 
-    `turn` is the turn that put the question; that of an answer in place of another one is the first one's.
-    `message` is the message that an edit could name after the answer, and `edited_at` the edit that it had
-    had, as in `Message`. `at` (Unix seconds) is the end of the answer, `seconds` the time of the last of the
-    `attempts`; what earlier attempts used is not known. `is_external` is as in `Message`, for any of the
-    authors. `readers` is the part of the question's `place` that says who reads the answer.
+    `turn` is the turn that put the question; that of an answer in place of another one is the first one's,
+    and `replaces` is that other one (of a first answer: itself). `message` is the message that an edit could
+    name after the answer, and `edited_at` the edit that it had had, as in `Message`. `at` (Unix seconds) is
+    the end of the answer, `seconds` the time of the last of the `attempts`; what earlier attempts used is not
+    known. `is_external` is as in `Message`, for any of the authors. `readers` is the part of the question's
+    `place` that says who reads the answer, and `locale` that of its author, in whose language it is answered
+    again.
     """
 
     reference: str
     thread: ThreadId
     turn: str
     message: str
+    replaces: str
     at: float
     seconds: float
     edited_at: float = 0.0
@@ -63,6 +66,7 @@ class AnswerDetails:
     tools: Mapping[str, ToolUse] = field(default_factory=dict)
     is_external: bool = False
     readers: Mapping[str, str] = field(default_factory=dict)
+    locale: Locale | None = None
 
     def to_json(self) -> dict[str, Json]:
         """Return the details as a JSON object, as short as it can be read."""
@@ -72,6 +76,7 @@ class AnswerDetails:
             "thread": [thread.platform, thread.space, thread.channel, thread.thread],
             "turn": self.turn,
             **({"message": self.message} if self.message != self.turn else {}),
+            **({"replaces": self.replaces} if self.replaces != answer_id(self.turn) else {}),
             **({"edited_at": self.edited_at} if self.edited_at else {}),
             "at": round(self.at),
             "seconds": round(self.seconds, 2),
@@ -82,6 +87,7 @@ class AnswerDetails:
             "tools": {name: [each.calls, each.failures, each.rows] for name, each in self.tools.items()},
             **({"external": True} if self.is_external else {}),
             **({"readers": dict(self.readers)} if self.readers else {}),
+            **({"locale": list(self.locale)} if self.locale else {}),
         }
 
     @classmethod
@@ -92,6 +98,7 @@ class AnswerDetails:
             thread=ThreadId(*data["thread"]),
             turn=data["turn"],
             message=data.get("message", data["turn"]),
+            replaces=data.get("replaces", answer_id(data["turn"])),
             edited_at=data.get("edited_at", 0.0),
             at=data["at"],
             seconds=data["seconds"],
@@ -100,6 +107,7 @@ class AnswerDetails:
             tools={name: ToolUse(*each) for name, each in data["tools"].items()},
             is_external=data.get("external", False),
             readers=data.get("readers", {}),
+            locale=Locale(*data["locale"]) if "locale" in data else None,
         )
 
 
@@ -109,12 +117,29 @@ def readers_in(place: Mapping[str, str]) -> Mapping[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredValue:
-    """Value in Redis, which the inbox stores in the step that ends a turn."""
+class StoredDetails:
+    """Details of an answer as they are stored in Redis, which the inbox does in the step that ends a turn.
+
+    `stands` is the answer, or empty if it has failed and takes the place of no other one.
+    """
 
     key: str
     text: str
     ttl_seconds: int
+    stands: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionState:
+    """Latest state of a question that was answered.
+
+    `edited_at` is as in `Message`. `answer` is the answer that stands since the question was edited or
+    answered again, empty before that.
+    """
+
+    is_deleted: bool
+    edited_at: float
+    answer: str
 
 
 @dataclass(slots=True)
@@ -164,5 +189,7 @@ class AnswerTally:
 class AnswerRecorder(Protocol):
     """Store of the details of answers; without one, answers have no buttons."""
 
-    def details(self, turn: Turn, tools: Mapping[str, ToolUse], seconds: float) -> StoredValue:
+    def details(
+        self, turn: Turn, tools: Mapping[str, ToolUse], seconds: float, *, has_failed: bool
+    ) -> StoredDetails:
         """Return the details of an answer that has just ended, for the step that ends its turn."""

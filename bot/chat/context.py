@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bot.chat.events import Message
 
@@ -81,6 +81,16 @@ class ArchiveSource(Protocol):
         """Return what the author of a message can read there; None where nothing is kept."""
 
 
+class Since(NamedTuple):
+    """Begin of what is read of a conversation: after the message with the id `after`, and not before `at`.
+
+    `at` is in Unix seconds. Without both it is the begin of the conversation.
+    """
+
+    after: str = ""
+    at: float = 0.0
+
+
 ReadContext = Callable[[int], Awaitable[Context]]
 """Function that reads a context with at most so many messages. It raises only `StorageDown`."""
 
@@ -88,9 +98,8 @@ ReadContext = Callable[[int], Awaitable[Context]]
 class ContextSource(Protocol):
     """Source of context: the chat services."""
 
-    def context(self, message: Message, since: str | None) -> ReadContext | None:
+    def context(self, message: Message, since: Since | None) -> ReadContext | None:
         """Return the function that reads the context of a message, or None if there is none; no request.
 
-        Of the message's own conversation, what was written after the message with the id `since` is read;
-        everything if that is empty, and nothing if it is None.
+        Of the message's own conversation, what was written `since` then is read, and nothing if it is None.
         """

@@ -190,6 +190,8 @@ class Message:
             fields["locale"] = Locale(*locale)
         if decision := fields.get("decision"):
             typed = {"thread": ThreadId(**decision["thread"]), "askers": tuple(decision.get("askers", ()))}
+            if locale := decision.get("locale"):
+                typed["locale"] = Locale(*locale)
             fields["decision"] = Decision(**_known(Decision, with_channel(decision)) | typed)
         return cls(**fields)
 
@@ -205,13 +207,14 @@ class Turn:
     `id` is that of the first message. It and `messages` are the same on every attempt, so `id` is the
     idempotency key of all effects of the turn. `attempt` counts from 1. Of the earlier attempts, `failures`
     ended in an unexpected error, `crashes` with the process, and `hangs` hung its event loop. `gaps` are the
-    ids of messages before which others were written in the thread that the agent was not given.
+    ids of messages before which others were written in the thread that the agent was not given, each with the
+    time of the earliest of these (Unix seconds, 0: any).
     """
 
     id: str
     thread: ThreadId
     messages: tuple[Message, ...]
-    gaps: frozenset[str] = frozenset()
+    gaps: Mapping[str, float] = field(default_factory=dict)
     attempt: int = 1
     failures: int = 0
     crashes: int = 0
@@ -247,13 +250,18 @@ class Turn:
 
     @property
     def answer(self) -> str:
-        """Return the id of the answer in its buttons: a digest, since ids of messages have no limit."""
-        return hashlib.sha256(f"answer of {self.id}".encode()).hexdigest()[:20]
+        """Return the id of the answer, see `answer_id`."""
+        return answer_id(self.id)
 
     @property
     def reference(self) -> str:
         """Return a short id that a user can quote and an operator can find in the log."""
         return hashlib.sha256(self.id.encode()).hexdigest()[:8]
+
+
+def answer_id(turn_id: str) -> str:
+    """Return the id of a turn's answer in its buttons: a digest, since ids of messages have no limit."""
+    return hashlib.sha256(f"answer of {turn_id}".encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,7 +318,7 @@ class Decision:
     seconds), or nobody did and it `expired`. `asker` made the request with a message that had this `channel`,
     `parent`, `is_private_thread` and `place`; `askers` are all requesters. `summary` describes it in one
     line. `reason` is that of the decision, or the chosen answer. `is_external` is as in `Message`, for any of
-    the requesters.
+    the requesters, and `locale` that of `asker`.
     """
 
     request: str
@@ -329,6 +337,7 @@ class Decision:
     askers: tuple[str, ...] = ()
     by_name: str = ""
     is_external: bool = False
+    locale: Locale | None = None
 
 
 def with_channel(stored: Mapping[str, Json]) -> Mapping[str, Json]:

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from bot.chat.answers import StoredValue
-from bot.chat.context import Archive, ReadContext
+from bot.chat.answers import StoredDetails
+from bot.chat.context import Archive, ReadContext, Since
 from bot.chat.events import Attachment, Json, Message, Stop, ThreadId, Turn
 from bot.chat.filing import Filing
 from bot.chat.parts import Approval, Part
@@ -43,15 +43,19 @@ class Receipt:
     _has_findable: bool = field(default=False, init=False)
     filing: Filing | None = None
     """Entry that is stored with the end of the turn, once its answer is complete."""
-    details: StoredValue | None = None
+    details: StoredDetails | None = None
     """Details of the answer, which are stored with the end of the turn."""
     _order: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
-    def leaves_gap(self) -> bool:
-        """Return whether the agent does not know messages of the turn, or what was written before them."""
+    def gap(self) -> float | None:
+        """Return the time of the earliest message up to the turn's that the agent was not given, if any.
+
+        It is in Unix seconds, and 0 if that may be any time.
+        """
         received = self.state.get("received", {})  # what was answered or ignored without the agent
-        return "" in received.values() or not self.turn.gaps.isdisjoint(received)
+        missing = [each.sent_at for each in self.turn.messages if received.get(each.id) == ""]
+        return min([*missing, *(at for id, at in self.turn.gaps.items() if id in received)], default=None)
 
     async def save(self, **changes: Json) -> None:
         """Merge `changes` into the state and store it. Raises `LeaseLost` if the turn is no longer ours."""
@@ -191,7 +195,7 @@ class Platform(Protocol):
     async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
         """Return the content of a file that came with a message. Raises `FileRefused` and `StorageDown`."""
 
-    def context(self, message: Message, since: str | None) -> ReadContext | None:
+    def context(self, message: Message, since: Since | None) -> ReadContext | None:
         """Return the function that reads what was written before a message, see `ContextSource`.
 
         It reads only what the message's author can read. None where a message has no context.

@@ -4,6 +4,7 @@ JSON can contain half of a surrogate pair (`"\\ud83d"`), from a program that cut
 cannot: requests, stores and commands fail with such a text.
 """
 
+import hashlib
 import json
 import re
 import unicodedata
@@ -65,6 +66,20 @@ def first_invisible(text: str) -> str:
     https://trojansource.codes
     """
     return next((each for each in text if is_invisible(each)), "")
+
+
+def has_visible(text: str) -> bool:
+    """Return whether a reader sees anything of `text`."""
+    return not all(each.isspace() or is_invisible(each) for each in text)
+
+
+def unnamed_user(account: str) -> str:
+    """Return the words for a user whose name is not known, by their account: `<platform>:<user id>`.
+
+    The number is that of the account, everywhere and at any time. It tells nobody its id.
+    """
+    digest = hashlib.sha256(account.encode("utf-8", "surrogatepass")).digest()
+    return f"unnamed user {int.from_bytes(digest[:8], 'big') % 1_000_000:06}"
 
 
 def visible(text: str, limit: int) -> str:

@@ -33,6 +33,7 @@ NOT_STORED = (
     "I could not take this, because my storage does not answer. Please press the button again in a minute."
 )
 FORGOTTEN = "I no longer know this answer, or it is not finished yet."
+TOO_OLD = "This answer is too old: it takes no more votes."
 NOT_KNOWN = "This answer is not finished yet, or I no longer know its question. Please ask it again."
 NOT_ALLOWED = "I am not allowed to answer you here."
 

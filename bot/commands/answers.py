@@ -1,5 +1,6 @@
 """Buttons below answers: the protocol for the platforms that show them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -7,6 +8,9 @@ from bot.chat import Message, ThreadId, Vote
 
 MOST_REASON = 1_000
 """Most characters of a reason for a vote that are stored."""
+
+MOST_COUNTED = 1_000
+"""Most answers of which the votes of one user are counted, the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,9 @@ class AnswerActions(Protocol):
 
         `by` is an author as in `Message`.
         """
+
+    async def count_votes(self, by: str) -> Mapping[Vote, int]:
+        """Return the number of a user's votes by their kind, of at most `MOST_COUNTED` answers."""
 
     async def describe(self, answer: str, press: Message) -> str:
         """Return the details of an answer in Markdown. Raises `PressRefused`."""

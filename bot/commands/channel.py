@@ -29,6 +29,9 @@ MOST_INSTRUCTIONS = 3_000
 
 MOST_TOOLS = 100
 
+MOST_SUGGESTED = 25
+"""Most values that are suggested: Discord takes no more."""
+
 Verb = Literal["show", "instructions", "follow-up", "model", "tools", "reset"]
 VERBS: Collection[Verb] = get_args(Verb)
 
@@ -104,6 +107,20 @@ class ChannelCommand:
             _audit(verb, caller, "done")
             return texts.RESET_DONE
         return await self._set(verb, argument.strip(), caller)
+
+    def suggest(self, verb: Literal["model", "tools"], typed: str, caller: ChannelCaller) -> Sequence[str]:
+        """Return values that complete what an administrator has typed; nothing to others, who get no answer.
+
+        Of several tools, separated by commas, the last one is completed.
+        """
+        if not self.is_admin(caller.author) or caller.is_external:
+            return []
+        before, comma, word = typed.rpartition(",") if verb == "tools" else ("", "", typed)
+        known = self.store.models if verb == "model" else [each.name for each in self.tools]
+        alone = [_DEFAULT, *([_NONE] if verb == "tools" else [])] if not comma else []
+        found = [each for each in [*sorted(known), *alone] if word.strip().lower() in each.lower()]
+        lead = f"{before.strip()}, " if comma else ""
+        return [f"{lead}{each}" for each in found[:MOST_SUGGESTED]]
 
     async def _set(self, verb: Verb, text: str, caller: ChannelCaller) -> str:
         setting, value = _SETTINGS[verb], None

@@ -27,7 +27,7 @@ TEXT = "Your instructions for the model; `default` removes them"
 POLICY = "always, partner (while one single user talks with it) or mention; `default` removes it"
 NAME = "A model that the bot's operator allows; `default` removes it"
 NAMES = "Names of tools, separated by commas; `none`, or `default` for all"
-"""Descriptions of subcommands and their options on Discord; on Slack they are in `manifest.yml`."""
+"""Descriptions of subcommands and their options on Discord."""
 
 USAGE = """\
 Settings of this channel and its threads:

@@ -1,5 +1,6 @@
 """Subcommands of `/agent-memory`, some of which are also typed after `!memory`: their words and arguments."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, cast, get_args
 
@@ -25,11 +26,44 @@ class Caller:
     space: str
 
 
+class KnownFact(NamedTuple):
+    """Fact about a user: the id by which it is named, its text, and its date and scope in words."""
+
+    id: str
+    text: str
+    about: str
+
+
+class KnownThread(NamedTuple):
+    """Thread in which a user wrote, as text, with their newest question there and its date in words."""
+
+    thread: str
+    question: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryOverview:
+    """Memory of one user: numbers of facts and questions, and the newest facts and threads.
+
+    `is_on` means that it stores more.
+    """
+
+    facts: int
+    questions: int
+    newest: Sequence[KnownFact] = ()
+    threads: Sequence[KnownThread] = ()
+    is_on: bool = True
+
+
 class PersonalMemory(Protocol):
     """Commands on a user's own data. All methods raise `BotError`; texts are Markdown."""
 
     async def show(self, caller: Caller) -> str:
         """Return a summary with the newest facts and conversations."""
+
+    async def overview(self, caller: Caller) -> MemoryOverview:
+        """Return the numbers of facts and questions, with the newest facts and threads."""
 
     async def list_facts(self, caller: Caller, words: str) -> str:
         """Return the newest facts that contain `words`, each with its id."""

@@ -21,7 +21,7 @@ MEMORY_CONFIRM = "Confirms the deletion of everything; without it, you only see 
 MEMORY_LINK = "Link this account with your account on another platform"
 MEMORY_CODE = "The code from the other platform; without it, you get a code to use there"
 MEMORY_UNLINK = "Unlink this account from your other accounts"
-"""Descriptions of commands and their options; on Slack they are in `manifest.yml`."""
+"""Descriptions of commands and their options."""
 
 _DETAILS = "Only administrators of the bot can see the details."
 

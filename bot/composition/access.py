@@ -51,6 +51,7 @@ def build_access(settings: Settings, storage: Storage) -> Access:
         AnswerStore(storage.redis),
         inbox,
         control.allow_list,
+        store,
         control.budget,
         settings.currency if settings.model_prices else None,
     )

@@ -7,13 +7,16 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dotenv import dotenv_values
 from dotenv.parser import Binding, parse_stream
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -67,7 +70,26 @@ class EnvironmentSettings(BaseSettings):
             written = dotenv_values(ENV_FILE, interpolate=False, encoding=ENV_ENCODING)
             servers = {name.lower(): value for name, value in written.items()}["mcp_servers"]
             dotenv_settings.env_vars = {**dotenv_settings.env_vars, "mcp_servers": servers}
-        return init_settings, env_settings, dotenv_settings, file_secret_settings
+        read = (_Present(settings_cls, each) for each in (env_settings, dotenv_settings))
+        return init_settings, *read, file_secret_settings
+
+
+class _Present(PydanticBaseSettingsSource):
+    """Variables of a source that are set; pydantic's own way looks at the type of every setting there is."""
+
+    def __init__(self, settings_cls: type[BaseSettings], source: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        assert isinstance(source, EnvSettingsSource)
+        self._source = source
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        value = self._source.env_vars.get(field_name)
+        return self._source.prepare_field_value(field_name, field, value, False), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        fields = self.settings_cls.model_fields
+        present = [name for name in fields if self._source.env_vars.get(name) is not None]
+        return {name: self.get_field_value(fields[name], name)[0] for name in present}
 
 
 @dataclass(frozen=True, slots=True)

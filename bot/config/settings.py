@@ -123,7 +123,7 @@ class Settings(AccessSettings, ApprovalSettings, ConversationSettings, Encryptio
     max_iterations: PositiveInt = Field(5, description="maximum number of rounds of tool calls in a turn")
     max_workers: PositiveInt = Field(10, description="maximum number of concurrent turns in this process")
     event_loop: Literal["uvloop", "asyncio"] = Field(
-        "asyncio", description="`uvloop`: run on uvloop's event loop, where it is installed"
+        "uvloop", description="event loop: uvloop's where it is installed, or Python's own, `asyncio`"
     )
     db_pool_size: PositiveInt = Field(10, description="maximum number of connections to Postgres")
     redis_pool_size: int = Field(20, ge=4, description="maximum number of connections to Redis")

@@ -23,6 +23,9 @@ from bot.platforms.answers import DETAILS, RATE, REASON, REGENERATE, describe, e
 
 _ID = r"(?P<answer>[0-9a-f]{1,64})"
 
+_ACTIONS = {REGENERATE: (answer_texts.REGENERATE, regenerate), DETAILS: (answer_texts.DETAILS, describe)}
+"""Labels of the buttons that store no vote, and what each one does."""
+
 Interaction = discord.Interaction[Any]
 
 
@@ -34,8 +37,8 @@ def answer_view(buttons: AnswerButtons) -> ui.View | None:
     if buttons.can_be_rated:
         view.add_item(RateButton("up", buttons.answer))
         view.add_item(RateButton("down", buttons.answer))
-    view.add_item(RegenerateButton(buttons.answer))
-    view.add_item(DetailsButton(buttons.answer))
+    for action in _ACTIONS:
+        view.add_item(ActionButton(action, buttons.answer))
     view.stop()  # nothing waits for it: otherwise discord.py would keep every view for ever
     return view
 
@@ -72,11 +75,12 @@ class RateButton(ui.DynamicItem[ui.Button[Any]], template=rf"{RATE}:(?P<vote>up|
             await apologise(interaction, error)
 
 
-class RegenerateButton(ui.DynamicItem[ui.Button[Any]], template=rf"{REGENERATE}:{_ID}"):
-    """Button for another answer."""
+class ActionButton(ui.DynamicItem[ui.Button[Any]], template=rf"(?P<action>{'|'.join(_ACTIONS)}):{_ID}"):
+    """Button for another answer, or for the details of one."""
 
-    def __init__(self, answer: str) -> None:
-        super().__init__(ui.Button(label=answer_texts.REGENERATE, custom_id=f"{REGENERATE}:{answer}"))
+    def __init__(self, action: str, answer: str) -> None:
+        label, self._act = _ACTIONS[action]
+        super().__init__(ui.Button(label=label, custom_id=f"{action}:{answer}"))
         self._answer = answer
 
     @classmethod
@@ -84,38 +88,15 @@ class RegenerateButton(ui.DynamicItem[ui.Button[Any]], template=rf"{REGENERATE}:
         cls, interaction: Interaction, item: ui.Item[Any], match: re.Match[str], /
     ) -> Self:
         """Create the button; discord.py calls this for each press."""
-        return cls(match["answer"])
+        return cls(match["action"], match["answer"])
 
     async def callback(self, interaction: Interaction) -> None:
-        """Order another answer."""
+        """Take the press, and answer the user in private."""
         commands = await defer(interaction)
-        await answer_press(interaction, self._order(interaction, commands))
+        await answer_press(interaction, self._take(interaction, commands))
 
-    async def _order(self, interaction: Interaction, commands: Commands) -> str:
-        return await regenerate(commands, self._answer, parse_press(interaction))
-
-
-class DetailsButton(ui.DynamicItem[ui.Button[Any]], template=rf"{DETAILS}:{_ID}"):
-    """Button for the details of an answer."""
-
-    def __init__(self, answer: str) -> None:
-        super().__init__(ui.Button(label=answer_texts.DETAILS, custom_id=f"{DETAILS}:{answer}"))
-        self._answer = answer
-
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: Interaction, item: ui.Item[Any], match: re.Match[str], /
-    ) -> Self:
-        """Create the button; discord.py calls this for each press."""
-        return cls(match["answer"])
-
-    async def callback(self, interaction: Interaction) -> None:
-        """Show the details to the user who has pressed the button."""
-        commands = await defer(interaction)
-        await answer_press(interaction, self._describe(interaction, commands))
-
-    async def _describe(self, interaction: Interaction, commands: Commands) -> str:
-        return await describe(commands, self._answer, parse_press(interaction))
+    async def _take(self, interaction: Interaction, commands: Commands) -> str:
+        return await self._act(commands, self._answer, parse_press(interaction))
 
 
 def _reason_form(answer: str) -> ui.Modal:

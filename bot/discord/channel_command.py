@@ -1,5 +1,6 @@
 """`/agent-channel` on Discord: a command with subcommands."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
@@ -11,6 +12,9 @@ from bot.commands import channel_texts as texts
 from bot.commands.channel import MOST_INSTRUCTIONS, ChannelCaller, ChannelCommand, Verb
 from bot.discord.events import PLATFORM, is_guest
 from bot.discord.responses import Interaction, answer
+
+_MOST_CHOICE = 100
+"""Most characters of a suggestion, https://discord.com/developers/docs/interactions/application-commands"""
 
 _Text = app_commands.Range[str, 1, MOST_INSTRUCTIONS]
 _Policy = Literal[FollowUp, "default"]
@@ -52,11 +56,23 @@ def add_channel_command(tree: app_commands.CommandTree[discord.Client], command:
     async def tools(interaction: Interaction, names: _Text) -> None:
         await run_verb(interaction, "tools", names)
 
+    @model.autocomplete("name")
+    async def suggest_model(interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
+        return _choices(command.suggest("model", typed, _caller(interaction)))
+
+    @tools.autocomplete("names")
+    async def suggest_tools(interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
+        return _choices(command.suggest("tools", typed, _caller(interaction)))
+
     @group.command(name="reset", description=texts.RESET)
     async def reset(interaction: Interaction) -> None:
         await run_verb(interaction, "reset")
 
     tree.add_command(group)
+
+
+def _choices(values: Sequence[str]) -> list[app_commands.Choice[str]]:
+    return [app_commands.Choice(name=each, value=each) for each in values if len(each) <= _MOST_CHOICE]
 
 
 def _caller(interaction: Interaction) -> ChannelCaller:

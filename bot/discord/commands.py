@@ -11,6 +11,7 @@ from tenacity import AsyncRetrying, RetryCallState, wait_exponential
 from bot.chat import Json, Stop, ThreadId
 from bot.commands import texts
 from bot.commands.commands import Commands
+from bot.discord.ask import HandOver, add_ask
 from bot.discord.channel_command import add_channel_command
 from bot.discord.errors import translate_errors
 from bot.discord.events import PLATFORM, is_guest, space_of
@@ -27,7 +28,12 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
     """Command tree for guilds, direct messages and users who installed the bot for themselves."""
 
     def __init__(
-        self, client: discord.Client, commands: Commands, handlers: Handlers, timing: Timing
+        self,
+        client: discord.Client,
+        commands: Commands,
+        handlers: Handlers,
+        hand_over: HandOver,
+        timing: Timing,
     ) -> None:
         super().__init__(
             client,
@@ -38,7 +44,11 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
         )
         self._handlers = handlers
         self._timing = timing
-        add_commands(self, commands, handlers)
+        add_commands(self, commands, handlers, hand_over)
+
+    def payload(self) -> list[Json]:
+        """Return the commands in the form in which they are registered."""
+        return [command.to_dict(self) for command in self.get_commands()]
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
         """Count in the task of an interaction; discord.py calls this first."""
@@ -76,15 +86,16 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
             application = self.client.application_id
             assert application is not None  # set by login
             theirs: list[Json] = list(await self.client.http.get_global_commands(application))
-            ours = [command.to_dict(self) for command in self.get_commands()]
+            ours = self.payload()
             if not _covers(sorted(theirs, key=_name), sorted(ours, key=_name)):
                 # not CommandTree.sync: its reading of the answer is not needed
                 await self.client.http.bulk_upsert_global_commands(application, payload=ours)
                 log.info("application commands synced")
 
 
-def add_commands(tree: CommandTree, commands: Commands, handlers: Handlers) -> None:
-    """Register the commands with `tree`; only the caller sees the answers."""
+def add_commands(tree: CommandTree, commands: Commands, handlers: Handlers, hand_over: HandOver) -> None:
+    """Register the commands with `tree`; except for `/ask`, only the caller sees the answers."""
+    add_ask(tree, hand_over, handlers.join)
     tree.add_command(_health(commands))
     tree.add_command(_stop(commands))
     if commands.operations:

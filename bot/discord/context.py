@@ -1,9 +1,12 @@
 """Context of messages: the thread or chain of replies that one is in, and the messages that it links to."""
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 
-from bot.chat import Context, Message, Passage, ReadContext, ReadingRefused
+import discord
+
+from bot.chat import Context, Message, Passage, ReadContext, ReadingRefused, Since
 from bot.discord.access import CLOSED, PRIVATE, UNREADABLE, allowed_links
 from bot.discord.events import CHAIN, id_of
 from bot.discord.past import PastMessages
@@ -23,14 +26,14 @@ class Contexts:
     past: PastMessages
     timing: Timing
 
-    def context(self, message: Message, since: str | None) -> ReadContext | None:
+    def context(self, message: Message, since: Since | None) -> ReadContext | None:
         """Return the function that reads the context of a message, or None if there is none."""
         place, kind = message.place, message.place.get("kind")
         reads_thread = since is not None and kind == "thread"
         reads_chain = since is not None and kind == "channel" and CHAIN in place
         if not (reads_thread or reads_chain or allowed_links(place) or {CLOSED, PRIVATE} & place.keys()):
             return None
-        after = _number(since or "")
+        after = _begin(since) if since else 0
         return partial(self._read, message, after, reads_thread, reads_chain)
 
     async def _read(
@@ -88,7 +91,8 @@ async def _refuse(reason: str) -> Passage:
     raise ReadingRefused(reason)
 
 
-def _number(id: str) -> int:
-    """Return the number in a message's id (`discord:123`); 0 if it has none."""
-    number = id.split(":")[1:2]
-    return int(number[0]) if number and number[0].isdecimal() else 0
+def _begin(since: Since) -> int:
+    """Return the number after which is read, 0 for the begin of a thread; an id is `discord:123`."""
+    number = "".join(since.after.split(":")[1:2])
+    just_before = discord.utils.time_snowflake(datetime.fromtimestamp(since.at, UTC)) - 1 if since.at else 0
+    return max(int(number) if number.isdecimal() else 0, just_before)

@@ -34,6 +34,9 @@ _REASONS = {
     50013: texts.NO_PERMISSION,
 }
 
+_INTERACTION_ENDED = 50027
+"""Code for the token of an interaction after 15 minutes; the bot's own token is sound."""
+
 _BAN_SECONDS = 60.0
 """Seconds to wait after a 429 without Retry-After."""
 
@@ -104,6 +107,8 @@ def _from_close_code(code: int) -> PlatformError:
 
 
 def _from_http_error(error: discord.HTTPException) -> PlatformError:
+    if error.status == 401 and error.code == _INTERACTION_ENDED:
+        return Refused(f"Discord refused: {error}")
     if error.status == 401:
         return CredentialsRejected(_BAD_TOKEN)
     if error.status == 429:

@@ -1,12 +1,23 @@
 """Parser of discord.py's messages. Pure."""
 
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import discord
 
-from bot.chat import Correction, Locale, Message, Stop, ThreadId, Withdrawal, parse_decision
+from bot.chat import (
+    Attachment,
+    Correction,
+    Locale,
+    Message,
+    Quote,
+    Stop,
+    ThreadId,
+    Withdrawal,
+    parse_decision,
+)
 from bot.discord.access import access_fields
 from bot.discord.quotes import files, quotes, stickers, voice
 from bot.discord.readable import readable
@@ -14,6 +25,12 @@ from bot.discord.readable import readable
 PLATFORM = "discord"
 DIRECT = "dm"
 """The `space` of direct messages, which belong to no guild."""
+
+PRIVATE = "private"
+"""Value of `kind` in the place of a question with a private answer."""
+
+TOKEN = "token"  # noqa: S105 - the name of a field
+"""Key of a message's `place`: the token of the interaction, valid for 15 minutes."""
 
 CHAIN = "chain"
 """Key of a message's `place`: the id of the message before the one that it replies to."""
@@ -88,8 +105,45 @@ def parse_message(
 
 def parse_press(interaction: discord.Interaction[Any]) -> Message:
     """Return the press of a button as a message of its user, without text, in the place of the button."""
-    message, user = interaction.message, interaction.user
-    assert message is not None  # that of the button
+    assert interaction.message is not None  # that of the button
+    return _of_interaction(interaction, interaction.message)
+
+
+def parse_question(
+    interaction: discord.Interaction[Any],
+    message: discord.Message,
+    text: str,
+    attachments: Sequence[Attachment],
+    quoted: Sequence[Quote],
+    *,
+    is_private: bool,
+) -> Message:
+    """Return the question of a command, in the place of the message that shows it.
+
+    A private one is a conversation of its own, answered through the interaction's token.
+    """
+    question = replace(
+        _of_interaction(interaction, message),
+        id=id_of(message.id),
+        text=text,
+        sent_at=message.created_at.timestamp(),
+        attachments=tuple(attachments),
+        quotes=tuple(quoted),
+        locale=Locale(language=str(interaction.locale)),
+    )
+    if not is_private:
+        return question
+    return replace(
+        question,
+        thread=ThreadId(PLATFORM, space_of(interaction), str(message.id)),
+        direct=False,
+        place={**question.place, "kind": PRIVATE, TOKEN: interaction.token},
+    )
+
+
+def _of_interaction(interaction: discord.Interaction[Any], message: discord.Message) -> Message:
+    """Return a message of an interaction's user, without text, in the place of a message of the bot."""
+    user = interaction.user
     thread, kind = _conversation(message, 0, is_addressed=True)
     assert thread is not None
     return Message(
@@ -132,12 +186,18 @@ def space_of(interaction: discord.Interaction[Any]) -> str:
     return str(interaction.guild_id) if is_in_guild else DIRECT
 
 
-def parse_correction(message: discord.Message, me: int, unreadable: Sequence[str] = ()) -> Correction | None:
+def parse_correction(
+    message: discord.Message,
+    me: int,
+    unreadable: Sequence[str] = (),
+    languages: Mapping[int, str] = MappingProxyType({}),
+) -> Correction | None:
     """Return the edit of a message as a correction; None if it is not an edit, such as a link preview.
 
     Edits by bots are ignored: a bot's answer that grows by edits would be answered at each of them.
     """
-    parsed = parse_message(message, me, unreadable=unreadable) if message.edited_at else None
+    is_edit = message.edited_at is not None
+    parsed = parse_message(message, me, unreadable=unreadable, languages=languages) if is_edit else None
     if parsed is None or message.edited_at is None:
         return None
     return Correction(message=parsed, edited_at=message.edited_at.timestamp())

@@ -15,7 +15,7 @@ from bot.chat import Correction, Deliver, Event, InboxLookup, Message, Unreachab
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
 from bot.discord import events
-from bot.discord.answer_buttons import DetailsButton, RateButton, RegenerateButton, take_reason
+from bot.discord.answer_buttons import ActionButton, RateButton, take_reason
 from bot.discord.client import Client
 from bot.discord.commands import CommandTree
 from bot.discord.errors import translate_errors
@@ -62,9 +62,9 @@ class Listener(Client):
         self._history = History(self, lookup, self.parse_past)
         self.commands = commands
         self.handlers = Handlers()
-        self._tree = CommandTree(self, commands, self.handlers, timing)
+        self._tree = CommandTree(self, commands, self.handlers, self._hand_over, timing)
         self.add_dynamic_items(ApprovalButton, OptionButton, OptionMenu)
-        self.add_dynamic_items(RateButton, RegenerateButton, DetailsButton)
+        self.add_dynamic_items(RateButton, ActionButton)
         self._identify_queue = identify_queue
         self._turn: IdentifyTurn | None = None
         self._shard = shard
@@ -192,7 +192,7 @@ class Listener(Client):
         assert self.user is not None  # set by login
         if "content" in unreadable:  # the question stays unchanged
             return None
-        return events.parse_correction(message, self.user.id, unreadable)
+        return events.parse_correction(message, self.user.id, unreadable, self._shard.languages)
 
     def _on_guild_create(self, parser: "Parser", data: Payload) -> None:
         try:

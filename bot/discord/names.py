@@ -7,8 +7,9 @@ import asyncio
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
-from bot.chat import NameKind, PlatformError
+from bot.chat import NameKind, PlatformError, RateLimited, Unreachable
 from bot.discord.events import DIRECT
 from bot.discord.payloads import Payload
 from bot.discord.permissions import everyone_can_read
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 _ID = re.compile(r"<(@&|#)(\d{1,20})>")
 
-_MOST_IDS = 10
+_MOST_LOOKUPS = 10
 """Most ids of one passage that are looked up: a channel takes a request, a thread two."""
 
 _OPEN_THREADS = frozenset({10, 11})
@@ -42,28 +43,39 @@ class Names:
 
     async def readable(self, guild: str, texts: Sequence[str]) -> list[str]:
         """Return the texts of a server, or of direct messages (`dm`), with names in place of ids."""
-        found = list(dict.fromkeys(match[0] for text in texts for match in _ID.finditer(text)))
+        found = dict.fromkeys(match[0] for match in _ID.finditer("\n".join(texts)))
         if not found or guild == DIRECT:
             return list(texts)
         # by server: the names of another one are not told here
-        keys = {each: f"{guild}:{each}" for each in found[:_MOST_IDS]}
-        unknown = [each for each, key in keys.items() if self._known.get(key) is None]
+        keys = {each: f"{guild}:{each}" for each in found}
+        unknown = {each: key for each, key in keys.items() if self._known.get(key) is None}
         if unknown:
-            await self._look_up(int(guild), unknown, keys)
-        names = {each: self._known.get(key) or each for each, key in keys.items()}
-        return [_ID.sub(lambda match: names.get(match[0], match[0]), text) for text in texts]
+            await self._look_up(int(guild), dict(islice(unknown.items(), _MOST_LOOKUPS)))
+        names = {each: self._known.last(key) or each for each, key in keys.items()}
+        return [_ID.sub(lambda match: names[match[0]], text) for text in texts]
 
-    async def _look_up(self, guild: int, mentions: Sequence[str], keys: Mapping[str, str]) -> None:
+    async def _look_up(self, guild: int, unknown: Mapping[str, str]) -> None:
+        """Look up mentions of a server, given with their keys; each name is kept as soon as it is known."""
         try:
             async with asyncio.timeout(self._timing.names_timeout):
                 server = await self._reader.guild(guild)
-                names = await asyncio.gather(*(self._name(server, each) for each in mentions))
-        except (*_UNREADABLE, TimeoutError) as error:
+                await asyncio.gather(*(self._learn(server, *each) for each in unknown.items()))
+        except (PlatformError, TimeoutError) as error:
             log.info("names not looked up", extra={"guild": guild, "error": repr(error)})
-            names = [""] * len(mentions)
-        for mention, name in zip(mentions, names, strict=True):
-            age = self._timing.name_max_age if name else self._timing.unknown_name_max_age
-            self._known.put(keys[mention], name, age)
+        for key in unknown.values():
+            if self._known.get(key) is None:  # it keeps the name that it had, if any
+                self._known.put(key, self._known.last(key), self._timing.unknown_name_max_age)
+
+    async def _learn(self, server: Payload, mention: str, key: str) -> None:
+        try:
+            name = await self._name(server, mention)
+        except (RateLimited, Unreachable) as error:
+            log.info("name not looked up", extra={"id": mention, "error": repr(error)})
+            return
+        except _UNREADABLE as error:  # perhaps not all may see the channel any more
+            log.info("name not told", extra={"id": mention, "error": repr(error)})
+            name = ""
+        self._known.put(key, name, self._timing.name_max_age if name else self._timing.unknown_name_max_age)
 
     async def _name(self, server: Payload, mention: str) -> str:
         """Return what stands for a mention of a role or a channel; nothing if it stays as it is."""
@@ -71,15 +83,11 @@ class Names:
         if kind == "@&":
             names = [each["name"] for each in server["roles"] if each["id"] == id]
             return "".join(f"@{name_in_text(each.lstrip('@'))}" for each in names)
-        try:
-            channel = place = await self._reader.channel(int(id))
-            if channel["type"] in _OPEN_THREADS:
-                place = await self._reader.channel(int(channel["parent_id"]))
-            is_open = place.get("guild_id") == server["id"] and place["type"] != _PRIVATE_THREAD
-            return f"#{name_in_text(channel['name'])}" if is_open and everyone_can_read(server, place) else ""
-        except _UNREADABLE as error:
-            log.info("channel not looked up", extra={"channel": id, "error": repr(error)})
-            return ""
+        channel = place = await self._reader.channel(int(id))
+        if channel["type"] in _OPEN_THREADS:
+            place = await self._reader.channel(int(channel["parent_id"]))
+        is_open = place.get("guild_id") == server["id"] and place["type"] != _PRIVATE_THREAD
+        return f"#{name_in_text(channel['name'])}" if is_open and everyone_can_read(server, place) else ""
 
     async def name_of(self, kind: NameKind, id: str) -> str:
         """Return the name of a user, a public channel or a server; empty for others.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import discord
 
 from bot.chat import Passage, PastMessage
-from bot.discord.events import DIRECT, id_of, readable_text
+from bot.discord.events import DIRECT, PLATFORM, id_of, readable_text
 from bot.discord.names import Names
 from bot.discord.payloads import Payload
 from bot.discord.quotes import past_text
@@ -76,9 +76,10 @@ def _past(entry: PastPayload, me: int, guild: str) -> PastMessage | None:
     if message.type is discord.MessageType.thread_starter_message:
         started = message.reference.resolved if message.reference else None
         message = started if isinstance(started, discord.Message) else message
+    author = message.author
     return PastMessage(
         id=id_of(message.id),
-        author="you" if message.author.id == me else name_of_other(message.author.display_name),
+        author="you" if author.id == me else name_of_other(author.display_name, f"{PLATFORM}:{author.id}"),
         text=past_text(message, readable_text(message, me)),
         sent_at=message.created_at.timestamp(),
         link=_link(guild, message.channel.id, message.id),
@@ -95,7 +96,7 @@ def _plain(data: Payload, me: int, guild: str) -> PastMessage | None:
     id, name = int(data["id"]), author["global_name"] or author["username"]
     return PastMessage(
         id=id_of(id),
-        author="you" if author["id"] == str(me) else name_of_other(name),
+        author="you" if author["id"] == str(me) else name_of_other(name, f"{PLATFORM}:{author['id']}"),
         text=text.strip(),
         sent_at=((id >> 22) + discord.utils.DISCORD_EPOCH) / 1000,
         link=_link(guild, int(data["channel_id"]), id),

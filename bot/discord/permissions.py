@@ -1,4 +1,4 @@
-"""Permissions of a member in a channel, computed from Discord's payloads. Pure.
+"""Permissions that the bot needs, and those of a member in a channel, computed from payloads. Pure.
 
 https://discord.com/developers/docs/topics/permissions#permission-overwrites
 """
@@ -6,6 +6,18 @@ https://discord.com/developers/docs/topics/permissions#permission-overwrites
 from collections.abc import Iterable, Mapping
 
 from bot.chat import Json
+
+NEEDED = frozenset(
+    {
+        "attach_files",  # charts and exports
+        "create_public_threads",  # the thread in which a mention is answered
+        "read_message_history",  # what was missed; earlier messages; answers as replies
+        "send_messages",
+        "send_messages_in_threads",
+        "view_channel",
+    }
+)
+"""Permissions that the bot needs in a server, by their names in discord.py; nothing in it needs others."""
 
 _ADMINISTRATOR = 1 << 3
 _VIEW_CHANNEL = 1 << 10

@@ -22,6 +22,7 @@ from bot.chat import (
     NameKind,
     ReadContext,
     Receipt,
+    Since,
     Stop,
     ThreadId,
 )
@@ -155,7 +156,7 @@ class Discord:
         """Return the content of an attachment; its address is signed, so no token is sent."""
         return await download(attachment.url, Hosts(_FILE_HOSTS, origin=Route.BASE), most_bytes)
 
-    def context(self, message: Message, since: str | None) -> ReadContext | None:
+    def context(self, message: Message, since: Since | None) -> ReadContext | None:
         """Return the function that reads the thread of a message, and messages that it links to."""
         return self._contexts.context(message, since)
 

@@ -48,7 +48,17 @@ def files(message: discord.Message, me: int) -> list[Attachment]:
     replied = _referenced_message(message)
     if isinstance(replied, discord.Message) and replied.author.id != me:
         everything += replied.attachments
-    return [_attachment(each) for each in everything]
+    return attachments_of(everything)
+
+
+def quote_of(message: discord.Message, source: str) -> Quote:
+    """Return a whole message as a quote; `source` describes it."""
+    return _limit(f"{source}, by {message.author.display_name}", _whole(message), own=False)
+
+
+def attachments_of(files: Iterable[discord.Attachment]) -> list[Attachment]:
+    """Return attached files."""
+    return [_attachment(each) for each in files]
 
 
 def _sources(message: discord.Message, me: int, unreadable: Sequence[str]) -> Iterator[tuple[str, str, bool]]:

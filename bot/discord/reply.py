@@ -25,9 +25,11 @@ from bot.discord import destination as destinations
 from bot.discord.api import DiscordApi
 from bot.discord.destination import Destination
 from bot.discord.errors import GivenUp, Refused
+from bot.discord.events import PRIVATE
 from bot.discord.fallback import notify_author
 from bot.discord.messages import EditPace, ReplyMessages
 from bot.discord.part_timeout import PartTimeout
+from bot.discord.private_reply import reply_privately
 from bot.discord.renderer import Renderer
 from bot.discord.request_guard import Hold
 from bot.discord.requests import Requests
@@ -63,6 +65,9 @@ class DiscordThread:
         If nothing can be shown, the author is notified elsewhere before `Undeliverable` is raised.
         """
         if receipt.state.get("finished"):
+            return
+        if receipt.turn.messages[-1].place.get("kind") == PRIVATE:
+            await reply_privately(self._api, self._files, parts, receipt)
             return
         part_timeout = PartTimeout(receipt, self._part_seconds)
         try:

@@ -72,9 +72,8 @@ class Connection(web.RequestHandler):
         if self._connections.admit(self):
             self._start_timer()
         else:
-            refusal = not_now(texts.TOO_MANY_REQUESTS)
-            assert isinstance(transport, asyncio.Transport)
-            transport.write(_to_bytes(refusal))
+            assert self.transport is not None  # set by now; its class depends on the event loop
+            self.transport.write(_to_bytes(not_now(texts.TOO_MANY_REQUESTS)))
             self.force_close()
 
     def data_received(self, data: bytes) -> None:
@@ -110,7 +109,7 @@ class Connection(web.RequestHandler):
         """Abort the connection without a response."""
         transport = self.transport
         self.force_close()
-        if isinstance(transport, asyncio.Transport):
+        if transport is not None:
             transport.abort()
 
     def _start_timer(self) -> None:

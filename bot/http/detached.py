@@ -13,6 +13,7 @@ from bot.chat import (
     Message,
     NameKind,
     Receipt,
+    Since,
     Stop,
     Thread,
     ThreadId,
@@ -52,7 +53,7 @@ class DetachedHttp:
         """Return the stored content of an attachment. Raises `FileRefused`."""
         return await read_file(self._files, attachment)
 
-    def context(self, message: Message, since: str | None) -> None:
+    def context(self, message: Message, since: Since | None) -> None:
         """Return nothing: the agent knows everything that an HTTP caller wrote."""
 
     def archive(self, message: Message) -> None:

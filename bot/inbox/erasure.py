@@ -39,6 +39,7 @@ class Erasure:
         self._hold_seconds = hold_seconds
         self._pause = redis.register_script(scripts.PAUSE)
         self._resume = redis.register_script(scripts.RESUME)
+        self._leave = redis.register_script(scripts.LEAVE)
 
     async def withdraw(self, author: Author | Space) -> int:
         """Withdraw unanswered messages of a user or a space, and return their number; others' turns go on."""
@@ -82,15 +83,15 @@ class Erasure:
 
     async def leave(self, thread: str) -> None:
         """Leave a thread, as if the bot had never joined it."""
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.delete(keys.joined(thread), keys.partner(thread))
-            pipeline.sadd(LEFT, keys.left(thread))  # else processes that remember it would restore it
-            pipeline.expire(LEFT, LEFT_SECONDS)
-            await pipeline.execute()
-        key = keys.threads(thread.partition(":")[0])
-        for member in await self._members(key):
-            if str(ThreadId(**json.loads(member))) == thread:
-                await self._redis.zrem(key, member)
+        listed = keys.threads(thread.partition(":")[0])
+        members = [
+            each for each in await self._members(listed) if str(ThreadId(**json.loads(each))) == thread
+        ]
+        # one step: a mention before it keeps its place in the list, and one after it joins and lists again
+        await self._leave(
+            keys=[keys.joined(thread), keys.partner(thread), LEFT, keys.mailbox(thread), listed],
+            args=[keys.left(thread), LEFT_SECONDS, *members],
+        )
 
     async def _members(self, key: str) -> list[bytes]:
         members: Any = await self._redis.zrange(key, 0, -1)

@@ -70,9 +70,21 @@ class FairQueue:
             return None
         lease = min(ready, key=self._turns_of_user)
         del self._waiting[lease]
+        self.begin(lease)
+        return lease
+
+    def reserve(self, lease: Lease) -> bool:
+        """Begin a turn if it has a place and overtakes nothing; one turn stays free for other leases."""
+        has_place = self.free > 1 and not self._waiting and lease not in self._running
+        can_begin = has_place and self._has_share(lease)
+        if can_begin:
+            self.begin(lease)
+        return can_begin
+
+    def begin(self, lease: Lease) -> None:
+        """Record that a turn has begun."""
         self._running.add(lease)
         self._turns.update(self._shares(lease).keys())
-        return lease
 
     def end(self, lease: Lease) -> None:
         """Record that a turn has ended."""

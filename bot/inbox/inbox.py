@@ -7,7 +7,8 @@ ends with a number that grows with each start, so that a restarted process diffe
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -21,27 +22,25 @@ from bot.chat import (
     LeaseLost,
     Message,
     Outcome,
+    QuestionState,
     Receipt,
     Stop,
     StopPolicy,
-    StoredValue,
+    StoredDetails,
     ThreadEvent,
     ThreadId,
     Turn,
 )
 from bot.inbox import keys, queries, scripts
 from bot.inbox.fence import FencingToken
-from bot.inbox.intake import Intake
+from bot.inbox.intake import FirstReads, Intake
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
-from bot.inbox.lease import Lease, TurnStart, read_leases
+from bot.inbox.lease import Begun, Desk, Lease, TurnStart, read_lease, read_leases
 from bot.inbox.queries import SEEN_SECONDS, ensure_group
 from bot.inbox.replica import MOST, Replica
 from bot.inbox.stops import Reason, Stops, is_current
 
 log = logging.getLogger(__name__)
-
-FirstReads = Callable[[str], Sequence[str]]
-"""Returns the keys that each turn of a thread reads first: the step that begins it reads them."""
 
 _DAY = 86_400
 _TURN_SECONDS = 3 * _DAY
@@ -73,7 +72,7 @@ class Inbox:
         self.beginning: set[str] = set()
         """Threads whose next turn this process has requested, and Redis may have begun."""
         self._under_way: set[str] = set()
-        self._intake = Intake(redis, self._replica, self._stops, self._follow_seconds, channels)
+        self._intake = Intake(redis, self._replica, self._stops, self._follow_seconds, channels, first_reads)
         self._begin = redis.register_script(scripts.BEGIN)
         self._keep = redis.register_script(scripts.KEEP)
         self._finish = redis.register_script(scripts.FINISH)
@@ -92,6 +91,15 @@ class Inbox:
     async def put(self, event: ThreadEvent) -> Outcome:
         """Store an event durably and return the outcome."""
         return await self._intake.put(event)
+
+    @contextmanager
+    def open_desk(self, desk: Desk) -> Iterator[None]:
+        """Let messages that are put meanwhile begin their turns at a worker's desk, if it has a place."""
+        self._intake.desk = desk
+        try:
+            yield
+        finally:
+            self._intake.desk = None
 
     async def claim(self, request: str, turn: Turn) -> bool:
         """Let a turn stand for the decision of a request; return whether it does. Idempotent."""
@@ -119,9 +127,13 @@ class Inbox:
         """Return the message that was answered last in a thread, or an empty string."""
         return await queries.newest_answer(self._redis, thread)
 
-    async def first_turn(self, thread: ThreadId) -> str:
-        """Return the turn of a thread that runs, or will run next; empty if none waits."""
-        return await queries.first_turn(self._redis, thread)
+    async def question(self, message_id: str) -> QuestionState | None:
+        """Return the state of an answered question, or None if it is not known any more."""
+        return await queries.question(self._redis, message_id)
+
+    async def first_turns(self, within: ThreadId) -> Sequence[str]:
+        """Return the turn that runs, or will run next, in a thread; without `channel` those of the space."""
+        return await queries.first_turns(self._redis, within)
 
     async def newest_order(self, answer: str, thread: ThreadId) -> tuple[str, bool] | None:
         """Return the newest order for an answer, and whether it is open or known to have succeeded.
@@ -159,9 +171,7 @@ class Inbox:
 
     async def _lease_from(self, earlier: str) -> list[Lease]:
         taken = await self._take_back(keys=[READY], args=[earlier, self._consumer])
-        return read_leases(
-            (entry, dict(zip(fields[::2], fields[1::2], strict=True))) for entry, fields in taken
-        )
+        return [read_lease(*each) for each in taken]
 
     async def ensure_group(self) -> None:
         """Create the consumer group unless it exists; Redis may have come back empty."""
@@ -200,8 +210,7 @@ class Inbox:
     async def begin(self, lease: Lease, *, idle_ms: int = 0) -> TurnStart | None:
         """Start or resume the thread's next turn; return None if nothing waits. Raises `LeaseLost`.
 
-        Renews a lease that was not renewed for `idle_ms` milliseconds. Unreadable messages move to `dead`, or
-        they would block their thread.
+        Renews a lease that was not renewed for `idle_ms` milliseconds.
         """
         self.beginning.add(lease.thread)
         wanted = self._first_reads(lease.thread)
@@ -214,8 +223,13 @@ class Inbox:
             self.beginning.discard(lease.thread)
         if begun is None:
             raise LeaseLost(lease.thread)
-        if not begun:
-            return None
+        return await self.read_start(lease, begun) if begun else None
+
+    async def read_start(self, lease: Lease, begun: Begun) -> TurnStart | None:
+        """Return the turn that Redis has begun; None if it is unreadable. Raises `LeaseLost`.
+
+        Unreadable messages move to `dead`, or they would block their thread.
+        """
         id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, values, *stored = begun
         turn_id = keys.text(id)
         try:
@@ -226,16 +240,16 @@ class Inbox:
             ids = [keys.text(each) for each in stored[::3]]
             corrects: Any = await self._redis.hget(keys.seen(ids[-1]), "corrects")
             answered, dead = keys.text(corrects or ids[-1]), f"unreadable: {problem!r}"
-            await self._end(lease, ids, answered, dead, leaves_gap=True)
+            await self._end(lease, ids, answered, dead, gap=0.0)
             return None
         ended = {"failures": failures, "crashes": crashes, "hangs": hangs}
-        gaps = frozenset(each.id for each, gap in zip(messages, stored[2::3], strict=True) if gap)
+        gaps = {each.id: float(at) for each, at in zip(messages, stored[2::3], strict=True) if at}
         thread = messages[0].thread
         turn = Turn(id=turn_id, thread=thread, messages=messages, gaps=gaps, attempt=attempt, **ended)
         self._replica.begin(turn, state)
         self._under_way.add(turn.id)
         reason = cast("Reason", keys.text(stopped)) if stopped else None
-        read = dict(zip(wanted, values, strict=True))
+        read = dict(zip(self._first_reads(lease.thread), values, strict=True))
         return TurnStart(turn, state, bool(crashed), reason, keys.text(error), read)
 
     async def keep(self, lease: Lease, turn: Turn, receipt: Mapping[str, Json]) -> None:
@@ -258,18 +272,18 @@ class Inbox:
         receipt: Json = None,
         filing: Filing | None = None,
         *,
-        leaves_gap: bool = False,
-        details: StoredValue | None = None,
+        gap: float | None = None,
+        details: StoredDetails | None = None,
     ) -> None:
         """Remove the turn's messages and free the thread. Raises `LeaseLost`.
 
         `dead` is the reason for giving them up: they are kept as dead letters. A `receipt` and `details` are
-        stored, and `filing` is added to its stream. `leaves_gap`: the agent was not given all of them.
+        stored, and `filing` is added to its stream. `gap` is as in `Receipt`.
         """
         ids, newest = [message.id for message in turn.messages], turn.messages[-1]
         result = json.dumps(receipt) if receipt else ""
         answered = "" if turn.regenerates else newest.corrects or newest.id
-        await self._end(lease, ids, answered, dead, result, filing, leaves_gap, details)
+        await self._end(lease, ids, answered, dead, result, filing, gap, details, newest.corrects)
         self._replica.finish(ids)
 
     def leave(self, turn: Turn) -> None:
@@ -298,15 +312,16 @@ class Inbox:
         dead: str,
         receipt: str = "",
         filing: Filing | None = None,
-        leaves_gap: bool = False,
-        details: StoredValue | None = None,
+        gap: float | None = None,
+        details: StoredDetails | None = None,
+        question: str = "",
     ) -> None:
         box = [keys.mailbox(lease.thread), keys.messages(lease.thread)]
         held = [TAG, self._consumer, lease.entry, lease.thread]
         stream, filed, most = ([filing.stream], filing.text, filing.most) if filing else ([], "", 0)
-        kept = details or StoredValue(keys.turn(ids[0]), "", 0)
-        rest: list[str | int] = [dead, answered, receipt, filed, most, int(leaves_gap)]
-        rest += [kept.text, kept.ttl_seconds]
+        kept = details or StoredDetails(keys.turn(ids[0]), "", 0)
+        rest: list[str | float] = [dead, answered, receipt, filed, most, "" if gap is None else gap]
+        rest += [kept.text, kept.ttl_seconds, question, kept.stands if question else ""]
         of_turn = [keys.turn(ids[0]), DEAD, keys.joined(lease.thread), kept.key]
         finished = await self._finish(
             keys=[READY, *box, ACTIVE, *of_turn, *stream],

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -25,12 +25,16 @@ from bot.chat import (
 )
 from bot.inbox import keys, scripts
 from bot.inbox.keys import TAG
+from bot.inbox.lease import Desk, Lease, read_lease
 from bot.inbox.queries import LISTED_SECONDS, ORDERED_SECONDS, SEEN_SECONDS
 from bot.inbox.replica import Replica
 from bot.inbox.stops import EARLY_SECONDS, Stops
 
 _RECENT_SECONDS = 86_400
 """An edit of an unknown message counts as a new message if that is not older."""
+
+FirstReads = Callable[[str], Sequence[str]]
+"""Returns the keys that each turn of a thread reads first: the step that begins it reads them."""
 
 _MOST_LISTED = 1_000
 """Most threads of which this process knows their place in the list."""
@@ -39,10 +43,20 @@ _MOST_LISTED = 1_000
 class Intake:
     """Intake of this process. Errors of redis-py pass through."""
 
+    desk: Desk | None = None
+    """Place of this process's worker, if it has one."""
+
     def __init__(
-        self, redis: Redis, replica: Replica, stops: Stops, follow_seconds: int, channels: Channels
+        self,
+        redis: Redis,
+        replica: Replica,
+        stops: Stops,
+        follow_seconds: int,
+        channels: Channels,
+        first_reads: FirstReads,
     ) -> None:
         self._channels = channels
+        self._first_reads = first_reads
         self._redis = redis
         self._replica = replica
         self._stops = stops
@@ -99,7 +113,7 @@ class Intake:
         earlier = self._puts.get(message.id)
         if earlier is not None and await asyncio.shield(earlier):
             return "duplicate"
-        if self._replica.is_done(message.id):  # Redis may have lost an unfinished one
+        if self._replica.is_taken(message.id):  # Redis may have lost one that waits
             return "duplicate"
         self._puts[message.id] = put = asyncio.get_running_loop().create_future()
         outcome: Outcome = "ignored"
@@ -112,14 +126,31 @@ class Intake:
         return outcome
 
     async def _store(self, message: Message) -> Outcome:
-        args = self._put_args(message)
-        if message.regenerates:
-            args += [message.corrects, ORDERED_SECONDS]
-        outcome = _outcome(await self._put(keys=_put_keys(message), args=args))
+        wish = Lease("", str(message.thread), message.author, scopes_of(message).channel)
+        if self.desk and not message.regenerates and self.desk.reserve(wish):
+            outcome = await self._store_and_begin(message, self.desk, wish)
+        else:
+            outcome = _outcome(await self._run_put(message, ""))
         if outcome == "kept":
             self._replica.add(message)
             self._note_listed(message)
         return outcome
+
+    async def _store_and_begin(self, message: Message, desk: Desk, wish: Lease) -> Outcome:
+        """Store a message, and pass the lease that comes with it on to the worker, perhaps with its turn."""
+        lease, begun, reads = None, None, self._first_reads(wish.thread)
+        try:
+            outcome, leased, begun = await self._run_put(message, desk.consumer, *reads)
+            lease = read_lease(*leased) if leased else None
+        finally:
+            desk.settle(wish, lease, begun)
+        return _outcome(outcome)
+
+    async def _run_put(self, message: Message, consumer: str, *reads: str) -> Any:
+        question = message.corrects if message.regenerates else ""
+        order: list[str | float] = [question, ORDERED_SECONDS, message.edited_at]
+        args = [*self._put_args(message), *order, consumer, *reads]
+        return await self._put(keys=_put_keys(message), args=args)
 
     def _is_listed(self, message: Message) -> bool:
         return message.sent_at <= self._listed.get(str(message.thread), 0.0)
@@ -204,6 +235,7 @@ def as_message(decision: Decision) -> Message:
         place=decision.place,
         decision=decision,
         purpose="command",
+        locale=decision.locale,
     )
 
 

@@ -1,8 +1,8 @@
 """Lease on a thread, and the turn that begins under it. Plain data."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from bot.chat import Json, Turn
 from bot.inbox import keys
@@ -38,6 +38,30 @@ class TurnStart:
     read: Mapping[str, bytes | None] = field(default_factory=dict)
 
 
+Begun = Sequence[Any]
+"""Turn that Redis has begun, as the script START returns it."""
+
+
+class Desk(Protocol):
+    """Place of a worker where a message that has just arrived can begin its turn at once.
+
+    A lease without an `entry` stands for the one that may come.
+    """
+
+    @property
+    def consumer(self) -> str:
+        """Return the name under which the worker holds its leases."""
+
+    def reserve(self, wish: Lease) -> bool:
+        """Keep a turn free for a thread; return False if it has to wait for its turn like any other."""
+
+    def settle(self, wish: Lease, lease: Lease | None = None, begun: Begun | None = None) -> None:
+        """End a reservation; take the lease that came with the message, perhaps that of another thread.
+
+        `begun` is the turn if it has begun under the lease.
+        """
+
+
 def read_leases(entries: Iterable[Any]) -> list[Lease]:
     """Return the leases in entries of the stream `ready`, without those of deleted entries."""
     return [
@@ -48,3 +72,9 @@ def read_leases(entries: Iterable[Any]) -> list[Lease]:
         for entry, fields in entries
         if fields
     ]
+
+
+def read_lease(entry: bytes, fields: Sequence[bytes]) -> Lease:
+    """Return the lease in an entry of `ready` as a script returns it: names and values in turn."""
+    [lease] = read_leases([(entry, dict(zip(fields[::2], fields[1::2], strict=True)))])
+    return lease

@@ -1,17 +1,21 @@
 """Operator queries of the inbox: waiting messages, running threads, dead letters, health."""
 
 import json
+import re
 import time
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from bot.access.origin import scopes_of
-from bot.chat import Health, Json, Message, ThreadId
+from bot.chat import Health, Json, Message, QuestionState, ThreadId
 from bot.inbox import keys, scripts
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
+
+_GAP = re.compile(r"(\|[0-9.]+)?\|gap$")
+"""Mark behind the message that was answered last, see `bot.inbox.scripts`."""
 
 _DAY = 86_400
 SEEN_SECONDS = 3 * _DAY
@@ -64,7 +68,16 @@ async def unanswered_messages(redis: Redis) -> list[Message]:
 async def newest_answer(redis: Redis, thread: ThreadId) -> str:
     """Return the message that was answered last in a thread, or an empty string."""
     joined: Any = await redis.get(keys.joined(str(thread)))
-    return keys.text(joined or b"").removesuffix(scripts.GAP_MARK)
+    return _GAP.sub("", keys.text(joined or b""))
+
+
+async def question(redis: Redis, message_id: str) -> QuestionState | None:
+    """Return the state of an answered question, or None if the inbox does not know it any more."""
+    names = ["thread", "withdrawn", "edited", "answer"]
+    thread, withdrawn, edited, answer = cast("Any", await redis.hmget(keys.seen(message_id), names))
+    if not (thread or withdrawn):
+        return None
+    return QuestionState(bool(withdrawn), float(edited or -1), keys.text(answer or b""))
 
 
 async def newest_order(redis: Redis, answer: str, thread: ThreadId) -> tuple[str, bool] | None:
@@ -86,10 +99,22 @@ async def newest_order(redis: Redis, answer: str, thread: ThreadId) -> tuple[str
     return order, bool(is_open or state)
 
 
-async def first_turn(redis: Redis, thread: ThreadId) -> str:
-    """Return the turn of a thread that runs, or will run next; empty if none waits."""
-    entries: Any = await redis.xrange(keys.mailbox(str(thread)), count=1)
-    return keys.text(entries[0][1][b"id"]) if entries else ""
+async def first_turns(redis: Redis, within: ThreadId) -> list[str]:
+    """Return the turn of a thread that runs, or will run next, if there is one.
+
+    If no `channel` is known, those of all threads of the space.
+    """
+    threads = [str(within)] if within.channel else await _active_threads(redis, within)
+    async with redis.pipeline(transaction=False) as pipe:
+        for thread in threads:
+            pipe.xrange(keys.mailbox(thread), count=1)
+        return [keys.text(entries[0][1][b"id"]) for entries in await pipe.execute() if entries]
+
+
+async def _active_threads(redis: Redis, within: ThreadId) -> list[str]:
+    prefix = str(replace(within, channel="-")).removesuffix("-")
+    threads: Any = await redis.smembers(ACTIVE)
+    return [name for each in threads if (name := keys.text(each)).startswith(prefix)]
 
 
 def _read(value: bytes) -> Message | None:

@@ -90,9 +90,10 @@ class Replica:
             self._entries.pop(message_id, None)
             self._put(self._done, message_id, None)
 
-    def is_done(self, message_id: str) -> bool:
-        """Return True if that message was finished recently."""
-        return message_id in self._done
+    def is_taken(self, message_id: str) -> bool:
+        """Return True if that message's turn runs in this process, or was finished recently."""
+        entry = self._entries.get(message_id)
+        return message_id in self._done or bool(entry and entry.is_under_way)
 
     async def keep_whole(self, seconds: float) -> None:
         """Restore lost messages until cancelled, with `seconds` between two comparisons with Redis."""

@@ -16,7 +16,6 @@ from bot.chat import (
     Json,
     LeaseLost,
     PlatformError,
-    RateLimited,
     Receipt,
     StorageDown,
     Turn,
@@ -27,24 +26,14 @@ from bot.chat import (
 from bot.concurrency.tasks import CLEAN_UP_SECONDS, cancel
 from bot.inbox.fair_queue import FairQueue
 from bot.inbox.fence import fence_turn
-from bot.inbox.hangs import MAX_HANGS
 from bot.inbox.inbox import Inbox
-from bot.inbox.lease import Lease, TurnStart
+from bot.inbox.lease import Begun, Lease, TurnStart
+from bot.inbox.retries import MAX_ATTEMPTS, MAX_FAILURES, back_off, final_text, is_mute, reason_to_give_up
 
 log = logging.getLogger(__name__)
 
 Work = Callable[[Turn, Receipt, Halt], Awaitable[None]]
 """Runs one turn to its end; the error that it raises decides whether the turn is retried."""
-
-MAX_FAILURES = 8
-"""Unexpected failures, or crashes of the process, after which a turn is given up."""
-
-MUTE_AFTER = 2
-"""Deaths while reporting a given-up turn after which it ends without a message. One may be of an attempt that
-was paused, lost its lease and hung when it went on."""
-
-MAX_ATTEMPTS = 1500
-"""Attempts after which a turn is given up while a service is down: about 25 hours at full back-off."""
 
 _FORESEEN = (PlatformError, StorageDown)
 """Errors that pass: of a service that is out of reach or busy."""
@@ -55,7 +44,6 @@ _LOOK_SECONDS = 0.2
 """Seconds between two checks for users without a turn while no turn is free."""
 
 _CROWDED_BLOCK_MS = 100  # while deferred threads may be wanted soon
-_LONGEST_BACK_OFF = 60.0
 _FRESH_SHARE = 0.1
 """Share of the lease time within which a lease counts as just renewed when its turn starts. `_HELD_SHARE` is
 counted from there: together they leave a third of the time for the visible write."""
@@ -96,10 +84,14 @@ async def serve(
     `max_failures` is the number of failures, or crashes of the process, after which a turn is given up.
     """
     queue = FairQueue(limit, user_turns, channel_turns)
-    await _Worker(inbox, work, queue, lease_seconds, max_failures).serve(stop, grace, stops)
+    worker = _Worker(inbox, work, queue, lease_seconds, max_failures)
+    with inbox.open_desk(worker):
+        await worker.serve(stop, grace, stops)
 
 
 class _Worker:
+    """Worker, and its `bot.inbox.lease.Desk`."""
+
     def __init__(
         self, inbox: Inbox, work: Work, queue: FairQueue, lease_seconds: float, max_failures: int
     ) -> None:
@@ -110,6 +102,9 @@ class _Worker:
         self._lease_seconds = lease_seconds
         self._max_failures = max_failures
         self._running: dict[Lease, _RunningTurn] = {}
+        self._reserved: dict[Lease, float] = {}
+        """Reservations, with the time of each (monotonic seconds)."""
+        self._has_entered = False
         self._is_draining = False
 
     async def serve(self, stop: asyncio.Event, grace: float, stops: AsyncIterator[Json]) -> None:
@@ -153,12 +148,11 @@ class _Worker:
             log.info("turns handed over", extra={"turns": handed})
 
     async def _read(self) -> None:
-        entered = False
         while True:
             try:
-                if not entered:
+                if not self._has_entered:
                     await self._enqueue(await self._inbox.enter())
-                    entered = True
+                    self._has_entered = True
                 wanted = self._queue.demand
                 if not (wanted and await self._lease(wanted)) and not self._queue.free:
                     timeout = _LOOK_SECONDS if wanted else None
@@ -177,6 +171,29 @@ class _Worker:
         if not leases and self._is_crowded and self._queue.is_short:
             self._is_crowded = await self._inbox.wake() > 0
         return bool(leases)
+
+    @property
+    def consumer(self) -> str:
+        return self._inbox.consumer
+
+    def reserve(self, wish: Lease) -> bool:
+        can_begin = self._has_entered and not self._is_draining and self._queue.reserve(wish)
+        if can_begin:
+            self._reserved[wish] = time.monotonic()
+            self._inbox.beginning.add(wish.thread)
+        return can_begin
+
+    def settle(self, wish: Lease, lease: Lease | None = None, begun: Begun | None = None) -> None:
+        reserved_at = self._reserved.pop(wish)
+        self._inbox.beginning.discard(wish.thread)
+        self._queue.end(wish)
+        if lease and not self._is_draining:  # else it is handed over in the end
+            if begun:
+                self._queue.begin(lease)
+                self._begin(lease, reserved_at, begun)
+            else:
+                self._queue.add(lease)
+        self._start()
 
     async def _recover(self, error: Exception) -> None:
         log.warning("inbox read failed", extra={"error": repr(error)})
@@ -256,21 +273,27 @@ class _Worker:
 
     def _start(self) -> None:
         while not self._is_draining and (lease := self._queue.next()):
-            task = asyncio.create_task(self._run(lease), name=f"turn {lease.thread}")
-            halt = asyncio.get_running_loop().create_future()
-            self._running[lease] = _RunningTurn(task, halt, time.monotonic())
-            task.add_done_callback(partial(self._on_end, lease))
+            self._begin(lease, time.monotonic())
+
+    def _begin(self, lease: Lease, renewed_at: float, begun: Begun | None = None) -> None:
+        task = asyncio.create_task(self._run(lease, begun), name=f"turn {lease.thread}")
+        halt = asyncio.get_running_loop().create_future()
+        self._running[lease] = _RunningTurn(task, halt, renewed_at)
+        task.add_done_callback(partial(self._on_end, lease))
 
     def _on_end(self, lease: Lease, _: asyncio.Task[None]) -> None:
         self._running.pop(lease, None)
         self._queue.end(lease)
         self._start()
 
-    async def _run(self, lease: Lease) -> None:
+    async def _run(self, lease: Lease, begun: Begun | None) -> None:
         """Run one turn under one lease; after an error here the lease expires and the turn is retried."""
         try:
-            idle_ms = int(_FRESH_SHARE * self._lease_seconds * 1000)
-            start = await self._inbox.begin(lease, idle_ms=idle_ms)
+            if begun:
+                start = await self._inbox.read_start(lease, begun)
+            else:
+                idle_ms = int(_FRESH_SHARE * self._lease_seconds * 1000)
+                start = await self._inbox.begin(lease, idle_ms=idle_ms)
             if start:
                 await self._attempt(lease, start)
         except LeaseLost:
@@ -292,16 +315,16 @@ class _Worker:
     async def _settle(self, lease: Lease, start: TurnStart) -> None:
         turn, running = start.turn, self._running[lease]
         running.turn = turn.id
-        dead = _reason_to_give_up(start, self._max_failures)
+        dead = reason_to_give_up(start, self._max_failures)
         if start.has_crashed and start.turn.crashes > 2 and not dead:
             # a turn that kills the process may take other turns along: separate them in time
             seconds = random.uniform(0, 2.0**start.turn.crashes)  # noqa: S311 - not for secrets
             await self._postpone(lease, turn, seconds, "the process died", failed=False)
             return
-        if dead and _is_mute(start, self._max_failures):
+        if dead and is_mute(start, self._max_failures):
             await self._finish(lease, turn, dead)
             return
-        words = _final_text(start, dead)
+        words = final_text(start, dead)
         if (dead or start.stop_reason) and not running.halt.done():
             running.halt.set_result(words)
         known = {"ending": words, **start.receipt} if dead else start.receipt  # a halt alone ends no decision
@@ -345,8 +368,8 @@ class _Worker:
             dead += f" (reference {turn.reference})"
         result = receipt.state if receipt and receipt.has_result else None
         filing, details = (receipt.filing, receipt.details) if receipt and not dead else (None, None)
-        leaves_gap = receipt is not None and receipt.leaves_gap
-        await self._inbox.finish(lease, turn, dead, result, filing, leaves_gap=leaves_gap, details=details)
+        gap = receipt.gap if receipt else None
+        await self._inbox.finish(lease, turn, dead, result, filing, gap=gap, details=details)
 
     async def _try_again(self, lease: Lease, turn: Turn, error: Exception) -> None:
         is_foreseen = isinstance(error, _FORESEEN)
@@ -360,38 +383,8 @@ class _Worker:
             },
             exc_info=None if is_foreseen else error,
         )
-        await self._postpone(lease, turn, _back_off(turn.attempt, error), repr(error), failed=not is_foreseen)
+        await self._postpone(lease, turn, back_off(turn.attempt, error), repr(error), failed=not is_foreseen)
 
     async def _postpone(self, lease: Lease, turn: Turn, seconds: float, error: str, *, failed: bool) -> None:
         self._running[lease].is_released = True
         await self._inbox.postpone(lease, turn, seconds, error=error, failed=failed)
-
-
-def _reason_to_give_up(start: TurnStart, max_failures: int) -> str:
-    """Return the reason to give up the turn, for the operator; empty while another attempt makes sense."""
-    if start.turn.hangs >= MAX_HANGS:
-        return f"the process hung {start.turn.hangs} times during this turn"
-    if start.turn.crashes >= max_failures:
-        return f"the process died {start.turn.crashes} times during this turn"
-    if start.turn.failures >= max_failures or start.turn.attempt > MAX_ATTEMPTS:
-        return f"failed {start.turn.attempt - 1} times, at last with {start.error}"
-    return ""
-
-
-def _is_mute(start: TurnStart, max_failures: int) -> bool:
-    """Return True if even reporting the given-up turn crashes the process."""
-    return max(start.turn.hangs - MAX_HANGS, start.turn.crashes - max_failures) >= MUTE_AFTER
-
-
-def _final_text(start: TurnStart, dead: str) -> str:
-    if start.turn.hangs >= MAX_HANGS:
-        return texts.hung(start.turn.reference)
-    if dead:
-        return texts.given_up(start.turn.reference)
-    return texts.QUESTION_DELETED if start.stop_reason == "withdrawn" else texts.STOPPED
-
-
-def _back_off(attempt: int, error: Exception) -> float:
-    if isinstance(error, RateLimited):
-        return error.retry_after
-    return min(_LONGEST_BACK_OFF, 0.5 * 2.0 ** min(attempt, 10))

@@ -24,7 +24,7 @@ from bot.chat import (
     platform_info,
 )
 from bot.chat.text import one_line
-from bot.commands.memory import Caller
+from bot.commands.memory import Caller, KnownFact, KnownThread, MemoryOverview
 from bot.memory import texts
 from bot.memory.accounts import AccountLinks, LinkRefused
 from bot.memory.owners import FactOfOthers, Owners, date, digests, own_texts
@@ -34,6 +34,7 @@ from bot.memory.visibility import Account
 log = logging.getLogger(__name__)
 
 _SHOWN = 20
+_MOST_THREADS = 10
 _EXCERPT = 150
 _LISTED = 40
 _FACT_EXCERPT = 300
@@ -74,6 +75,23 @@ class PersonalData:
         lines.append(texts.EXPORT_OR_FORGET)
         return "\n".join(lines)
 
+    async def overview(self, caller: Caller) -> MemoryOverview:
+        """Return the numbers of facts and questions, with the newest facts and threads."""
+        with _storage_errors():
+            authors = await self._digests(caller)
+            records = await self.owners.records(authors)
+        facts = [each for each in records if each.kind == "fact"]
+        turns = [each for each in records if each.kind == "turn"]
+        newest = {each.source: each for each in reversed(turns)}  # the newest turn of each thread
+        threads = sorted(newest.values(), key=lambda each: -each.at)
+        return MemoryOverview(
+            len(facts),
+            len(turns),
+            [KnownFact(each.short_id, _shown(each, _EXCERPT), _about(each)) for each in facts[:_SHOWN]],
+            [_thread(each, authors) for each in threads[:_MOST_THREADS]],
+            self.is_on,
+        )
+
     async def list_facts(self, caller: Caller, words: str) -> str:
         """Return the newest facts that contain `words`, each with its id."""
         with _storage_errors():
@@ -82,9 +100,9 @@ class PersonalData:
         if not found:
             return texts.NO_SUCH_WORDS if facts else texts.NO_FACTS
         lines = [texts.facts(len(found))]
-        for each in found[:_LISTED]:
-            about = f"{date(each.at)}{f', {each.scope}' if each.scope else ''}"
-            lines.append(f"- `{each.short_id}` {about}: {_shown(each, _FACT_EXCERPT)}")
+        lines += [
+            f"- `{each.short_id}` {_about(each)}: {_shown(each, _FACT_EXCERPT)}" for each in found[:_LISTED]
+        ]
         if len(found) > _LISTED:
             lines.append(texts.more_facts(len(found) - _LISTED))
         return "\n".join([*lines, texts.CORRECT_OR_FORGET])
@@ -228,8 +246,21 @@ def _authors(accounts: frozenset[Account]) -> Sequence[Author]:
 
 def _line(record: MemoryRecord, authors: frozenset[str]) -> str:
     if record.kind == "fact":
-        return f"- {date(record.at)}{f', {record.scope}' if record.scope else ''}: {_shown(record, _EXCERPT)}"
-    return f"- {date(record.at)}: {harmless(one_line(' '.join(own_texts(record, authors)), _EXCERPT))}"
+        return f"- {_about(record)}: {_shown(record, _EXCERPT)}"
+    return f"- {date(record.at)}: {_question(record, authors)}"
+
+
+def _about(fact: MemoryRecord) -> str:
+    return f"{date(fact.at)}{f', {fact.scope}' if fact.scope else ''}"
+
+
+def _question(turn: MemoryRecord, authors: frozenset[str]) -> str:
+    """Return the words of these authors in a turn; nobody else's."""
+    return harmless(one_line(" ".join(own_texts(turn, authors)), _EXCERPT))
+
+
+def _thread(turn: MemoryRecord, authors: frozenset[str]) -> KnownThread:
+    return KnownThread(turn.source, _question(turn, authors), date(turn.at))
 
 
 def _shown(fact: MemoryRecord, chars: int) -> str:

@@ -17,7 +17,7 @@ from bot.chat import (
     ReadingRefused,
     Undeliverable,
 )
-from bot.chat.text import is_invisible, one_line, shorten
+from bot.chat.text import is_invisible, one_line, shorten, unnamed_user
 from bot.platforms import texts
 
 log = logging.getLogger(__name__)
@@ -87,12 +87,15 @@ _LIKE_OURS = re.compile(r"[\W_]*you(?![^\W_])", re.IGNORECASE)
 
 
 @lru_cache(200)  # few users write the many messages of a conversation
-def name_of_other(name: str) -> str:
-    """Return the name of a user who is not the bot, which earlier messages call "you"."""
+def name_of_other(name: str, account: str) -> str:
+    """Return the name of a user who is not the bot, which earlier messages call "you".
+
+    A user without one is named by their account, which is as `author` in `bot.chat.Message`.
+    """
     line = one_line(name.translate(_COLONS))
     letters = unicodedata.normalize("NFKC", line)
     # with and without a blank for what a model or a reader does not see
     seen = ["".join(blank if is_invisible(each) else each for each in letters) for blank in ("", " ")]
     if not seen[0].strip():
-        return "somebody"
+        return unnamed_user(account)
     return f"{shorten(line, 60)} (a user)" if any(map(_LIKE_OURS.match, seen)) else line

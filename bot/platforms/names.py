@@ -20,6 +20,10 @@ class KnownNames:
         until, name = self.entries.get(id, (0.0, ""))
         return name if until > time.monotonic() else None
 
+    def last(self, id: str) -> str:
+        """Return the newest name, however old; nothing if there is none."""
+        return self.entries.get(id, (0.0, ""))[1]
+
     def put(self, id: str, name: str, seconds: float) -> None:
         """Keep a name for so many seconds."""
         self.entries.pop(id, None)

@@ -17,6 +17,7 @@ from bot.chat import (
     Message,
     NameKind,
     ReadContext,
+    Since,
     Thread,
     ThreadId,
     Unreachable,
@@ -70,7 +71,7 @@ class Platforms(Sequence[Receiver]):
         """Return the content of a file that came with a message. Raises `FileRefused`."""
         return await self.of(message.thread.platform).fetch(message, attachment, most_bytes)
 
-    def context(self, message: Message, since: str | None) -> ReadContext | None:
+    def context(self, message: Message, since: Since | None) -> ReadContext | None:
         """Return the function that reads the context of a message, or None if there is none."""
         try:
             return self.of(message.thread.platform).context(message, since)

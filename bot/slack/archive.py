@@ -161,11 +161,11 @@ def _author(result: Mapping[str, Json]) -> str:
 def _result(result: Mapping[str, Json], team: str, bot_user_id: str, names: Mapping[str, str]) -> PastMessage:
     """Read one message that Slack's search has found."""
     ts, user = word(result.get("message_ts")), word(result.get("author_user_id"))
-    author = word(result.get("author_name")) or names.get(user, user)
+    author = word(result.get("author_name")) or names.get(user, "")
     return PastMessage(
         id=message_id(team, word(result.get("channel_id")), ts),
-        author="you" if user == bot_user_id else name_of_other(author),
-        text=plain_text(word(result.get("content")), bot_user_id),
+        author="you" if user == bot_user_id else name_of_other(author, f"slack:{user}"),
+        text=plain_text(result.get("content"), bot_user_id),
         sent_at=moment(ts),
         link=word(result.get("permalink")),
     )

@@ -26,10 +26,14 @@ _NESTED = ("fields", "elements", "rows", "blocks", "cards", "tasks")
 """Fields in which blocks of unknown types hold their text."""
 
 
-def plain_text(text: str, bot_user_id: str) -> str:
-    """Return mrkdwn as users read it: no mention of the bot, references by name, entities decoded."""
+def plain_text(mrkdwn: Json, bot_user_id: str) -> str:
+    """Return mrkdwn as users read it: no mention of the bot, references by name, entities decoded.
+
+    Returns an empty string if Slack sent something else, or nothing.
+    """
+    text = word(mrkdwn).strip()
     if "<" not in text and "&" not in text:  # most texts
-        return well_formed(text).strip()
+        return text
     pieces, end = [], 0
     for mention in _MENTION.finditer(text):
         if mention[1] == bot_user_id:
@@ -37,7 +41,7 @@ def plain_text(text: str, bot_user_id: str) -> str:
             pieces.append(text[end : mention.start()].rstrip(" \t"))
             end = mention.end()
     without_us = "".join([*pieces, text[end:]])
-    return well_formed(_decode(_REFERENCE.sub(_readable, without_us)).strip())
+    return _decode(_REFERENCE.sub(_readable, without_us)).strip()
 
 
 def mentions(text: str, user_id: str) -> bool:

@@ -8,8 +8,8 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from bot.chat import Json
 from bot.commands.channel import ChannelCaller, ChannelCommand
 from bot.slack.block_text import word
-from bot.slack.commands import CHANNEL, IsExternal
 from bot.slack.responses import answer
+from bot.slack.slash_commands import CHANNEL, IsExternal
 
 
 def add_channel_command(

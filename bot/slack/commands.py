@@ -1,37 +1,45 @@
 """Slash commands on Slack. https://docs.slack.dev/interactivity/implementing-slash-commands"""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
 import aiohttp
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.chat import Json, Stop
 from bot.commands.commands import Commands
+from bot.slack.answer_buttons import add_reason_form, is_reason
+from bot.slack.ask import is_ask
+from bot.slack.channel_command import add_channel_command
 from bot.slack.markdown import mrkdwn
-from bot.slack.memory_command import MEMORY
+from bot.slack.memory_command import add_memory_command
+from bot.slack.redis_command import add_redis_command, is_form
 from bot.slack.responses import answer
+from bot.slack.slash_commands import CHANNEL, HEALTH, MEMORY, REDIS, STOP, USAGE, ApiOf, IsExternal
 from bot.slack.texts import unknown_command
 
-HEALTH = "/agent-health"
-STOP = "/agent-stop"
-REDIS = "/agent-redis"
-USAGE = "/agent-usage"
-CHANNEL = "/agent-channel"
 
-IsExternal = Callable[[Mapping[str, Json]], Awaitable[bool]]
-"""Function that tells whether the user of a payload is a guest or from another organisation, as far as Slack
-says."""
+def is_listened_to(body: Mapping[str, Json]) -> bool:
+    """Return whether a payload of Slack is a command, a shortcut or a form: Bolt has a listener for each."""
+    return "command" in body or is_form(body) or is_reason(body) or is_ask(body)
 
 
 def add_commands(
     app: AsyncApp,
     commands: Commands,
+    api_of: ApiOf,
     session: aiohttp.ClientSession,
     is_external: IsExternal,
     ack_timeout: float,
 ) -> None:
-    """Register the slash commands with `app`; only the caller sees the answers."""
+    """Register the slash commands and forms with `app`; only the caller sees the answers."""
+    if commands.operations:
+        add_redis_command(app, commands.operations, api_of, session, is_external, ack_timeout)
+    if commands.memory:
+        add_memory_command(app, commands.memory, api_of)
+    if commands.channel:
+        add_channel_command(app, commands.channel, session, is_external, ack_timeout)
+    add_reason_form(app, commands)
 
     async def health_text(body: Mapping[str, Json]) -> str:
         return await commands.health(f"slack:{body['user_id']}", is_external=await is_external(body))
@@ -60,4 +68,4 @@ def add_commands(
     app.command(HEALTH)(health)
     app.command(STOP)(stop)
     app.command(USAGE)(usage)
-    app.command(re.compile(""))(unknown)
+    app.command(re.compile(""))(unknown)  # the last one: it takes what no other listener does

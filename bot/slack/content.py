@@ -73,9 +73,10 @@ class _Reader:
         self._blocks = BlockText(bot_user_id)
 
     def content(self, message: Mapping[str, Json]) -> Content:
-        # what most messages lack is not looked into: hundreds are read for one answer
         attachments, files = message.get("attachments"), message.get("files")
-        listed = list(objects(attachments)) if attachments else []
+        if not (attachments or files):  # as most messages: hundreds are read for one answer
+            return Content(_cut(self._own(message), _MOST_CHARS), (), (), ())
+        listed = list(objects(attachments))
         quoted = [each for each in listed if _is_message(each)]
         own = [each for each in listed if not _is_message(each) and not _is_preview(each)]
         text = self._own(message)
@@ -85,13 +86,13 @@ class _Reader:
         holders = [each for each in (message, *own, *quoted) if each.get("files")]
         return Content(
             text=text,
-            quotes=tuple(_limit(map(self._quote, quoted), _MOST_CHARS - len(text))) if quoted else (),
+            quotes=tuple(_limit(map(self._quote, quoted), _MOST_CHARS - len(text))),
             files=tuple([file for each in holders for file in _files(each["files"])]),
-            voices=tuple(_voices(files, word(message.get("user")))) if files else (),
+            voices=tuple(_voices(files, word(message.get("user")))),
         )
 
     def _own(self, message: Mapping[str, Json]) -> str:
-        text = plain_text(word(message.get("text")), self._bot_user_id)
+        text = plain_text(message.get("text"), self._bot_user_id)
         if message.get("bot_id"):  # users see the blocks instead
             return self._blocks.read(message.get("blocks")) or text
         return text or self._blocks.read(message.get("blocks"))
@@ -124,7 +125,7 @@ class _Reader:
         )
 
     def _text(self, holder: Mapping[str, Json], name: str) -> str:
-        return plain_text(word(holder.get(name)), self._bot_user_id)
+        return plain_text(holder.get(name), self._bot_user_id)
 
 
 _reader = lru_cache(8)(_Reader)

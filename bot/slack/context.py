@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from bot.chat import Context, Message, Passage, ReadContext
+from bot.chat import Context, Message, Passage, ReadContext, Since
 from bot.platforms import texts
 from bot.platforms.context import PassageReading, read_passages
 from bot.slack.events import moment
@@ -21,10 +21,10 @@ class Contexts:
     past: PastMessages
     timing: Timing
 
-    def context(self, message: Message, since: str | None) -> ReadContext | None:
+    def context(self, message: Message, since: Since | None) -> ReadContext | None:
         """Return the function that reads the context of a message, or None if there is none."""
         is_reply = not message.direct and message.place.get("ts") != message.thread.thread
-        after = _ts_of(since) if is_reply and since is not None else None
+        after = _begin(since) if is_reply and since is not None else None
         links = [] if message.bot_ids else _links(message)
         if after is None and not links:
             return None
@@ -61,7 +61,8 @@ def _links(message: Message) -> list[Span]:
     return [each for each in found if (each.channel, each.root) != here][:_MOST_LINKS]
 
 
-def _ts_of(id: str) -> str:
-    """Return the `ts` in a message's id (`slack:T…:C…:ts`); empty if it has none."""
-    ts = id.split(":")[3:4]
-    return ts[0] if ts and moment(ts[0]) else ""
+def _begin(since: Since) -> str:
+    """Return the `ts` after which is read, empty for the begin of a thread; an id is `slack:T…:C…:ts`."""
+    ts = "".join(since.after.split(":")[3:4])
+    just_before = f"{since.at - 1e-6:.6f}" if since.at else ""
+    return max(ts if moment(ts) else "", just_before, key=moment)

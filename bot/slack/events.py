@@ -236,12 +236,20 @@ def _is_for_bot(event: Mapping[str, Json], bot_user_id: str) -> bool:
 
 def is_written(message: Mapping[str, Json]) -> bool:
     """Return whether a user or a bot wrote a message; others are announcements."""
+    if message.get("type") not in ("message", "app_mention"):
+        return False
+    if not any(map(message.get, _SPECIAL)):  # as most messages: hundreds are read for one answer
+        return bool(message.get("user"))
+    is_bot = bool(message.get("bot_id"))
+    subtypes = _BOT_SUBTYPES if is_bot else _SUBTYPES
     return (
-        message.get("type") in ("message", "app_mention")
-        and message.get("subtype") in (_BOT_SUBTYPES if message.get("bot_id") else _SUBTYPES)
+        message.get("subtype") in subtypes
         and not message.get("hidden")
-        and bool(message.get("user") or message.get("bot_id"))
+        and (is_bot or bool(message.get("user")))
     )
+
+
+_SPECIAL = ("subtype", "bot_id", "hidden")
 
 
 def _id(value: Json) -> str:
@@ -300,8 +308,10 @@ def name_of(person: Mapping[str, Json]) -> str:
 
 def written_name(message: Mapping[str, Json]) -> str:
     """Return the author's name that a message has itself: that of a bot, sometimes that of a user."""
-    # the parts that most messages lack are not looked into: hundreds are read for one answer
-    profile, bot = message.get("user_profile"), message.get("bot_profile")
-    name = name_of(_object(profile)) if profile else ""
-    name = name or word(message.get("username"))
-    return name or (word(_object(bot).get("name")) if bot else "")
+    if not any(map(message.get, _NAMES)):  # as most messages: hundreds are read for one answer
+        return ""
+    profile, bot = _object(message.get("user_profile")), _object(message.get("bot_profile"))
+    return name_of(profile) or word(message.get("username")) or word(bot.get("name"))
+
+
+_NAMES = ("user_profile", "username", "bot_profile")

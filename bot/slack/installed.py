@@ -15,7 +15,8 @@ from bot.slack.errors import NotInstalled
 from bot.slack.events import team_of_event
 from bot.slack.health import ServiceProbe
 from bot.slack.installations import Installations
-from bot.slack.oauth import INSTALL, REDIRECT, OAuth
+from bot.slack.manifest import INSTALL, REDIRECT
+from bot.slack.oauth import OAuth
 from bot.slack.tokens import BotTokens, InstalledAccount
 from bot.slack.workspace import Shared, Workspace
 

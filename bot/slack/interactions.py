@@ -13,15 +13,13 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.request.internals import extract_team_id
 from slack_bolt.response import BoltResponse
 
-from bot.chat import Json
+from bot.chat import Deliver, Json
 from bot.commands.commands import Commands
-from bot.slack.answer_buttons import add_reason_form, is_reason
 from bot.slack.api import SDK_LOG, Clients
+from bot.slack.ask import add_shortcuts
 from bot.slack.block_text import word
-from bot.slack.channel_command import add_channel_command
-from bot.slack.commands import add_commands
-from bot.slack.memory_command import add_memory_command
-from bot.slack.redis_command import add_redis_command, is_form
+from bot.slack.commands import add_commands, is_listened_to
+from bot.slack.home import is_home
 from bot.slack.socket_mode import DeliverEvent
 from bot.slack.timing import Timing
 from bot.slack.workspace import Workspace
@@ -32,14 +30,16 @@ def build_app(
     workspaces: Workspaces,
     clients: Clients,
     signing_secret: str,
+    deliver: Deliver,
     deliver_event: DeliverEvent,
     note_arrival: Callable[[], None],
     commands: Commands,
     timing: Timing,
 ) -> AsyncApp:
-    """Return the app that answers `commands` in all workspaces, and passes events to `deliver_event`.
+    """Return the app that answers `commands` in all workspaces.
 
-    Everything that Slack has signed is noted.
+    It passes events to `deliver_event`, and questions of shortcuts to `deliver`. Everything that Slack has
+    signed is noted.
     """
 
     def workspace_of(body: Mapping[str, Json]) -> Workspace:
@@ -57,9 +57,11 @@ def build_app(
         body: Mapping[str, Json], next: Callable[[], Awaitable[BoltResponse]]
     ) -> BoltResponse:
         note_arrival()
-        is_listened_to = "command" in body or is_form(body) or is_reason(body)
-        if is_listened_to or body.get("type") == "url_verification":
+        if is_listened_to(body) or body.get("type") == "url_verification":
             return await next()
+        if is_home(body):
+            await workspace_of(body).home.press(body, commands)
+            return BoltResponse(status=200)
         if body.get("type") == "block_actions":
             workspace = workspace_of(body)
             await workspace.buttons.handle(body, (await workspace.api.who()).team_id, commands)
@@ -76,13 +78,8 @@ def build_app(
         authorize=authorize,
         before_authorize=hand_over,
     )
-    session, ack_timeout = clients.session, timing.ack_timeout
-    if commands.operations:
-        add_redis_command(app, commands.operations, workspace_of, session, is_external, ack_timeout)
-    if commands.memory:  # first: add_commands answers all unknown commands
-        add_memory_command(app, commands.memory, workspace_of)
-    if commands.channel:
-        add_channel_command(app, commands.channel, session, is_external, ack_timeout)
-    add_reason_form(app, commands)
-    add_commands(app, commands, session, is_external, ack_timeout)
+    add_shortcuts(app, lambda body: workspace_of(body).ask(deliver))
+    add_commands(
+        app, commands, lambda body: workspace_of(body).api, clients.session, is_external, timing.ack_timeout
+    )
     return app

@@ -2,7 +2,6 @@
 
 import html
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bot.chat import well_formed
@@ -154,26 +153,26 @@ class Pager:
         return cut
 
     def _emit_all(self, pieces: list[str]) -> list[str | PageBreak]:
-        items: list[str | PageBreak] = []
-        for item in (item for piece in pieces for item in self._emit(piece)):
-            if items and isinstance(item, str) and isinstance(items[-1], str):
-                items[-1] += item
-            else:
-                items.append(item)
-        return items
+        items, shown = list[str | PageBreak](), list[str]()
+        for piece in pieces:
+            text = self._inert(piece)
+            if self._is_full(piece, text):
+                items += ["".join(shown), self.cut(piece)] if shown else [self.cut(piece)]
+                shown = []
+            shown.append(text)
+            self._size += len(text)
+            self._last = text[-1]
+            self._track(piece)
+        return [*items, "".join(shown)] if shown else items
 
-    def _emit(self, piece: str) -> Iterator[str | PageBreak]:
+    def _inert(self, piece: str) -> str:
+        """Return a piece as it is shown."""
+        if piece in _LEAD:
+            return piece
         if self._is_lead and piece.strip(_LEAD):
             self._is_lead, self._is_row = False, self._blocks.is_row(self._line + piece)
         shown = neutralise(as_data(piece) if self._is_row else piece)
-        if len(piece) >= _WORD_LIMIT:
-            shown = _break_off(shown)
-        if self._is_full(piece, shown):
-            yield self.cut(piece)
-        yield shown
-        self._size += len(shown)
-        self._last = shown[-1]
-        self._track(piece)
+        return _break_off(shown) if len(piece) >= _WORD_LIMIT else shown
 
     def _is_full(self, piece: str, shown: str) -> bool:
         if self._size + len(shown) + _CLOSING_ROOM > MESSAGE_LIMIT:

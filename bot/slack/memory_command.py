@@ -1,7 +1,7 @@
 """`/agent-memory` on Slack: the text of the command is its subcommand."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import aiohttp
@@ -14,27 +14,23 @@ from bot.platforms.memory_command import FILE, export, run
 from bot.platforms.texts import file, not_shown, upload_failed
 from bot.slack import texts
 from bot.slack.api import SlackApi
-from bot.slack.block_text import plain_text, word
+from bot.slack.block_text import plain_text
 from bot.slack.errors import MissingScope, Refused
 from bot.slack.markdown import mrkdwn
 from bot.slack.responses import follow_up
-from bot.slack.workspace import Workspace
+from bot.slack.slash_commands import MEMORY, ApiOf
 
 log = logging.getLogger(__name__)
 
-MEMORY = "/agent-memory"
 
-
-def add_memory_command(
-    app: AsyncApp, memory: PersonalMemory, workspace_of: Callable[[Mapping[str, Json]], Workspace]
-) -> None:
+def add_memory_command(app: AsyncApp, memory: PersonalMemory, api_of: ApiOf) -> None:
     """Register `/agent-memory` with `app`; only the caller sees the answers."""
 
     async def answer(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         await ack()  # at once: it may take longer than the 3 s that Slack waits
-        api = workspace_of(body).api
+        api = api_of(body)
         caller = Caller(f"slack:{body['user_id']}", (await api.who()).team_id)
-        words = await _run(memory, api, caller, plain_text(word(body.get("text")), ""))
+        words = await _run(memory, api, caller, plain_text(body.get("text"), ""))
         await follow_up(api.session, body["response_url"], mrkdwn(words))
 
     app.command(MEMORY)(answer)
@@ -42,12 +38,13 @@ def add_memory_command(
 
 async def _run(memory: PersonalMemory, api: SlackApi, caller: Caller, text: str) -> str:
     if text.strip() == "export":
-        return await export(memory, caller, partial(_send, api, caller))
+        return await export(memory, caller, partial(send_export, api, caller))
     order = parse(text)
     return await run(memory, caller, *order) if order else texts.MEMORY_USAGE
 
 
-async def _send(api: SlackApi, caller: Caller, data: bytes) -> str:
+async def send_export(api: SlackApi, caller: Caller, data: bytes) -> str:
+    """Send exported data to the caller in direct messages; return a sentence about it."""
     try:
         await upload(api, caller.author.removeprefix("slack:"), FILE, data)
     except PlatformError as error:

@@ -150,7 +150,7 @@ class ReplyMessages:
         buttons = self.buttons if is_last else ()
         last = ({"chunks": chunks} if chunks else {}) | ({"blocks": buttons} if buttons else {})
         try:
-            if session and session.ends_with_stream:
+            if session and await session.can_end_with_stream():
                 await self._stop_both(page, last, session)
             else:
                 await self._stop(page, last)

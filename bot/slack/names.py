@@ -10,7 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
-from bot.chat import Correction, CredentialsRejected, Deliver, Event, Json, Message, NameKind, PlatformError
+from bot.chat import (
+    Correction,
+    CredentialsRejected,
+    Deliver,
+    Event,
+    Json,
+    Message,
+    NameKind,
+    PlatformError,
+    RateLimited,
+    Unreachable,
+)
 from bot.platforms.names import KnownNames, name_in_text
 from bot.platforms.texts import DIRECT_MESSAGES
 from bot.slack.api import SlackApi
@@ -29,8 +40,8 @@ _ID = re.compile(
 )
 """Ids as `bot.slack.block_text` leaves them in a text: of a user, of a channel, of a group."""
 
-_MOST_IDS = 20
-"""Most ids of one message that are looked up."""
+_MOST_CHANNELS, _MOST_GROUPS = 10, 20
+"""Most channels, and most groups, of one message or passage whose names are looked up."""
 
 
 class Names:
@@ -77,22 +88,16 @@ class Names:
         Guests and people of other organisations cannot see all public channels: those stay ids.
         """
         team, is_open = message.thread.space, not (message.is_external or reaches_outsiders(message))
-        matches = (match for text in texts for match in _ID.finditer(text))
-        ids = list(dict.fromkeys(match.groups("") for match in matches))[:_MOST_IDS]
+        ids = dict.fromkeys(match.groups("") for match in _ID.finditer("\n".join(texts)))
         if not ids:
             return list(texts)
         users, channels, groups = ([each for each in kind if each] for kind in zip(*ids, strict=True))
-        names: dict[str, str] = {}
-        try:
-            async with asyncio.timeout(self._timing.author_timeout):
-                found = await asyncio.gather(
-                    self._users.names(team, users),
-                    self._channel_names(team, channels if is_open else []),
-                    self._group_names(team, groups),
-                )
-                names = {id: name for each in found for id, name in each.items()}
-        except TimeoutError:
-            log.info("names not looked up in time", extra={"ids": len(ids)})
+        found = await asyncio.gather(
+            self._users.names(team, users),
+            self._channel_names(team, channels if is_open else []),
+            self._group_names(team, groups),
+        )
+        names = {id: name for each in found for id, name in each.items()}
 
         def name(match: re.Match[str]) -> str:
             id = match[0][1:]
@@ -122,8 +127,9 @@ class Names:
         return f"#{name}" if name else ""
 
     async def _channel_names(self, team: str, channels: Sequence[str]) -> Mapping[str, str]:
-        names = await asyncio.gather(*(self._channel_name(team, each) for each in channels))
-        return {id: name for id, name in zip(channels, names, strict=True) if name}
+        unknown = [each for each in channels if self._channels.get(each) is None][:_MOST_CHANNELS]
+        await asyncio.gather(*(self._channel_name(team, each) for each in unknown))
+        return {each: name for each in channels if (name := self._channels.last(each))}
 
     async def _channel_name(self, team: str, channel: str) -> str:
         """Return the name of a public channel; not all readers of a text may know that of a private one."""
@@ -131,29 +137,37 @@ class Names:
         if known is not None:
             return known
         answer = await self._ask(team, "conversations.info", channel=channel)
-        described = answer.get("channel")
+        described = answer.get("channel") if answer else None
         described = described if isinstance(described, dict) else {}
         name = word(described.get("name")) if described.get("is_private") is False else ""
+        name = name if answer is not None else self._channels.last(channel)
         seconds = self._timing.author_max_age if described else self._timing.unknown_author_max_age
         self._channels.put(channel, name, seconds)
         return name
 
     async def _group_names(self, team: str, groups: Sequence[str]) -> Mapping[str, str]:
-        if any(self._groups.get(each) is None for each in groups):
+        unknown = [each for each in groups if self._groups.get(each) is None][:_MOST_GROUPS]
+        if unknown:
             answer = await self._ask(team, "usergroups.list")
-            listed = objects(answer.get("usergroups"))
+            listed = objects(answer.get("usergroups") if answer else None)
             handles = {word(each.get("id")): word(each.get("handle")) for each in listed}
-            known, unknown = self._timing.author_max_age, self._timing.unknown_author_max_age
-            for each in groups:
-                self._groups.put(each, handles.get(each, ""), known if each in handles else unknown)
-        return {each: name for each in groups if (name := self._groups.get(each))}
+            for each in unknown:
+                name = handles.get(each, "") if answer is not None else self._groups.last(each)
+                is_told = each in handles
+                seconds = self._timing.author_max_age if is_told else self._timing.unknown_author_max_age
+                self._groups.put(each, name, seconds)
+        return {each: name for each in groups if (name := self._groups.last(each))}
 
-    async def _ask(self, team: str, method: str, **arguments: str) -> Mapping[str, Json]:
-        """Return Slack's answer, or nothing if there is none."""
+    async def _ask(self, team: str, method: str, **arguments: str) -> Mapping[str, Json] | None:
+        """Return Slack's answer, nothing in it if Slack refuses; None if there is none in time."""
         try:
-            if await self._limits.delay(team, method):
-                return {}
-            return await self._api.read(method, **arguments)
+            async with asyncio.timeout(self._timing.author_timeout):
+                if await self._limits.delay(team, method):
+                    return None
+                return await self._api.read(method, **arguments)
+        except (RateLimited, Unreachable, TimeoutError) as error:
+            log.info("name not looked up", extra={"error": repr(error)})
+            return None
         except CredentialsRejected as error:
             log.warning("names not looked up", extra={"error": str(error)})
         except PlatformError as error:

@@ -26,17 +26,10 @@ from bot.slack.app_credentials import AppCredentials
 from bot.slack.block_text import word
 from bot.slack.errors import Refused
 from bot.slack.installations import Installation, Installations
+from bot.slack.manifest import REDIRECT
+from bot.slack.scopes import needed_scopes
 
 log = logging.getLogger(__name__)
-
-INSTALL, REDIRECT = "/slack/install", "/slack/oauth_redirect"
-
-SCOPES = (
-    *("app_mentions:read", "assistant:write", "channels:history", "channels:read", "chat:write", "commands"),
-    *("files:read", "files:write", "groups:history", "groups:read", "im:history", "im:read", "im:write"),
-    *("mpim:history", "mpim:read", "reactions:read", "search:read.public", "usergroups:read", "users:read"),
-)
-"""Scopes of the bot token; a test compares them with manifest.yml, which says what each is for."""
 
 _COOKIE = "slack-app-oauth-state"
 _STATE = re.compile(r"([0-9]{1,12})\.[\w-]{32}\.[0-9a-f]{64}", re.ASCII)
@@ -76,7 +69,7 @@ class OAuth:
         """Send the browser to Slack, where the user chooses a workspace and agrees."""
         _require_get(request)
         state = self._new_state()
-        query = {"client_id": self._credentials.id, "scope": ",".join(SCOPES), "state": state}
+        query = {"client_id": self._credentials.id, "scope": ",".join(needed_scopes()), "state": state}
         address = urljoin(self._clients.url, "../oauth/v2/authorize")
         response = web.Response(status=302, headers={"Location": f"{address}?{urlencode(query)}"})
         response.set_cookie(

@@ -35,6 +35,9 @@ _MOST_PAGES = 4
 _TAIL = 999
 """Most messages that are requested of the end of a thread, where a guess tells how many there are."""
 
+_MOST_AUTHORS = 100
+"""Most authors of a passage who are looked up: as many as the messages that the agent gets at once."""
+
 Found = tuple[list[Mapping[str, Json]], bool]
 """Messages as Slack sends them, the oldest first; and whether some are left out."""
 
@@ -145,12 +148,10 @@ class PastMessages:
             begin = moment(after)
             written = [each for each in written if moment(each["ts"]) > begin and not _is_own(each, who)]
         authors = [(written_name(each), word(each.get("user"))) for each in written]
-        asked = list(dict.fromkeys(user for name, user in authors if user and not name))
-        names = dict(await self.users.names(team, asked))
-        unnamed = [each for each in asked if each not in names]
-        names |= {each: f"unnamed user {number}" for number, each in enumerate(unnamed, 1)}
+        asked = [user for name, user in authors if not name]
+        names = await self.users.names(team, asked, most=_MOST_AUTHORS)
         past = [
-            _past(each, name or names.get(user, ""), team, channel, who)
+            _past(each, user, name or names.get(user, ""), team, channel, who)
             for each, (name, user) in zip(written, authors, strict=True)
         ]
         return Passage(source=source, messages=await self.named(message, past), is_cut=found[1])
@@ -159,8 +160,10 @@ class PastMessages:
         """Return messages that are read for one with names in place of ids."""
         texts = await self.names.readable(message, [each.text for each in past])
         return tuple(
-            each if text == each.text else replace(each, text=text)
-            for each, text in zip(past, texts, strict=True)
+            [
+                each if text == each.text else replace(each, text=text)
+                for each, text in zip(past, texts, strict=True)
+            ]
         )
 
 
@@ -180,14 +183,17 @@ def _is_own(message: Mapping[str, Json], who: Identity) -> bool:
     return who.user_id == message.get("user") or who.bot_id == message.get("bot_id")
 
 
-def _past(message: Mapping[str, Json], name: str, team: str, channel: str, who: Identity) -> PastMessage:
+def _past(
+    message: Mapping[str, Json], user: str, name: str, team: str, channel: str, who: Identity
+) -> PastMessage:
     content, ts, root = content_of(message, who.user_id), str(message["ts"]), word(message.get("thread_ts"))
-    text = content.text
+    text, bot = content.text, message.get("bot_id")
+    is_own = user == who.user_id or bot == who.bot_id
     if content.quotes:
         text = "\n".join(filter(None, [text, *(f"{each.source}: {each.text}" for each in content.quotes)]))
     return PastMessage(
         id=message_id(team, channel, ts),
-        author="you" if _is_own(message, who) else name_of_other(name),
+        author="you" if is_own else name_of_other(name, f"slack:{user or bot}"),
         text=text,
         sent_at=float(ts),
         files=tuple([each.name for each in content.files]) if content.files else (),

@@ -28,6 +28,7 @@ from bot.chat import (
     PlatformError,
     ReadContext,
     Receipt,
+    Since,
     Stop,
     Thread,
     ThreadId,
@@ -146,11 +147,12 @@ class Slack:
     async def receive(self, deliver: Deliver, commands: Commands) -> None:
         """Connect, deliver events and answer commands until cancelled."""
         await self._workspaces.begin()
-        deliver_event = partial(self._deliver_event, deliver)
+        deliver_event = partial(self._deliver_event, deliver, commands)
         self._app = build_app(
             self._workspaces,
             self._clients,
             self._signing_secret,
+            deliver,
             deliver_event,
             self._note_arrival,
             commands,
@@ -178,7 +180,7 @@ class Slack:
         """Return the content of an attachment. Raises `FileRefused`."""
         return await fetch(self._of(message).api, attachment, most_bytes)
 
-    def context(self, message: Message, since: str | None) -> ReadContext | None:
+    def context(self, message: Message, since: Since | None) -> ReadContext | None:
         """Return the function that reads the thread of a message, and messages that it links to."""
         return self._of(message).contexts.context(message, since)
 
@@ -262,7 +264,7 @@ class Slack:
     def _note_arrival(self) -> None:
         self._last_event = time.monotonic()
 
-    async def _deliver_event(self, deliver: Deliver, body: Mapping[str, Json]) -> None:
+    async def _deliver_event(self, deliver: Deliver, commands: Commands, body: Mapping[str, Json]) -> None:
         """Deliver the event in a payload. Raises if it is not stored: it is then not acknowledged."""
         self._note_arrival()
         id = event_id(body.get("event"))
@@ -272,17 +274,20 @@ class Slack:
         try:
             workspace = await self._workspaces.of_event(body)
             if workspace:
-                await self._deliver_in(workspace, deliver, id, body)
+                await self._deliver_in(workspace, deliver, commands, id, body)
         except NotInstalled as error:  # acknowledged: nobody could answer
             log.warning("event skipped", extra={"event_id": body.get("event_id"), "error": str(error)})
 
     async def _deliver_in(
-        self, workspace: Workspace, deliver: Deliver, id: str, body: Mapping[str, Json]
+        self, workspace: Workspace, deliver: Deliver, commands: Commands, id: str, body: Mapping[str, Json]
     ) -> None:
         who = await workspace.api.who()
         match body.get("event"):
             case {"type": "user_change", "user": {"id": str(user)} as described}:
                 await workspace.users.update(who.team_id, user, described)
+                return
+            case {"type": "app_home_opened", "tab": "home"}:
+                workspace.home.open(body["event"], commands)
                 return
         with name_work(f"event:{id}"):
             try:

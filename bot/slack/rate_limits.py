@@ -32,14 +32,16 @@ PER_MINUTE: Mapping[str, int] = {
     "files.getUploadURLExternal": 90,
     "usergroups.list": 18,
     "users.conversations": 18,
-    "users.info": 90,
+    "users.info": 60,
     "users.list": 18,
+    "views.publish": 90,
 }
 """Calls per minute that the bot allows itself."""
 
-_RESERVED: Mapping[str, int] = {"conversations.history": 8, "conversations.replies": 8}
-"""Calls per minute in addition that are left to turns, which look for their answers after a crash: they do
-not wait for the reading of history, but are counted with it."""
+_RESERVED: Mapping[str, int] = {"conversations.history": 8, "conversations.replies": 8, "users.info": 30}
+"""Calls per minute in addition that are left to urgent callers, which do not wait for others but are counted
+with them: turns that look for their answers after a crash do not wait for the reading of history, and authors
+of new messages, whose access depends on what Slack tells of them, do not wait for names in earlier ones."""
 
 _IN_EACH_CHANNEL = frozenset({"chat.postMessage"})
 
@@ -69,14 +71,14 @@ class RateLimits:
         self._permit_seconds = permit_seconds
         self._permits: dict[str, list[tuple[float, Permit]]] = {}  # by counter, with the end of validity
 
-    async def delay(self, team: str, method: str, channel: str = "", *, for_turn: bool = False) -> float:
+    async def delay(self, team: str, method: str, channel: str = "", *, is_urgent: bool = False) -> float:
         """Return the seconds until Slack accepts one more call; 0 counts it as made."""
         counter = f"slack:{team}" + (f":{channel}" if method in _IN_EACH_CHANNEL else "")
         asked_at = time.monotonic()
         if self._use_permit(counter, method, asked_at):
             return 0
         calls = {each: self.per_minute[each] for each in (method, *_SOON_AFTER.get(method, ()))}
-        if for_turn:
+        if is_urgent:
             calls[method] += _RESERVED.get(method, 0)
         seconds, permits = await self.coordination.take(
             counter,
@@ -106,14 +108,14 @@ class RateLimits:
         return lapsed
 
     async def wait(
-        self, team: str, method: str, channel: str = "", *, most: float = math.inf, for_turn: bool = False
+        self, team: str, method: str, channel: str = "", *, most: float = math.inf, is_urgent: bool = False
     ) -> None:
         """Wait until Slack accepts one more call, and count it as made.
 
         Raises `RateLimited` when that takes more than `most` seconds.
         """
         waited = 0.0
-        while seconds := await self.delay(team, method, channel, for_turn=for_turn):
+        while seconds := await self.delay(team, method, channel, is_urgent=is_urgent):
             waited += seconds
             if waited > most:
                 raise RateLimited(f"Slack's rate limit of {method} is reached", seconds)

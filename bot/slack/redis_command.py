@@ -5,7 +5,7 @@ https://docs.slack.dev/surfaces/modals
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import aiohttp
 from slack_bolt.async_app import AsyncAck, AsyncApp
@@ -16,10 +16,9 @@ from bot.chat import BotError, Json, PlatformError
 from bot.commands.redis import InvalidArgument, Operations, RedisCaller, Set, parse_ttl, texts
 from bot.slack import responses
 from bot.slack.api import SlackApi
-from bot.slack.commands import REDIS, IsExternal
 from bot.slack.fallback import NO_PREVIEWS
 from bot.slack.markdown import mrkdwn
-from bot.slack.workspace import Workspace
+from bot.slack.slash_commands import REDIS, ApiOf, IsExternal
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ def is_form(body: Mapping[str, Json]) -> bool:
 def add_redis_command(
     app: AsyncApp,
     operations: Operations,
-    workspace_of: Callable[[Mapping[str, Json]], Workspace],
+    api_of: ApiOf,
     session: aiohttp.ClientSession,
     is_external: IsExternal,
     ack_timeout: float,
@@ -57,7 +56,7 @@ def add_redis_command(
         outcome = await operations.answer_text(body.get("text") or "", author)
         if isinstance(outcome, str):
             return outcome
-        return await _open_form(workspace_of(body).api, body, outcome)
+        return await _open_form(api_of(body), body, outcome)
 
     async def store(body: Mapping[str, Json]) -> tuple[str, str]:
         user = body["user"]
@@ -75,7 +74,7 @@ def add_redis_command(
             return
         await ack()
         _, text = await storing
-        await _send(workspace_of(body).api, body["user"]["id"], _channel(body), text)
+        await _send(api_of(body), body["user"]["id"], _channel(body), text)
 
     app.command(REDIS)(command)
     app.view(FORM)(form)

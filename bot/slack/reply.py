@@ -60,7 +60,7 @@ class SlackThread:
                 raise ahead.failure
 
     async def _show(
-        self, ahead: ReadAhead, messages: ReplyMessages, receipt: Receipt, session: Session | None
+        self, ahead: ReadAhead, messages: ReplyMessages, receipt: Receipt, session: Session
     ) -> None:
         renderer = Renderer()
         await messages.recover()

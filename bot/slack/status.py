@@ -10,7 +10,8 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from bot.chat import (
     CredentialsRejected,
@@ -59,15 +60,30 @@ workspace's sessions end by a call of their own until the stream is tried again.
 
 @dataclass(slots=True)
 class Session:
-    """Session of a thread during one reply, `is_busy` until it has ended.
+    """Status that a thread shows during one reply: `nothing` during a pause, then a session or a line.
 
-    It may end with the answer's last stream, if `ends_with_stream`; `refusal` is Slack's error if it did not
-    accept that.
+    A session is `is_busy` until it has ended, perhaps with the answer's last stream; `refusal` is Slack's
+    error if it did not accept that.
     """
 
-    ends_with_stream: bool
-    is_busy: bool = True
+    may_end_with_stream: bool
+    shown: Literal["nothing", "session", "line"] = "nothing"
+    is_busy: bool = False
+    is_pausing: bool = True
     refusal: str = ""
+    showing: asyncio.Task[None] = field(init=False)
+
+    async def settle(self) -> None:
+        """End the pause without a status, since the answer is complete; later, wait until it is shown."""
+        if self.is_pausing:
+            await cancel(self.showing)
+        else:
+            await self.showing
+
+    async def can_end_with_stream(self) -> bool:
+        """Return whether a session is busy that may end with the answer's last stream."""
+        await self.settle()
+        return self.is_busy and self.may_end_with_stream
 
 
 class Status:
@@ -86,29 +102,50 @@ class Status:
         await cancel(*self._ending)
 
     @contextlib.asynccontextmanager
-    async def at_work(self, thread: ThreadId, receipt: Receipt) -> AsyncIterator[Session | None]:
-        """Show that the bot is at work until the body ends, in a session if possible. Raises `LeaseLost`."""
+    async def at_work(self, thread: ThreadId, receipt: Receipt) -> AsyncIterator[Session]:
+        """Show that the bot is at work until the body ends, in a session if possible. Raises `LeaseLost`.
+
+        It is shown `Timing.status_delay` after the beginning, and not at all if the body has ended by then.
+        """
         await receipt.check()
-        session = await self._begin_session(thread)
-        if not session:
-            await self._show_line(thread, THINKING)
+        has_room = not (self._has_none(thread.space) or await self._limits.delay(thread.space, _SESSIONS))
+        session = Session(self._apart_until.get(thread.space, 0.0) <= time.monotonic())
+        session.showing = asyncio.create_task(self._show(thread, session, has_room=has_room))
         ours = True
         try:
+            if not self._timing.status_delay:
+                await session.showing
             yield session
         except (LeaseLost, asyncio.CancelledError):
             ours = False  # another attempt continues, and clears it
             raise
         finally:
-            if session and session.refusal not in {"", *_OF_ONE_THREAD}:
+            await (session.settle() if ours else cancel(session.showing))
+            if session.refusal not in {"", *_OF_ONE_THREAD}:
                 self._apart_until[thread.space] = self._retry_time()
-            if ours and (session is None or session.is_busy):
-                await receipt.hold()  # stores the end of the answer first: Slack's limits may take time
-                if session:  # even if another thread has found since that the workspace has none
-                    await self._end_session(thread)
-                else:  # Slack clears the line with an answer, but an earlier attempt may have shown that
-                    await self._show_line(thread, "")
-                    if receipt.turn.attempt > 1:  # an earlier attempt may have begun a session and crashed
-                        await self.end(thread)
+            if ours:
+                await self._clear(thread, session, receipt)
+
+    async def _show(self, thread: ThreadId, session: Session, *, has_room: bool) -> None:
+        await asyncio.sleep(self._timing.status_delay)
+        session.is_pausing = False
+        if has_room and await self._begin_session(thread):
+            session.shown, session.is_busy = "session", True
+        else:
+            session.shown = "line"
+            await self._show_line(thread, THINKING)
+
+    async def _clear(self, thread: ThreadId, session: Session, receipt: Receipt) -> None:
+        """Clear what is shown after a reply, also by an earlier attempt, which may have crashed."""
+        is_first = receipt.turn.attempt == 1
+        if session.shown == "session" and session.is_busy:
+            await receipt.hold()  # stores the end of the answer first: Slack's limits may take time
+            await self._end_session(thread)  # even if another thread has found since that there are none
+        elif session.shown == "line" or (session.shown == "nothing" and not is_first):
+            await receipt.hold()
+            await self._show_line(thread, "")  # Slack clears the line only with an answer
+            if not is_first:
+                await self.end(thread)
 
     async def end(self, thread: ThreadId) -> None:
         """Clear the status, whichever process has set it. Never raises."""
@@ -136,10 +173,8 @@ class Status:
             if isinstance(error, PlatformError):
                 self._note(thread.space, error)
 
-    async def _begin_session(self, thread: ThreadId) -> Session | None:
-        """Begin a session; return None if the thread has none, as far as is known."""
-        if self._has_none(thread.space) or await self._limits.delay(thread.space, _SESSIONS):
-            return None
+    async def _begin_session(self, thread: ThreadId) -> bool:
+        """Begin a session; return False if the thread has none, as far as is known."""
         try:
             async with asyncio.timeout(self._timing.status_timeout):
                 await self._set_session(thread, "processing")
@@ -148,8 +183,8 @@ class Status:
         except PlatformError as error:
             log.debug("session refused", extra={"error": str(error)})
             self._note(thread.space, error)
-            return None
-        return Session(self._apart_until.get(thread.space, 0.0) <= time.monotonic())
+            return False
+        return True
 
     def _has_none(self, space: str) -> bool:
         return self._none_until.get(space, 0.0) > time.monotonic()

@@ -65,7 +65,7 @@ class Stream:
         renderer: Renderer,
         budget: StreamBudget,
         uploads: Uploads,
-        session: Session | None,
+        session: Session,
         timing: Timing,
     ) -> None:
         self._messages = messages
@@ -134,7 +134,7 @@ class Stream:
         if self._has_content():
             await self._send()
             self._flushed_at = _now()
-        if self._page and _now() > self._started_at + self._timing.stream_max_age:
+        if self._page and _now() >= self._started_at + self._timing.stream_max_age:
             self._renderer.cut_soon()
 
     async def _show_files(self) -> None:

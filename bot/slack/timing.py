@@ -39,8 +39,14 @@ class Timing:
     button_timeout: float = 1.5
     """Time after which a button is acknowledged, even if the answer is not sent yet: Slack waits 3 s."""
 
+    home_max_age: float = 30.0
+    """Time for which a Home tab that was shown is not read again when its user opens it."""
+
     author_timeout: float = 1.0
     """Longest time that a message waits for details of its author: Slack waits 3 s."""
+
+    names_timeout: float = 2.0
+    """Longest time that a text or a passage waits for names: of many, some come after others."""
 
     author_max_age: float = 600.0
     """Time for which details of an author are reused."""
@@ -65,6 +71,10 @@ class Timing:
 
     unknown_audience_max_age: float = 30.0
     """Time before a failed look-up of an audience is repeated."""
+
+    status_delay: float = 0.02
+    """Time after which the status is shown: the first text of a quick answer comes before it. With 0, the
+    answer waits until it is shown."""
 
     status_timeout: float = 2.0
     """Longest time to show the status, which an answer does not depend on."""

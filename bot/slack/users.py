@@ -6,7 +6,7 @@ Events include these only sometimes: https://docs.slack.dev/apis/slack-connect/.
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -39,8 +39,8 @@ _FIELDS = (
     *("is_restricted", "is_ultra_restricted", "is_stranger"),
 )
 
-_MOST_NAMES = 20
-"""Most users whose names are looked up at once."""
+_MOST_AT_ONCE = 20
+"""Most users who are looked up at the same time for their names."""
 
 
 @dataclass(slots=True)
@@ -87,12 +87,35 @@ class Users:
             return is_guest(person) or claimed not in ("", team)
         return is_guest(person) or team not in _teams(person)
 
-    async def names(self, team: str, users: Iterable[str]) -> Mapping[str, str]:
-        """Return the names of users, by id; those that Slack does not tell in time are left out."""
-        wanted = [each for each in dict.fromkeys(users) if each][:_MOST_NAMES]
-        persons = await asyncio.gather(*(self._person(team, each) for each in wanted))
-        found = {user: name_of(person) for user, person in zip(wanted, persons, strict=True)}
-        return {user: name for user, name in found.items() if name}
+    async def names(self, team: str, users: Iterable[str], most: int = 20) -> Mapping[str, str]:
+        """Return the names of users, by id; those that Slack does not tell in time are left out.
+
+        At most so many are looked up; names that are known already are always returned.
+        """
+        wanted, now = [each for each in dict.fromkeys(users) if each], time.monotonic()
+        unknown = [each for each in wanted if not self._is_known(each, now)][:most]
+        if unknown:
+            await self._look_up_names(team, unknown)
+        entries = ((each, self._entries.get(each)) for each in wanted)
+        return {user: name for user, entry in entries if entry and (name := name_of(entry.person))}
+
+    def _is_known(self, user: str, now: float) -> bool:
+        entry = self._entries.get(user)
+        return entry is not None and entry.until > now
+
+    async def _look_up_names(self, team: str, users: Sequence[str]) -> None:
+        """Look up users, as many as the time allows: what was found by then is kept."""
+        free = asyncio.Semaphore(_MOST_AT_ONCE)
+
+        async def look_up(user: str) -> None:
+            async with free:
+                await self._person(team, user, is_urgent=False)
+
+        try:
+            async with asyncio.timeout(self._timing.names_timeout):
+                await asyncio.gather(*map(look_up, users))
+        except TimeoutError:
+            log.info("names not looked up in time", extra={"users": len(users)})
 
     def known_name(self, user: str) -> str:
         """Return the name of a user, if it is known without a request."""
@@ -118,7 +141,7 @@ class Users:
             locale=_locale(person),
         )
 
-    async def _person(self, team: str, user: str) -> Mapping[str, Json]:
+    async def _person(self, team: str, user: str, *, is_urgent: bool = True) -> Mapping[str, Json]:
         entry = self._entries.get(user)
         if entry is None:
             if len(self._entries) >= _MOST_KNOWN:
@@ -126,7 +149,7 @@ class Users:
             entry = self._entries[user] = _Entry()
         async with entry.lock:  # messages of one author keep their order
             if entry.until <= time.monotonic():
-                person, seconds = await self._look_up(team, user)
+                person, seconds = await self._look_up(team, user, is_urgent=is_urgent)
                 entry.person = person or entry.person  # a guest remains one while Slack does not answer
                 entry.until = time.monotonic() + seconds
             return entry.person
@@ -139,11 +162,14 @@ class Users:
         if entry or await self._find(team, user):
             await self._keep(team, user, described)
 
-    async def _look_up(self, team: str, user: str) -> tuple[Mapping[str, Json], float]:
+    async def _look_up(self, team: str, user: str, *, is_urgent: bool) -> tuple[Mapping[str, Json], float]:
         """Return what another process was told of a user, else what Slack tells now; and for how long."""
         if known := await self._find(team, user):
             return known, self._timing.unknown_author_max_age  # it may be almost too old
-        person = _relevant(await self._fetch(team, user))
+        told = await self._fetch(team, user, is_urgent=is_urgent)
+        if told is None:  # the next caller may be allowed to ask
+            return {}, 0.0
+        person = _relevant(told)
         if person:
             await self._keep(team, user, person)
         return person, self._timing.author_max_age if person else self._timing.unknown_author_max_age
@@ -162,13 +188,14 @@ class Users:
             with suppress(StorageDown):
                 await self._limits.coordination.keep_note(_note(team, user), person, seconds)
 
-    async def _fetch(self, team: str, user: str) -> Mapping[str, Json]:
+    async def _fetch(self, team: str, user: str, *, is_urgent: bool) -> Mapping[str, Json] | None:
+        """Return what Slack tells of a user, nothing in it if it tells nothing; None without a request."""
         if self._forbidden_until > time.monotonic():
             return {}
         try:
             async with asyncio.timeout(self._timing.author_timeout):
-                if await self._limits.delay(team, _METHOD):
-                    return {}
+                if await self._limits.delay(team, _METHOD, is_urgent=is_urgent):
+                    return None
                 person = (await self._api.read(_METHOD, user=user, include_locale="true")).get("user")
         except CredentialsRejected as error:
             log.warning("authors not looked up", extra={"error": str(error)})

@@ -1,5 +1,6 @@
 """The bot in one workspace: its calls of Slack, and what is known and limited there."""
 
+import asyncio
 from collections.abc import Set
 from dataclasses import dataclass
 
@@ -15,9 +16,11 @@ from bot.chat import (
 from bot.platforms.catch_up import CatchUp
 from bot.slack import requests
 from bot.slack.api import Account, Clients, SlackApi
+from bot.slack.ask import Ask
 from bot.slack.audience import Audiences
 from bot.slack.context import Contexts
 from bot.slack.history import ActiveThreads, History
+from bot.slack.home import HomeTabs
 from bot.slack.memberships import Memberships
 from bot.slack.names import Names
 from bot.slack.past import PastMessages
@@ -59,6 +62,7 @@ class Workspace:
         )
         self.contexts = Contexts(self.past, timing)
         self.buttons = requests.Buttons(self.users, api, timing.button_timeout)
+        self.home = HomeTabs(api, self.users, limits, timing)
         self.status = Status(api, limits, timing)
         self.catch_up = CatchUp(
             shared.coordination,
@@ -69,6 +73,7 @@ class Workspace:
         self._history = History(
             api, limits, shared.coordination, shared.lookup, shared.bots, shared.active_threads
         )
+        self._question_notes: set[asyncio.Task[None]] = set()
         self._budget = StreamBudget(limits, timing.flush_interval)
 
     async def close(self) -> None:
@@ -92,6 +97,12 @@ class Workspace:
             shared.files,
             shared.timing,
         )
+
+    def ask(self, deliver: Deliver) -> Ask:
+        """Return what takes the questions that are asked by shortcuts."""
+        shared = self._shared
+        deliver = self.with_details(deliver)
+        return Ask(self.api, deliver, shared.lookup, shared.timing, self._question_notes)
 
     async def is_external(self, user: str) -> bool:
         """Return whether a user is a guest or from another organisation, as far as Slack says."""

@@ -69,7 +69,7 @@ class Writer:
     async def room(self, method: str) -> None:
         """Wait until Slack accepts one more call. Raises `RateLimited` when that takes too long."""
         thread, most = self._thread, self._timing.longest_rate_limit
-        await self._limits.wait(thread.space, method, thread.channel, most=most, for_turn=True)
+        await self._limits.wait(thread.space, method, thread.channel, most=most, is_urgent=True)
 
     async def write(self, method: str, part: str, **arguments: Json) -> Mapping[str, Json]:
         """Call a method, and repeat it after a short rate limit."""

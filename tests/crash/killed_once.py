@@ -1,22 +1,34 @@
-"""Course of a trial in two halves, in which the bot is killed once at most, at a step of either half."""
+"""Trials in two halves, in which the bot is killed once at most, at a step of either half."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import TypeVar
 
 from bot.inbox import admin
 from tests.crash.bot import Bot
 from tests.crash.scenes import TIMEOUT, Scene
-from tests.crash.trial import Lane
+from tests.crash.trial import Lane, environ_of
 from tests.crash.watch import Watch
+from tests.servers.model import ModelServer, model_server
 from tests.support.wait import wait_until
 
+_ENOUGH = 3
+"""After so many faults the rest is not tried: one that waits in vain takes long."""
 
-class KilledOnce:
+_Place = TypeVar("_Place")
+_End = TypeVar("_End")
+
+
+class KilledOnce(ABC):
     """Bot that a user talks to in a scene; it is killed at the step `end`, if that comes.
 
     `second_end` is a step of the second half; by default the same step ends either half.
     """
 
     bot: Bot
+    model: ModelServer
 
     def __init__(self, lane: Lane, scene: Scene, end: str, second_end: str | None = None) -> None:
         self._lane = lane
@@ -25,6 +37,40 @@ class KilledOnce:
         self._second_end = end if second_end is None else second_end
         self.watch = Watch(self._die)
         self.was_killed = False
+
+    @abstractmethod
+    async def _prepare(self) -> Mapping[str, str]:
+        """Tell the model what to answer; return further variables of the bot."""
+
+    @abstractmethod
+    async def _play(self) -> None:
+        """Play both halves."""
+
+    @abstractmethod
+    async def _faults(self) -> list[str]:
+        """Return what is wrong in the end, beside the violations of rules and the errors in the log."""
+
+    async def run(self) -> list[str]:
+        """Play, and return what is wrong in the end."""
+        await self._lane.redis.flushall()
+        log = self._lane.directory / "bot.log"
+        log.unlink(missing_ok=True)
+        async with AsyncExitStack() as stack:
+            self.model = await stack.enter_async_context(model_server())
+            await stack.enter_async_context(self._scene)
+            more = await self._prepare()
+            self.bot = Bot({**environ_of(self._lane, self._scene, self.model), **more}, log)
+            stack.callback(self.bot.kill)
+            self.model.steps = self.watch.over("model")
+            self._lane.proxy.steps = self.watch.over("redis")
+            self._scene.observe(self.watch)
+            try:
+                await self._play()
+                faults = [*self.model.violations, *await self._scene.faults(self.bot)]
+                faults += [str(each) for each in self.bot.log if each["level"] in ("error", "critical")]
+                return faults + await self._faults()
+            except AssertionError as error:
+                return [str(error), *log.read_text().splitlines()[-20:]]
 
     def _die(self) -> None:
         self.was_killed = True
@@ -70,3 +116,27 @@ class KilledOnce:
 
 async def _either(one: bool, other: Callable[[], Awaitable[bool]]) -> bool:
     return one or await other()
+
+
+async def kill_at_each(
+    ends: Sequence[_End], places: Sequence[_Place], trial: Callable[[_Place, _End], KilledOnce]
+) -> None:
+    """Run a trial for each end, as many at once as there are places. Raises `AssertionError`."""
+    problems: list[str] = []
+    killed = 0
+    waiting = iter(ends)
+
+    async def run(place: _Place) -> None:
+        nonlocal killed
+        for end in waiting:
+            if len(problems) > _ENOUGH:
+                return
+            played = trial(place, end)
+            problems.extend(f"{end}: {fault}" for fault in await played.run())
+            killed += played.was_killed
+
+    async with asyncio.TaskGroup() as group:
+        for place in places:
+            group.create_task(run(place))
+    assert not problems, "\n".join(problems)
+    assert killed > len(ends) / 2  # the order of concurrent steps varies

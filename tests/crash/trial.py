@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 
 from bot.inbox import admin, inbox_health, scripts
@@ -62,6 +63,19 @@ async def open_lane(
         path = url.removeprefix("unix://")
         proxy = await stack.enter_async_context(RedisProxy(path, known))
         yield Lane(directory, redis, proxy, database_url)
+
+
+@asynccontextmanager
+async def open_lanes(
+    number: int,
+    folders: pytest.TempPathFactory,
+    database_url: str,
+    more: Mapping[str, str] | None = None,
+) -> AsyncIterator[list[Lane]]:
+    """Open so many lanes, for trials at the same time."""
+    async with AsyncExitStack() as stack:
+        lanes = (open_lane(folders.mktemp("lane"), database_url, more) for _ in range(number))
+        yield [await stack.enter_async_context(each) for each in lanes]
 
 
 class StepMissing(Exception):

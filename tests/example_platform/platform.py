@@ -18,6 +18,7 @@ from bot.chat import (
     Message,
     NameKind,
     Receipt,
+    Since,
     Stop,
     StorageDown,
     Thread,
@@ -132,7 +133,7 @@ class Lines:
         """Refuse: a line cannot carry a file."""
         raise FileRefused("files cannot be sent here")
 
-    def context(self, message: Message, since: str | None) -> None:
+    def context(self, message: Message, since: Since | None) -> None:
         """Return nothing: the agent knows everything that was written in a conversation."""
 
     def archive(self, message: Message) -> None:

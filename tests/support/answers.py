@@ -6,9 +6,8 @@ from typing import Any, Protocol
 
 from tests.servers.discord.rules import walk
 from tests.servers.discord.service import Discord
-from tests.servers.discord.service import Message as DiscordMessage
-from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
-from tests.support.settings import of_discord, of_slack
+from tests.servers.slack.service import ALICE, BOB, GENERAL
+from tests.support.threads import DiscordThread, SlackThread
 from tests.support.wait import wait_until
 
 VOTES = {"up": "positive_button", "down": "negative_button"}
@@ -27,6 +26,12 @@ class Place(Protocol):
 
     async def ask(self, text: str) -> None:
         """Ask as Alice: first in a channel, then in the thread."""
+
+    def edit(self, text: str) -> None:
+        """Edit the first question."""
+
+    def remove(self) -> None:
+        """Delete the first question."""
 
     def answers(self) -> Sequence[str]:
         """Return the texts of the bot's messages in the thread."""
@@ -62,29 +67,20 @@ async def turns_ended() -> None:
         await asyncio.wait(turns)
 
 
-class SlackPlace:
+class SlackPlace(SlackThread):
     """Thread in a channel of Slack."""
 
-    platform = "slack"
     authors: Mapping[str, str] = {"alice": f"slack:{ALICE}", "bob": f"slack:{BOB}"}
-    _users: Mapping[str, str] = {"alice": ALICE, "bob": BOB}
 
-    def __init__(self, slack: Slack) -> None:
-        self.slack = slack
-        self.settings: Mapping[str, Any] = of_slack(slack)
-        self.root = ""
+    def edit(self, text: str) -> None:
+        self.slack.edit(GENERAL, self.root, f"{self.slack.mention} {text}")
 
-    async def connect(self) -> None:
-        await self.slack.wait_for_connections()
-
-    async def ask(self, text: str) -> None:
-        ts = await self.slack.say(ALICE, GENERAL, f"{self.slack.mention} {text}", thread_ts=self.root or None)
-        self.root = self.root or ts
+    def remove(self) -> None:
+        self.slack.remove(GENERAL, self.root)
 
     def messages(self) -> list[Any]:
         """Return the bot's messages in the thread, except those that are being streamed."""
-        shown = self.slack.replies(GENERAL, self.root)
-        return [each for each in shown if each.from_bot and each.streaming_state != "in_progress"]
+        return [each for each in super().messages() if each.streaming_state != "in_progress"]
 
     def answers(self) -> Sequence[str]:
         return [each.visible_text for each in self.messages()]
@@ -112,9 +108,6 @@ class SlackPlace:
         assert command.acked
         return "".join(self._private(user)[before:])
 
-    def _private(self, user: str) -> list[str]:
-        return [each.text for each in self.slack.ephemerals if each.user == self._users[user]]
-
     async def give_reason(self, user: str, reason: str) -> None:
         await wait_until(lambda: self._forms(user) != [], "a form is open")
         form = await self.slack.submit(self._forms(user)[-1], {"reason": reason})
@@ -124,34 +117,21 @@ class SlackPlace:
         return [each for each in self.slack.modals if each.user == self._users[user] and each.is_open]
 
 
-class DiscordPlace:
+class DiscordPlace(DiscordThread):
     """Thread on a server of Discord."""
 
-    platform = "discord"
-
     def __init__(self, discord: Discord) -> None:
-        self.discord = discord
-        self.settings: Mapping[str, Any] = of_discord(discord)
-        self._users = {"alice": discord.alice, "bob": discord.bob}
+        super().__init__(discord)
         self.authors: Mapping[str, str] = {name: f"discord:{user.id}" for name, user in self._users.items()}
-        self.question: DiscordMessage | None = None
         self._opened: dict[str, Any] = {}
 
-    async def connect(self) -> None:
-        await self.discord.wait_for_connections()
+    def edit(self, text: str) -> None:
+        assert self.question
+        self.discord.edit(self.question, f"{self.discord.mention} {text}")
 
-    async def ask(self, text: str) -> None:
-        discord = self.discord
-        if self.question is None:
-            self.question = await discord.say(discord.alice, discord.general, f"{discord.mention} {text}")
-        else:
-            await discord.say(discord.alice, await discord.thread_of(self.question), text)
-
-    def messages(self) -> list[DiscordMessage]:
-        """Return the bot's messages in the thread."""
-        thread = self.question.thread if self.question else None
-        shown = self.discord.messages(thread) if thread else []
-        return [each for each in shown if each.author is self.discord.bot]
+    def remove(self) -> None:
+        assert self.question
+        self.discord.remove(self.question)
 
     def answers(self) -> Sequence[str]:
         return [each.content for each in self.messages()]

@@ -181,25 +181,27 @@ async def program(environ: Mapping[str, str], *arguments: str) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def fork_program(environ: Mapping[str, str]) -> AsyncIterator[Program]:
+async def fork_program(environ: Mapping[str, str], *arguments: str) -> AsyncIterator[Program]:
     """Start the same without seconds of imports, where the start itself is not what is tested."""
     reader, writer = FORKS.Pipe(duplex=False)
-    process = FORKS.Process(target=_serve, args=(_environ(environ), writer), daemon=True)
+    process = FORKS.Process(target=_serve, args=(_environ(environ), writer, arguments), daemon=True)
     process.start()
     writer.close()
     written = asyncio.StreamReader()
-    with os.fdopen(os.dup(reader.fileno()), "rb") as pipe:
-        reader.close()
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(written), pipe)
+    pipe = os.fdopen(os.dup(reader.fileno()), "rb")
+    reader.close()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(written), pipe)
+    try:
         async with _read(Program(Fork(process)), written) as started:
             yield started
-        transport.close()
+    finally:
+        transport.close()  # also closes the file
 
 
-def _serve(environ: Mapping[str, str], writer: Connection) -> None:
+def _serve(environ: Mapping[str, str], writer: Connection, arguments: Sequence[str]) -> None:
     become(environ, writer.fileno())
-    sys.exit(main([]))
+    sys.exit(main(arguments))
 
 
 @asynccontextmanager

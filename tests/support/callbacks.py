@@ -1,5 +1,6 @@
 """Longest callback of the event loop, in CPU time of its thread, which other processes do not change."""
 
+import asyncio
 import time
 from asyncio import events
 from collections.abc import Iterator
@@ -18,7 +19,9 @@ class LongestCallback:
 
 @contextmanager
 def longest_callback() -> Iterator[LongestCallback]:
-    """Watch the callbacks of all event loops of this process, among them each step of a task."""
+    """Watch the callbacks of all event loops of Python's own, among them each step of a task."""
+    if not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
+        pytest.skip("callbacks of uvloop cannot be watched")
     longest = LongestCallback()
     run = events.Handle._run
 

@@ -147,8 +147,10 @@ async def bot_of(
 
 def assert_no_late_typing(server: Discord, bot: Bot) -> None:
     """Assert that no typing came after the last edit of a finished answer; it would go on for 10 s."""
-    unfinished = {each["channel"] for each in bot.receipts.values() if not each.get("finished")}
+    unfinished = {each.get("channel") for each in bot.receipts.values() if not each.get("finished")}
     for receipt in bot.receipts.values():
+        if "channel" not in receipt:  # of a private answer
+            continue
         channel = server.world.channels.get(int(receipt["channel"]))
         if channel and channel.typing and receipt["channel"] not in unfinished:
             mine = [each for each in channel.messages.values() if each.author is server.bot]

@@ -1,10 +1,12 @@
 """An inbox, messages for it, and turns with them."""
 
+from dataclasses import dataclass
+
 from redis.asyncio import Redis
 
 from bot.chat import Message, ThreadId
 from bot.inbox import Inbox
-from bot.inbox.lease import Lease, TurnStart
+from bot.inbox.lease import Begun, Lease, TurnStart
 
 
 def a_message(text: str, thread: str = "t1", *, addressed: bool = True) -> Message:
@@ -38,3 +40,22 @@ async def answer(inbox: Inbox) -> list[str]:
     lease, begun = await begin(inbox)
     await inbox.finish(lease, begun.turn)
     return [message.text for message in begun.turn.messages]
+
+
+@dataclass(slots=True)
+class Desk:
+    """Implements `bot.inbox.lease.Desk` for one message: there is a place for its turn."""
+
+    consumer: str
+    lease: Lease | None = None
+    begun: Begun | None = None
+    is_reserved: bool = False
+
+    def reserve(self, wish: Lease) -> bool:
+        assert not self.is_reserved
+        self.is_reserved = True
+        return True
+
+    def settle(self, wish: Lease, lease: Lease | None = None, begun: Begun | None = None) -> None:
+        assert self.is_reserved
+        self.is_reserved, self.lease, self.begun = False, lease, begun

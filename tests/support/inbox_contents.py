@@ -1,6 +1,7 @@
 """Contents of an inbox: what Redis has, and what the model of the inbox expects there."""
 
 import json
+import re
 import time
 from itertools import islice
 from typing import Any
@@ -44,8 +45,8 @@ def expected(model: Model) -> Contents:
     return contents | {f"message {id}": known for id, known in model.facts.items()}
 
 
-_GAP = "|gap"
-"""Mark behind the message that was answered last, while messages have been passed over."""
+_GAP = re.compile(r"\|([0-9.]+)\|gap$")
+"""Mark behind the message that was answered last, with the time of the earliest that was passed over."""
 
 
 def _ask(pipe: Pipeline, model: Model) -> None:
@@ -100,13 +101,15 @@ def _stored_dead(entries: Any) -> list[Dead]:
 
 def _stored_mailbox(entries: Any, stored: Any, answered: Any, partner: Any) -> Contents:
     since, _, author = text(partner or b"").partition(" ")
+    last = text(answered or b"")
+    gap = _GAP.search(last)
     return {
         "ids": [text(fields[b"id"]) for _, fields in entries],
         "messages": {text(id): Message.from_json(json.loads(each)) for id, each in stored.items()},
         "joined": answered is not None,
         "partner": (float(since), author) if partner else None,
-        "answered": text(answered or b"").removesuffix(_GAP),
-        "gap": text(answered or b"").endswith(_GAP),
+        "answered": _GAP.sub("", last),
+        "gap": float(gap[1]) if gap else None,
     }
 
 
@@ -118,7 +121,7 @@ def _expected_mailbox(mailbox: Mailbox) -> Contents:
         "joined": mailbox.joined,
         "partner": mailbox.partner,
         "answered": mailbox.answered,
-        "gap": mailbox.has_gap,
+        "gap": mailbox.gap,
     }
 
 

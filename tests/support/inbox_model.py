@@ -62,10 +62,10 @@ class Mailbox:
     """Thread. `accepted` lists the messages that must be answered or given up in the end, in this order."""
 
     joined: bool = False
-    has_gap: bool = False
-    """Messages were passed over since the newest one that was accepted."""
-    behind_gap: frozenset[str] = frozenset()
-    """Unanswered messages before which others were passed over."""
+    gap: float | None = None
+    """Time of the earliest of the messages that were passed over since the newest one that was accepted."""
+    behind_gap: dict[str, float] = field(default_factory=dict)
+    """Unanswered messages before which others were passed over, with the time of the earliest of these."""
     partner: tuple[float, str] | None = None
     answered: str = ""
     early: dict[str, tuple[Message, float]] = field(default_factory=dict)
@@ -89,11 +89,14 @@ class Mailbox:
     def remove(self, message: Message) -> None:
         """Remove a withdrawn message that is not part of a turn yet."""
         self.waiting.remove(message)
-        if message.id in self.behind_gap:
-            self.behind_gap -= {message.id}
-            self.has_gap = True
+        if (at := self.behind_gap.pop(message.id, None)) is not None:
+            self.extend_gap(at)
         last = len(self.accepted) - 1 - self.accepted[::-1].index(message.id)
         del self.accepted[last]
+
+    def extend_gap(self, at: float) -> None:
+        """Note a message that was passed over."""
+        self.gap = at if self.gap is None else min(at, self.gap)
 
 
 @dataclass(slots=True, eq=False)
@@ -162,9 +165,8 @@ class Model:
             return "ignored"
         self._accept(message, edited)
         was_joined, mailbox.joined = mailbox.joined, True
-        if mailbox.has_gap and not message.decision:
-            mailbox.behind_gap |= {message.id}
-            mailbox.has_gap = False
+        if mailbox.gap is not None and not message.decision:
+            mailbox.behind_gap[message.id], mailbox.gap = mailbox.gap, None
         has_partner = message.addressed and self._heed(mailbox, message)
         if has_partner or not was_joined:
             self._accept_early(mailbox, message.sent_at)
@@ -214,7 +216,7 @@ class Model:
         self.facts[message.id] = MessageFacts(
             thread=str(message.thread), author=message.author, edited=edited, silent=True
         )
-        self.mailboxes[str(message.thread)].has_gap = True
+        self.mailboxes[str(message.thread)].extend_gap(message.sent_at)
 
     def _accept(self, message: Message, edited: float) -> None:
         thread = str(message.thread)
@@ -382,7 +384,8 @@ class Model:
         if dead:
             self.dead += [Dead(entry.thread, message, dead) for message in messages]
         mailbox.task, mailbox.answered = None, messages[-1].corrects or messages[-1].id
-        mailbox.behind_gap -= {each.id for each in messages}
+        for each in messages:
+            mailbox.behind_gap.pop(each.id, None)
         self.ready.remove(entry)
         if mailbox.waiting:
             self._enqueue(entry.thread)
@@ -426,4 +429,4 @@ class Model:
         self.dead.remove(dead)
         again = replace(dead.message, replays=dead.message.replays + 1)
         self._accept(again, self.facts[again.id].edited)
-        self.mailboxes[str(again.thread)].behind_gap |= {again.id}
+        self.mailboxes[str(again.thread)].behind_gap[again.id] = 0

@@ -8,10 +8,12 @@ import os
 from contextlib import suppress
 from typing import Any
 
+from bot.concurrency import garbage
 from bot.config import ConfigError, load_settings
 from bot.main import SETTINGS
 from bot.memory import embeddings
 
+garbage.pause()
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # else numpy starts threads when it is imported
 
 for name in (
@@ -30,11 +32,14 @@ for name in (
     importlib.import_module(name)
 
 embeddings._load()
-with suppress(ConfigError):  # the first reading takes twice as long as the next one: it builds the validator
-    load_settings(SETTINGS)
 
 own_tools = importlib.import_module("bot.tools.toolset").toolset
 service = importlib.import_module("bot.agent.models.openai_service")
 nothing: Any = object()
 for tool in own_tools(nothing, nothing, keep=nothing, archives=nothing, asks=True):
     service._spec(tool)  # takes a life with a turn 8 ms
+
+with suppress(ConfigError):  # last: it builds the validator, and fills caches that each import empties
+    load_settings(SETTINGS)
+
+garbage.resume()  # a collection in a fork copies each page that it looks at

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 from tests.servers.discord.service import Discord
 from tests.servers.discord.service import Message as DiscordMessage
 from tests.servers.model import ModelServer, Script
-from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
-from tests.support.settings import of_discord, of_slack
+from tests.servers.slack.service import ALICE, BOB, GENERAL
+from tests.support.threads import DiscordThread, SlackThread
 from tests.support.wait import wait_until
 
 SIGN = "❓"
@@ -72,23 +72,10 @@ async def told(room: Room, text: str) -> None:
     await wait_until(lambda: text in room.transcript(), f"{text!r} is said")
 
 
-class SlackRoom:
+class SlackRoom(SlackThread):
     """Thread in a channel of Slack."""
 
-    platform = "slack"
     mentions: Mapping[str, str] = {"alice": f"<@{ALICE}>", "bob": f"<@{BOB}>"}
-    _users: Mapping[str, str] = {"alice": ALICE, "bob": BOB}
-
-    def __init__(self, slack: Slack) -> None:
-        self.slack = slack
-        self.settings: Mapping[str, Any] = of_slack(slack)
-        self.root = ""
-
-    async def connect(self) -> None:
-        await self.slack.wait_for_connections()
-
-    async def ask(self, text: str) -> None:
-        self.root = await self.slack.say(ALICE, GENERAL, f"{self.slack.mention} {text}")
 
     async def say(self, user: str, text: str) -> None:
         await self.slack.say(self._users[user], GENERAL, text, thread_ts=self.root, copies=2)
@@ -99,11 +86,8 @@ class SlackRoom:
     def remove(self) -> None:
         self.slack.remove(GENERAL, self.root)
 
-    def _replies(self) -> list[Any]:
-        return [each for each in self.slack.replies(GENERAL, self.root) if each.from_bot]
-
     def _forms(self) -> list[Any]:
-        return [each for each in self._replies() if SIGN in str(each.blocks)]
+        return [each for each in self.messages() if SIGN in str(each.blocks)]
 
     def forms(self) -> Sequence[str]:
         return [each.visible_text for each in self._forms()]
@@ -127,35 +111,16 @@ class SlackRoom:
         await wait_until(lambda: len(self._private(user)) > before, "the press is answered")
         return self._private(user)[before]
 
-    def _private(self, user: str) -> list[str]:
-        return [each.text for each in self.slack.ephemerals if each.user == self._users[user]]
-
     def transcript(self) -> str:
-        return "\n".join(each.visible_text for each in self._replies())
+        return "\n".join(each.visible_text for each in self.messages())
 
 
-class DiscordRoom:
+class DiscordRoom(DiscordThread):
     """Thread on a server of Discord."""
 
-    platform = "discord"
-
     def __init__(self, discord: Discord) -> None:
-        self.discord = discord
-        self.settings: Mapping[str, Any] = of_discord(discord)
-        self._users = {"alice": discord.alice, "bob": discord.bob}
+        super().__init__(discord)
         self.mentions: Mapping[str, str] = {name: f"<@{user.id}>" for name, user in self._users.items()}
-        self.question: DiscordMessage | None = None
-
-    async def connect(self) -> None:
-        await self.discord.wait_for_connections()
-
-    async def ask(self, text: str) -> None:
-        discord = self.discord
-        self.question = await discord.say(discord.alice, discord.general, f"{discord.mention} {text}")
-
-    async def say(self, user: str, text: str) -> None:
-        assert self.question
-        await self.discord.say(self._users[user], await self.discord.thread_of(self.question), text)
 
     def edit(self, text: str) -> None:
         assert self.question
@@ -165,13 +130,8 @@ class DiscordRoom:
         assert self.question
         self.discord.remove(self.question)
 
-    def _replies(self) -> list[DiscordMessage]:
-        thread = self.question.thread if self.question else None
-        shown = self.discord.messages(thread) if thread else []
-        return [each for each in shown if each.author is self.discord.bot]
-
     def _forms(self) -> list[DiscordMessage]:
-        return [each for each in self._replies() if each.content.startswith(SIGN)]
+        return [each for each in self.messages() if each.content.startswith(SIGN)]
 
     def forms(self) -> Sequence[str]:
         return [each.content for each in self._forms()]
@@ -193,4 +153,4 @@ class DiscordRoom:
         return pressed.content
 
     def transcript(self) -> str:
-        return "\n".join(each.content for each in self._replies())
+        return "\n".join(each.content for each in self.messages())

@@ -34,8 +34,8 @@ def hostile_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"SLACK_{name}", "from-the-environment")
 
 
-TIMING = Timing(ping_interval=0.2, socket_check_interval=0.1)
-"""Durations of the platform under test: a lost socket is noticed soon."""
+TIMING = Timing(ping_interval=0.2, socket_check_interval=0.1, status_delay=0)
+"""Durations of the platform under test: a lost socket is noticed soon, each answer begins with a status."""
 
 
 @pytest.fixture

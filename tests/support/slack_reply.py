@@ -13,12 +13,14 @@ from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.slack.service import ALICE, GENERAL, TEAM, Slack
 from tests.support.files import QuestionRun
-from tests.support.platforms import SLACK
+
+STATUS_FIRST = Timing(status_delay=0)
+"""Durations with which each answer begins with a status."""
 
 
 @contextlib.asynccontextmanager
 async def ask_question(
-    slack: Slack, redis: Redis, kind: str = "channel", timing: Timing = SLACK
+    slack: Slack, redis: Redis, kind: str = "channel", timing: Timing = STATUS_FIRST
 ) -> AsyncIterator[QuestionRun]:
     """Ask in the channel while no bot listens, so that only the test answers."""
     ts = await slack.say(ALICE, GENERAL, "draw it")

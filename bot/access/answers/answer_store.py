@@ -1,10 +1,11 @@
 """Storage of answers in Redis: votes for 90 days, details of answers for as long, or a week without votes.
 
 answer:<id>        string: details of an answer, which the inbox stores with the end of its turn
-feedback:<id>      hash: votes as `vote <author>`, reasons as `reason <author>`, and `nameless`, the number
-                   of votes whose author was forgotten: theirs are `vote <number>`
+feedback:<id>      hash: votes as `vote <author>`, reasons as `reason <author>`, the time of the first vote as
+                   `since`, and `nameless`, the number of votes whose author was forgotten: theirs are
+                   `vote <number>`
 rated              sorted set: ids of answers with votes, by the time of their newest one
-rated:by:<author>  sorted set: ids of the answers with a vote of a user, by the time of their newest one
+rated:by:<author>  sorted set: ids of the answers with a vote of a user, by the time of that vote
 rated:<day>        hash: number of votes by their kind, on the day when each was given
 """
 
@@ -18,7 +19,7 @@ from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
 
-from bot.chat import AnswerDetails, Json, Space, StoredValue, Vote
+from bot.chat import AnswerDetails, Json, Space, StoredDetails, Vote
 from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
@@ -32,19 +33,37 @@ _RATED = "{bot}:rated"
 
 # A press may be repeated, and its answer lost: the same vote again changes nothing. A reason belongs to a
 # vote, and goes with it. The day of each vote is stored with it, so that a changed vote counts once.
-# All users who have voted on the answer can find their votes for as long as these are kept.
+# An answer takes votes for a time after its first one, and all of them are gone after twice that time: so
+# long do users find theirs, whoever votes after them. Votes without the time `since` are those of an earlier
+# version, which renewed the entries of all their users with each vote.
+# An answer that grows has no details yet: an empty value keeps the time for them.
 # KEYS feedback details rated | ARGV prefix_of_rated author vote at day kept answer reason
-# -> new | changed | same
+# -> new | changed | same | late
 RATE = """
-local field, reason = 'vote ' .. ARGV[2], 'reason ' .. ARGV[2]
+local field, reason, at, kept = 'vote ' .. ARGV[2], 'reason ' .. ARGV[2], ARGV[4], tonumber(ARGV[6])
+local known, since = unpack(redis.call('HMGET', KEYS[1], field, 'since'))
+if since and at - since > kept then return 'late' end
 local function count(day, vote, number)
   local key = ARGV[1] .. day
   if number < 0 and redis.call('HEXISTS', key, vote) == 0 then return end
   redis.call('HINCRBY', key, vote, number)
-  redis.call('EXPIRE', key, ARGV[6])
+  redis.call('EXPIRE', key, kept)
+end
+local function list(key, seconds)
+  redis.call('ZADD', key, 'GT', at, ARGV[7])
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', at - seconds)
+  redis.call('EXPIRE', key, seconds)
+end
+local function renew()
+  redis.call('EXPIRE', KEYS[1], kept)
+  if redis.call('EXPIRE', KEYS[2], kept) == 0 then redis.call('SET', KEYS[2], '', 'EX', kept) end
+  list(KEYS[3], kept)
+  for _, name in ipairs(since and {field} or redis.call('HKEYS', KEYS[1])) do
+    local author = string.match(name, '^vote (%D.*)$')
+    if author then list(ARGV[1] .. 'by:' .. author, 2 * kept) end
+  end
 end
 local outcome = 'new'
-local known = redis.call('HGET', KEYS[1], field)
 if known then
   local vote, day = string.match(known, '^(%a+) %S+ (%S+)$')
   outcome = vote == ARGV[3] and 'same' or 'changed'
@@ -54,22 +73,11 @@ if known then
   end
 end
 if outcome ~= 'same' then
-  redis.call('HSET', KEYS[1], field, ARGV[3] .. ' ' .. ARGV[4] .. ' ' .. ARGV[5])
+  redis.call('HSET', KEYS[1], field, ARGV[3] .. ' ' .. at .. ' ' .. ARGV[5], 'since', since or at)
   count(ARGV[5], ARGV[3], 1)
+  renew()
 end
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], reason, ARGV[8]) end
-redis.call('EXPIRE', KEYS[1], ARGV[6])
-redis.call('EXPIRE', KEYS[2], ARGV[6])
-local function list(key)
-  redis.call('ZADD', key, 'GT', ARGV[4], ARGV[7])
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', ARGV[4] - ARGV[6])
-  redis.call('EXPIRE', key, ARGV[6])
-end
-list(KEYS[3])
-for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
-  local author = string.match(name, '^vote (%D.*)$')
-  if author then list(ARGV[1] .. 'by:' .. author) end
-end
 return outcome
 """
 
@@ -97,7 +105,7 @@ class Feedback:
     reason: str = ""
 
 
-RateOutcome = Literal["new", "changed", "same"]
+RateOutcome = Literal["new", "changed", "same", "late"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +114,13 @@ class AnswerStore:
 
     redis: Redis
 
-    def details_value(self, answer: str, details: AnswerDetails) -> StoredValue:
+    def details_value(
+        self, answer: str, details: AnswerDetails, *, has_failed: bool = False
+    ) -> StoredDetails:
         """Return the details of an answer as they are stored."""
         text = json.dumps(details.to_json(), ensure_ascii=False, separators=(",", ":"))
-        return StoredValue(_details_key(answer), text, UNRATED_SECONDS)
+        stands = "" if has_failed else answer
+        return StoredDetails(_details_key(answer), text, UNRATED_SECONDS, stands)
 
     async def details(self, answer: str) -> AnswerDetails | None:
         """Return the details of an answer, or None if they are unknown, too old or of another version."""
@@ -120,7 +131,10 @@ class AnswerStore:
     async def rate(
         self, answer: str, author: str, vote: Vote, reason: str = "", *, at: float | None = None
     ) -> RateOutcome:
-        """Store the vote of a user in place of an earlier one, with a reason if there is one. Idempotent."""
+        """Store the vote of a user in place of an earlier one, with a reason if there is one. Idempotent.
+
+        It is `late`, and not stored, if the first vote on the answer is older than votes are kept.
+        """
         now = time.time() if at is None else at
         with storage_errors():
             outcome: Any = await self.redis.register_script(RATE)(
@@ -162,6 +176,17 @@ class AnswerStore:
         """Return the votes of these authors, the oldest first."""
         theirs = [each for author in authors async for each in self._feedback_by(author)]
         return sorted(theirs, key=lambda each: each.at)
+
+    async def count_by(self, author: str, most: int) -> Mapping[Vote, int]:
+        """Return the number of an author's votes by their kind, of the `most` newest."""
+        with storage_errors():
+            rated: Any = await self.redis.zrange(_rated_by_key(author), -most, -1)
+            async with self.redis.pipeline(transaction=False) as pipeline:
+                for answer in rated:
+                    pipeline.hget(_feedback_key(answer.decode()), f"vote {author}")
+                votes = await pipeline.execute() if rated else []
+        kinds = [vote.decode().partition(" ")[0] for vote in votes if vote]
+        return {"up": kinds.count("up"), "down": kinds.count("down")}
 
     async def forget(self, authors: Sequence[str]) -> None:
         """Remove these authors from their votes, and their reasons."""

@@ -19,18 +19,20 @@ from bot.chat import (
     Message,
     Outcome,
     PressRefused,
+    QuestionState,
     Refuse,
     Space,
-    StoredValue,
+    StoredDetails,
     ThreadId,
     ToolUse,
     Turn,
     Vote,
+    answer_id,
     readers_in,
     well_formed,
 )
 from bot.commands import answer_texts
-from bot.commands.answers import MOST_REASON, OrderAnswer
+from bot.commands.answers import MOST_COUNTED, MOST_REASON, OrderAnswer
 from bot.config.amounts import money
 from bot.storage.errors import storage_errors
 
@@ -38,7 +40,10 @@ log = logging.getLogger(__name__)
 
 _ORDER = "regenerate:"
 """First part of an order's message id, by which the scripts of the inbox know that it is a turn of its own;
-the others are the answer, and what makes it different from an order that has failed."""
+the others are the answer that it replaces, and what makes it different from an order that has failed."""
+
+_DECISION = "decision:"
+"""First part of the id of a message that is the decision about a request; the other one is the request."""
 
 _REFUSALS: Mapping[Outcome, str] = {
     "ignored": answer_texts.ONLY_LAST,
@@ -52,8 +57,12 @@ class AnswerInbox(Protocol):
     """Part of the inbox that takes orders for other answers. Errors of the store pass through."""
 
     async def put(self, event: Message) -> Outcome:
-        """Store an order, or return why not: `ignored` (the question is not the last one of its thread),
-        `refused` (a message waits there), `removed` (the question was deleted)."""
+        """Store an order, or return why not: `ignored` (the question is not the last one of its thread, was
+        edited, or has another answer by now), `refused` (a message waits there), `removed` (the question was
+        deleted)."""
+
+    async def question(self, message_id: str) -> QuestionState | None:
+        """Return the state of an answered question, or None if it is not known any more."""
 
     async def newest_answer(self, thread: ThreadId) -> str:
         """Return the message that was answered last in a thread, or an empty string."""
@@ -64,16 +73,24 @@ class AnswerInbox(Protocol):
         None if there is none, or it was refused, stopped or has failed.
         """
 
-    async def first_turn(self, thread: ThreadId) -> str:
-        """Return the turn of a thread that runs, or will run next; empty if none waits."""
+    async def first_turns(self, within: ThreadId) -> Sequence[str]:
+        """Return the turn that runs, or will run next, in a thread; without `channel` those of the space."""
+
+
+class DecidedRequests(Protocol):
+    """Store of the requests that decisions are about."""
+
+    async def questions(self, id: str) -> Sequence[str]:
+        """Return the messages that a request is about; nothing for an unknown one. Raises `StorageDown`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
     """A `bot.chat.AnswerRecorder`, `bot.commands.answers.AnswerActions` and `PersonalDataSource`.
 
-    `admission` decides about users who order another answer. Without `budget` no model is counted; prices are
-    shown in `currency`, which is None without prices.
+    `admission` decides about users who order another answer; `requests` tells what was asked before a
+    decision. Without `budget` no model is counted; prices are shown in `currency`, which is None without
+    prices.
     """
 
     name = "feedback"
@@ -81,17 +98,22 @@ class Answers:
     store: AnswerStore
     inbox: AnswerInbox
     admission: Admission
+    requests: DecidedRequests | None = None
     budget: Budget | None = None
     currency: str | None = None
 
-    def details(self, turn: Turn, tools: Mapping[str, ToolUse], seconds: float) -> StoredValue:
+    def details(
+        self, turn: Turn, tools: Mapping[str, ToolUse], seconds: float, *, has_failed: bool
+    ) -> StoredDetails:
         """Return the details of an answer that has just ended, as they are stored."""
         newest = turn.messages[-1]
+        is_order = bool(turn.regenerates)
         details = AnswerDetails(
             reference=turn.reference,
             thread=turn.thread,
             turn=turn.regenerates or turn.id,
             message=newest.corrects or newest.id,
+            replaces=turn.id.split(":")[1] if is_order else turn.answer,
             edited_at=newest.edited_at,
             at=time.time(),
             seconds=seconds,
@@ -100,14 +122,17 @@ class Answers:
             tools=tools,
             is_external=any(each.is_external for each in turn.messages),
             readers=readers_in(newest.place),
+            locale=newest.locale,
         )
-        return self.store.details_value(turn.answer, details)
+        # a failed edit has no answer of its own, but that of its earlier wording does not stand any more
+        return self.store.details_value(turn.answer, details, has_failed=has_failed and is_order)
 
     async def rate(self, answer: str, press: Message, vote: Vote, reason: str = "") -> None:
         """Store a vote, see `AnswerActions`. An answer that grows has its buttons already."""
-        is_growing = await self._is_growing(answer, press.thread)  # first: it may end now
-        if await self._find(answer, press) is None and not is_growing:
-            raise PressRefused(answer_texts.FORGOTTEN, status=404)
+        if await self._find(answer, press) is None:
+            is_growing = await self._is_growing(answer, press.thread)
+            if not is_growing and await self._details_in(press.thread, answer) is None:  # it may end now
+                raise PressRefused(answer_texts.FORGOTTEN, status=404)
         await self._store_vote(answer, press.author, vote, reason)
 
     async def explain(self, answer: str, by: str, reason: str) -> None:
@@ -116,9 +141,15 @@ class Answers:
             raise PressRefused(answer_texts.FORGOTTEN, status=404)
         await self._store_vote(answer, by, "down", reason)
 
+    async def count_votes(self, by: str) -> Mapping[Vote, int]:
+        """Return the number of a user's votes, see `AnswerActions`."""
+        return await self.store.count_by(by, MOST_COUNTED)
+
     async def _store_vote(self, answer: str, by: str, vote: Vote, reason: str) -> None:
         words = well_formed(reason.strip())[:MOST_REASON]
         outcome = await self.store.rate(answer, by, vote, words)
+        if outcome == "late":
+            raise PressRefused(answer_texts.TOO_OLD, status=404)
         if outcome != "same" or words:
             log.info("answer rated", extra={"answer": answer, "vote": vote, "has_reason": bool(words)})
 
@@ -126,14 +157,18 @@ class Answers:
         """Return the details of an answer if it was given in the space of a press. Raises `PressRefused`."""
         if (refusal := await self._refusal(press)) is not None:
             raise PressRefused(refusal, status=403)
+        return await self._details_in(press.thread, answer)
+
+    async def _details_in(self, thread: ThreadId, answer: str) -> AnswerDetails | None:
+        """Return the details of an answer if it was given in the space of a thread."""
         details = await self.store.details(answer)
-        is_there = details and _space_of(details.thread) == _space_of(press.thread)
+        is_there = details and _space_of(details.thread) == _space_of(thread)
         return details if is_there else None
 
     async def _is_growing(self, answer: str, thread: ThreadId) -> bool:
         with storage_errors():
-            first = await self.inbox.first_turn(thread)
-        return bool(first) and Turn(id=first, thread=thread, messages=()).answer == answer
+            turns = await self.inbox.first_turns(thread)
+        return answer in map(answer_id, turns)
 
     async def describe(self, answer: str, press: Message) -> str:
         """Return the details of an answer, see `AnswerActions`."""
@@ -151,42 +186,58 @@ class Answers:
     async def regenerate(self, answer: str, press: Message) -> OrderAnswer:
         """Order another answer, see `AnswerActions`.
 
-        It gets no more rights than the question had: one of an external user stays limited. Each order has an
-        id of its own; there is another one only if the one before has brought no answer.
+        It gets no more rights than the question had: one of an external user stays limited. It is in the
+        language of the user who asked. Each order has an id of its own; there is another one only if the one
+        before has brought no answer.
         """
-        details = await self.store.details(answer)
-        if details is None or _space_of(details.thread) != _space_of(press.thread):
+        details = await self._details_in(press.thread, answer)
+        if details is None:
             return OrderAnswer(answer_texts.NOT_KNOWN)
-        order = replace(
-            press,
-            id=f"{_ORDER}{answer}:{secrets.token_hex(8)}",
-            thread=details.thread,
-            text=answer_texts.ORDER,
-            sent_at=time.time(),
-            addressed=True,
-            purpose="command",
-            corrects=details.message,
-            edited_at=details.edited_at,
-            regenerates=details.turn,
-            is_guest=press.is_guest or details.is_external,
-            place={**press.place, **details.readers},
-        )
+        with storage_errors():
+            question = await self._question(details)
+        standing = (question.answer if question else "") or answer_id(details.turn)
+        order = _order(press, details, standing)
         if (refusal := await self._refusal(order)) is not None:
             return OrderAnswer(refusal)
         with storage_errors():
             if await self.inbox.newest_answer(details.thread) != details.message:
                 return OrderAnswer(answer_texts.ONLY_LAST)
-            before = await self.inbox.newest_order(answer, details.thread)
-            if before and (before[1] or await self._has_answer(before[0], details.thread)):
-                return OrderAnswer(answer_texts.ALREADY, details.thread, before[0])
+            if before := await self._find_order(answer, details):
+                return OrderAnswer(answer_texts.ALREADY, details.thread, before)
+            if words := _outdated(answer, details, question, standing):
+                return OrderAnswer(words)
             outcome = await self.inbox.put(order)
         log.info("regeneration ordered", extra={"answer": answer, "by": press.author, "outcome": outcome})
         if refusal := _REFUSALS.get(outcome):
             return OrderAnswer(refusal)
         return OrderAnswer(answer_texts.REGENERATING, details.thread, order.id)
 
-    async def _has_answer(self, order: str, thread: ThreadId) -> bool:
-        return await self.store.details(Turn(id=order, thread=thread, messages=()).answer) is not None
+    async def _question(self, details: AnswerDetails) -> QuestionState | None:
+        """Return the state of the question of an answer; after a decision, with that of what it is about."""
+        question = await self.inbox.question(details.message)
+        _, is_decision, request = details.message.partition(_DECISION)
+        about = await self.requests.questions(request) if is_decision and self.requests else ()
+        asked = [await self.inbox.question(each) for each in about]
+        if question is None or None in asked:
+            return None
+        is_deleted = any(each.is_deleted for each in (question, *asked) if each)
+        return replace(question, is_deleted=is_deleted)
+
+    async def _find_order(self, answer: str, details: AnswerDetails) -> str:
+        """Return the order for an answer that is open or has succeeded, or an empty string.
+
+        One that has failed shares the next order with the answer that it was to replace.
+        """
+        for each in dict.fromkeys((answer, details.replaces)):
+            newest = await self.inbox.newest_order(each, details.thread)
+            if newest is None or answer_id(newest[0]) == answer:
+                continue
+            if newest[1] or await self._has_answer(newest[0]):
+                return newest[0]
+        return ""
+
+    async def _has_answer(self, order: str) -> bool:
+        return await self.store.details(answer_id(order)) is not None
 
     async def _refusal(self, order: Message) -> str | None:
         match await self.admission.check(order):
@@ -208,6 +259,37 @@ class Answers:
     async def erase_space(self, space: Space) -> None:
         """Remove the details of the answers in a space, and the votes on them."""
         await self.store.erase_space(space)
+
+
+def _order(press: Message, details: AnswerDetails, standing: str) -> Message:
+    """Return the message that orders another answer in place of the one that stands."""
+    return replace(
+        press,
+        id=f"{_ORDER}{standing}:{secrets.token_hex(8)}",
+        thread=details.thread,
+        text=answer_texts.ORDER,
+        sent_at=time.time(),
+        addressed=True,
+        purpose="command",
+        corrects=details.message,
+        edited_at=details.edited_at,
+        regenerates=details.turn,
+        is_guest=press.is_guest or details.is_external,
+        place={**press.place, **details.readers},
+        locale=details.locale,
+    )
+
+
+def _outdated(answer: str, details: AnswerDetails, question: QuestionState | None, standing: str) -> str:
+    """Return why an answer is not that of a question as it is now, or an empty string."""
+    if question is None:  # nor is it known whether it was deleted
+        return answer_texts.NOT_KNOWN
+    if question.is_deleted:
+        return answer_texts.DELETED
+    # that of an earlier wording, or of an order that has failed before another one has succeeded
+    if question.edited_at > details.edited_at or standing not in (answer, details.replaces):
+        return answer_texts.ONLY_LAST
+    return ""
 
 
 def _space_of(thread: ThreadId) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from bot.chat import (
     Decision,
     Inquiry,
     Json,
+    Locale,
     Message,
     Proposal,
     Question,
@@ -29,8 +30,8 @@ class RequestRecord:
 
     `people` are the accounts of all requesters, including linked ones; they count as the owners of an
     approval request. `questions` maps the original ids of the messages that it answers to their `edited_at`.
-    `shown` are the further threads that show the request. `is_external`
-    is that of any requester, as in `Message`.
+    `shown` are the further threads that show the request. `is_external` is that of any requester, as in
+    `Message`, and `locale` that of the one whose message it is about.
     """
 
     request: Request
@@ -46,6 +47,7 @@ class RequestRecord:
     questions: Mapping[str, float] = field(default_factory=dict)
     shown: Sequence[str] = ()
     is_external: bool = False
+    locale: Locale | None = None
 
     @classmethod
     def of(
@@ -71,6 +73,7 @@ class RequestRecord:
             people=people,
             questions=questions,
             is_external=any(each.is_external for each in turn.messages),
+            locale=question.locale,
         )
 
     def decision(self, verdict: Verdict, by: str = "", reason: str = "", name: str = "") -> Decision:
@@ -92,6 +95,7 @@ class RequestRecord:
             reason=reason,
             askers=tuple(self.askers),
             is_external=self.is_external,
+            locale=self.locale,
         )
 
     def withdrawal(self, by: str, reason: str) -> Decision:
@@ -159,6 +163,7 @@ class RequestRecord:
             stored.get("questions") or {parsed.asked_in: 0.0},
             json.loads(shown) if shown else (),
             stored.get("is_external", False),
+            Locale(*stored["locale"]) if stored.get("locale") else None,
         )
 
 

@@ -27,9 +27,13 @@ _KEPT_SECONDS = 7 * 86_400
 
 _OPEN = "{bot}:approvals"
 _OPEN_QUESTIONS = "{bot}:questions"
+_INDEXED = f"{_OPEN}:indexed"
+
+_INDEXED_SECONDS = 86_400
+"""Time after which open requests without an entry of their messages are looked for again."""
 
 # KEYS open request, then the open requests of the same kind of each account of those who ask
-# | ARGV id record now expires_at kept_seconds most -> new | known | refused
+# | ARGV id record now expires_at kept_seconds most, then the entries of its messages -> new | known | refused
 _ASK = """
 local id, now, most = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[6])
 if redis.call('HEXISTS', KEYS[2], 'request') == 1 then return 'known' end
@@ -44,26 +48,63 @@ for index = 3, #KEYS do
   redis.call('ZADD', KEYS[index], ARGV[4], id)
   redis.call('EXPIRE', KEYS[index], ARGV[5])
 end
+for index = 7, #ARGV do
+  redis.call('SADD', ARGV[index], id)
+  redis.call('EXPIRE', ARGV[index], ARGV[5])
+end
 return 'new'
 """
 
-# KEYS open | ARGV prefix of a request, text -> {{id, record, decided, shown}...} the undecided requests whose
-# record has the text; all of them in one step, because each edit of a message looks for those about it
-_UNDECIDED = """
+_FIND = """
 local found = {}
-for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+local function find(id)
   local record, decided, shown = unpack(redis.call('HMGET', ARGV[1] .. id, 'request', 'decided', 'shown'))
-  if record and not decided and string.find(record, ARGV[2], 1, true) then
-    found[#found + 1] = {id, record, decided, shown}
+  if record and not decided then found[#found + 1] = {id, record, decided, shown} end
+end
+"""
+
+# KEYS open | ARGV prefix of a request -> {{id, record, decided, shown}...}
+_UNDECIDED = (
+    _FIND
+    + """
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do find(id) end
+return found
+"""
+)
+
+# KEYS open entry indexed | ARGV prefix of a request, prefix of an entry, indexed_seconds
+# -> {{id, record, decided, shown}...} Each edit and deletion of a message looks for the requests about it.
+# Those that an earlier version has made have no entry: they get one first, once a day.
+_UNDECIDED_ABOUT = (
+    _FIND
+    + """
+local function messages_of(record)
+  local is_readable, stored = pcall(cjson.decode, record)
+  if not is_readable or type(stored) ~= 'table' then return {} end
+  local request, messages = stored.approval or stored.question, stored.questions
+  if type(messages) == 'table' and next(messages) then return messages end
+  return type(request) == 'table' and request.asked_in and {[request.asked_in] = 0} or {}
+end
+local function index(id)
+  for message in pairs(messages_of(redis.call('HGET', ARGV[1] .. id, 'request') or '')) do
+    redis.call('SADD', ARGV[2] .. message, id)
+    redis.call('EXPIRE', ARGV[2] .. message, redis.call('TTL', ARGV[1] .. id))
   end
+end
+if redis.call('SET', KEYS[3], 1, 'EX', ARGV[3], 'NX') then
+  for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do index(id) end
+end
+for _, id in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+  if redis.call('ZSCORE', KEYS[1], id) then find(id) end
 end
 return found
 """
+)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestStore:
-    """All requests, and the index of those that are open. All methods raise `StorageDown`."""
+    """All requests, and indexes of those that are open, also by message. All methods raise `StorageDown`."""
 
     redis: Redis
 
@@ -74,7 +115,10 @@ class RequestStore:
         with storage_errors():
             outcome: Any = await self.redis.register_script(_ASK)(
                 keys=[_OPEN, _key(record.request.id), *_open_of_users(record)],
-                args=[record.request.id, record.to_json(), now, expires_at, ttl, most_open(record.request)],
+                args=[
+                    *(record.request.id, record.to_json(), now, expires_at, ttl, most_open(record.request)),
+                    *map(_about, record.questions),
+                ],
             )
         return cast('Literal["new", "known", "refused"]', outcome.decode())
 
@@ -87,13 +131,24 @@ class RequestStore:
             fields: Any = await self.redis.hmget(_key(id), ["request", "decided", "shown"])
         return _parse(id, *fields)
 
-    async def undecided(self, about: str = "") -> Sequence[RequestRecord]:
-        """Return the undecided requests, in one round trip; `about`: at least those with that message id."""
-        text = json.dumps(about) if about else ""
+    async def questions(self, id: str) -> Sequence[str]:
+        """Return the messages that a request is about; nothing for an unknown one."""
+        record = await self.read(id)
+        return tuple(record.questions) if record else ()
+
+    async def undecided(self) -> Sequence[RequestRecord]:
+        """Return the undecided requests, in one round trip."""
         with storage_errors():
-            found: Any = await self.redis.register_script(_UNDECIDED)(keys=[_OPEN], args=[_key(""), text])
-        records = [_parse(id.decode(), *fields) for id, *fields in found]
-        return [each for each in records if each]
+            found: Any = await self.redis.register_script(_UNDECIDED)(keys=[_OPEN], args=[_key("")])
+        return _parse_all(found)
+
+    async def undecided_about(self, message_id: str) -> Sequence[RequestRecord]:
+        """Return the undecided requests of the turns that answer a message, in one round trip."""
+        with storage_errors():
+            found: Any = await self.redis.register_script(_UNDECIDED_ABOUT)(
+                keys=[_OPEN, _about(message_id), _INDEXED], args=[_key(""), _about(""), _INDEXED_SECONDS]
+            )
+        return _parse_all(found)
 
     async def due(self) -> Sequence[str]:
         """Return the ids of open requests that have expired, at most 100."""
@@ -181,13 +236,25 @@ def _parse(id: str, record: bytes | None, decided: bytes | None, shown: bytes | 
         return None
 
 
+def _parse_all(found: Sequence[Any]) -> Sequence[RequestRecord]:
+    records = [_parse(id.decode(), *fields) for id, *fields in found]
+    return [each for each in records if each]
+
+
 def _close(step: Any, record: RequestRecord) -> None:
     for key in (_OPEN, *_open_of_users(record)):
         step.zrem(key, record.request.id)
+    for message in record.questions:
+        step.srem(_about(message), record.request.id)
 
 
 def _key(id: str) -> str:
     return f"{{bot}}:approval:{id}"
+
+
+def _about(message_id: str) -> str:
+    """Return the key of the entry of a message: the ids of the open requests about it."""
+    return f"{_OPEN}:about:{message_id}"
 
 
 def _open_of_users(record: RequestRecord) -> list[str]:

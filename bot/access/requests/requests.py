@@ -304,7 +304,7 @@ class Requests:
 
         An edit may be reported again at any time, and must not end the request of its own answer.
         """
-        for record in await self.store.undecided(about=message_id):
+        for record in await self.store.undecided_about(message_id):
             if record.questions.get(message_id, math.inf) < before:
                 await self._end(record, record.withdrawal(record.askers[0], reason))
 
@@ -328,7 +328,9 @@ class Requests:
         is none in the thread, those to `by` in the whole channel end. A stop may be delivered late and more
         than once: it does not affect questions that were asked after it.
         """
-        waiting = [each for each in await self.store.undecided() if self.questions.can_stop(stop, each)]
+        is_of_message = stop.message_id and not (stop.thread or stop.channel)  # such as a reaction
+        undecided = self.store.undecided_about(stop.message_id) if is_of_message else self.store.undecided()
+        waiting = [each for each in await undecided if self.questions.can_stop(stop, each)]
         named = [each for each in waiting if each.is_named_by(stop)]
         if in_channel and not named:
             named = [each for each in waiting if each.is_in_channel_of(stop)]

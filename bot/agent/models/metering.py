@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 from langchain_core.messages import AnyMessage
 from langchain_core.messages.utils import count_tokens_approximately
-from langchain_core.tools import BaseTool
 
 from bot.chat import CallUsage, Meter, Notice, Part, Tokens, Turn
 
@@ -39,9 +39,9 @@ def call_meter(meter: Meter | None, turn: Turn, emit: Callable[[Part], None]) ->
     return measure
 
 
-def tools_size(tools: Sequence[BaseTool]) -> int:
+def tools_size(specs: Sequence[dict[str, Any]]) -> int:
     """Return the estimated tokens of the tool descriptions in each request."""
-    return count_tokens_approximately([], tools=list(tools))
+    return count_tokens_approximately([], tools=list(specs))
 
 
 def estimate(messages: Sequence[AnyMessage], tools: int) -> Tokens:

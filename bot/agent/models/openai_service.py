@@ -4,7 +4,6 @@ The import of ChatOpenAI takes over a second, so this module is imported only wh
 SDK's stream costs several times as much and accepts only OpenAI's exact format (docs/models.md).
 """
 
-import asyncio
 import hashlib
 import json
 import logging
@@ -12,7 +11,7 @@ import os
 import re
 import string
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -30,23 +29,14 @@ from bot.agent.models.completion import WIRE, Completion, Manner, Offered
 from bot.agent.models.dialect import Dialect, Lesson
 from bot.agent.models.errors import CallFailed
 from bot.agent.models.model import Model
+from bot.agent.models.response import read_answer, read_rest
 from bot.agent.models.session import open_session
-from bot.agent.models.sse import EventReader, TooLong
 
 log = logging.getLogger(__name__)
 
 OPENAI = "https://api.openai.com/v1"
 _LONGEST_ERROR = 64 * 1024
 _LONGEST_HEADER = 64 * 1024
-_END_SECONDS = 0.1
-_JOIN_SECONDS = 0.05
-"""Time after a shown text in which more of the answer arrives, to be read and shown at once: to read each
-piece by itself costs several times as much."""
-
-_SHOW_SECONDS = 0.005
-"""Time after a shown text in which nothing is read, even if the answer has ended: else the text would wait,
-in several tasks that follow each other, until all of the rest is read."""
-
 _MOST_OFFERS = 64
 """Most selections of tools whose descriptions are kept: each channel can have another one."""
 _NOT_CONNECTED = (
@@ -117,7 +107,7 @@ class OpenAIService:
             specs = [_spec(tool) for tool in offered]
             if len(self._offers) >= _MOST_OFFERS:
                 self._offers.clear()
-            self._offers[names] = _Offer(specs, metering.tools_size(offered))
+            self._offers[names] = _Offer(specs, metering.tools_size(specs))
         return self._offers[names]
 
     async def stream(
@@ -148,10 +138,10 @@ class OpenAIService:
                             continue
                         self._dialect.forget(lessons)
                         raise failure
-                    async with aclosing(_read(response, completion)) as answer:
+                    async with aclosing(read_answer(response, completion)) as answer:
                         async for _ in answer:
                             yield
-                    await _end(response)
+                    await read_rest(response)
                     break
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
             detail = f"{type(error).__name__}: {error}"
@@ -200,62 +190,6 @@ class OpenAIService:
         headers = {name.lower(): value for name, value in response.headers.items()}
         failure = errors.of_status(response.status, headers, body.decode(errors="replace"))
         return failure.with_setting(self._setting)
-
-
-async def _read(response: aiohttp.ClientResponse, completion: Completion) -> AsyncGenerator[None]:
-    """Read the answer into `completion`; yield when data has arrived."""
-    reader = EventReader()
-    ended = asyncio.Event()
-    response.content.on_eof(ended.set)
-    try:
-        while chunk := await _next(response.content):
-            for event in reader.feed(chunk):
-                completion.feed(event)
-                if completion.is_done:
-                    break
-            yield
-            if completion.is_done:
-                return
-            if completion.times_shown > 1:  # the first one may be a part of a word, which waits for the rest
-                await asyncio.sleep(_SHOW_SECONDS)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_JOIN_SECONDS):
-                        await ended.wait()
-    except TooLong as error:
-        raise CallFailed(errors.BROKEN, str(error)) from None
-    for event in reader.finish():
-        completion.feed(event)
-    if reader.stray and not completion.is_ended:
-        _feed_whole(reader.stray, completion)
-
-
-async def _next(content: aiohttp.StreamReader) -> bytes:
-    """Return what has arrived, also if the connection broke after it, for which aiohttp raises at once."""
-    try:
-        return await content.readany()
-    except (aiohttp.ClientError, OSError):
-        if rest := content._read_nowait(-1):
-            return rest
-        raise
-
-
-async def _end(response: aiohttp.ClientResponse) -> None:
-    """Read the rest of the body after the answer: else the connection cannot be reused."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_END_SECONDS):
-            await response.content.readany()
-
-
-def _feed_whole(body: str, completion: Completion) -> None:
-    """Read a body that is not a stream: an answer or an error in JSON, or something else."""
-    try:
-        value = json.loads(body, strict=False)
-    except (ValueError, RecursionError):
-        what = "HTML" if body.lstrip().startswith("<") else "text"
-        raise CallFailed(errors.BROKEN, f"{len(body)} characters of {what} in place of an answer") from None
-    if isinstance(value, list) and value:
-        value = value[0]
-    completion.feed_chunk(value)
 
 
 def _spec(tool: BaseTool) -> dict[str, Any]:

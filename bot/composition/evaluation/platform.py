@@ -25,6 +25,7 @@ from bot.chat import (
     PlatformInfo,
     ReadContext,
     Receipt,
+    Since,
     Stop,
     Thread,
     ThreadId,
@@ -145,7 +146,7 @@ class StoryPlatform:
             raise FileRefused(NO_FILE)
         return content
 
-    def context(self, message: Message, since: str | None) -> ReadContext | None:
+    def context(self, message: Message, since: Since | None) -> ReadContext | None:
         passages = [self._linked(each) for each in message.place.get(LINKS, "").split()]
         if since is not None:
             passages.append(self._earlier(message, since))
@@ -156,10 +157,11 @@ class StoryPlatform:
         messages = _before(self._conversations[str(self._places[id])].messages, id, is_included=True)
         return Passage(source="the linked conversation", messages=tuple(messages))
 
-    def _earlier(self, message: Message, since: str) -> Passage:
+    def _earlier(self, message: Message, since: Since) -> Passage:
         messages = _before(self.conversation(message.thread).messages, message.id)
-        at = next((n for n, each in enumerate(messages, 1) if each.id == since), 0)
-        return Passage(source="this conversation, before this message", messages=tuple(messages[at:]))
+        at = next((n for n, each in enumerate(messages, 1) if each.id == since.after), 0)
+        new = tuple(each for each in messages[at:] if each.sent_at >= since.at)
+        return Passage(source="this conversation, before this message", messages=new)
 
     def archive(self, message: Message) -> None:
         """Return nothing: a story has no history of its own."""

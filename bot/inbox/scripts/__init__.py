@@ -9,11 +9,14 @@ contains the `thread`, and the `author` and `channel` of its first waiting messa
 after its message was taken, `turn` three days after its end.
 
     seen:<message id>    hash: thread, author, channel, edited (-1: never), turn (once in one), corrects,
-                         withdrawn, silent (of a message in a joined thread that was not answered); of a
-                         decision that is an answer in words only the thread and the turn of that message
-    mailbox:<thread>     stream: ids of waiting and running messages, in order
+                         withdrawn, answer (the one that stands, once it was edited or answered again), silent
+                         (of a message in a joined thread that was not answered); of a decision that is an
+                         answer in words only the thread and the turn of that message
+    mailbox:<thread>     stream: ids of waiting and running messages, in order; with the time of the earliest
+                         message that the agent was not given before one of them
     messages:<thread>    hash: messages by id
-    joined:<thread>      string: id of the message that was answered last; exists while the bot takes part
+    joined:<thread>      string: id of the message that was answered last, and the time since which messages
+                         were not given to the agent, if any were not; exists while the bot takes part
     ordered:<answer>     string: id of the newest order to regenerate an answer
     partner:<thread>     string: time, and the author whom the bot follows since then; instead of an author
                          nothing (several users have written), or `!` (a user asked for silence). If it is
@@ -33,9 +36,8 @@ after its message was taken, `turn` three days after its end.
     hung                 hash: number of hangs while receiving an event, by the event's id
 """
 
-from bot.inbox.scripts.common import GAP_MARK
 from bot.inbox.scripts.events import CLAIM, CORRECT, PUT, STOP, WITHDRAW
-from bot.inbox.scripts.pause import PAUSE, RESUME
+from bot.inbox.scripts.pause import LEAVE, PAUSE, RESUME
 from bot.inbox.scripts.replay import REPLAY, RESTORE
 from bot.inbox.scripts.turns import (
     BEGIN,
@@ -61,10 +63,10 @@ __all__ = [
     "EVENT_HUNG",
     "FENCED",
     "FINISH",
-    "GAP_MARK",
     "HAND_OVER",
     "INCREASE",
     "KEEP",
+    "LEAVE",
     "PAUSE",
     "POSTPONE",
     "PUT",

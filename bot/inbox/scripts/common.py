@@ -26,7 +26,7 @@ end
 # share.
 ENQUEUE = """
 local function add_ready(tag, thread, author, channel)
-  redis.call('XADD', tag .. ':ready', '*', 'thread', thread, 'author', author, 'channel', channel)
+  return redis.call('XADD', tag .. ':ready', '*', 'thread', thread, 'author', author, 'channel', channel)
 end
 local function enqueue(tag, thread)
   local head = redis.call('XRANGE', tag .. ':mailbox:' .. thread, '-', '+', 'COUNT', 1)[1]
@@ -36,40 +36,44 @@ end
 """
 
 # `joined` holds the message that an edit can name. While messages of the thread were not given to the agent,
-# a mark follows it.
-GAP_MARK = "|gap"
-GAP = (
-    f"local mark = '{GAP_MARK}'"
-    + """
-local function has_mark(joined) return joined and string.sub(joined, -#mark) == mark end
-local function without_mark(joined)
-  return has_mark(joined) and string.sub(joined, 1, -#mark - 1) or joined
+# a mark follows it: `|<time of the earliest>|gap`. Earlier versions wrote no time: then it may be any.
+GAP = """
+local function read_joined(joined) -- -> the message, and the time if there is a mark
+  local marked = joined and string.match(joined, '^(.*)|gap$')
+  if not marked then return joined end
+  local id, at = string.match(marked, '^(.*)|([%d.]+)$')
+  return id or marked, at or '0'
 end
-local function set_mark(tag, thread)
+local function with_mark(id, at) return id .. '|' .. at .. '|gap' end
+local function earliest(at, other) return other and tonumber(other) < tonumber(at) and other or at end
+local function set_mark(tag, thread, at)
   local key = tag .. ':joined:' .. thread
   local joined = redis.call('GET', key)
-  if joined and not has_mark(joined) then redis.call('SET', key, joined .. mark, 'KEEPTTL') end
+  if not joined then return end
+  local id, known = read_joined(joined)
+  local marked = with_mark(id, earliest(at, known))
+  if marked ~= joined then redis.call('SET', key, marked, 'KEEPTTL') end
 end
 local function remove_entry(tag, thread, entry) -- of a message that no turn has
   redis.call('XDEL', tag .. ':mailbox:' .. thread, entry[1])
   redis.call('HDEL', tag .. ':messages:' .. thread, entry[2][2])
-  if entry[2][4] then set_mark(tag, thread) end
+  if entry[2][4] then set_mark(tag, thread, entry[2][4]) end
 end
 """
-)
 
-# A thread that was not active has an empty mailbox: then this message is its first. An entry with a third
-# field follows a gap.
+# A thread that was not active has an empty mailbox: then this message is its first, and the new entry of
+# `ready` is returned. An entry of the mailbox with the field `gap` follows messages that the agent was not
+# given: the time of the earliest.
 ACCEPT = (
     ENQUEUE
     + """
-local function accept(tag, thread, id, author, channel, message, edited, seconds, has_gap)
+local function accept(tag, thread, id, author, channel, message, edited, seconds, gap)
   local seen = tag .. ':seen:' .. id
   redis.call('HSET', seen, 'thread', thread, 'author', author, 'channel', channel, 'edited', edited)
   redis.call('EXPIRE', seen, seconds)
-  redis.call('XADD', tag .. ':mailbox:' .. thread, '*', 'id', id, unpack(has_gap and {'gap', 1} or {}))
+  redis.call('XADD', tag .. ':mailbox:' .. thread, '*', 'id', id, unpack(gap and {'gap', gap} or {}))
   redis.call('HSET', tag .. ':messages:' .. thread, id, message)
-  if redis.call('SADD', tag .. ':active', thread) == 1 then add_ready(tag, thread, author, channel) end
+  if redis.call('SADD', tag .. ':active', thread) == 1 then return add_ready(tag, thread, author, channel) end
 end
 """
 )
@@ -96,6 +100,43 @@ local function fix(tag, thread, waiting, seconds)
   return waiting[most][1]
 end
 """
+
+# Begins or resumes the turn of the messages that wait. The first attempt fixes the set of its messages; a
+# later attempt finds the same set. The arguments from `first` on are keys, which belong to what the turn
+# does; their values are returned.
+# -> {turn id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, {value...},
+#     (id, message, gap)...}
+START = (
+    FIX
+    + """
+local function start(tag, consumer, thread, waiting, seconds, first)
+  local id = waiting[1][2][2]
+  local turn = tag .. ':turn:' .. id
+  local fields = {
+    'last', 'running', 'attempts', 'failures', 'crashes', 'hangs', 'stopped', 'error', 'receipt'
+  }
+  local last, runner, attempts, failures, crashes, hangs, stopped, error, receipt = unpack(
+    redis.call('HMGET', turn, unpack(fields))
+  )
+  last = last or fix(tag, thread, waiting, seconds)
+  -- a process that resumes its own turn lost Redis or its lease, but did not crash
+  local crashed = runner and runner ~= consumer and 1 or 0
+  attempts, crashes = (attempts or 0) + 1, (crashes or 0) + crashed
+  redis.call('HSET', turn, 'last', last, 'running', consumer, 'attempts', attempts, 'crashes', crashes)
+  local begun = {
+    id, attempts, tonumber(failures or 0), crashes, crashed, tonumber(hangs or 0), stopped or '', error or '',
+    receipt or '', ARGV[first] and redis.call('MGET', unpack(ARGV, first)) or {}
+  }
+  for _, entry in ipairs(waiting) do
+    begun[#begun + 1] = entry[2][2]
+    begun[#begun + 1] = redis.call('HGET', tag .. ':messages:' .. thread, entry[2][2]) or ''
+    begun[#begun + 1] = entry[2][4] or ''
+    if entry[1] == last then break end
+  end
+  return begun
+end
+"""
+)
 
 STOP_TURN = """
 local function stop_turn(tag, thread, turn, reason)

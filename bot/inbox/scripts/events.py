@@ -1,6 +1,6 @@
 """Scripts for user events: message, edit, deletion, stop, answer in words."""
 
-from bot.inbox.scripts.common import ACCEPT, FIX, GAP, STOP_TURN
+from bot.inbox.scripts.common import ACCEPT, FIX, GAP, START, STOP_TURN
 
 # The policy decides about messages that do not address the bot: always | partner | mention; it is empty where
 # each message addresses the bot. A purpose is that of `bot.chat.Message`.
@@ -66,14 +66,14 @@ end
 # is renewed only by what the bot follows for longer than an hour.
 _TAKE = (
     ACCEPT
-    + FIX
+    + START
     + STOP_TURN
     + GAP
     + _FOLLOW
     + """
 local tag, thread, id, author, message = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local addressed, sent_at, channel, purpose = ARGV[6] == '1', tonumber(ARGV[7]), ARGV[12], ARGV[14]
-local stops = tag .. ':stops:' .. thread
+local stops, lease = tag .. ':stops:' .. thread, nil
 local function is_stopped(by, at)
   for _, stopped_at in ipairs(redis.call('HMGET', stops, by, '*')) do
     if stopped_at and at <= tonumber(stopped_at) then return true end
@@ -107,12 +107,12 @@ local function wait_early(edited)
   redis.call('EXPIRE', KEYS[3], ARGV[11])
 end
 -- Also a redelivery, under another policy or to another partner, does not answer it.
-local function pass_over(id, author, edited)
+local function pass_over(id, author, at, edited)
   local seen = tag .. ':seen:' .. id
   redis.call('HSET', seen, 'thread', thread, 'author', author, 'channel', channel, 'edited', edited)
   redis.call('HSET', seen, 'silent', 1)
   redis.call('EXPIRE', seen, ARGV[9])
-  set_mark(tag, thread)
+  set_mark(tag, thread, at)
 end
 local function accept_early()
   local later = {}
@@ -132,7 +132,7 @@ local function accept_early()
       if is_followed(author, at, purpose) then
         accept(tag, thread, id, author, channel, message, edited, ARGV[9])
       else
-        pass_over(id, author, edited)
+        pass_over(id, author, at, edited)
       end
     end
   end
@@ -158,11 +158,12 @@ local function take(edited)
   read_partner(state)
   if not addressed and not (is_joined and is_followed(author, ARGV[7], purpose)) then
     wait_early(edited)
-    if is_joined then pass_over(id, author, edited) end
+    if is_joined then pass_over(id, author, ARGV[7], edited) end
     return 'ignored'
   end
-  local has_gap = has_mark(is_joined) and not is_alone({0, {'id', id}})
-  accept(tag, thread, id, author, channel, message, edited, ARGV[9], has_gap)
+  local answered, gap = read_joined(is_joined)
+  if is_alone({0, {'id', id}}) then gap = nil end
+  lease = accept(tag, thread, id, author, channel, message, edited, ARGV[9], gap)
   if is_known then redis.call('HDEL', KEYS[1], 'silent') end
   if has_more and is_stopped(author, sent_at) and not is_decision({0, {'id', id}}) then stop_at_once() end
   local is_listed = is_joined and ARGV[16] == '1'
@@ -170,7 +171,7 @@ local function take(edited)
     redis.call('ZADD', KEYS[4], 'GT', sent_at + ARGV[15], ARGV[8])
   end
   if not is_joined then join() end
-  if has_gap then redis.call('SET', KEYS[2], without_mark(is_joined), 'EX', ARGV[10]) end
+  if gap then redis.call('SET', KEYS[2], answered, 'EX', ARGV[10]) end
   local has_partner = addressed and heed(author, ARGV[7], purpose)
   renew_partner(addressed or is_listed, sent_at)
   if has_partner or not is_joined then accept_early() end
@@ -179,21 +180,42 @@ end
 """
 )
 
-# as above, and of an order to regenerate an answer: question ordered_seconds
-# -> kept | duplicate | ignored (the question is not the thread's last one any more) | refused (others wait) |
-# removed (the question was deleted; a later deletion ends the order)
+# as above, and question ordered_seconds edited_at consumer read... The question, with the time of its newest
+# edit, is that of an order to regenerate an answer, else empty; the rest is that of a process that can run a
+# turn now, else empty.
+# -> kept | duplicate | ignored (the question is not the thread's last one any more, is forgotten, was edited,
+# or has another answer by now) | refused (others wait) | removed (the question was deleted; a later deletion
+# ends the order) | for a consumer {one of these, nil or the lease with its fields, nil or as START}
+# A process that can run a turn leases the thread that has waited for longest, as if it read `ready` next. If
+# it is this thread, its turn begins in the same step.
 PUT = (
     _TAKE
     + """
-local question = ARGV[17]
-if not question then return take('-1') end
+local question, consumer, ready = ARGV[17], ARGV[20], tag .. ':ready'
+local function lease_next()
+  local read = lease and redis.pcall(
+    'XREADGROUP', 'GROUP', 'workers', consumer, 'COUNT', 1, 'STREAMS', ready, '>'
+  )
+  local leased = read and not read.err and read[1][2][1] -- an empty Redis has no group
+  if not leased or leased[1] ~= lease then return leased or false, false end
+  local waiting = redis.call('XRANGE', tag .. ':mailbox:' .. thread, '-', '+')
+  return leased, start(tag, consumer, thread, waiting, ARGV[9], 21)
+end
+if question == '' then
+  local outcome = take('-1')
+  return consumer == '' and outcome or {outcome, lease_next()}
+end
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
-if redis.call('HEXISTS', tag .. ':seen:' .. question, 'withdrawn') == 1 then return 'removed' end
-if without_mark(redis.call('GET', KEYS[2])) ~= question then return 'ignored' end
+local replaced = string.match(id, '^regenerate:(.*):')
+local known = redis.call('HMGET', tag .. ':seen:' .. question, 'withdrawn', 'thread', 'edited', 'answer')
+local withdrawn, asked_in, edited, answer = unpack(known)
+if withdrawn then return 'removed' end
+if not asked_in or read_joined(redis.call('GET', KEYS[2])) ~= question then return 'ignored' end
+if tonumber(edited or -1) > tonumber(ARGV[19]) or (answer or replaced) ~= replaced then return 'ignored' end
 if redis.call('XLEN', tag .. ':mailbox:' .. thread) > 0 then return 'refused' end
 local outcome = take('-1')
 redis.call('HSET', KEYS[1], 'corrects', question)
-redis.call('SET', tag .. ':ordered:' .. string.match(id, '^regenerate:(.*):'), id, 'EX', ARGV[18])
+redis.call('SET', tag .. ':ordered:' .. replaced, id, 'EX', ARGV[18])
 return outcome
 """
 )
@@ -216,7 +238,7 @@ if waits and not redis.call('HGET', KEYS[1], 'turn') then
   redis.call('HSET', KEYS[6], id, message)
   return 'replaced'
 end
-if not waits and without_mark(redis.call('GET', KEYS[2])) ~= id then return 'ignored' end
+if not waits and read_joined(redis.call('GET', KEYS[2])) ~= id then return 'ignored' end
 accept(tag, thread, again, author, channel, ARGV[19], '-1', ARGV[9])
 redis.call('HSET', tag .. ':seen:' .. again, 'corrects', id)
 return 'corrected'

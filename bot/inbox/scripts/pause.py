@@ -1,4 +1,4 @@
-"""Scripts that pause a thread while something other than a turn edits its data."""
+"""Scripts that pause a thread while something other than a turn edits its data, and that leave it."""
 
 from bot.inbox.scripts.common import ENQUEUE
 
@@ -26,3 +26,13 @@ end
 return 1
 """
 )
+
+# KEYS joined partner left mailbox threads | ARGV digest seconds member... Processes that remember the thread
+# would restore it, unless they find its digest in `left`. A message that waits joins it again at the end of
+# its turn, which does not list it: then the thread stays in the list that is read for what was missed.
+LEAVE = """
+redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('SADD', KEYS[3], ARGV[1])
+redis.call('EXPIRE', KEYS[3], ARGV[2])
+if #ARGV > 2 and redis.call('EXISTS', KEYS[4]) == 0 then redis.call('ZREM', KEYS[5], unpack(ARGV, 3)) end
+"""

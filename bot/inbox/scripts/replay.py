@@ -16,7 +16,7 @@ local seen = ARGV[1] .. ':seen:' .. dead.id
 redis.call('DEL', ARGV[1] .. ':turn:' .. dead.id)
 redis.call('HDEL', seen, 'turn', 'withdrawn')
 local edited = redis.call('HGET', seen, 'edited') or '-1'
-accept(ARGV[1], dead.thread, dead.id, ARGV[4], ARGV[6], ARGV[5], edited, ARGV[3], true)
+accept(ARGV[1], dead.thread, dead.id, ARGV[4], ARGV[6], ARGV[5], edited, ARGV[3], 0)
 redis.call('XDEL', KEYS[1], ARGV[2])
 return 1
 """

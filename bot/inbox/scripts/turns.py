@@ -1,18 +1,16 @@
 """Scripts for turns and their leases."""
 
-from bot.inbox.scripts.common import ENQUEUE, FIX, GAP, HELD, INCREASE_ALL, LEASE
+from bot.inbox.scripts.common import ENQUEUE, GAP, HELD, INCREASE_ALL, LEASE, START
 
 # KEYS ready mailbox messages active | ARGV tag consumer lease thread idle_ms seen_seconds read...
-# -> nil fenced | {} nothing to do, lease given up
-#    | {turn id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, {value...},
-#       (id, message, gap)...} The values are those of the keys `read`, which belong to what the turn does.
-# The first attempt fixes the set of the turn's messages; a later attempt finds the same set. A lease that has
-# waited for `idle_ms` or longer is renewed, after the writes by which a full Redis refuses the turn.
+# -> nil fenced | {} nothing to do, lease given up | as START
+# A lease that has waited for `idle_ms` or longer is renewed, after the writes by which a full Redis refuses
+# the turn.
 BEGIN = (
-    FIX
+    START
     + LEASE
     + """
-local tag, idle = ARGV[1], held(KEYS[1], ARGV[2], ARGV[3])
+local idle = held(KEYS[1], ARGV[2], ARGV[3])
 if not idle then return nil end
 local waiting = redis.call('XRANGE', KEYS[2], '-', '+')
 if #waiting == 0 then
@@ -21,28 +19,9 @@ if #waiting == 0 then
   release(KEYS[1], ARGV[3])
   return {}
 end
-local id = waiting[1][2][2]
-local turn = tag .. ':turn:' .. id
-local last, runner, attempts, failures, crashes, hangs, stopped, error, receipt = unpack(redis.call(
-  'HMGET', turn, 'last', 'running', 'attempts', 'failures', 'crashes', 'hangs', 'stopped', 'error', 'receipt'
-))
-last = last or fix(tag, ARGV[4], waiting, ARGV[6])
--- a process that resumes its own turn lost Redis or its lease, but did not crash
-local crashed = runner and runner ~= ARGV[2] and 1 or 0
-attempts, crashes = (attempts or 0) + 1, (crashes or 0) + crashed
-redis.call('HSET', turn, 'last', last, 'running', ARGV[2], 'attempts', attempts, 'crashes', crashes)
+local begun = start(ARGV[1], ARGV[2], ARGV[4], waiting, ARGV[6], 7)
 if idle >= tonumber(ARGV[5]) then
   redis.call('XCLAIM', KEYS[1], 'workers', ARGV[2], 0, ARGV[3], 'JUSTID')
-end
-local begun = {
-  id, attempts, tonumber(failures or 0), crashes, crashed, tonumber(hangs or 0), stopped or '', error or '',
-  receipt or '', ARGV[7] and redis.call('MGET', unpack(ARGV, 7)) or {}
-}
-for _, entry in ipairs(waiting) do
-  begun[#begun + 1] = entry[2][2]
-  begun[#begun + 1] = redis.call('HGET', KEYS[3], entry[2][2]) or ''
-  begun[#begun + 1] = entry[2][4] and 1 or 0
-  if entry[1] == last then break end
 end
 return begun
 """
@@ -92,12 +71,13 @@ return 1
 )
 
 # KEYS ready mailbox messages active turn dead joined details [filing] | ARGV tag consumer lease thread
-# turn_seconds joined_seconds reason answered receipt filed most gap kept kept_seconds id... -> 0 fenced | 1 |
-# the entry of `filing`. Removes the turn's messages (into `dead` if there is a reason) and frees the thread;
-# a thread with more messages queues after the others, so that a busy thread cannot starve them. `answered` is
-# the message that an edit can name from now on. An empty `answered` or `receipt` leaves what is stored. The
-# stream `filing`, of about `most` entries, belongs to the long-term memory, and `details` (if any are `kept`)
-# to the buttons of the answer. `gap`: 1 if the agent was not given all messages.
+# turn_seconds joined_seconds reason answered receipt filed most gap kept kept_seconds question stands id...
+# -> 0 fenced | 1 | the entry of `filing`. Removes the turn's messages (into `dead` if there is a reason) and
+# frees the thread; a thread with more messages queues after the others, so that a busy thread cannot starve
+# them. `answered` is the message that an edit can name from now on. An empty `answered` or `receipt` leaves
+# what is stored. The stream `filing`, of about `most` entries, belongs to the long-term memory, and `details`
+# (if any are `kept`) to the buttons of the answer. A `question` was answered again, and `stands` is its
+# answer from now on. `gap`: the time of the earliest message that the agent was not given, if any.
 FINISH = (
     ENQUEUE
     + LEASE
@@ -106,7 +86,7 @@ FINISH = (
 local tag, thread, reason = ARGV[1], ARGV[4], ARGV[7]
 if not held(KEYS[1], ARGV[2], ARGV[3]) then return 0 end
 local of_turn, ended, waits = {}, {}, false
-for i = 15, #ARGV do of_turn[ARGV[i]] = true end
+for i = 17, #ARGV do of_turn[ARGV[i]] = true end
 for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
   if of_turn[entry[2][2]] then ended[#ended + 1] = entry else waits = true end
 end
@@ -122,12 +102,20 @@ if ARGV[9] ~= '' then redis.call('HSET', KEYS[5], 'receipt', ARGV[9]) end
 if ARGV[8] == '' then
   redis.call('EXPIRE', KEYS[7], ARGV[6])
 else
-  local marked = ARGV[8] .. mark
-  local before = redis.call('SET', KEYS[7], ARGV[12] == '1' and marked or ARGV[8], 'EX', ARGV[6], 'GET')
-  if ARGV[12] ~= '1' and has_mark(before) then redis.call('SET', KEYS[7], marked, 'EX', ARGV[6]) end
+  local gap = ARGV[12] ~= '' and ARGV[12]
+  local answered = gap and with_mark(ARGV[8], gap) or ARGV[8]
+  local _, missing = read_joined(redis.call('SET', KEYS[7], answered, 'EX', ARGV[6], 'GET'))
+  if missing and missing ~= gap then -- messages were passed over during the turn
+    redis.call('SET', KEYS[7], with_mark(ARGV[8], earliest(missing, gap)), 'EX', ARGV[6])
+  end
 end
 release(KEYS[1], ARGV[3])
-if ARGV[13] ~= '' then redis.call('SET', KEYS[8], ARGV[13], 'EX', ARGV[14]) end
+if ARGV[13] ~= '' and not redis.call('SET', KEYS[8], ARGV[13], 'EX', ARGV[14], 'NX') then
+  redis.call('SET', KEYS[8], ARGV[13], 'KEEPTTL') -- a vote on the growing answer has set a longer time
+  redis.call('EXPIRE', KEYS[8], ARGV[14], 'GT')
+end
+local seen = ARGV[15] ~= '' and ARGV[16] ~= '' and tag .. ':seen:' .. ARGV[15]
+if seen and redis.call('EXISTS', seen) == 1 then redis.call('HSET', seen, 'answer', ARGV[16]) end
 local filed = KEYS[9] and redis.call('XADD', KEYS[9], 'MAXLEN', '~', ARGV[11], '*', 'turn', ARGV[10])
 if waits then
   for _, entry in ipairs(ended) do

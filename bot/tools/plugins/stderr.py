@@ -4,17 +4,20 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from io import FileIO
 from typing import TextIO
 
 from bot.chat.text import one_line, visible
-from bot.concurrency.tasks import cancel
 
 log = logging.getLogger(__name__)
 
 LINES_A_MINUTE = 20
 _MOST_CHARS = 300
+_MOST_BYTES = 65_536
+"""Bytes that are read at once."""
+
 _LAST_WORDS_SECONDS = 0.5
 
 
@@ -22,32 +25,52 @@ _LAST_WORDS_SECONDS = 0.5
 async def stderr_to_log(plugin: str) -> AsyncIterator[TextIO]:
     """Yield a file for a child's standard error; close it once the child has it."""
     reading, writing = os.pipe()
-    with os.fdopen(writing, "w") as sink, os.fdopen(reading, "rb") as source:
-        reader = asyncio.StreamReader()
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), source
-        )
-        copying = asyncio.create_task(_copy(reader, plugin))
+    with (
+        os.fdopen(reading, "rb", buffering=0) as source,
+        _copy(source, plugin) as ended,
+        os.fdopen(writing, "w") as sink,
+    ):
         try:
             yield sink
         finally:
             sink.close()
-            await asyncio.wait([copying], timeout=_LAST_WORDS_SECONDS)
-            await cancel(copying)
-            transport.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                    await ended.wait()
 
 
-async def _copy(reader: asyncio.StreamReader, plugin: str) -> None:
+@contextmanager
+def _copy(source: FileIO, plugin: str) -> Iterator[asyncio.Event]:
+    """Copy lines to the log as they come; yield an event for the end of the file.
+
+    There is no transport, since uvloop's closes the descriptor by its number, and only later: if the file is
+    closed before, the number is another file's, and uvloop ends the process.
+    """
+    loop, ended, minute = asyncio.get_running_loop(), asyncio.Event(), _Minute(plugin)
     begun = b""
-    minute = _Minute(plugin)
-    while chunk := await reader.read(65_536):
+
+    def read() -> None:
+        nonlocal begun
+        chunk = source.read(_MOST_BYTES)
+        if chunk is None:  # it was not ready after all
+            return
         *lines, begun = (begun + chunk).split(b"\n")
         for each in lines:
             minute.tell(each)
         begun = begun[: 4 * _MOST_CHARS]  # the rest of an endless line is dropped
-    if begun:
-        minute.tell(begun)
-    minute.end()
+        if not chunk:
+            loop.remove_reader(source)
+            ended.set()
+
+    os.set_blocking(source.fileno(), False)
+    loop.add_reader(source, read)
+    try:
+        yield ended
+    finally:
+        loop.remove_reader(source)
+        if begun:
+            minute.tell(begun)
+        minute.end()
 
 
 class _Minute:

@@ -130,6 +130,12 @@ class Connection:
         if self._request.transport:
             self._request.transport.abort()
 
+    @property
+    def is_open(self) -> bool:
+        """Return False once either side has gone."""
+        transport = self._request.transport
+        return not self._socket.closed and transport is not None and not transport.is_closing()
+
     async def write(self) -> None:
         """Send queued data until the socket is gone."""
         while not self._socket.closed:
@@ -187,12 +193,12 @@ class Gateway:
     def connections(self) -> list[Connection]:
         return list(self._connections)
 
-    def tell(self, event: Event) -> int:
-        """Send an event to all subscribed sessions; return how many of them are connected."""
+    def tell(self, event: Event) -> list[Connection]:
+        """Send an event to all subscribed sessions; return their connections."""
         hearing = [session for session in self.sessions if session.resumable and session.hears(event)]
         for session in hearing:
             session.dispatch(event.name, self._seen_by(session.intents, event))
-        return sum(session.connection is not None for session in hearing)
+        return [session.connection for session in hearing if session.connection]
 
     def _seen_by(self, intents: Intent, event: Event) -> Json:
         if event.author is None or event.guild is None or event.author is self._world.bot:

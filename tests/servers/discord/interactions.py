@@ -12,8 +12,10 @@ from enum import IntEnum
 from tests.servers.discord import payloads as payloads
 from tests.servers.discord.api import Reply, Request, Route
 from tests.servers.discord.drafts import SENDABLE_FLAGS, apply_edit, read_draft
+from tests.servers.discord.gateway import Connection
 from tests.servers.discord.records import (
     FILE_LIMIT,
+    PERMISSIONS,
     Channel,
     Draft,
     Event,
@@ -108,7 +110,7 @@ class Interaction:
 class Interactions:
     """Interactions and their answers; `deadline` and `lifetime` are in seconds."""
 
-    def __init__(self, world: World, tell: Callable[[Event], int]) -> None:
+    def __init__(self, world: World, tell: Callable[[Event], list[Connection]]) -> None:
         self._world = world
         self._tell = tell
         self.deadline = 3.0
@@ -136,8 +138,8 @@ class Interactions:
         data: Json,
         *,
         source: Message | None = None,
-    ) -> tuple[Interaction, int]:
-        """Start an interaction; return it with the number of connected sessions that received it."""
+    ) -> tuple[Interaction, list[Connection]]:
+        """Start an interaction; return it with the connections that received it."""
         name = data.get("name") or data["custom_id"]
         id = self._world.snowflake()
         interaction = Interaction(id, secrets.token_hex(16), kind, user, channel, name, source)
@@ -157,7 +159,7 @@ class Interactions:
             "data": data,
             "channel_id": str(channel.id),
             "channel": payloads.any_channel(channel, self._world.bot) | {"permissions": str(permissions)},
-            "app_permissions": str(payloads.MEMBER_PERMISSIONS),
+            "app_permissions": str(sum(bit for name, bit in PERMISSIONS.items() if channel.permits(name))),
             "locale": user.locale,
             "entitlements": [],
             "attachment_size_limit": FILE_LIMIT,

@@ -45,6 +45,19 @@ EXTRA_PERMISSIONS = frozenset(
 """Permissions that ordinary members and the bot do not have."""
 
 
+INVITED = frozenset(  # as the link of `bot manifest --invite`: a test compares the two
+    {
+        "attach_files",
+        "create_public_threads",
+        "read_message_history",
+        "send_messages",
+        "send_messages_in_threads",
+        "view_channel",
+    }
+)
+"""Permissions that the invite link of the bot asks for."""
+
+
 class Intent(IntFlag):
     """Intents of a session (https://discord.com/developers/docs/events/gateway#gateway-intents)."""
 
@@ -123,8 +136,9 @@ class Guild:
 class Channel:
     """Text channel, thread or direct message.
 
-    `denied` are the permissions (`PERMISSIONS`) that the bot lacks here, beside those that it lacks in the
-    parent; `only_for` are the only users who see it; `typing` are the times (monotonic) of the bot's typing.
+    Of the permissions (`PERMISSIONS`) the bot has those of `INVITED` and `granted`, without those that are
+    `denied` here or in the parent; `only_for` are the only users who see it; `typing` are the times
+    (monotonic) of the bot's typing.
     """
 
     id: int
@@ -135,6 +149,7 @@ class Channel:
     owner: User | None = None
     recipient: User | None = None
     denied: set[str] = field(default_factory=set)
+    granted: set[str] = field(default_factory=set)
     only_for: tuple[User, ...] = ()
     messages: dict[int, "Message"] = field(default_factory=dict)
     members: dict[int, User] = field(default_factory=dict)
@@ -153,7 +168,7 @@ class Channel:
         if self.guild is None:
             return permission not in EXTRA_PERMISSIONS
         lacking = self.denied | (self.parent.denied if self.parent else set())
-        return permission not in EXTRA_PERMISSIONS | lacking
+        return permission in (INVITED | self.granted) - lacking
 
 
 @dataclass(frozen=True)

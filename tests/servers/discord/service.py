@@ -14,7 +14,8 @@ only in `refusals`; 429 answers are counted in `rate_limited`; faults that a tes
         assert not discord.violations
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from tests.servers.discord import payloads as payloads
 from tests.servers.discord.api import Call
@@ -24,7 +25,7 @@ from tests.servers.discord.commands import (
     fill_in,
     fill_in_row,
 )
-from tests.servers.discord.gateway import Session
+from tests.servers.discord.gateway import Connection, Session
 from tests.servers.discord.interactions import Interaction, Kind
 from tests.servers.discord.rate_limits import Fault, Limit
 from tests.servers.discord.records import (
@@ -75,8 +76,8 @@ class Discord(DiscordServer):
     The world: `add_user`, `add_role`, `add_guild`, `add_channel`, `dm`. `Channel.denied` is the set of
     permissions that the bot lacks there (`view_channel`: 50001; others such as `send_messages`,
     `create_public_threads`: 50013); clear `User.accepts_dms` for 50007.
-    What people do: `say`, `edit`, `remove`, `start_thread`, `archive`, `command`, `click`, `submit`,
-    `autocomplete`.
+    What people do: `say`, `edit`, `remove`, `start_thread`, `archive`, `command`, `message_command`, `click`,
+    `submit`, `autocomplete`.
     What happened: `messages`, `answer`, `thread_of`, `typing`, `edit_times`, `calls`, `count`, `sessions`,
     `shards`, `wait_for_connections`, `violations`, `refusals`, `rate_limited`.
     Trouble: `tell`, `fail`, `limit`, `drop_gateway`, `close_gateway`, `reconnect_gateway`,
@@ -181,6 +182,24 @@ class Discord(DiscordServer):
         interaction, told = self.interactions.send(Kind.COMMAND, user, channel, data)
         return await self._outcome(interaction, told, timeout)
 
+    async def message_command(
+        self, name: str, message: Message, user: User | None = None, *, timeout: float = 30
+    ) -> Interaction:
+        """Use a command in the menu of a message (as alice)."""
+        user, channel = user or self.alice, message.channel
+        guild = channel.guild.id if channel.guild else None
+        await wait_until(lambda: self.commands.find(name, guild) is not None, f"{name} is registered")
+        command: Json = self.commands.find(name, guild)
+        check_offered(command, user, in_guild=channel.guild is not None)
+        data = {
+            "id": command["id"],
+            "name": name,
+            "type": command["type"],
+            "target_id": str(message.id),
+            "resolved": {"messages": {str(message.id): payloads.message(message)}},
+        }
+        return await self._outcome(*self.interactions.send(Kind.COMMAND, user, channel, data), timeout)
+
     async def autocomplete(
         self,
         name: str,
@@ -205,10 +224,15 @@ class Discord(DiscordServer):
         await wait_until(lambda: self.commands.find(first, guild) is not None, f"/{first} is registered")
         command: Json = self.commands.find(first, guild)
         check_offered(command, user, in_guild=channel.guild is not None)
+        sent = {
+            name: self.world.attach(channel, each) for name, each in values.items() if isinstance(each, File)
+        }
+        values = {**values, **sent}
         users = [each for each in values.values() if isinstance(each, User)]
         resolved = {
             "users": {str(each.id): payloads.user(each) for each in users},
             "members": {str(each.id): payloads.partial_member(each) for each in users},
+            "attachments": {str(each.id): payloads.attachment(each) for each in sent.values()},
         }
         data = {
             "id": command["id"],
@@ -253,13 +277,15 @@ class Discord(DiscordServer):
         sent = self.interactions.send(Kind.MODAL, opened.user, opened.channel, data, source=opened.source)
         return await self._outcome(*sent, timeout)
 
-    async def _outcome(self, interaction: Interaction, told: int, timeout: float) -> Interaction:
+    async def _outcome(
+        self, interaction: Interaction, told: Sequence[Connection], timeout: float
+    ) -> Interaction:
         deadline = self.interactions.deadline
         try:
             await wait_until(lambda: interaction.answered is not None, "acknowledged", deadline)
         except AssertionError:
-            # a person who finds no bot online sees the same, but no bot is to blame
-            if told:
+            # a person sees the same if no bot is online, or it died meanwhile, but then no bot is to blame
+            if any(each.is_open for each in told):
                 self.api.note(f"{interaction.name} was not answered within {deadline} s", blame=True)
             raise InteractionFailed(f"{interaction.name}: the application did not respond") from None
         await wait_until(lambda: interaction.is_visible, f"{interaction.name} is answered", timeout)
@@ -345,6 +371,21 @@ class Discord(DiscordServer):
     def tell(self, event: str, payload: Json) -> None:
         """Send an event unchanged to all sessions, even if it is invalid."""
         self.gateway.tell(Event(event, payload, Intent.ANY))
+
+    @contextmanager
+    def hold_events(self) -> Iterator[Callable[[], None]]:
+        """Send no events while the context is open; yield the function that sends them late."""
+        held: list[Event] = []
+        listener, self.world.listener = self.world.listener, held.append
+
+        def send() -> None:
+            for each in held:
+                listener(each)
+
+        try:
+            yield send
+        finally:
+            self.world.listener = listener
 
     def fail(
         self,

@@ -122,7 +122,7 @@ class World:
             type=MessageType.REPLY if reference and type is MessageType.DEFAULT else type,
             nonce=draft.nonce,
             reference=reference,
-            attachments=[self._attach(channel, file) for file in draft.files],
+            attachments=[self.attach(channel, file) for file in draft.files],
             embeds=list(draft.embeds),
             components=self._numbered(draft.components),
             flags=draft.flags,
@@ -171,7 +171,7 @@ class World:
         if keep_attachments is not None:
             kept = set(keep_attachments)
             message.attachments = [each for each in message.attachments if each.id in kept]
-        message.attachments += [self._attach(message.channel, file) for file in files]
+        message.attachments += [self.attach(message.channel, file) for file in files]
         message.edited_at = None if message.loading else time.time()
         if flags is not None:
             message.flags = flags
@@ -275,7 +275,7 @@ class World:
         intent = Intent.GUILD_MESSAGE_REACTIONS if channel.guild else Intent.DIRECT_MESSAGE_REACTIONS
         self._emit("MESSAGE_REACTION_ADD", data, intent, channel.guild)
 
-    def _attach(self, channel: Channel, file: File) -> Attachment:
+    def attach(self, channel: Channel, file: File) -> Attachment:
         id = self.snowflake()
         media_type = file.media_type or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         # the real addresses are signed too: without the query they are dead

@@ -6,6 +6,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from aiohttp import web
 from tests.servers.slack import files, methods, reading, streams, threads, views
 from tests.servers.slack.methods import Args, Method
 from tests.servers.slack.oauth import OAuth
+from tests.servers.slack.payloads import PLURALS
 from tests.servers.slack.rules import MAX_TEXT, Refused, require
 from tests.servers.slack.workspace import Workspace
 from tests.servers.steps import Steps, unobserved
@@ -29,11 +31,17 @@ STRUCTURED = frozenset(
     {"blocks", "chunks", "metadata", "attachments", "prompts", "files", "loading_messages", "view"}
 )
 MANIFEST = Path(__file__).parents[3] / "manifest.yml"
+IN_CHANNELS = {
+    "conversations.history": "history",
+    "conversations.info": "read",
+    "conversations.replies": "history",
+}
 SCOPES = {  # by the beginning of a method's name; those of conversations.* depend on the channel
     "agents.": "chat:write",
     "assistant.search.": "search:read.public",
     "assistant.": "assistant:write",
     "chat.": "chat:write",
+    "conversations.open": "im:write",
     "files.info": "files:read",
     "files.": "files:write",
     "reactions.": "reactions:write",
@@ -106,8 +114,11 @@ class WebApi:
         self.outage: Literal["unreachable", "broken"] | None = None
         self.enforce_tiers = False
         self.steps: Steps = unobserved
-        manifest = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
+        manifest = _manifest()
         self.scopes: set[str] = set(manifest["oauth_config"]["scopes"]["bot"])
+        self.subscriptions: set[str] = set(manifest["settings"]["event_subscriptions"]["bot_events"])
+        self.shortcuts: list[dict[str, str]] = manifest["features"]["shortcuts"]
+        workspace.has_home_tab = manifest["features"]["app_home"]["home_tab_enabled"]
         self._recent: defaultdict[str, list[float]] = defaultdict(list)
         self.busiest: Counter[str] = Counter()
 
@@ -144,7 +155,7 @@ class WebApi:
             method = self._method(call.method)
             workspace = self._check_token(request, call, method)
             call.team = workspace.team
-            self._check_scope(method)
+            self._check_scope(workspace, method, call.args)
             self._check_tier(method, call)
             body = self._apply(workspace, request, method, call)
         except Refused as refusal:
@@ -188,8 +199,11 @@ class WebApi:
         first = next(iter(reached.values()))
         return next((each for each in reached.values() if place in each.channels), first)
 
-    def _check_scope(self, method: Method) -> None:
+    def _check_scope(self, workspace: Workspace, method: Method, args: Args) -> None:
         needed = next((scope for start, scope in SCOPES.items() if method.name.startswith(start)), None)
+        channel = workspace.channels.get(args.get("channel", ""))
+        if channel and method.name in IN_CHANNELS:
+            needed = f"{PLURALS.get(channel.kind, channel.kind)}:{IN_CHANNELS[method.name]}"
         require(needed is None or needed in self.scopes, "missing_scope", str(needed))
 
     def _check_tier(self, method: Method, call: Call) -> None:
@@ -236,6 +250,13 @@ class WebApi:
 
     def _violate(self, sentence: str) -> None:
         self.violations.append(sentence)
+
+
+@cache
+def _manifest() -> dict[str, Any]:
+    """Return the app's manifest; to read it takes longer than to start the server."""
+    manifest: dict[str, Any] = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
+    return manifest
 
 
 async def _arguments(request: web.Request) -> Args:

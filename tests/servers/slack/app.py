@@ -28,6 +28,7 @@ class Tenant(Slack):
                 setattr(self, name, value)
         self.host = host
         self.workspace = Workspace(host.url, team, name=team.title(), numbers=host.workspace.numbers)
+        self.workspace.has_home_tab = host.workspace.has_home_tab
         self._settle_in()
 
     def _deliver(self, kind: Kind, payload: dict[str, Json]) -> Delivery:
@@ -49,6 +50,7 @@ class SlackApp(Slack):
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.tenants: list[Tenant] = []
+        self.web_api.subscriptions |= {"app_uninstalled", "team_access_revoked", "tokens_revoked"}
         del self.web_api.tokens[self.bot_token]  # there is no workspace from the start
 
     @property

@@ -16,6 +16,15 @@ from tests.servers.slack.workspace import (
 
 Json = Any
 
+PLURALS = {"channel": "channels", "group": "groups"}
+"""Kinds of channels that have another name in scopes and subscriptions."""
+
+
+def subscription(event: dict[str, Json]) -> str:
+    """Return the name under which an app subscribes to an event."""
+    kind = event.get("channel_type", "")
+    return f"message.{PLURALS.get(kind, kind)}" if event["type"] == "message" else str(event["type"])
+
 
 def event_callback(
     workspace: Workspace, event: dict[str, Json], *, is_shared: bool = False
@@ -133,5 +142,57 @@ def block_actions(
         "channel": {"id": channel.id, "name": channel.name or "directmessage"},
         "message": message_json(workspace, message, metadata=True),
         "state": {"values": {}},
+        "actions": [action],
+    }
+
+
+def shortcut(workspace: Workspace, callback_id: str, user: str) -> dict[str, Json]:
+    """Return the use of a global shortcut, which has no channel and no response_url."""
+    return {
+        "type": "shortcut",
+        "token": "verification-token",
+        "action_ts": workspace.new_ts(),
+        "team": {"id": workspace.team, "domain": "test"},
+        "user": {"id": user, "username": workspace.users[user], "team_id": workspace.team},
+        "is_enterprise_install": False,
+        "enterprise": None,
+        "callback_id": callback_id,
+        "trigger_id": workspace.new_trigger(user),
+    }
+
+
+def message_action(workspace: Workspace, callback_id: str, user: str, message: Message) -> dict[str, Json]:
+    """Return the use of a shortcut on a message, which has all of it."""
+    channel = workspace.channels[message.channel]
+    return shortcut(workspace, callback_id, user) | {
+        "type": "message_action",
+        "message_ts": message.ts,
+        "channel": {"id": channel.id, "name": channel.name or "directmessage"},
+        "message": message_json(workspace, message),
+    }
+
+
+def home_actions(
+    workspace: Workspace, view: dict[str, Json], user: str, block_id: str, element: dict[str, Json]
+) -> dict[str, Json]:
+    """Return the press of a button on the Home tab: it has no message, no channel and no response_url."""
+    action = {
+        "type": element["type"],
+        "action_id": element["action_id"],
+        "block_id": block_id,
+        "action_ts": workspace.new_ts(),
+        **({"value": element["value"]} if "value" in element else {}),
+    }
+    return {
+        "type": "block_actions",
+        "user": {"id": user, "username": workspace.users[user], "team_id": workspace.team},
+        "api_app_id": APP,
+        "token": "verification-token",
+        "container": {"type": "view", "view_id": view["id"]},
+        "trigger_id": workspace.new_trigger(user),
+        "team": {"id": workspace.team, "domain": "test"},
+        "enterprise": None,
+        "is_enterprise_install": False,
+        "view": view,
         "actions": [action],
     }

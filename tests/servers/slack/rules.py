@@ -79,7 +79,9 @@ def check_metadata(metadata: Json) -> None:
     require(len(str(metadata)) <= MAX_METADATA, "metadata_too_large", f"over {MAX_METADATA}")
 
 
-def check_blocks(blocks: Json, *, most: int = MAX_BLOCKS) -> None:
+def check_blocks(
+    blocks: Json, *, most: int = MAX_BLOCKS, most_characters: float = MAX_BLOCK_CHARACTERS
+) -> None:
     """Check a message's blocks: their number, ids, and the limits of each and of all together."""
     require(isinstance(blocks, list), "invalid_blocks_format", "blocks is no list")
     require(len(blocks) <= most, "invalid_blocks", f"no more than {most} items allowed: {len(blocks)}")
@@ -93,7 +95,7 @@ def check_blocks(blocks: Json, *, most: int = MAX_BLOCKS) -> None:
     markdown = sum(len(block["text"]) for block in blocks if block["type"] == "markdown")
     require(markdown <= MAX_MARKDOWN, "msg_too_long", f"markdown blocks over {MAX_MARKDOWN}")
     size = len(visible_text(blocks))
-    require(size <= MAX_BLOCK_CHARACTERS, "msg_blocks_too_long", f"{size} characters in blocks")
+    require(size <= most_characters, "msg_blocks_too_long", f"{size} characters in blocks")
 
 
 def _check_block(block: dict[str, Json]) -> None:

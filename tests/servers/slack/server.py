@@ -17,7 +17,7 @@ from tests.servers.slack.delivery import (
     Kind,
     Transport,
 )
-from tests.servers.slack.payloads import event_callback, message_events
+from tests.servers.slack.payloads import event_callback, message_events, subscription
 from tests.servers.slack.requests import RequestUrl, ResponseUrls
 from tests.servers.slack.socket_mode import SocketMode
 from tests.servers.slack.workspace import (
@@ -214,6 +214,7 @@ class SlackServer:
         self, change: Change, message: Message, before: str, *, copies: int = 1, mention_last: bool = False
     ) -> None:
         events = message_events(self.workspace, change, message, before)
+        events = [each for each in events if subscription(each) in self.web_api.subscriptions]
         for event in reversed(events) if mention_last else events:
             payload = event_callback(
                 self.workspace, event, is_shared=self.workspace.channels[message.channel].is_shared

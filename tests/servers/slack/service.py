@@ -18,7 +18,15 @@ from typing import Any, Literal
 
 from tests.servers.slack.api import Call, Fault
 from tests.servers.slack.delivery import Delivery, Kind
-from tests.servers.slack.payloads import block_actions, event_callback, slash_command
+from tests.servers.slack.payloads import (
+    block_actions,
+    event_callback,
+    home_actions,
+    message_action,
+    shortcut,
+    slash_command,
+    subscription,
+)
 from tests.servers.slack.requests import ResponseUrl
 from tests.servers.slack.rules import Refused
 from tests.servers.slack.server import PROXY_VARIABLES, SlackServer
@@ -94,12 +102,13 @@ class Slack(SlackServer):
 
     For the app: `url`, `api_url`, `bot_token`, `app_token`, `signing_secret`, `environ`, `bot_user`. Set
     `request_url` to deliver over HTTP instead of Socket Mode. What people do: `say`, `edit`, `remove`,
-    `command`, `press`, `submit`, `open_home`, `stop`, `send_event`, `send_message`, `describe`. What
-    happened: `answer`, `replies`, `messages`, `ephemerals`, `modals`, `status`, `statuses`, `calls`, `count`,
-    `deliveries`, `settled`, `sockets`, `wait_for_connections`, `over_tier`, `violations`, `unfinished`.
-    Trouble: `fail`, `slow`, `disable`, `outage`, `revoke`, `remove_bot`, `end_stream`, `stream_lifetime`,
-    `disconnect`, `drop_sockets`, `deafen_sockets`, `tolerate`, `grant`, `enforce_tiers`; the arguments
-    `ack_timeout` and `redelivery_delays` shorten Slack's own times for redelivery (seconds).
+    `command`, `shortcut`, `press`, `submit`, `open_home`, `press_home`, `stop`, `send_event`, `send_message`,
+    `describe`. What happened: `answer`, `replies`, `messages`, `ephemerals`, `modals`, `home`, `status`,
+    `statuses`, `calls`, `count`, `deliveries`, `settled`, `sockets`, `wait_for_connections`, `over_tier`,
+    `violations`,
+    `unfinished`. Trouble: `fail`, `slow`, `disable`, `outage`, `revoke`, `remove_bot`, `end_stream`,
+    `stream_lifetime`, `disconnect`, `drop_sockets`, `deafen_sockets`, `tolerate`, `grant`, `enforce_tiers`;
+    the arguments `ack_timeout` and `redelivery_delays` shorten Slack's own times for redelivery (seconds).
     """
 
     # --- what people do
@@ -183,6 +192,29 @@ class Slack(SlackServer):
             self.response_urls.answer(url, delivery.response)
         return Command(delivery, url)
 
+    async def shortcut(self, name: str, user: str, message: tuple[str, str] | None = None) -> Modal:
+        """Use a shortcut of the manifest by its name, on a message (channel and `ts`) or from anywhere.
+
+        Returns the form that it opens. Raises `LookupError` if the client would not offer it.
+        """
+        self._know(user)
+        kind = "message" if message else "global"
+        offered = [each for each in self.web_api.shortcuts if (each["name"], each["type"]) == (name, kind)]
+        if not offered:
+            raise LookupError(f"no shortcut {name!r} ({kind})")
+        callback_id = offered[0]["callback_id"]
+        if message:
+            url = self.response_urls.issue(self.workspace, user, message[0], self.message(*message)).url
+            found = message_action(self.workspace, callback_id, user, self.message(*message))
+            payload = found | {"response_url": url}
+        else:
+            payload = shortcut(self.workspace, callback_id, user)
+        before = len(self.modals)
+        delivery = self._deliver("interactive", payload)
+        await delivery.ended.wait()
+        await wait_until(lambda: len(self.modals) > before, f"{name} opens a form")
+        return self.modals[-1]
+
     async def submit(self, modal: Modal, typed: Mapping[str, str]) -> Modal:
         """Submit a form with values by the inputs' `block_id`.
 
@@ -204,7 +236,32 @@ class Slack(SlackServer):
         """Open the app as a user."""
         channel, stamp = self.dm(user), self.workspace.new_ts()
         event = {"type": "app_home_opened", "user": user, "channel": channel, "tab": tab, "event_ts": stamp}
-        return self.send_event(event)
+        shown = self.workspace.homes.get(user)
+        return self.send_event(event | ({"view": shown} if shown and tab == "home" else {}))
+
+    def home(self, user: str) -> dict[str, Json] | None:
+        """Return the Home tab that a user sees."""
+        return self.workspace.homes.get(user)
+
+    async def press_home(self, user: str, action_id: str, value: str = "", *, view: Json = None) -> Delivery:
+        """Press a button of the Home tab, the first with this `value`; confirm if Slack asks.
+
+        `view` is the tab that the user still sees, if it is not the newest.
+        """
+        view = view or self.workspace.homes[user]
+        found = [
+            (block, each)
+            for block in view["blocks"]
+            for each in [*block.get("elements", []), block.get("accessory", {})]
+            if each.get("action_id") == action_id and value in ("", each.get("value"))
+        ]
+        if not found:
+            raise LookupError(f"no button {action_id} {value}")
+        block, element = found[0]
+        payload = home_actions(self.workspace, view, user, block.get("block_id", "block"), element)
+        delivery = self._deliver("interactive", payload)
+        await delivery.ended.wait()
+        return delivery
 
     def stop(self, user: str, channel: str, thread_ts: str) -> Delivery:
         """Press Slack's stop button: streams of the thread end, and the app is notified."""
@@ -222,7 +279,9 @@ class Slack(SlackServer):
         return self.send_event(event)
 
     def send_event(self, event: dict[str, Json]) -> Delivery:
-        """Send any inner event."""
+        """Send any inner event that the app subscribes to. Raises `LookupError` for others."""
+        if subscription(event) not in self.web_api.subscriptions:
+            raise LookupError(f"the manifest does not subscribe to {subscription(event)}")
         return self._deliver("events_api", event_callback(self.workspace, event))
 
     def send_payload(self, payload: dict[str, Json]) -> Delivery:

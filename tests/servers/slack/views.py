@@ -1,8 +1,10 @@
-"""Modals: `views.open`, submissions, and the app's answers.
+"""Views: modals with their submissions and the app's answers, and the Home tab.
 
 https://docs.slack.dev/surfaces/modals and https://docs.slack.dev/reference/views/modal-views
 """
 
+import json
+import math
 import secrets
 import time
 from collections.abc import Mapping
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.servers.slack.methods import Args, method
-from tests.servers.slack.rules import Refused, require
+from tests.servers.slack.rules import Refused, check_blocks, require
 from tests.servers.slack.workspace import (
     APP,
     BOT,
@@ -23,6 +25,7 @@ MAX_INPUT = 3_000
 MAX_METADATA = 3_000
 MAX_BLOCKS = 100
 MAX_TITLE = 24
+MAX_VIEW = 250_000
 
 
 @dataclass(slots=True, eq=False)
@@ -39,17 +42,59 @@ class Modal:
 def views_open(workspace: Workspace, args: Args) -> dict[str, Json]:
     user = _exchanged(workspace, args["trigger_id"])
     check_view(args["view"])
-    view = args["view"] | {
+    view = _published(workspace, args["view"])
+    workspace.modals.append(Modal(user, view))
+    return {"view": view}
+
+
+@method("views.publish", required="user_id view", optional="hash", per_minute=100)
+def views_publish(workspace: Workspace, args: Args) -> dict[str, Json]:
+    """Replace the Home tab of a user; with a `hash` only the view that has it."""
+    user, shown = args["user_id"], workspace.homes.get(args["user_id"])
+    require(workspace.has_home_tab, "not_enabled", "the manifest has no home tab")
+    require(user in workspace.users, "invalid_arguments", f"user_id {user}")
+    check_home(args["view"])
+    if "hash" in args and (shown is None or shown["hash"] != args["hash"]):
+        raise Refused("hash_conflict", provoked=True)
+    workspace.homes[user] = _published(workspace, args["view"])
+    workspace.home_history.append((user, workspace.homes[user]))
+    return {"view": workspace.homes[user]}
+
+
+def check_home(view: Json) -> None:
+    """Check a Home tab against Slack's rules."""
+    require(isinstance(view, dict) and view.get("type") == "home", "invalid_arguments", "no home tab")
+    known = {"type", "blocks", "private_metadata", "callback_id", "external_id"}
+    require(view.keys() <= known, "invalid_arguments", f"a home tab has no {view.keys() - known}")
+    metadata = view.get("private_metadata", "")
+    require(len(metadata) <= MAX_METADATA, "invalid_arguments", f"private_metadata over {MAX_METADATA}")
+    check_blocks(view.get("blocks"), most=MAX_BLOCKS, most_characters=math.inf)
+    require(len(json.dumps(view)) <= MAX_VIEW, "view_too_large", f"over {MAX_VIEW} bytes")
+    for block in view["blocks"]:
+        for each in [*block.get("elements", []), block.get("accessory", {})]:
+            _check_confirm(each.get("confirm"))
+
+
+def _check_confirm(confirm: Json) -> None:
+    """Check https://docs.slack.dev/reference/block-kit/composition-objects/confirmation-dialog-object."""
+    if confirm is None:
+        return
+    for name, most in {"title": 100, "text": 300, "confirm": 30, "deny": 30}.items():
+        _check_plain(confirm.get(name), most, f"confirm.{name}")
+    require(confirm.get("style", "primary") in ("primary", "danger"), "invalid_arguments", "confirm.style")
+
+
+def _published(workspace: Workspace, view: Json) -> dict[str, Json]:
+    return {
+        **view,
         "id": workspace.new_id("V"),
         "team_id": workspace.team,
         "app_id": APP,
         "bot_id": BOT,
         "hash": f"{time.time():.0f}.{secrets.token_hex(4)}",
         "state": {"values": {}},
-        "private_metadata": args["view"].get("private_metadata", ""),
+        "private_metadata": view.get("private_metadata", ""),
     }
-    workspace.modals.append(Modal(user, view))
-    return {"view": view}
 
 
 def _exchanged(workspace: Workspace, trigger: str) -> str:

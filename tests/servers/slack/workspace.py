@@ -216,6 +216,9 @@ class Workspace:
         self.trigger_lifetime = 3.0
         self.triggers: dict[str, tuple[str, float]] = {}
         self.modals: list[Any] = []
+        self.homes: dict[str, dict[str, Json]] = {}
+        self.home_history: list[tuple[str, dict[str, Json]]] = []
+        self.has_home_tab = False
         self.on_change: Callable[[Change, Message, str], None] = lambda change, message, before: None
         self.issue_socket_url: Callable[[], str] = lambda: base
         self.violate: Callable[[str], None] = lambda sentence: None

@@ -1,0 +1,40 @@
+"""Texts of shortcuts and commands with which users ask, the same on every platform."""
+
+ASK = "Ask the agent"
+ASK_DESCRIPTION = "Ask a question; the answer comes in our direct messages"
+ASK_ABOUT = "Ask the agent about this"
+ASK_ABOUT_DESCRIPTION = "Ask a question about this message; the answer comes in its thread"
+"""Names of the shortcuts; Slack takes at most 24 characters of a name."""
+
+FORM_QUESTION = "Your question"
+FORM_SEND = "Ask"
+FORM_CANCEL = "Cancel"
+
+ABOUT = "Please look at this message and tell me what is important about it, or answer it."
+"""Question about a message if the user writes none; the model reads it as theirs."""
+
+SUBJECT = "the message that this question is about"
+"""Source of the quote, as in `Quote`."""
+
+NOT_TAKEN = "I could not take this question. Please send it again in a minute."
+NO_FORM = "I could not open the form. Please try again."
+
+
+def asked(name: str) -> str:
+    """Return the words before a question that is shown in the name of a user."""
+    return f"{name} asks:"
+
+
+OPTION_QUESTION = "Your question"
+OPTION_ATTACHMENT = "A file for the agent to read"
+OPTION_PRIVATE = "Show the answer only to you"
+"""Descriptions of the options of `/ask`."""
+
+COMMAND = "Ask the agent a question"
+TAKING = "-# I am taking this question…"
+"""Line below a question until it is stored: if it stays, the question was lost, and has to be asked again."""
+
+WHOLE_ANSWER = "-# The whole answer is in the file."
+NO_ANSWER_HERE = "I cannot take your answer to this here. Please ask again without `private`."
+DECIDED_ELSEWHERE = "in a direct message to me"
+EXPIRED = "My answer to your private question came too late to be shown there:"
