@@ -57,7 +57,7 @@ async def test_commands_and_buttons_work_in_each_workspace(
     storage: dict[str, Any], model: ModelServer, app: SlackApp
 ) -> None:
     one, two = app.add_workspace("T0ONE"), app.add_workspace("T0TWO")
-    admins = frozenset({f"slack:{ALICE}"})
+    admins = frozenset({f"slack:T0TWO/{ALICE}"})
     async with run_app(app, **storage, **of_model(model), admin_users=admins) as bot:
         await install(bot, app, one)
         await install(bot, app, two)

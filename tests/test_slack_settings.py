@@ -8,6 +8,8 @@ from bot.config import ConfigError, load_settings
 from bot.main import SETTINGS
 
 APP = {"SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "s", "SLACK_SIGNING_SECRET": "s"}
+ONE = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_SIGNING_SECRET": "s"}
+NAMED = {"ADMIN_USERS": "slack:T1/U1,discord:1,http:api", "APPROVALS_CHANNEL": "slack:T1/C1"}
 KEY = {"ENCRYPTION_KEY": "00" * 32}
 PRODUCTION = {
     "BOT_ENV": "production",
@@ -35,6 +37,12 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (APP | {"BOT_ROLES": "slack,worker"}, "needs the role http"),
         (APP | {"SLACK_APP_TOKEN": "xapp-1", "BOT_ROLES": "slack"}, "for /slack/install"),
         (APP | {"ENCRYPTION_KEY": "short"}, "ENCRYPTION_KEY: must be 32 bytes"),
+        (
+            APP | {"ADMIN_USERS": "slack:U1"},
+            "ADMIN_USERS: with SLACK_CLIENT_ID write each with its",
+        ),
+        (APP | {"APPROVALS_CHANNEL": "slack:C1"}, "APPROVALS_CHANNEL: with SLACK_CLIENT_ID write each"),
+        (ONE | {"ALLOWED_USERS": "slack:T1/U1"}, "ALLOWED_USERS: with SLACK_BOT_TOKEN write each without"),
         (APP | PRODUCTION, "ENCRYPTION_KEY: must be set beside SLACK_CLIENT_ID"),
     ],
 )
@@ -50,7 +58,7 @@ def test_a_conflict_is_told_in_one_sentence(
 
 
 @pytest.mark.parametrize(
-    "variables", [APP, APP | PRODUCTION | KEY, PRODUCTION | {"SLACK_BOT_TOKEN": "xoxb-1"}]
+    "variables", [APP, APP | NAMED, APP | PRODUCTION | KEY, PRODUCTION | {"SLACK_BOT_TOKEN": "xoxb-1"}]
 )
 def test_what_is_complete_is_accepted(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """One workspace needs no key, not even in production."""

@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.slack.timing import Timing
+from bot.storage.coordination import RedisCoordination
 from tests.servers.model import ModelServer
 from tests.servers.slack.app import SlackApp, Tenant
 from tests.servers.slack.service import ALICE, BOB, GENERAL
@@ -108,6 +109,36 @@ async def test_an_uninstalled_workspace_is_forgotten_and_others_are_not(
         assert "T0One" in await install(bot, app, one)
         assert "(message 1 of" in await ask(one, "hello again")
         await app.wait_until_settled()
+
+
+async def test_a_question_asked_while_old_data_is_removed_is_answered_by_the_new_installation(
+    storage: dict[str, Any], model: ModelServer, redis: Redis
+) -> None:
+    """Fault: a late end of the removal took the new question for an old one."""
+    slack = SlackApp(ack_timeout=2, redelivery_delays=(0.2, 0.5, 1, 1, 1))
+    async with slack as app, run_app(app, QUICK, **storage, **of_model(model)) as bot:
+        one, another = app.add_workspace("T0ONE"), RedisCoordination(redis, "another")
+        await install(bot, app, one)
+        await ask(one, "my cat is Ada")
+        await app.wait_until_settled()
+        await another.lease("slack:departure:T0ONE", 30)  # a process that removes the data
+        one.uninstall()
+        await wait_until(lambda: _has_left(redis, "T0ONE"), "the installation is removed")
+        page = asyncio.create_task(install(bot, app, one))
+        await wait_until(lambda: len(app.oauth.calls) > 1, "consent is given again")
+        ts = await one.say(ALICE, GENERAL, f"{one.mention} what is my cat called?")
+        await wait_until(lambda: len(app.deliveries[-1].attempts) > 1, "the question is not acknowledged")
+        assert await _has_left(redis, "T0ONE"), "not installed before the end"
+        await another.release("slack:departure:T0ONE")
+        assert "200" in await page
+        assert "(message 1 of" in await one.answer(GENERAL, ts)
+        await app.wait_until_settled()
+        assert len(one.bot_replies(GENERAL, ts)) == 1
+        assert not [each for each in await _stored(redis) if b"Ada" in each]
+
+
+async def _has_left(redis: Redis, team: str) -> bool:
+    return "gone_at" in (await vault(redis).read(team)).get(team, {})
 
 
 STAYS = tuple(

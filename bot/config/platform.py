@@ -54,6 +54,10 @@ class PlatformSettings(EnvironmentSettings):
         """Return the conflicts between variables in a process with these roles, one sentence each."""
         return []
 
+    def id_problem(self, ids: Set[str]) -> str:
+        """Return a sentence if one of these ids, as in ADMIN_USERS, is one that the platform never uses."""
+        return ""
+
     def state(self, roles: Set[str]) -> str:
         """Return the platform's state for the start summary, or an empty string to omit it."""
         if self.is_always_on:

@@ -242,6 +242,7 @@ class Settings(AccessSettings, ApprovalSettings, ConversationSettings, Encryptio
             *self.instruction_problems(),
             *self._approval_problems(),
             *self.budget_problems(self.models),
+            *self.id_problems(self.each_platform()),
             *self.plugins.problems,
             *self._production_problems(),
         ]

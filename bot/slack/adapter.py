@@ -20,7 +20,7 @@ INFO = register(
         location="on Slack",
         user_example="U012AB",
         channel_example="C012AB",
-        channel_ids=re.compile(r"[CG][A-Z0-9]+"),
+        channel_ids=re.compile(r"([TE][A-Z0-9]+/)?[CG][A-Z0-9]+"),
         redaction=re.compile(
             r"xox[a-z](?:\.xox[a-z])?-[\w-]+|xapp-[\w-]+"
             # secret addresses: they let anyone answer a command or open a socket
@@ -104,6 +104,27 @@ class SlackSettings(PlatformSettings):
             if self.slack_client_id:
                 return ["BOT_ROLES: SLACK_CLIENT_ID needs the role http beside slack, for /slack/install"]
         return []
+
+    def id_problem(self, ids: Set[str]) -> str:
+        """Return a sentence if an id names its workspace although there is one, or does not in many."""
+        if not self.is_configured:
+            return ""
+        form = _IN_A_WORKSPACE if self.slack_client_id else _ALONE
+        wrong = sorted(each for each in ids if each.startswith("slack:") and not form.fullmatch(each))
+        if not wrong:
+            return ""
+        if self.slack_client_id:
+            return (
+                "with SLACK_CLIENT_ID write each with its workspace, for example slack:T012AB/U012AB, "
+                f"because ids are unique in one workspace only; not {wrong[0]!r}"
+            )
+        return (
+            f"with SLACK_BOT_TOKEN write each without a workspace, for example slack:U012AB; not {wrong[0]!r}"
+        )
+
+
+_IN_A_WORKSPACE = re.compile(r"slack:[TE]\w+/\w+", re.ASCII)
+_ALONE = re.compile(r"[^/]*")
 
 
 @asynccontextmanager

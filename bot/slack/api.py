@@ -19,6 +19,7 @@ from bot.chat import Json, Unreachable, well_formed_json
 from bot.platforms.download import Hosts, download
 from bot.slack.block_text import word
 from bot.slack.errors import translate_errors
+from bot.slack.ids import Ids
 from bot.slack.timing import Timing
 
 SDK_LOG = logging.getLogger("bot.slack.sdk")
@@ -53,12 +54,19 @@ class Identity:
         return frozenset({f"slack:{self.user_id}", f"slack:{self.bot_id}"})
 
 
+_UNNAMED = Ids()
+
+
 class Account(Protocol):
     """Bot user of one workspace."""
 
     @property
     def name(self) -> str:
         """Return the name of its token for an operator, as in `bot.slack.errors`."""
+
+    @property
+    def ids(self) -> Ids:
+        """Return the names of ids in its workspace."""
 
     async def token(self) -> str:
         """Return the token. Raises `PlatformError`, `Refused` if there is none."""
@@ -76,6 +84,7 @@ class FixedAccount:
 
     bot_token: str
     name: str = "SLACK_BOT_TOKEN"
+    ids: Ids = _UNNAMED
 
     async def token(self) -> str:
         """Return the token."""
@@ -143,6 +152,7 @@ class SlackApi:
 
     def __init__(self, clients: Clients, account: Account) -> None:
         self.session = clients.session
+        self.ids = account.ids
         self._clients = clients
         self._account = account
         self._who: Identity | None = None

@@ -38,21 +38,24 @@ def add_commands(
     if commands.memory:
         add_memory_command(app, commands.memory, api_of)
     if commands.channel:
-        add_channel_command(app, commands.channel, session, is_external, ack_timeout)
-    add_reason_form(app, commands)
+        add_channel_command(app, commands.channel, api_of, session, is_external, ack_timeout)
+    add_reason_form(app, commands, api_of)
+
+    def author(body: Mapping[str, Json]) -> str:
+        return api_of(body).ids.user(body["user_id"])
 
     async def health_text(body: Mapping[str, Json]) -> str:
-        return await commands.health(f"slack:{body['user_id']}", is_external=await is_external(body))
+        return await commands.health(author(body), is_external=await is_external(body))
 
     async def usage_text(body: Mapping[str, Json], *, of_all: bool) -> str:
-        by, is_outsider = f"slack:{body['user_id']}", of_all and await is_external(body)
+        by, is_outsider = author(body), of_all and await is_external(body)
         return await commands.report_usage(by, of_all=of_all, is_external=is_outsider)
 
     async def health(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         await answer(ack, session, body, health_text(body), ack_timeout)
 
     async def stop(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        request = Stop(by=f"slack:{body['user_id']}", channel=body["channel_id"])
+        request = Stop(by=author(body), channel=api_of(body).ids.own(body["channel_id"]))
         await answer(ack, session, body, commands.stop(request), ack_timeout)
 
     async def usage(ack: AsyncAck, body: Mapping[str, Json]) -> None:

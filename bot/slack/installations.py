@@ -91,6 +91,10 @@ class Installations:
         await self._complete()
         return [id for id, record in self._records.items() if isinstance(record, _Gone)]
 
+    async def is_gone(self, team: str) -> bool:
+        """Return whether the data of a workspace is still to be removed, as it is stored now."""
+        return isinstance(await self._read(team), _Gone)
+
     async def drop_gone(self, team: str) -> None:
         """Note that the data of a workspace is removed, unless the app was installed there again."""
         record = (await self._vault.read(team)).get(team, {})
@@ -109,8 +113,13 @@ class Installations:
         self._records.pop(installation.id, None)
 
     async def note_reached(self, team: str, organisation: str) -> None:
-        """Store that a workspace is reached through the installation of its organisation."""
-        if await self.find(team) is None and await self._read(organisation):
+        """Store that a workspace is reached through the installation of its organisation.
+
+        Not while data is removed that the bot had of it before.
+        """
+        if await self.find(team) or await self.is_gone(team):
+            return
+        if await self._read(organisation):
             await self._vault.write(team, {"organisation": organisation})
             self._records.pop(team, None)
 

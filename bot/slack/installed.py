@@ -5,15 +5,17 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 
-from bot.chat import BotError, Deliver, Departure, Json, NameKind, Unreachable, Vault
+from bot.chat import Deliver, Json, NameKind, Unreachable, Vault
 from bot.concurrency.tasks import cancel
 from bot.platforms.health import Finding
 from bot.platforms.receiver import Webhook
 from bot.slack.app_credentials import AppCredentials
 from bot.slack.block_text import objects, word
+from bot.slack.departures import Departures
 from bot.slack.errors import NotInstalled
 from bot.slack.events import team_of_event
 from bot.slack.health import ServiceProbe
+from bot.slack.ids import own_id, team_in
 from bot.slack.installations import Installations
 from bot.slack.manifest import INSTALL, REDIRECT
 from bot.slack.oauth import OAuth
@@ -31,8 +33,6 @@ _CHECKS_PER_SECOND = 10.0
 _MOST_NAMED = 5
 """Most workspaces in trouble that health names."""
 
-_LEASE_SECONDS = 60.0
-
 
 class InstalledWorkspaces:
     """All workspaces in which the app is installed; implements `bot.slack.workspaces.Workspaces`."""
@@ -44,9 +44,11 @@ class InstalledWorkspaces:
         self._tokens = BotTokens(
             self._installations, shared.clients, shared.coordination, credentials, timing
         )
+        self._departures = Departures(self._installations, shared.coordination, timing.request_timeout)
         self._oauth = OAuth(
             shared.clients,
             self._installations,
+            self._departures,
             shared.coordination,
             credentials,
             timing.state_max_age,
@@ -94,6 +96,8 @@ class InstalledWorkspaces:
         if installation.get("is_enterprise_install") is True:
             await self._installations.note_reached(team, word(installation.get("enterprise_id")))
         if await self._installations.find(team) is None:
+            if await self._installations.is_gone(team):  # not acknowledged: Slack repeats it
+                raise Unreachable(f"Slack: {team} is installed again once its old data is removed")
             raise NotInstalled(team)
         return self.of(team)
 
@@ -152,6 +156,7 @@ class InstalledWorkspaces:
 
     async def catch_up(self, deliver: Deliver) -> None:
         """Begin to check the workspaces whose turn it is: a slow one does not keep the others waiting."""
+        self._departures.begin(deliver)
         await self._connected.wait()
         teams = list(await self._installations.all())
         self._count = len(teams)
@@ -159,7 +164,7 @@ class InstalledWorkspaces:
         for team in teams:
             if team not in self._checks and self._is_due(team, before):
                 self._checks[team] = asyncio.create_task(self._check(team, deliver))
-        await self._forget(deliver)
+        await self._forget()
 
     def _is_due(self, team: str, before: float) -> bool:
         return self.of(team).catch_up.has_missed or self._checked_at.get(team, 0.0) <= before
@@ -179,28 +184,22 @@ class InstalledWorkspaces:
             self._checked_at[team] = time.monotonic()
             self._checks.pop(team, None)
 
-    async def _forget(self, deliver: Deliver) -> None:
-        """Have the data of workspaces removed that the app was uninstalled from, each by one process."""
+    async def _forget(self) -> None:
+        """Close the workspaces that the app was uninstalled from, and have their data removed."""
         for team in await self._installations.gone():
             if workspace := self._open.pop(team, None):
                 await workspace.close()
             for known in (self._trouble, self._checked_at):
                 known.pop(team, None)
-            if not await self._shared.coordination.lease(f"slack:departure:{team}", _LEASE_SECONDS):
-                continue
-            try:
-                await deliver(Departure(platform="slack", space=team))
-                await self._installations.drop_gone(team)
-            except BotError as error:  # tried again in the next round
-                log.warning("workspace not forgotten", extra={"workspace": team, "error": repr(error)})
+        await self._departures.finish_all()
 
     async def name_of(self, kind: NameKind, id: str) -> str:
-        """Return a name that a workspace knows already: it is not known which one to ask for an id."""
+        """Return the name of a workspace, or of a user or a public channel, whose id names its workspace."""
         if kind == "space":
             found = await self._installations.find(id)
             return found.name if found else ""
-        names = (workspace.names.known_name(kind, id) for workspace in self._open.values())
-        return next(filter(None, names), "")
+        team = team_in(id)
+        return await self.of(team).names.name_of(kind, own_id(id)) if team in self._open else ""
 
     async def probe(self) -> Finding:
         """Return whether Slack answers, and which workspaces are in trouble."""

@@ -119,13 +119,6 @@ class Names:
             case "space":
                 return who.team if id == who.team_id else ""
 
-    def known_name(self, kind: NameKind, id: str) -> str:
-        """Return the name of a user or of a public channel, if it is known without a request."""
-        if kind == "user":
-            return self._users.known_name(id)
-        name = self._channels.get(id)
-        return f"#{name}" if name else ""
-
     async def _channel_names(self, team: str, channels: Sequence[str]) -> Mapping[str, str]:
         unknown = [each for each in channels if self._channels.get(each) is None][:_MOST_CHANNELS]
         await asyncio.gather(*(self._channel_name(team, each) for each in unknown))

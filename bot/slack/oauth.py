@@ -24,6 +24,7 @@ from bot.slack import texts
 from bot.slack.api import Clients, call, identity_of
 from bot.slack.app_credentials import AppCredentials
 from bot.slack.block_text import word
+from bot.slack.departures import Departures
 from bot.slack.errors import Refused
 from bot.slack.installations import Installation, Installations
 from bot.slack.manifest import REDIRECT
@@ -55,12 +56,14 @@ class OAuth:
         self,
         clients: Clients,
         installations: Installations,
+        departures: Departures,
         coordination: Coordination,
         credentials: AppCredentials,
         state_max_age: float,
     ) -> None:
         self._clients = clients
         self._installations = installations
+        self._departures = departures
         self._coordination = coordination
         self._credentials = credentials
         self._state_max_age = state_max_age
@@ -102,6 +105,7 @@ class OAuth:
             if not await self._take(state):
                 return _page(400, texts.INSTALL_AGAIN)
             installation = await self._exchange(code)
+            await self._departures.wait(installation.id)
             await self._installations.save(installation)
         except (PlatformError, StorageDown) as error:
             log.warning("app not installed", extra={"error": str(error)})

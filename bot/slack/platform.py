@@ -46,6 +46,7 @@ from bot.slack.downloads import fetch
 from bot.slack.errors import NotInstalled
 from bot.slack.events import Unreadable, event_id, parse_event, place_of, team_of
 from bot.slack.history import ActiveThreads
+from bot.slack.ids import own_id, team_in
 from bot.slack.installed import InstalledWorkspaces
 from bot.slack.interactions import build_app
 from bot.slack.markdown import mrkdwn
@@ -201,9 +202,9 @@ class Slack:
     ) -> ThreadId:
         """Post an approval request in a channel or in a user's direct messages.
 
-        It stays in the workspace of the question.
+        That is in the workspace which `to` names, if it names one, else in that of the question.
         """
-        workspace = self._workspaces.of(_team_of(receipt))
+        workspace = self._workspaces.of(team_in(to) or _team_of(receipt))
         return await workspace.show_request(approval, to, receipt, is_channel=is_channel)
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
@@ -221,7 +222,7 @@ class Slack:
         where = {"channel": channel} | ({"thread_ts": thread} if thread else {})
         api = self._workspaces.of(team_of(stop)).api
         try:
-            user = stop.by.partition(":")[2]
+            user = own_id(stop.by)
             await api.write("chat.postEphemeral", **where, user=user, text=mrkdwn(words))
         except PlatformError as error:
             log.info("stop refusal not shown", extra={"error": str(error)})

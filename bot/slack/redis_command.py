@@ -49,7 +49,8 @@ def add_redis_command(
     """
 
     async def caller(body: Mapping[str, Json], user: str, place: str) -> RedisCaller:
-        return RedisCaller(f"slack:{user}", f"slack:{place}", is_external=await is_external(body))
+        author = api_of(body).ids.user(user)
+        return RedisCaller(author, f"slack:{place}", is_external=await is_external(body))
 
     async def answer(body: Mapping[str, Json]) -> str:
         author = await caller(body, body["user_id"], f"{body['team_id']}:{body['channel_id']}")

@@ -14,6 +14,7 @@ from bot.chat import Coordination, PlatformError, StorageDown, Unreachable
 from bot.slack.api import Clients, Identity
 from bot.slack.app_credentials import AppCredentials
 from bot.slack.errors import NotInstalled, Refused
+from bot.slack.ids import Ids
 from bot.slack.installations import Installation, Installations
 from bot.slack.timing import Timing
 
@@ -33,6 +34,11 @@ class InstalledAccount:
     def name(self) -> str:
         """Return the name of the token for an operator."""
         return f"the token of the workspace {self.team}"
+
+    @property
+    def ids(self) -> Ids:
+        """Return the names of ids, which name the workspace."""
+        return Ids(self.team)
 
     async def token(self) -> str:
         """Return the token, renewed if it ends soon."""

@@ -117,11 +117,6 @@ class Users:
         except TimeoutError:
             log.info("names not looked up in time", extra={"users": len(users)})
 
-    def known_name(self, user: str) -> str:
-        """Return the name of a user, if it is known without a request."""
-        entry = self._entries.get(user)
-        return name_of(entry.person) if entry else ""
-
     async def with_author(self, message: Message) -> Message:
         """Return a message with Slack's details about its author."""
         if message.bot_ids:

@@ -82,7 +82,7 @@ class Workspace:
 
     def with_details(self, deliver: Deliver) -> Deliver:
         """Return a `deliver` that first adds to an event what Slack says about its author and names."""
-        return self.users.add_authors(self.names.add_names(deliver))
+        return self.users.add_authors(self.names.add_names(self.api.ids.add_to(deliver)))
 
     def thread(self, id: ThreadId) -> SlackThread:
         """Return the thread to answer in; makes no request."""
