@@ -11,7 +11,21 @@ import structlog
 
 from bot.access.channels import ChannelStore
 from bot.access.requests import Requests
-from bot.chat import Correction, Decision, Event, Halt, Message, Receipt, Stop, Turn, Withdrawal
+from bot.chat import (
+    Correction,
+    Decision,
+    Departure,
+    Event,
+    Halt,
+    Message,
+    Receipt,
+    Space,
+    SpaceData,
+    Stop,
+    ThreadEvent,
+    Turn,
+    Withdrawal,
+)
 from bot.chat.texts import NOT_THEIRS
 from bot.commands import approval_texts
 from bot.commands.commands import Commands, recognise_command
@@ -56,6 +70,7 @@ class Bot:
     commands: Commands
     check_health: HealthChecks
     watchdog: Watchdog
+    spaces: SpaceData
     page: str | None = None
     """Address of the local page, or None if it is not served."""
     intervals: Intervals = Intervals()
@@ -106,6 +121,10 @@ class Bot:
 
     async def deliver(self, event: Event) -> None:
         """Put an event into the inbox, as `bot.chat.Deliver` says, and log the outcome (`event taken`)."""
+        if isinstance(event, Departure):
+            await self.spaces.erase_space(Space(event.platform, event.space))
+            log.info("space forgotten", extra={"platform": event.platform, "space": event.space})
+            return
         event = recognise_command(event)
         outcome = await self.inbox.put(event)
         match event:
@@ -149,7 +168,7 @@ class Bot:
             await self.turns.run(turn, receipt, halt)
 
 
-def _names(event: Event) -> dict[str, str]:
+def _names(event: ThreadEvent) -> dict[str, str]:
     """Return the ids of an event for the log."""
     match event:
         case Message():

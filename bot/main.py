@@ -94,6 +94,12 @@ def _add_manifest(commands: Any) -> None:
     kind.add_argument(
         "--http", type=_https_address, metavar="URL", help="Slack in HTTP mode, at this address"
     )
+    command.add_argument(
+        "--oauth",
+        type=_https_address,
+        metavar="URL",
+        help="Slack for many workspaces, in which users install the app at this address; also with --http",
+    )
     kind.add_argument("--discord", action="store_true", help="Discord's application commands, as JSON")
     kind.add_argument("--invite", action="store_true", help="the link that adds the bot to a Discord server")
     command.add_argument(
@@ -185,7 +191,7 @@ def _manifest(arguments: argparse.Namespace) -> str:
         return json.dumps(command_payload(), ensure_ascii=False, indent=2)
     from bot.slack.manifest import manifest
 
-    return manifest(arguments.http or "").rstrip("\n")
+    return manifest(arguments.http or "", arguments.oauth or "").rstrip("\n")
 
 
 def _run(arguments: argparse.Namespace, settings: Settings, platforms: Sequence[Adapter[Any]]) -> int:

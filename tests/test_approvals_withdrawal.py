@@ -10,7 +10,19 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Admit, Correction, Event, Message, Notice, Part, Receipt, Stop, Text, Turn, Withdrawal
+from bot.chat import (
+    Admit,
+    Correction,
+    Message,
+    Notice,
+    Part,
+    Receipt,
+    Stop,
+    Text,
+    ThreadEvent,
+    Turn,
+    Withdrawal,
+)
 from bot.inbox import Inbox, Lookup, note_hang, queries, serve
 from bot.inbox.intake import as_message
 from bot.turn import Turns
@@ -149,7 +161,7 @@ async def test_what_an_answer_asks_for_after_its_question_was_changed_is_taken_b
     """
     inbox = Inbox(redis, name="one", follow_days=1)
     kept = approvals(redis)
-    changed: Event = Correction(message=replace(QUESTION, text="take two"), edited_at=5.0)
+    changed: ThreadEvent = Correction(message=replace(QUESTION, text="take two"), edited_at=5.0)
     if deleted:
         changed = Withdrawal(message_id=QUESTION.id)
 

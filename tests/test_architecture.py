@@ -82,7 +82,7 @@ RULES = {
         "anyio httpx langchain_core langchain_mcp_adapters mcp pydantic redis",
     ),
     "tools.sql": rule("chat tools", "asyncpg pglast tenacity"),
-    "storage": rule("chat config", "hiredis redis"),
+    "storage": rule("chat config", "cryptography hiredis redis"),
     "storage.embedded": rule("chat", "asyncpg redis"),
 }
 ROOT = "composition"

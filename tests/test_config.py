@@ -25,8 +25,12 @@ SECRETS = {
     "DATABASE_URL": "postgresql://ada:postgres-password@localhost/shop",
     "DATABASE_WRITE_URL": "postgresql://eve:writer-password@localhost/shop",
     "API_TOKEN": "api-token-of-the-test",
+    "ENCRYPTION_KEY": "0123456789abcdef" * 4,
     "MCP_SERVERS": '{"shop": {"command": "shop", "env": {"KEY": "shop-secret"}, "approval": false}}',
 }
+
+APP_SECRETS = {"SLACK_CLIENT_SECRET": "client-secret"}
+"""Secrets of an app that users install, in place of SLACK_BOT_TOKEN."""
 
 DEFAULTS = {
     "BOT_ENV": "development",
@@ -428,9 +432,11 @@ def test_secrets_are_all_known_to_the_log(environ: Environ) -> None:
     secret_fields = {
         name.upper() for name, field in SETTINGS.model_fields.items() if "SecretStr" in str(field.annotation)
     }
-    assert secret_fields == SECRETS.keys()
+    assert secret_fields == SECRETS.keys() | APP_SECRETS.keys()
     environ(**SECRETS)
     assert set(load_settings(SETTINGS).secrets()) >= set(SECRETS.values())
+    environ(**APP_SECRETS, SLACK_CLIENT_ID="1.2", SLACK_APP_TOKEN=SECRETS["SLACK_APP_TOKEN"])
+    assert set(load_settings(SETTINGS).secrets()) >= set(APP_SECRETS.values())
 
 
 def test_a_password_is_known_to_the_log_as_it_is_written_and_as_it_is_used(environ: Environ) -> None:

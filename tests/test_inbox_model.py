@@ -26,7 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bot.chat import Event, FollowUp, LeaseLost, Turn
+from bot.chat import FollowUp, LeaseLost, ThreadEvent, Turn
 from bot.inbox import Inbox, keys, note_hang, queries
 from bot.inbox.fence import use_fence
 from bot.inbox.keys import text
@@ -63,12 +63,12 @@ class InboxMachine(Machine):
 
     @rule(event=MESSAGE)
     @sync
-    async def put_message(self, event: Event) -> None:
+    async def put_message(self, event: ThreadEvent) -> None:
         await self.put(event)
 
     @rule(event=MESSAGE | DECISION, data=st.data())
     @sync
-    async def put_where_a_turn_is_free(self, event: Event, data: st.DataObject) -> None:
+    async def put_where_a_turn_is_free(self, event: ThreadEvent, data: st.DataObject) -> None:
         """The worker leases the thread that waits for longest, and begins at once if it is this one."""
         worker = data.draw(st.sampled_from(self.workers))
         desk, before = Desk(worker.id), len(self.model.ready)
@@ -86,29 +86,29 @@ class InboxMachine(Machine):
 
     @rule(event=EDIT)
     @sync
-    async def put_edit(self, event: Event) -> None:
+    async def put_edit(self, event: ThreadEvent) -> None:
         await self.put(event)
 
     @rule(event=DECISION)
     @sync
-    async def put_decision(self, event: Event) -> None:
+    async def put_decision(self, event: ThreadEvent) -> None:
         await self.put(event)
 
     @rule(event=DELETION)
     @sync
-    async def put_deletion(self, event: Event) -> None:
+    async def put_deletion(self, event: ThreadEvent) -> None:
         await self.put(event)
 
     @rule(event=STOP)
     @sync
-    async def put_stop(self, event: Event) -> None:
+    async def put_stop(self, event: ThreadEvent) -> None:
         await self.put(event)
 
     @rule(policy=st.sampled_from(("always", "partner", "mention")))
     def change_policy(self, policy: FollowUp) -> None:
         self.policy.follow_up = self.model.policy = policy
 
-    async def put(self, event: Event) -> None:
+    async def put(self, event: ThreadEvent) -> None:
         assert await self.door.put(event) == self.model.put(event)
 
     # Processes

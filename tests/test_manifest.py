@@ -17,8 +17,8 @@ import yaml
 from bot.discord.manifest import application_of, command_payload, invite_link
 from bot.discord.permissions import NEEDED
 from bot.main import main
-from bot.slack.manifest import PATH, SCOPE_REASONS, manifest
-from bot.slack.scopes import EVENTS, METHODS, needed_scopes
+from bot.slack.manifest import INSTALL, PATH, REDIRECT, SCOPE_REASONS, manifest
+from bot.slack.scopes import EVENTS, INSTALLATION_EVENTS, METHODS, needed_scopes
 from bot.slack.slash_commands import ASK, ASK_ABOUT, CHANNEL, HEALTH, MEMORY, REDIS, STOP, USAGE
 from tests.servers.discord.commands import check_commands
 from tests.servers.discord.records import INVITED, PERMISSIONS
@@ -143,7 +143,7 @@ def test_each_method_that_the_code_calls_is_declared_with_its_scopes_and_no_othe
 
 def test_each_event_that_the_manifest_subscribes_to_is_named_where_events_are_handled() -> None:
     handled = set(texts_in_slack())
-    assert {event.partition(".")[0] for event in EVENTS} <= handled
+    assert {event.partition(".")[0] for event in (*EVENTS, *INSTALLATION_EVENTS)} <= handled
 
 
 def test_each_scope_has_its_reason_as_a_comment() -> None:
@@ -180,6 +180,27 @@ def test_in_http_mode_every_request_goes_to_the_address_of_the_bot(
     assert settings["socket_mode_enabled"] is False
     settings["socket_mode_enabled"] = True
     assert over_http == MANIFEST
+
+
+@pytest.mark.parametrize("over_http", [False, True], ids=["sockets", "http"])
+@pytest.mark.parametrize(
+    "url",
+    ["https://bot.example.org", f"https://bot.example.org{INSTALL}", f"https://bot.example.org{REDIRECT}/"],
+)
+def test_for_many_workspaces_the_app_can_be_installed_and_hears_of_it(
+    capsys: pytest.CaptureFixture[str], url: str, *, over_http: bool
+) -> None:
+    """The manifest for one workspace has none of that, and differs in nothing else."""
+    http = ["--http", "https://bot.example.org"] if over_http else []
+    one, many = (yaml.safe_load(printed(capsys, *http, *oauth)) for oauth in ([], ["--oauth", url]))
+    assert many["oauth_config"].pop("redirect_urls") == ["https://bot.example.org/slack/oauth_redirect"]
+    events = many["settings"]["event_subscriptions"]["bot_events"]
+    assert events[-3:] == ["app_uninstalled", "team_access_revoked", "tokens_revoked"]
+    del events[-3:]
+    for option in ("org_deploy_enabled", "token_rotation_enabled"):
+        assert (one["settings"][option], many["settings"][option]) == (False, True)
+        many["settings"][option] = False
+    assert one == many
 
 
 async def test_the_path_of_the_manifest_is_the_one_that_is_served(

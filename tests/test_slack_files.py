@@ -131,7 +131,7 @@ async def test_a_file_of_slack_connect_is_looked_up_before_it_is_read(slack: Sla
         async def read(id: str) -> bytes | str:
             named = content_of({"files": [{"id": id, "file_access": "check_file_info"}]}, "U0BOT").files[0]
             try:
-                return await question.platform.fetch(named, 100)
+                return await question.platform.fetch(question.turn.messages[-1], named, 100)
             except FileRefused as error:
                 return str(error)
 
@@ -162,7 +162,7 @@ async def test_a_file_that_only_mentions_slack_is_read(
     )
     async with ask_question(slack, redis) as question:
         [file] = content_of({"files": [{"id": "F0MENTION1", "file_access": "check_file_info"}]}, "U").files
-        assert await question.platform.fetch(file, 1_000) == content
+        assert await question.platform.fetch(question.turn.messages[-1], file, 1_000) == content
 
 
 async def test_a_file_that_another_service_keeps_is_refused_with_a_sentence(
@@ -173,4 +173,4 @@ async def test_a_file_that_another_service_keeps_is_refused_with_a_sentence(
     async with ask_question(slack, redis) as question:
         [plan] = content_of({"files": [drive]}, "U0BOT").files
         with pytest.raises(FileRefused, match="not on the service's own servers"):
-            await question.platform.fetch(plan, 100)
+            await question.platform.fetch(question.turn.messages[-1], plan, 100)

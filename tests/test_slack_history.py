@@ -47,8 +47,8 @@ class Bot:
             return await history.read(await api.identify(), since, since, self._deliver)
 
     async def _deliver(self, event: Event) -> None:
+        assert isinstance(event, Message | Correction)
         message = event.message if isinstance(event, Correction) else event
-        assert isinstance(message, Message)
         self.found.append(message.text)
         self.audiences.append(await self._audience(message))
         self.outcomes.append(await Inbox(self.redis, name="one", follow_days=30).put(event))

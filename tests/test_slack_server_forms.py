@@ -108,7 +108,7 @@ async def test_a_reaction_counts_once(slack: Slack, client: AsyncWebClient, root
 
 
 async def test_a_response_url_is_good_for_five_answers(slack: Slack) -> None:
-    url = slack.response_urls.issue(ALICE, GENERAL)
+    url = slack.response_urls.issue(slack.workspace, ALICE, GENERAL)
     webhook = AsyncWebhookClient(url.url)
     statuses = [(await webhook.send(text=str(number))).status_code for number in range(6)]
     assert statuses == [200] * 5 + [404]
@@ -117,10 +117,10 @@ async def test_a_response_url_is_good_for_five_answers(slack: Slack) -> None:
 
 
 async def test_a_response_url_expires_and_wants_text(slack: Slack) -> None:
-    url = AsyncWebhookClient(slack.response_urls.issue(ALICE, GENERAL).url)
+    url = AsyncWebhookClient(slack.response_urls.issue(slack.workspace, ALICE, GENERAL).url)
     assert (await url.send(response_type="ephemeral")).status_code == 400
     slack.response_urls.lifetime = 0.0
-    expired = AsyncWebhookClient(slack.response_urls.issue(ALICE, GENERAL).url)
+    expired = AsyncWebhookClient(slack.response_urls.issue(slack.workspace, ALICE, GENERAL).url)
     assert (await expired.send(text="late")).status_code == 404
     assert len(slack.violations) == 2
 

@@ -86,7 +86,7 @@ class ScriptedPlatform:
         if isinstance(ended, Exception):
             raise ended
 
-    async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
+    async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
         raise NotImplementedError
 
     async def catch_up(self, deliver: Deliver) -> None:

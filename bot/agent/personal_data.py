@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.agent.agent import Agent
-from bot.chat import Author, Json, Mailboxes, StillBusy
+from bot.chat import Author, Json, Mailboxes, Space, StillBusy
 from bot.memory import Owners, digests
 
 PATIENCE = 30.0
@@ -56,3 +56,17 @@ class ThreadData:
                         await self.mailboxes.leave(thread.inbox)
         if busy:
             raise StillBusy(len(busy))
+
+    async def erase_space(self, space: Space) -> None:
+        """Remove the memory of all threads of a space. Raises `StillBusy` for threads in use."""
+        await self.mailboxes.withdraw(space)
+        busy = 0
+        for thread in await self.owners.threads_in(space):
+            try:
+                async with self.mailboxes.pause(thread.inbox, PATIENCE):
+                    await self.agent.forget(thread.memory, frozenset(), wholly=True)
+                    await self.owners.forget_authors(thread)
+            except StillBusy:
+                busy += 1
+        if busy:
+            raise StillBusy(busy)

@@ -59,6 +59,7 @@ from bot.chat.events import (
     Correction,
     Decision,
     Deliver,
+    Departure,
     Event,
     Json,
     Locale,
@@ -67,6 +68,7 @@ from bot.chat.events import (
     Purpose,
     Quote,
     Stop,
+    ThreadEvent,
     ThreadId,
     Turn,
     Verdict,
@@ -94,13 +96,14 @@ from bot.chat.parts import (
     unpack_part,
     with_decision,
 )
-from bot.chat.personal_data import Author, Mailboxes, PersonalDataSource
+from bot.chat.personal_data import Author, Mailboxes, PersonalDataSource, Space, SpaceData
 from bot.chat.platform import Audience, Halt, Health, HealthCheck, NameKind, Names, Platform, Receipt, Thread
 from bot.chat.platform_info import PlatformInfo, platform_info, register
 from bot.chat.recordings import Recordings, Transcripts
 from bot.chat.requests import ApprovalDisplay, Inquiry, Proposal, Requests, WaitingCall
 from bot.chat.text import well_formed, well_formed_json
 from bot.chat.text_decisions import MOST_REASON, TextDecision, parse_decision
+from bot.chat.vault import Vault
 from bot.chat.work import name_work, work_at_hand
 
 __all__ = [
@@ -141,6 +144,7 @@ __all__ = [
     "CredentialsRejected",
     "Decision",
     "Deliver",
+    "Departure",
     "Event",
     "File",
     "FileRefused",
@@ -194,6 +198,8 @@ __all__ = [
     "Requests",
     "SameEverywhere",
     "Since",
+    "Space",
+    "SpaceData",
     "StillBusy",
     "Stop",
     "StopPolicy",
@@ -203,6 +209,7 @@ __all__ = [
     "Text",
     "TextDecision",
     "Thread",
+    "ThreadEvent",
     "ThreadId",
     "Tokens",
     "ToolStep",
@@ -211,6 +218,7 @@ __all__ = [
     "Turn",
     "Undeliverable",
     "Unreachable",
+    "Vault",
     "Verdict",
     "Vote",
     "WaitingCall",

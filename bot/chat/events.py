@@ -367,8 +367,19 @@ def _known(kind: type[Message] | type[Decision], stored: Mapping[str, Json]) -> 
     return {name: value for name, value in stored.items() if name in kind.__dataclass_fields__}
 
 
-Event = Message | Correction | Withdrawal | Decision | Stop
-"""Event in a thread, which a platform puts into the inbox; a `Stop` takes effect immediately."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """Removal of the bot from a space by its users: what it knows of that space is to be removed."""
+
+    platform: str
+    space: str
+
+
+ThreadEvent = Message | Correction | Withdrawal | Decision | Stop
+"""Event in a thread, which is put into the inbox; a `Stop` takes effect immediately."""
+
+Event = ThreadEvent | Departure
+"""Event that a platform delivers."""
 
 Outcome = Literal[
     "kept", "duplicate", "ignored", "replaced", "corrected", "removed", "stopped", "refused", "idle"

@@ -24,6 +24,29 @@ class Author:
         return not self.space or thread.split(":")[:2] == known[:2]
 
 
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Slack's workspace or Discord's server, with all accounts and threads in it."""
+
+    platform: str
+    id: str
+
+    def has(self, thread: str) -> bool:
+        """Return whether a thread belongs to the space; `thread` is a `ThreadId` as text."""
+        return thread.split(":")[:2] == str(ThreadId(self.platform, self.id, "")).split(":")[:2]
+
+    def wrote(self, author: str, thread: str) -> bool:
+        """Return whether a message was written there."""
+        return self.has(thread)
+
+
+class SpaceData(Protocol):
+    """Part of the bot that stores data of spaces. Raises `StorageDown`, or the errors of its store."""
+
+    async def erase_space(self, space: Space) -> None:
+        """Remove the data of a space. Raises `StillBusy` if running turns use some of it."""
+
+
 class PersonalDataSource(Protocol):
     """Part of the bot that stores data about users. Raises `StorageDown`, or the errors of its store."""
 
@@ -44,8 +67,11 @@ class PersonalDataSource(Protocol):
 class Mailboxes(Protocol):
     """Part of the inbox that erases data from threads. Errors of redis-py pass through."""
 
-    async def withdraw(self, author: Author) -> int:
-        """Remove a user's waiting messages, and stop turns without other users; return their number."""
+    async def withdraw(self, author: Author | Space) -> int:
+        """Remove a user's waiting messages, and stop turns without other users; return their number.
+
+        Of a space all are removed.
+        """
 
     def pause(self, thread: str, patience: float) -> AbstractAsyncContextManager[None]:
         """Return a context in which no turn of a thread runs.

@@ -192,8 +192,8 @@ class Platform(Protocol):
     def thread(self, id: ThreadId) -> Thread:
         """Return the place for an answer, without a request to the service."""
 
-    async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
-        """Return the content of an attached file. Raises `FileRefused` and `StorageDown`."""
+    async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
+        """Return the content of a file that came with a message. Raises `FileRefused` and `StorageDown`."""
 
     def context(self, message: Message, since: Since | None) -> ReadContext | None:
         """Return the function that reads what was written before a message, see `ContextSource`.

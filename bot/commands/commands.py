@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bot.chat import Correction, Event, Health, Message, Purpose, Stop, StopRefused, parse_decision
+from bot.chat import Correction, Health, Message, Purpose, Stop, StopRefused, ThreadEvent, parse_decision
 from bot.commands import question_texts, texts
 from bot.commands.answers import AnswerActions
 from bot.commands.approval_texts import NOT_FOR_EXTERNAL
@@ -95,7 +95,7 @@ class Commands:
         return await answer_typed(self.memory, message) if self.memory else None
 
 
-def recognise_command(event: Event) -> Event:
+def recognise_command(event: ThreadEvent) -> ThreadEvent:
     """Return the event, or a `Stop` for a typed `!stop`, which takes effect immediately.
 
     Messages that are commands get that purpose. A typed decision counts as addressed to the bot, also in a

@@ -8,7 +8,7 @@ from typing import Any
 from bot.access.requests import Copies
 from bot.agent import ThreadData
 from bot.app import Bot
-from bot.chat import HealthCheck, PersonalDataSource
+from bot.chat import HealthCheck, PersonalDataSource, SpaceData
 from bot.commands.channel import ChannelCommand
 from bot.commands.commands import Commands
 from bot.commands.health import HealthChecks
@@ -20,7 +20,7 @@ from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings
 from bot.http.platform import Http
 from bot.inbox import Erasure, note_hang_apart
-from bot.memory.personal_data import PersonalData
+from bot.memory.personal_data import PersonalData, SpaceErasure
 from bot.platforms.adapter import Adapter
 from bot.platforms.registry import Platforms, open_platforms
 from bot.storage.embedded import Servers
@@ -41,7 +41,9 @@ async def open_bot(
         storage = await stack.enter_async_context(open_storage(settings, servers))
         access = build_access(settings, storage)
         platforms = await stack.enter_async_context(
-            open_platforms(adapters, settings, storage.coordination, storage.lookup, storage.files)
+            open_platforms(
+                adapters, settings, storage.coordination, storage.lookup, storage.files, storage.vault
+            )
         )
         parts = await stack.enter_async_context(open_parts(settings, storage, access, platforms))
         check_health = _build_health_checks(settings, storage, access, parts, platforms, durations)
@@ -74,6 +76,7 @@ async def open_bot(
         await parts.plugins.wait_for_start()
         note = partial(note_hang_apart, storage.redis_url, access.inbox)
         watchdog = Watchdog(settings.lease_seconds, lambda: access.inbox.under_way, note)
+        spaces = SpaceErasure(_space_sources(storage, access, parts))
         yield Bot(
             settings,
             platforms,
@@ -85,6 +88,7 @@ async def open_bot(
             commands,
             check_health,
             watchdog,
+            spaces,
             page,
         )
 
@@ -105,6 +109,12 @@ def _build_personal_data(
     if access.control.budget:
         sources.append(access.control.budget)
     return PersonalData(owners, access.account_links, sources, platforms, is_on=settings.enable_memory)
+
+
+def _space_sources(storage: Storage, access: Access, parts: AgentParts) -> Sequence[SpaceData]:
+    owners, erasure = parts.long_term_memory.owners, Erasure(storage.redis, access.inbox)
+    threads = ThreadData(parts.agent, owners, erasure)
+    return [threads, owners, erasure, access.requests, access.answers, storage.coordination]
 
 
 def _build_health_checks(

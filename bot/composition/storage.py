@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
+from bot.chat import Vault
 from bot.config import Settings, secret_value
 from bot.inbox import FencedRedis, Lookup
 from bot.inbox.process_name import process_name
@@ -37,6 +38,8 @@ class Storage:
     keys: KeyValueStore
     database: Database
     writer: DatabaseWriter | None
+    vault: Vault | None
+    """Secrets of platforms, if any keeps some."""
 
 
 @asynccontextmanager
@@ -61,7 +64,20 @@ async def open_storage(settings: Settings, servers: Servers) -> AsyncIterator[St
             KeyValueStore(redis, settings.redis_ops_prefix),
             database,
             await _writer(stack, settings, servers.database_url, database),
+            await _vault(settings, redis),
         )
+
+
+async def _vault(settings: Settings, redis: Redis) -> Vault | None:
+    """Open the vault if a platform needs it. Raises `ConfigError` if its records have another key."""
+    if not any(each.keeps_secrets for each in settings.each_platform()):
+        return None
+    from bot.storage.vault import RedisVault, encryption_keys  # cryptography takes megabytes
+
+    keys = encryption_keys(secret_value(settings.encryption_key), settings.data_dir)
+    vault = RedisVault(redis, keys, "slack")
+    await vault.check()
+    return vault
 
 
 async def _writer(

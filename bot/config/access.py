@@ -13,6 +13,7 @@ from bot.config.amounts import (
     amount,
     prices,
 )
+from bot.config.platform import PlatformSettings
 
 
 def split_commas(value: Any) -> Any:
@@ -117,6 +118,17 @@ class AccessSettings(BaseSettings):
     def currency(self) -> str:
         """Return the currency of MODEL_PRICES, if a budget names one."""
         return next((each.unit for each in self.budgets.values() if each.is_money), "")
+
+    def id_problems(self, platforms: Sequence[PlatformSettings]) -> list[str]:
+        """Return the lists with an id that nobody has on these platforms, one sentence each."""
+        names = ("admin_users", "allowed_users", "allowed_channels", "approvers", "approvals_channel")
+        listed = {name.upper(): getattr(self, name) for name in names}
+        return [
+            f"{name}: {problem}"
+            for name, ids in listed.items()
+            for each in platforms
+            if (problem := each.id_problem({ids} if isinstance(ids, str) else ids))
+        ]
 
     def budget_problems(self, models: Sequence[tuple[str, str]]) -> list[str]:
         """Return conflicts between budgets and prices; `models` are those in use, after their variables."""

@@ -24,18 +24,26 @@ class PlatformSettings(EnvironmentSettings):
 
     `switch` is the field that switches the platform on, `advice` tells an operator how. A platform that
     `is_always_on` serves this machine even without it.
+
+    With the field `keeps_secrets_with` set, it keeps secrets of others, which ENCRYPTION_KEY encrypts.
     """
 
     info: ClassVar[PlatformInfo]
     switch: ClassVar[str]
     advice: ClassVar[str] = ""
     is_always_on: ClassVar[bool] = False
+    keeps_secrets_with: ClassVar[str] = ""
 
     @property
     def is_configured(self) -> bool:
         """Return whether the platform's switch is set."""
         value: Any = getattr(self, self.switch)
         return value is not None
+
+    @property
+    def keeps_secrets(self) -> bool:
+        """Return whether the platform keeps secrets of others."""
+        return bool(self.keeps_secrets_with) and getattr(self, self.keeps_secrets_with) is not None
 
     @property
     def mode(self) -> str:
@@ -45,6 +53,10 @@ class PlatformSettings(EnvironmentSettings):
     def problems(self, roles: Set[str]) -> list[str]:
         """Return the conflicts between variables in a process with these roles, one sentence each."""
         return []
+
+    def id_problem(self, ids: Set[str]) -> str:
+        """Return a sentence if one of these ids, as in ADMIN_USERS, is one that the platform never uses."""
+        return ""
 
     def state(self, roles: Set[str]) -> str:
         """Return the platform's state for the start summary, or an empty string to omit it."""

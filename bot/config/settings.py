@@ -35,7 +35,8 @@ from bot.config.addresses import (
 )
 from bot.config.approvals import ApprovalSettings, one_channel
 from bot.config.conversation import ConversationSettings
-from bot.config.environment import ConfigError, EnvironmentSettings, check_env_file
+from bot.config.encryption import EncryptionSettings
+from bot.config.environment import ConfigError, check_env_file
 from bot.config.platform import HttpAddress, PlatformSettings
 from bot.config.plugins import PluginSettings, plugin_settings
 from bot.config.reserved_keys import find_overlap
@@ -49,7 +50,7 @@ Names = Annotated[frozenset[str], NoDecode]
 """Comma-separated list."""
 
 
-class Settings(AccessSettings, ApprovalSettings, ConversationSettings, EnvironmentSettings):
+class Settings(AccessSettings, ApprovalSettings, ConversationSettings, EncryptionSettings):
     """Environment variables of the bot; the name of each is the field's name in upper case.
 
     The class is independent of platforms: `settings_with` adds the settings of each.
@@ -241,6 +242,7 @@ class Settings(AccessSettings, ApprovalSettings, ConversationSettings, Environme
             *self.instruction_problems(),
             *self._approval_problems(),
             *self.budget_problems(self.models),
+            *self.id_problems(self.each_platform()),
             *self.plugins.problems,
             *self._production_problems(),
         ]
@@ -306,7 +308,8 @@ class Settings(AccessSettings, ApprovalSettings, ConversationSettings, Environme
         ]
         if not any(each.is_configured for each in self.each_platform()):
             problems.append(f"{self._switches()} when BOT_ENV=production")
-        return problems
+        kept = [each.keeps_secrets_with for each in self.each_platform() if each.keeps_secrets]
+        return [*problems, *self.key_problems(kept)]
 
     def _switches(self) -> str:
         """Return the beginning of the sentence that no platform is switched on."""

@@ -152,7 +152,7 @@ class Discord:
         part_timeout = self._timing.part_timeout
         return DiscordThread(id, self._api, self._pace, self._lookup, self._files, part_timeout)
 
-    async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
+    async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
         """Return the content of an attachment; its address is signed, so no token is sent."""
         return await download(attachment.url, Hosts(_FILE_HOSTS, origin=Route.BASE), most_bytes)
 

@@ -49,7 +49,7 @@ class DetachedHttp:
         """Return a thread without waiting callers."""
         return HttpThread(Replies())
 
-    async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
+    async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
         """Return the stored content of an attachment. Raises `FileRefused`."""
         return await read_file(self._files, attachment)
 

@@ -179,6 +179,7 @@ def _routes(
         web.get("/livez", probes.live),
         web.get("/readyz", probes.ready),
         *(web.post(path, _limit_body(handler)) for path, handler in webhooks.items()),
+        *(web.get(path, handler, allow_head=False) for path, handler in webhooks.items()),
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from bot.chat import Author, Json, StillBusy, ThreadId, Withdrawal
+from bot.chat import Author, Json, Space, StillBusy, ThreadId, Withdrawal
 from bot.inbox import keys, scripts
 from bot.inbox.inbox import Inbox
 from bot.inbox.keys import ACTIVE, DEAD, LATER, LEFT, TAG
@@ -41,8 +41,8 @@ class Erasure:
         self._resume = redis.register_script(scripts.RESUME)
         self._leave = redis.register_script(scripts.LEAVE)
 
-    async def withdraw(self, author: Author) -> int:
-        """Withdraw the user's unanswered messages and return their number; others' turns go on."""
+    async def withdraw(self, author: Author | Space) -> int:
+        """Withdraw unanswered messages of a user or a space, and return their number; others' turns go on."""
         theirs = [
             each
             for each in await unanswered_messages(self._redis)
@@ -109,7 +109,15 @@ class Erasure:
         for writer in user:
             await self._erase(writer)
 
-    async def _erase(self, user: Author) -> None:
+    async def erase_space(self, space: Space) -> None:
+        """Remove the same for all users of a space, and leave its threads."""
+        await self.withdraw(space)
+        await self._erase(space)
+        for member in await self._members(keys.threads(space.platform)):
+            if space.has(thread := str(ThreadId(**json.loads(member)))):
+                await self.leave(thread)
+
+    async def _erase(self, user: Author | Space) -> None:
         async for key in self._keys("seen:"):
             author, thread, turn = await self._fields(key, "author", "thread", "turn")
             if not user.wrote(author, thread) or await self._waits(thread, _id(key)):

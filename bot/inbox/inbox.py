@@ -16,7 +16,6 @@ from redis.asyncio import Redis
 from bot.chat import (
     SAME_EVERYWHERE,
     Channels,
-    Event,
     Filing,
     Health,
     Json,
@@ -28,6 +27,7 @@ from bot.chat import (
     Stop,
     StopPolicy,
     StoredDetails,
+    ThreadEvent,
     ThreadId,
     Turn,
 )
@@ -88,7 +88,7 @@ class Inbox:
         """Return the name under which this process holds its leases."""
         return self._consumer
 
-    async def put(self, event: Event) -> Outcome:
+    async def put(self, event: ThreadEvent) -> Outcome:
         """Store an event durably and return the outcome."""
         return await self._intake.put(event)
 

@@ -14,11 +14,11 @@ from bot.chat import (
     Channels,
     Correction,
     Decision,
-    Event,
     Message,
     Outcome,
     Stop,
     StopRefused,
+    ThreadEvent,
     ThreadId,
     Turn,
     Withdrawal,
@@ -69,7 +69,7 @@ class Intake:
         self._correct = redis.register_script(scripts.CORRECT)
         self._claim = redis.register_script(scripts.CLAIM)
 
-    async def put(self, event: Event) -> Outcome:
+    async def put(self, event: ThreadEvent) -> Outcome:
         """Store an event durably and return the outcome."""
         match event:
             case Message():

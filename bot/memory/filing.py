@@ -13,7 +13,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from bot.chat import Json, Message, ThreadId, Turn
+from bot.chat import Json, Message, Space, ThreadId, Turn
 from bot.memory.records import MAX_TEXT_CHARS, MemoryRecord, Utterance, digest
 from bot.memory.visibility import account_of
 
@@ -134,6 +134,10 @@ class WaitingTurns:
                 if rest:  # added before the other is removed: a crash leaves both, which have one record
                     await self.add(rest)
                 await self.remove([entry])
+
+    async def erase_space(self, space: Space) -> None:
+        """Remove the turns of a space."""
+        await self.remove([entry async for entry, turn in self.read() if space.has(str(turn.turn.thread))])
 
 
 def _text(entry: bytes | str) -> str:

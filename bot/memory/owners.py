@@ -13,10 +13,10 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redisvl.query.filter import Tag
 
-from bot.chat import Author, Json, Turn
+from bot.chat import Author, Json, Space, Turn
 from bot.memory.filing import WaitingTurns
 from bot.memory.index import Store
-from bot.memory.records import PREFIX, MemoryRecord, fact_id
+from bot.memory.records import PREFIX, MemoryRecord, fact_id, source_of
 from bot.memory.visibility import Account, account_of
 
 _BATCH = 500
@@ -179,6 +179,28 @@ class Owners:
                 await self._store.keep(replace(record, said=others, answer=""), *access)
             else:
                 await self._store.remove([record.key])
+
+    async def threads_in(self, space: Space) -> list[ThreadNames]:
+        """Return the threads of a space."""
+        found = []
+        async for key, known in self._hashes(_AUTHORS, "HGETALL"):
+            inbox = next((thread.decode() for _, thread in _pairs(known)), "")
+            if space.has(inbox):
+                found.append(ThreadNames(key.removeprefix(_AUTHORS), inbox, is_alone=True))
+        return found
+
+    async def erase_space(self, space: Space) -> None:
+        """Remove the facts and conversations of a space."""
+        await self._waiting.erase_space(space)
+        found = []
+        async for key, body in self._hashes(f"{PREFIX}:", "HGET", "body"):
+            if body and space.has(source_of(body)):
+                found.append(key)
+        await self._store.remove(found)
+
+    async def forget_authors(self, thread: ThreadNames) -> None:
+        """Remove all authors of a thread."""
+        await self._redis.delete(_AUTHORS + thread.memory)
 
     async def forget_thread(self, thread: ThreadNames, authors: frozenset[str]) -> None:
         """Remove these authors from the authors of a thread."""

@@ -16,6 +16,8 @@ from bot.chat import (
     Message,
     Names,
     PersonalDataSource,
+    Space,
+    SpaceData,
     StillBusy,
     StorageDown,
     harmless,
@@ -217,6 +219,25 @@ class PersonalData:
         with _storage_errors():
             others = await self.links.unlink(_account(caller))
         return texts.UNLINKED if others else texts.NOT_LINKED
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceErasure:
+    """Removal of the data of a space that the bot has left; `parts` in the order of removal."""
+
+    parts: Sequence[SpaceData]
+
+    async def erase_space(self, space: Space) -> None:
+        """Remove the data of a space. Raises `StorageDown`, and `StillBusy` once the rest is removed."""
+        busy = 0
+        for part in self.parts:
+            try:
+                with _storage_errors():
+                    await part.erase_space(space)
+            except StillBusy as error:
+                busy += error.threads
+        if busy:
+            raise StillBusy(busy)
 
 
 @contextmanager

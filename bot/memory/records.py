@@ -100,6 +100,11 @@ def read_back(key: str, kind: bytes, at: bytes, body: bytes) -> MemoryRecord:
     )
 
 
+def source_of(body: bytes) -> str:
+    """Return the thread, as text, from the field `body` of a record."""
+    return str(json.loads(body)[2])
+
+
 def fact_id(reader: str, text: str) -> str:
     """Return the id of a fact: the same words for the same reader are the same fact."""
     return digest(reader, *(indexed_terms(text) or [text]))

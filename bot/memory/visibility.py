@@ -40,7 +40,7 @@ class Account:
     @property
     def digest(self) -> str:
         """Return the reader that stands for this account alone."""
-        return digest("person", self.platform, self.space, self.user)
+        return digest("person", self.platform, self.space, _own_id(self.space, self.user))
 
     def wrote(self, message: Message) -> bool:
         """Return True if this account wrote a message."""
@@ -108,10 +108,15 @@ def _is_one_person(turn: Turn) -> bool:
     return len({account_of(message) for message in turn.messages}) == 1
 
 
+def _own_id(space: str, id: str) -> str:
+    """Return an id without its space, which a digest contains anyhow."""
+    return id.removeprefix(f"{space}/") if space else id
+
+
 def _channel(turn: Turn) -> str:
     message, thread = turn.messages[0], turn.messages[0].thread
     parent = "" if message.is_private_thread else message.parent
-    channel = parent or message.channel or thread.channel
+    channel = _own_id(thread.space, parent or message.channel or thread.channel)
     return digest("channel", thread.platform, thread.space, channel)
 
 

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from bot.chat import Coordination, Files, InboxLookup, PlatformInfo
+from bot.chat import Coordination, Files, InboxLookup, PlatformInfo, Vault
 from bot.config import WORKER, HttpAddress, PlatformSettings, Settings, secret_value
 from bot.platforms.receiver import Receiver, Webhook
 from bot.platforms.supervise import CATCH_UP_SECONDS
@@ -23,7 +23,8 @@ S = TypeVar("S", bound=PlatformSettings)
 class Services:
     """Parts of the bot that a platform works with.
 
-    `roles` are those of this process, `bots` the other bots that may write to it, as in ALLOWED_BOTS.
+    `roles` are those of this process, `bots` the other bots that may write to it, as in ALLOWED_BOTS. `vault`
+    is open if the settings of a platform say that it keeps secrets.
     """
 
     coordination: Coordination
@@ -32,6 +33,7 @@ class Services:
     roles: Set[str]
     catch_up_hours: float
     bots: Set[str]
+    vault: Vault | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,16 @@ class CatchUp:
         """Return whether the source is connected."""
         return self._connected.is_set()
 
+    @property
+    def has_missed(self) -> bool:
+        """Return whether the history has to be read, because an event may have been missed."""
+        return self._missing
+
+    @property
+    def is_deaf(self) -> bool:
+        """Return whether no events arrive although the source is connected."""
+        return self._is_deaf.is_set()
+
     def mark_connected(self, source: str, read: Read) -> None:
         """Mark `source` (as in `Coordination.get_cursor`) as connected; `read` reads its history."""
         self._source, self._read = source, read

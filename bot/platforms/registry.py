@@ -21,6 +21,7 @@ from bot.chat import (
     Thread,
     ThreadId,
     Unreachable,
+    Vault,
 )
 from bot.config import Settings
 from bot.platforms.adapter import Adapter, Receiver, Services, Webhook
@@ -68,7 +69,7 @@ class Platforms(Sequence[Receiver]):
 
     async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
         """Return the content of a file that came with a message. Raises `FileRefused`."""
-        return await self.of(message.thread.platform).fetch(attachment, most_bytes)
+        return await self.of(message.thread.platform).fetch(message, attachment, most_bytes)
 
     def context(self, message: Message, since: Since | None) -> ReadContext | None:
         """Return the function that reads the context of a message, or None if there is none."""
@@ -109,6 +110,7 @@ async def open_platforms(
     coordination: Coordination,
     lookup: InboxLookup,
     files: Files,
+    vault: Vault | None = None,
 ) -> AsyncIterator[Platforms]:
     """Open the platforms that are switched on, and close them with the context."""
     services = Services(
@@ -118,6 +120,7 @@ async def open_platforms(
         roles=settings.bot_roles,
         catch_up_hours=settings.catch_up_hours,
         bots=settings.allowed_bots,
+        vault=vault,
     )
     contexts = [each.connect(settings, services) for each in adapters]
     async with AsyncExitStack() as stack:

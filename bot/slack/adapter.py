@@ -20,9 +20,9 @@ INFO = register(
         location="on Slack",
         user_example="U012AB",
         channel_example="C012AB",
-        channel_ids=re.compile(r"[CG][A-Z0-9]+"),
+        channel_ids=re.compile(r"([TE][A-Z0-9]+/)?[CG][A-Z0-9]+"),
         redaction=re.compile(
-            r"xox[a-z]-[\w-]+|xapp-[\w-]+"
+            r"xox[a-z](?:\.xox[a-z])?-[\w-]+|xapp-[\w-]+"
             # secret addresses: they let anyone answer a command or open a socket
             r"|(?<=hooks\.slack\.com/)[\w/.-]+|(?<=[?&]ticket=)[\w%-]+"
         ),
@@ -45,6 +45,7 @@ class SlackSettings(PlatformSettings):
     info = INFO
     switch = "slack_bot_token"
     advice = "set SLACK_BOT_TOKEN and SLACK_APP_TOKEN (docs/slack.md)"
+    keeps_secrets_with = "slack_client_id"
 
     slack_bot_token: Annotated[SecretStr, _begins_with("xoxb-")] | None = Field(
         None, description="Slack bot token (`xoxb-…`); switches Slack on"
@@ -55,16 +56,30 @@ class SlackSettings(PlatformSettings):
     slack_signing_secret: SecretStr | None = Field(
         None, description="Slack signing secret: HTTP mode at `/slack/events` when there is no app token"
     )
+    slack_client_id: str | None = Field(
+        None,
+        description="client id of a Slack app that users install in many workspaces at `/slack/install`, "
+        "instead of SLACK_BOT_TOKEN ([how](slack.md#many-workspaces))",
+    )
+    slack_client_secret: SecretStr | None = Field(None, description="client secret of that app")
     slack_api_url: HttpAddress = Field("https://slack.com/api/", description="base of Slack's Web API")
+
+    @property
+    def is_configured(self) -> bool:
+        """Return whether there is a token, or an app to install."""
+        return self.slack_bot_token is not None or self.slack_client_id is not None
 
     @property
     def mode(self) -> str:
         """Return how events arrive."""
-        return "on, by Socket Mode" if self.slack_app_token else "on, by HTTP at /slack/events"
+        mode = "on, by Socket Mode" if self.slack_app_token else "on, by HTTP at /slack/events"
+        return f"{mode}; installed at /slack/install" if self.slack_client_id else mode
 
     def problems(self, roles: Set[str]) -> list[str]:
         """Return a sentence for each missing token or role."""
-        if self.slack_bot_token is None:
+        if (self.slack_client_id is None) != (self.slack_client_secret is None):
+            return ["SLACK_CLIENT_ID and SLACK_CLIENT_SECRET: set both, or none of them"]
+        if not self.is_configured:
             return [
                 f"{name}: needs SLACK_BOT_TOKEN beside it; set that too, or unset {name}"
                 for name, value in (
@@ -73,24 +88,60 @@ class SlackSettings(PlatformSettings):
                 )
                 if value is not None
             ]
-        if self.slack_app_token is None and self.slack_signing_secret is None:
+        if self.slack_bot_token is not None and self.slack_client_id is not None:
             return [
-                "SLACK_BOT_TOKEN: set SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP) beside it"
+                "SLACK_CLIENT_ID: the app is installed by its users, SLACK_BOT_TOKEN is one workspace; "
+                "unset one of them"
             ]
-        if self.slack_app_token is None and "slack" in roles and "http" not in roles:
-            return ["BOT_ROLES: Slack without SLACK_APP_TOKEN needs the role http, which takes its requests"]
+        switch = "SLACK_CLIENT_ID" if self.slack_client_id else "SLACK_BOT_TOKEN"
+        if self.slack_app_token is None and self.slack_signing_secret is None:
+            return [f"{switch}: set SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP) beside it"]
+        if "slack" in roles and "http" not in roles:
+            if self.slack_app_token is None:
+                return [
+                    "BOT_ROLES: Slack without SLACK_APP_TOKEN needs the role http, which takes its requests"
+                ]
+            if self.slack_client_id:
+                return ["BOT_ROLES: SLACK_CLIENT_ID needs the role http beside slack, for /slack/install"]
         return []
+
+    def id_problem(self, ids: Set[str]) -> str:
+        """Return a sentence if an id names its workspace although there is one, or does not in many."""
+        if not self.is_configured:
+            return ""
+        form = _IN_A_WORKSPACE if self.slack_client_id else _ALONE
+        wrong = sorted(each for each in ids if each.startswith("slack:") and not form.fullmatch(each))
+        if not wrong:
+            return ""
+        if self.slack_client_id:
+            return (
+                "with SLACK_CLIENT_ID write each with its workspace, for example slack:T012AB/U012AB, "
+                f"because ids are unique in one workspace only; not {wrong[0]!r}"
+            )
+        return (
+            f"with SLACK_BOT_TOKEN write each without a workspace, for example slack:U012AB; not {wrong[0]!r}"
+        )
+
+
+_IN_A_WORKSPACE = re.compile(r"slack:[TE]\w+/\w+", re.ASCII)
+_ALONE = re.compile(r"[^/]*")
 
 
 @asynccontextmanager
 async def _open(
     settings: SlackSettings, services: Services, timing: Timing, per_minute: Mapping[str, int]
 ) -> AsyncIterator[Receiver]:
+    from bot.slack.app_credentials import AppCredentials
     from bot.slack.platform import connect
 
-    assert settings.slack_bot_token is not None
+    credentials: AppCredentials | None = None
+    if settings.slack_client_id and settings.slack_client_secret:
+        secret = settings.slack_client_secret.get_secret_value()
+        credentials = AppCredentials(settings.slack_client_id, secret)
     async with connect(
-        bot_token=settings.slack_bot_token.get_secret_value(),
+        bot_token=secret_value(settings.slack_bot_token),
+        credentials=credentials,
+        vault=services.vault,
         app_token=secret_value(settings.slack_app_token),
         signing_secret=secret_value(settings.slack_signing_secret),
         api_url=settings.slack_api_url,
@@ -101,8 +152,8 @@ async def _open(
         bots=services.bots,
         timing=timing,
         per_minute=per_minute,
-    ) as workspace:
-        yield workspace
+    ) as slack:
+        yield slack
 
 
 def build_adapter(timing: Timing, per_minute: Mapping[str, int] = PER_MINUTE) -> Adapter[SlackSettings]:

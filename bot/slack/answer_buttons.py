@@ -16,6 +16,7 @@ from bot.platforms.answers import DETAILS, RATE, REASON, REGENERATE, describe, e
 from bot.slack.answer_forms import reason_form
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word
+from bot.slack.slash_commands import ApiOf
 from bot.slack.users import Users
 
 log = logging.getLogger(__name__)
@@ -27,13 +28,13 @@ def is_reason(body: Mapping[str, Json]) -> bool:
     return body.get("type") == "view_submission" and view.get("callback_id") == REASON
 
 
-def add_reason_form(app: AsyncApp, commands: Commands) -> None:
+def add_reason_form(app: AsyncApp, commands: Commands, api_of: ApiOf) -> None:
     """Register the form for a reason with `app`; it stays open until the reason is stored."""
 
     async def form(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         inputs = body["view"]["state"]["values"]
         reason = word(inputs[REASON][REASON].get("value"))
-        by = f"slack:{body['user']['id']}"
+        by = api_of(body).ids.user(body["user"]["id"])
         if error := await explain(commands, word(body["view"].get("private_metadata")), by, reason):
             await ack(response_action="errors", errors={REASON: error})
         else:
@@ -57,7 +58,7 @@ class AnswerPresses:
         name, value = word(action.get("action_id")), word(action.get("value"))
         if name not in (RATE, DETAILS, REGENERATE) or not value:
             return ""
-        press = await self._users.with_author(_press(body, team))
+        press = self._api.ids.of_message(await self._users.with_author(_press(body, team)))
         if name == RATE:
             return await self._rate(value, press, word(body.get("trigger_id")), commands)
         if name == DETAILS:

@@ -59,7 +59,7 @@ class SlackArchive:
             found = await self.past.thread(team, link, most)
             return await self.past.passage("the linked conversation", self.message, link.channel, found)
         if wanted.casefold() in _HERE:
-            here = Span(self.message.channel, self.message.thread.thread)
+            here = Span(self.message.thread.channel, self.message.thread.thread)
             found = await self.past.thread(team, here, most)
             return await self.past.passage("this thread", self.message, here.channel, found)
         id, name = await self._channel(wanted)
@@ -90,7 +90,7 @@ class SlackArchive:
         listed = await self.past.memberships.of(self.message)
         opened = [each for each in listed if is_open(self.message, each)]
         ids = [each.id for each in opened if found is None or not each.is_public]
-        channels = sorted(ids, key=lambda id: id != self.message.channel)[:_MOST_CHANNELS]
+        channels = sorted(ids, key=lambda id: id != self.message.thread.channel)[:_MOST_CHANNELS]
         newest = await self._search_newest(channels, query, most if found is None else most // 2)
         return [*newest, *(found or ())][:most]
 

@@ -7,7 +7,7 @@ answer shows the question first; in direct messages the question begins the thre
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
@@ -74,13 +74,8 @@ class Ask:
     locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     """Locks of the questions that are being taken, by id."""
 
-    def add_to(self, app: AsyncApp) -> None:
-        """Register the shortcuts and their form."""
-        app.shortcut(ASK)(self._open)
-        app.shortcut(ASK_ABOUT)(self._open)
-        app.view(ASK)(self._submit)
-
-    async def _open(self, ack: AsyncAck, body: Mapping[str, Json]) -> None:
+    async def open(self, ack: AsyncAck, body: Mapping[str, Json]) -> None:
+        """Open the form."""
         await ack()
         who = await self.api.who()
         subject = subject_of(body, who.user_id)
@@ -91,7 +86,7 @@ class Ask:
             if url := word(body.get("response_url")):
                 await follow_up(self.api.session, url, texts.NO_FORM)
 
-    async def _submit(self, ack: AsyncAck, body: Mapping[str, Json]) -> None:
+    async def submit(self, ack: AsyncAck, body: Mapping[str, Json]) -> None:
         """Acknowledge once the question is stored; until then the form stays open with what was typed."""
         try:
             async with asyncio.timeout(self.timing.ack_timeout):
@@ -170,6 +165,20 @@ def _metadata_of(message: Mapping[str, Json]) -> Json:
     """Return the metadata of a message; Slack adds fields of its own."""
     found = message.get("metadata") or {}
     return {name: found.get(name) for name in _metadata("")}
+
+
+def add_shortcuts(app: AsyncApp, ask_of: Callable[[Mapping[str, Json]], Ask]) -> None:
+    """Register the shortcuts and their form; `ask_of` returns those of a payload's workspace."""
+
+    async def open_form(ack: AsyncAck, body: Mapping[str, Json]) -> None:
+        await ask_of(body).open(ack, body)
+
+    async def submit(ack: AsyncAck, body: Mapping[str, Json]) -> None:
+        await ask_of(body).submit(ack, body)
+
+    app.shortcut(ASK)(open_form)
+    app.shortcut(ASK_ABOUT)(open_form)
+    app.view(ASK)(submit)
 
 
 def _message(

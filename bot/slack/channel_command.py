@@ -9,12 +9,13 @@ from bot.chat import Json
 from bot.commands.channel import ChannelCaller, ChannelCommand
 from bot.slack.block_text import word
 from bot.slack.responses import answer
-from bot.slack.slash_commands import CHANNEL, IsExternal
+from bot.slack.slash_commands import CHANNEL, ApiOf, IsExternal
 
 
 def add_channel_command(
     app: AsyncApp,
     command: ChannelCommand,
+    api_of: ApiOf,
     session: aiohttp.ClientSession,
     is_external: IsExternal,
     ack_timeout: float,
@@ -22,12 +23,12 @@ def add_channel_command(
     """Register `/agent-channel` with `app`; only the caller sees the answers."""
 
     async def text(body: Mapping[str, Json]) -> str:
-        user = body["user_id"]
+        ids = api_of(body).ids
         caller = ChannelCaller(
-            author=f"slack:{user}",
+            author=ids.user(body["user_id"]),
             name=word(body.get("user_name")),
-            channel=f"slack:{body['channel_id']}",
-            is_external=await is_external(user),
+            channel=ids.channel(body["channel_id"]),
+            is_external=await is_external(body),
         )
         return await command.answer_text(word(body.get("text")), caller)
 

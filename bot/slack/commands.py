@@ -3,19 +3,19 @@
 import re
 from collections.abc import Mapping
 
+import aiohttp
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.chat import Json, Stop
 from bot.commands.commands import Commands
 from bot.slack.answer_buttons import add_reason_form, is_reason
-from bot.slack.api import SlackApi
 from bot.slack.ask import is_ask
 from bot.slack.channel_command import add_channel_command
 from bot.slack.markdown import mrkdwn
 from bot.slack.memory_command import add_memory_command
 from bot.slack.redis_command import add_redis_command, is_form
 from bot.slack.responses import answer
-from bot.slack.slash_commands import CHANNEL, HEALTH, MEMORY, REDIS, STOP, USAGE, IsExternal
+from bot.slack.slash_commands import CHANNEL, HEALTH, MEMORY, REDIS, STOP, USAGE, ApiOf, IsExternal
 from bot.slack.texts import unknown_command
 
 
@@ -27,38 +27,40 @@ def is_listened_to(body: Mapping[str, Json]) -> bool:
 def add_commands(
     app: AsyncApp,
     commands: Commands,
-    api: SlackApi,
-    team: str,
+    api_of: ApiOf,
+    session: aiohttp.ClientSession,
     is_external: IsExternal,
     ack_timeout: float,
 ) -> None:
     """Register the slash commands and forms with `app`; only the caller sees the answers."""
-    session = api.session
     if commands.operations:
-        add_redis_command(app, commands.operations, api, is_external, ack_timeout)
+        add_redis_command(app, commands.operations, api_of, session, is_external, ack_timeout)
     if commands.memory:
-        add_memory_command(app, commands.memory, api, team)
+        add_memory_command(app, commands.memory, api_of)
     if commands.channel:
-        add_channel_command(app, commands.channel, session, is_external, ack_timeout)
-    add_reason_form(app, commands)
+        add_channel_command(app, commands.channel, api_of, session, is_external, ack_timeout)
+    add_reason_form(app, commands, api_of)
 
-    async def health_text(user: str) -> str:
-        return await commands.health(f"slack:{user}", is_external=await is_external(user))
+    def author(body: Mapping[str, Json]) -> str:
+        return api_of(body).ids.user(body["user_id"])
 
-    async def usage_text(user: str, *, of_all: bool) -> str:
-        is_outsider = of_all and await is_external(user)
-        return await commands.report_usage(f"slack:{user}", of_all=of_all, is_external=is_outsider)
+    async def health_text(body: Mapping[str, Json]) -> str:
+        return await commands.health(author(body), is_external=await is_external(body))
+
+    async def usage_text(body: Mapping[str, Json], *, of_all: bool) -> str:
+        by, is_outsider = author(body), of_all and await is_external(body)
+        return await commands.report_usage(by, of_all=of_all, is_external=is_outsider)
 
     async def health(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        await answer(ack, session, body, health_text(body["user_id"]), ack_timeout)
+        await answer(ack, session, body, health_text(body), ack_timeout)
 
     async def stop(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        request = Stop(by=f"slack:{body['user_id']}", channel=body["channel_id"])
+        request = Stop(by=author(body), channel=api_of(body).ids.own(body["channel_id"]))
         await answer(ack, session, body, commands.stop(request), ack_timeout)
 
     async def usage(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         of_all = body.get("text", "").strip().lower() == "all"
-        await answer(ack, session, body, usage_text(body["user_id"], of_all=of_all), ack_timeout)
+        await answer(ack, session, body, usage_text(body, of_all=of_all), ack_timeout)
 
     async def unknown(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         known = [HEALTH, STOP, USAGE]

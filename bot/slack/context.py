@@ -41,10 +41,10 @@ class Contexts:
 
     async def _thread(self, message: Message, after: str, most: int) -> Passage:
         team = message.thread.space
-        here = Span(message.channel, message.thread.thread, message.place["ts"])
+        here = Span(message.thread.channel, message.thread.thread, message.place["ts"])
         found = await self.past.thread(team, here, most, after)
         source = "this thread, before this message"
-        return await self.past.passage(source, message, message.channel, found, after)
+        return await self.past.passage(source, message, message.thread.channel, found, after)
 
     async def _linked(self, message: Message, link: Span, most: int) -> Passage:
         """Return a linked message, with its thread up to there. Raises `ReadingRefused`."""
@@ -57,7 +57,7 @@ class Contexts:
 def _links(message: Message) -> list[Span]:
     """Return the messages that the author's own words link to, except those of the same thread."""
     found = dict.fromkeys(linked_spans(message.text))
-    here = (message.channel, message.thread.thread)
+    here = (message.thread.channel, message.thread.thread)
     return [each for each in found if (each.channel, each.root) != here][:_MOST_LINKS]
 
 

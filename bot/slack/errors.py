@@ -62,6 +62,13 @@ class GivenUp(Refused):
         super().__init__(method, "it keeps failing")
 
 
+class NotInstalled(Refused):
+    """The app is not installed in a workspace (any more)."""
+
+    def __init__(self, team: str) -> None:
+        super().__init__(f"calls in the workspace {team}", "the app is not installed there")
+
+
 class MissingScope(CredentialsRejected):
     """The token lacks a scope: the app was installed before the bot needed it."""
 
@@ -82,7 +89,7 @@ _KINDS = {"message_not_in_streaming_state": StreamEnded, "stopped_by_user": Stop
 
 @contextmanager
 def translate_errors(method: str, variable: str) -> Iterator[None]:
-    """Raise errors of `method` as errors of bot.chat; `variable` is the setting of its token."""
+    """Raise errors of `method` as errors of bot.chat; `variable` is the setting or the name of its token."""
     try:
         yield
     except SlackApiError as error:
@@ -118,9 +125,13 @@ def _seconds(wait: object) -> float:
 def _credentials_advice(method: str, code: str, variable: str, data: object) -> str:
     if code == "missing_scope" and isinstance(data, dict):
         needed = data.get("needed", "unknown")
-        return f"{variable} lacks the scope {needed} for {method}: install the app again from manifest.yml"
+        again = "install the app again from manifest.yml"
+        return f"{variable} lacks the scope {needed} for {method}: {again}"
     where = {
         "SLACK_BOT_TOKEN": "OAuth & Permissions, Bot User OAuth Token, xoxb-…",
         "SLACK_APP_TOKEN": "Basic Information, App-Level Tokens with connections:write, xapp-…",
-    }[variable]
+        "SLACK_CLIENT_SECRET": "Basic Information, App Credentials",
+    }.get(variable)
+    if where is None:
+        return f"Slack rejected {variable} at {method} ({code}): install the app again at /slack/install"
     return f"Slack rejected {variable} at {method} ({code}): copy it again from the app's settings ({where})"

@@ -110,7 +110,7 @@ def _event(
         case "agent_session_stopped", _:
             channel, thread_ts = _id(event["channel"]), _ts(event["thread_ts"])
             at = float(_ts(event.get("event_ts") or "0"))
-            thread = ThreadId("slack", _team(body), channel, thread_ts)
+            thread = ThreadId("slack", team_of_event(body), channel, thread_ts)
             return Stop(by=f"slack:{_id(event['user'])}", at=at, thread=thread)
         case _:
             return _message(body, event, bot_user_id, bots)
@@ -137,14 +137,14 @@ def _as_it_reads(message: Mapping[str, Json], channel: Json, channel_kind: Json)
 
 
 def _withdrawal(body: Mapping[str, Json], channel: Json, ts: Json) -> Withdrawal:
-    return Withdrawal(message_id=message_id(_team(body), _id(channel), _ts(ts)))
+    return Withdrawal(message_id=message_id(team_of_event(body), _id(channel), _ts(ts)))
 
 
 def _reaction(body: Mapping[str, Json], event: Mapping[str, Json]) -> Stop | None:
     item = event["item"]
     if event["reaction"] != STOP_REACTION or item.get("type") != "message":
         return None
-    stopped = message_id(_team(body), _id(item["channel"]), _ts(item["ts"]))
+    stopped = message_id(team_of_event(body), _id(item["channel"]), _ts(item["ts"]))
     return Stop(by=f"slack:{_id(event['user'])}", message_id=stopped)
 
 
@@ -180,7 +180,7 @@ def _message(
     # the first message of a thread has a `thread_ts`, too, once it is edited or read from the history
     if event.get("thread_ts") in (None, "", event["ts"]) and not addressed:
         return None
-    team, channel, ts = _team(body), _id(event["channel"]), _ts(event["ts"])
+    team, channel, ts = team_of_event(body), _id(event["channel"]), _ts(event["ts"])
     user = _id(event.get("user") or event["bot_id"])
     profile = _object(event.get("user_profile"))
     return Message(
@@ -273,8 +273,9 @@ def _object(value: Json) -> Mapping[str, Json]:
     return value if isinstance(value, dict) else {}
 
 
-def _team(body: Mapping[str, Json]) -> str:
-    # the workspace of the installation; `team_id` is null for events of a whole Enterprise organisation
+def team_of_event(body: Mapping[str, Json]) -> str:
+    """Return the workspace of the installation that an event is for; `unknown` if it has none."""
+    # `team_id` is null for events of a whole Enterprise organisation
     installation = next(iter(objects(body.get("authorizations"))), {})
     event = _object(body.get("event"))
     teams = (installation.get("team_id"), *(body.get(name) for name in _TEAMS), event.get("team"))
@@ -290,7 +291,7 @@ def _author_space(body: Mapping[str, Json], event: Mapping[str, Json], profile: 
     theirs = next(filter(None, map(word, names)), "")
     installations = objects(body.get("authorizations"))
     ours = {word(each.get(name)) for each in installations for name in ("team_id", "enterprise_id")}
-    return f"slack:{theirs}" if theirs and theirs not in ours | {_team(body)} else ""
+    return f"slack:{theirs}" if theirs and theirs not in ours | {team_of_event(body)} else ""
 
 
 def is_guest(person: Mapping[str, Json]) -> bool:

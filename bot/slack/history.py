@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Set
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
 from functools import partial
 
 from bot.chat import (
@@ -20,6 +20,7 @@ from bot.chat import (
     Json,
     Message,
     RateLimited,
+    ThreadId,
     Undeliverable,
     name_work,
 )
@@ -34,6 +35,28 @@ _KINDS = "public_channel,private_channel,mpim,im"
 _JOINED = frozenset({"channel_join", "group_join"})
 
 
+class ActiveThreads:
+    """Threads with recent messages. One request serves all workspaces that wait for it."""
+
+    def __init__(self, lookup: InboxLookup) -> None:
+        self._lookup = lookup
+        self._order = asyncio.Lock()
+        self._read_at = self._since = float("inf")
+        self._found: Mapping[str, Sequence[ThreadId]] = {}
+
+    async def of(self, team: str, since: float) -> Sequence[ThreadId]:
+        """Return the threads of a workspace with a message after `since`, or earlier."""
+        called_at = time.monotonic()
+        async with self._order:
+            if not (called_at <= self._read_at < float("inf") and self._since <= since):
+                self._read_at, self._since = time.monotonic(), since
+                found: defaultdict[str, list[ThreadId]] = defaultdict(list)
+                for thread in await self._lookup.active_threads("slack", since):
+                    found[thread.space].append(thread)
+                self._found = found
+            return self._found.get(team, ())
+
+
 class History:
     """History of all conversations that the bot is in."""
 
@@ -44,7 +67,9 @@ class History:
         coordination: Coordination,
         lookup: InboxLookup,
         bots: Set[str] = frozenset(),
+        active_threads: "ActiveThreads | None" = None,
     ) -> None:
+        self._active_threads = active_threads or ActiveThreads(lookup)
         self._api = api
         self._limits = limits
         self._coordination = coordination
@@ -60,7 +85,7 @@ class History:
         not known yet; 0 if there was none.
         """
         threads: defaultdict[str, set[str]] = defaultdict(set)
-        for thread in await self._lookup.active_threads("slack", active_since):
+        for thread in await self._active_threads.of(who.team_id, active_since):
             threads[thread.channel].add(thread.thread)
         listed = self._pages(who, "users.conversations", "channels", types=_KINDS)
         conversations = [each async for each in listed if word(each.get("id"))]

@@ -84,7 +84,7 @@ class HomeTabs:
     async def _press(self, action: Mapping[str, Json], body: Mapping[str, Json], commands: Commands) -> None:
         user = word(body["user"].get("id"))
         try:
-            caller = Caller(f"slack:{user}", (await self._api.who()).team_id)
+            caller = Caller(self._api.ids.user(user), (await self._api.who()).team_id)
             name, value = word(action.get("action_id")), word(action.get("value"))
             notice = await self._act(name, value, caller, commands)
         except Exception as error:  # noqa: BLE001 - the outermost boundary of a button: the user gets an answer
@@ -126,8 +126,8 @@ class HomeTabs:
         who = await self._api.who()
         async with self._reading:
             is_external = await self._users.is_external(who.team_id, user)
-            caller = Caller(f"slack:{user}", who.team_id)
-            home = await read_home(commands, caller, f"slack:{channel}", is_external=is_external)
+            caller = Caller(self._api.ids.user(user), who.team_id)
+            home = await read_home(commands, caller, self._api.ids.channel(channel), is_external=is_external)
         view = home_view(home, notice, channel, who.url, who.team_id)
         if home.trouble:
             self._shown.pop(user, None)  # the next opening tries again at once

@@ -7,18 +7,26 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
-from bot.slack.scopes import EVENTS, OPTIONAL, needed_scopes
+from bot.slack.scopes import EVENTS, INSTALLATION_EVENTS, OPTIONAL, needed_scopes
 from bot.slack.slash_commands import COMMANDS, SHORTCUTS, SlashCommand
 
 PATH = "/slack/events"
 """Path at which the bot takes Slack's requests in HTTP mode."""
+
+INSTALL, REDIRECT = "/slack/install", "/slack/oauth_redirect"
+"""Paths at which users install the app in their workspaces."""
 
 _PLAIN = re.compile(r"[A-Za-z/][^\n:#]*")
 """Text that YAML reads as itself."""
 
 _HEAD = """\
 # The Slack app of this bot, as `./dev run manifest` prints it: create it at https://api.slack.com/apps with
-# "From a manifest". Afterwards install it (gives SLACK_BOT_TOKEN), and """
+# "From a manifest". Afterwards """
+
+_ONE = "install it (gives SLACK_BOT_TOKEN), and "
+_MANY = """\
+set SLACK_CLIENT_ID and SLACK_CLIENT_SECRET from Basic
+# Information, activate public distribution under Manage Distribution, and """
 
 _SOCKETS = """\
 make an app-level token with the
@@ -78,22 +86,34 @@ SCOPE_REASONS: Mapping[str, str] = {
 _EVENT_REASONS: Mapping[str, str] = {
     "agent_session_stopped": "Slack's own stop button",
     "app_home_opened": "show the Home tab",
+    "app_uninstalled": "what is known of the workspace is removed",
+    "team_access_revoked": "the same, for a workspace of an organisation",
+    "tokens_revoked": "as app_uninstalled",
     "user_change": "a new name or time zone",
 }
 _ESCAPED = "names of users and channels arrive as ids"
 
 
-def manifest(base_url: str = "") -> str:
+def manifest(base_url: str = "", install_url: str = "") -> str:
     """Return the manifest as YAML, with a comment for each scope.
 
-    With the address of the bot's web server it is that for HTTP mode, else for Socket Mode.
+    With the address of the bot's web server as `base_url` it is that for HTTP mode, else for Socket Mode; as
+    `install_url`, for an app that users install in many workspaces.
     """
-    url = f"{base_url.rstrip('/').removesuffix(PATH)}{PATH}" if base_url else ""
-    return "\n".join(_lines(url)) + "\n"
+    redirect_url = _at(install_url, REDIRECT, INSTALL, REDIRECT)
+    return "\n".join(_lines(_at(base_url, PATH, PATH), redirect_url)) + "\n"
 
 
-def _lines(url: str) -> Iterator[str]:
-    yield _HEAD + (_HTTP if url else _SOCKETS)
+def _at(address: str, path: str, *entered: str) -> str:
+    """Return the address of a path; the operator may have entered one that ends with a path."""
+    base = address.rstrip("/")
+    for each in entered:
+        base = base.removesuffix(each)
+    return f"{base}{path}" if address else ""
+
+
+def _lines(url: str, redirect_url: str) -> Iterator[str]:
+    yield _HEAD + (_MANY if redirect_url else _ONE) + (_HTTP if url else _SOCKETS)
     yield _LOOKS
     yield "  shortcuts:"
     for shortcut in SHORTCUTS:
@@ -104,7 +124,10 @@ def _lines(url: str) -> Iterator[str]:
     yield "  slash_commands:"
     for command in COMMANDS:
         yield from _command(command, url)
-    yield "oauth_config:\n  scopes:\n    bot:"
+    yield "oauth_config:"
+    if redirect_url:
+        yield f"  redirect_urls:\n    - {_text(redirect_url)}"
+    yield "  scopes:\n    bot:"
     for scope in needed_scopes():
         yield f"      - {scope} # {SCOPE_REASONS[scope]}"
     yield "    bot_optional: # may be declined at the installation"
@@ -113,14 +136,15 @@ def _lines(url: str) -> Iterator[str]:
     yield "settings:\n  event_subscriptions:"
     yield from _request_url(url)
     yield "    bot_events:"
-    for event in EVENTS:
+    for event in (*EVENTS, *INSTALLATION_EVENTS) if redirect_url else EVENTS:
         yield f"      - {event}" + (f" # {_EVENT_REASONS[event]}" if event in _EVENT_REASONS else "")
     yield "  interactivity:"
     yield "    is_enabled: true # buttons below answers, of approval requests and on the Home tab; forms"
     yield from _request_url(url)
-    yield "  org_deploy_enabled: false"
+    is_for_many = "true" if redirect_url else "false"
+    yield f"  org_deploy_enabled: {is_for_many}"
     yield f"  socket_mode_enabled: {'false' if url else 'true'}"
-    yield "  token_rotation_enabled: false"
+    yield f"  token_rotation_enabled: {is_for_many}"
 
 
 def _command(command: SlashCommand, url: str) -> Iterator[str]:

@@ -38,7 +38,7 @@ def is_open(message: Message, channel: ListedChannel) -> bool:
     In a channel everybody reads the answer, so only public channels are open there. Where people of other
     organisations read it, only that channel is.
     """
-    if channel.id == message.channel:
+    if channel.id == message.thread.channel:
         return True
     return not reaches_outsiders(message) and (message.direct or channel.is_public)
 

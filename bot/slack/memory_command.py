@@ -16,19 +16,21 @@ from bot.slack import texts
 from bot.slack.api import SlackApi
 from bot.slack.block_text import plain_text
 from bot.slack.errors import MissingScope, Refused
+from bot.slack.ids import own_id
 from bot.slack.markdown import mrkdwn
 from bot.slack.responses import follow_up
-from bot.slack.slash_commands import MEMORY
+from bot.slack.slash_commands import MEMORY, ApiOf
 
 log = logging.getLogger(__name__)
 
 
-def add_memory_command(app: AsyncApp, memory: PersonalMemory, api: SlackApi, team: str) -> None:
+def add_memory_command(app: AsyncApp, memory: PersonalMemory, api_of: ApiOf) -> None:
     """Register `/agent-memory` with `app`; only the caller sees the answers."""
 
     async def answer(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         await ack()  # at once: it may take longer than the 3 s that Slack waits
-        caller = Caller(f"slack:{body['user_id']}", team)
+        api = api_of(body)
+        caller = Caller(api.ids.user(body["user_id"]), (await api.who()).team_id)
         words = await _run(memory, api, caller, plain_text(body.get("text"), ""))
         await follow_up(api.session, body["response_url"], mrkdwn(words))
 
@@ -45,7 +47,7 @@ async def _run(memory: PersonalMemory, api: SlackApi, caller: Caller, text: str)
 async def send_export(api: SlackApi, caller: Caller, data: bytes) -> str:
     """Send exported data to the caller in direct messages; return a sentence about it."""
     try:
-        await upload(api, caller.author.removeprefix("slack:"), FILE, data)
+        await upload(api, own_id(caller.author), FILE, data)
     except PlatformError as error:
         log.warning("memory not exported", extra={"error": str(error)})
         return not_shown(file(FILE), _reason(error))

@@ -73,7 +73,7 @@ class PastMessages:
 
     async def require_access(self, message: Message, channel: str) -> None:
         """Raise `ReadingRefused` unless a message's author is in a channel, and readers may know it."""
-        if channel == message.channel:
+        if channel == message.thread.channel:
             return
         listed = await self.memberships.find(message, lambda each: each.id == channel)
         if listed is None:

@@ -1,22 +1,17 @@
 """Slack as a platform: connection, events, answers.
 
-Bolt acknowledges an event before its listener has run, and drops it when its own `auth.test` fails
-(slack_bolt/listener/asyncio_runner.py, middleware/authorization). So events are delivered in
-`before_authorize`, which runs after the signature check and before everything else; events on sockets do not
-pass through Bolt at all.
+Everything about one workspace is in `bot.slack.workspace`, what Bolt does in `bot.slack.interactions`.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
+from collections.abc import AsyncIterator, Mapping, Set
 from functools import partial
 
 from aiohttp import web
 from slack_bolt.async_app import AsyncApp
-from slack_bolt.authorization import AuthorizeResult
-from slack_bolt.response import BoltResponse
 
 from bot.chat import (
     Approval,
@@ -37,37 +32,30 @@ from bot.chat import (
     Stop,
     Thread,
     ThreadId,
+    Vault,
     name_work,
 )
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import first_failure
-from bot.platforms.catch_up import CatchUp
 from bot.platforms.health import State, worst
 from bot.platforms.receiver import Webhook
-from bot.slack import requests
-from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
+from bot.slack.api import Clients, FixedAccount, open_clients
+from bot.slack.app_credentials import AppCredentials
 from bot.slack.archive import SlackArchive
-from bot.slack.ask import Ask
-from bot.slack.audience import Audiences
-from bot.slack.commands import add_commands, is_listened_to
-from bot.slack.context import Contexts
 from bot.slack.downloads import fetch
-from bot.slack.events import Unreadable, event_id, parse_event, place_of
-from bot.slack.health import TokenProbe
-from bot.slack.history import History
-from bot.slack.home import HomeTabs, is_home
+from bot.slack.errors import NotInstalled
+from bot.slack.events import Unreadable, event_id, parse_event, place_of, team_of
+from bot.slack.history import ActiveThreads
+from bot.slack.ids import own_id, team_in
+from bot.slack.installed import InstalledWorkspaces
+from bot.slack.interactions import build_app
 from bot.slack.markdown import mrkdwn
-from bot.slack.memberships import Memberships
-from bot.slack.names import Names
-from bot.slack.past import PastMessages
 from bot.slack.rate_limits import PER_MINUTE, RateLimits
-from bot.slack.reply import SlackThread
 from bot.slack.socket_mode import SOCKETS, DeliverEvent, Sockets, open_sockets
-from bot.slack.status import Status
-from bot.slack.stream import StreamBudget
 from bot.slack.timing import Timing
-from bot.slack.users import Users
 from bot.slack.webhook import serve
+from bot.slack.workspace import Shared, Workspace
+from bot.slack.workspaces import OneWorkspace, Workspaces
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +63,9 @@ log = logging.getLogger(__name__)
 @contextlib.asynccontextmanager
 async def connect(
     *,
-    bot_token: str,
+    bot_token: str | None,
+    credentials: AppCredentials | None = None,
+    vault: Vault | None = None,
     app_token: str | None,
     signing_secret: str | None,
     api_url: str,
@@ -89,30 +79,36 @@ async def connect(
 ) -> AsyncIterator["Slack"]:
     """Open Slack with one HTTP session, which is closed with the context; makes no request yet.
 
-    With an app token events arrive on sockets, else at the webhook, which needs the signing secret. Other
-    bots are ignored unless they are in `bots`, as in ALLOWED_BOTS.
+    The bot is in the workspace of the bot token, or in all where users have installed the app of these
+    credentials. With an app token events arrive on sockets, else at the webhook, which needs the signing
+    secret. Other bots are ignored unless they are in `bots`, as in ALLOWED_BOTS.
     """
     if not app_token and not signing_secret:
         raise ValueError("Slack needs an app token or a signing secret")
-    limits = RateLimits(coordination, per_minute)
-    catch_up = CatchUp(
-        coordination, catch_up_hours, sweep_seconds=timing.sweep_interval, deaf_seconds=timing.deaf_after
-    )
-    async with open_api(bot_token, api_url, timing) as api, Status(api, limits, timing) as status:
-        history = History(api, limits, coordination, lookup, bots)
-        yield Slack(
-            api,
-            app_token,
-            signing_secret,
-            catch_up,
-            history,
-            limits,
-            status,
-            lookup,
-            files,
-            bots,
-            timing,
+    async with open_clients(api_url, timing) as clients:
+        shared = Shared(
+            clients=clients,
+            limits=RateLimits(coordination, per_minute),
+            active_threads=ActiveThreads(lookup),
+            coordination=coordination,
+            lookup=lookup,
+            files=files,
+            bots=bots,
+            catch_up_hours=catch_up_hours,
+            timing=timing,
         )
+        workspaces: OneWorkspace | InstalledWorkspaces
+        if credentials and vault:
+            workspaces = InstalledWorkspaces(credentials, vault, shared)
+        elif bot_token:
+            workspaces = OneWorkspace(FixedAccount(bot_token), shared)
+        else:
+            raise ValueError("Slack needs a bot token, or credentials of an app and a vault")
+        webhooks = workspaces.webhooks if isinstance(workspaces, InstalledWorkspaces) else {}
+        try:
+            yield Slack(workspaces, webhooks, clients, app_token, signing_secret, lookup, bots, timing)
+        finally:
+            await workspaces.close()
 
 
 class Slack:
@@ -122,115 +118,98 @@ class Slack:
 
     def __init__(
         self,
-        api: SlackApi,
+        workspaces: Workspaces,
+        webhooks: Mapping[str, Webhook],
+        clients: Clients,
         app_token: str | None,
         signing_secret: str | None,
-        catch_up: CatchUp,
-        history: History,
-        limits: RateLimits,
-        status: Status,
         lookup: InboxLookup,
-        files: Files,
         bots: Set[str],
         timing: Timing,
     ) -> None:
-        self._api = api
-        self._files = files
+        self._workspaces = workspaces
+        self._webhooks = webhooks
+        self._clients = clients
         self._app_token = app_token
         self._signing_secret = signing_secret or ""
-        self._catch_up = catch_up
-        self._history = history
-        self._limits = limits
-        self._status = status
         self._lookup = lookup
         self._bots = bots
         self._timing = timing
-        self._budget = StreamBudget(limits, timing.flush_interval)
-        self._audiences = Audiences(api, timing)
-        self._users = Users(api, limits, timing)
-        self._names = Names(api, limits, self._users, timing)
-        memberships = Memberships(api, limits, timing)
-        self._past = PastMessages(api, limits, self._users, self._names, memberships, timing)
-        self._contexts = Contexts(self._past, timing)
-        self._buttons = requests.Buttons(self._users, api, timing.button_timeout)
-        self._home = HomeTabs(api, self._users, limits, timing)
-        self._probe = TokenProbe(api, timing)
         self._notices: set[asyncio.Task[None]] = set()
-        self._identity: Identity | None = None
         self._app: AsyncApp | None = None
         self._sockets: Sockets | None = None
         self._last_event: float | None = None
 
     @property
     def webhooks(self) -> Mapping[str, Webhook]:
-        """Return the handler of `/slack/events`, unless events arrive on sockets."""
-        return {} if self._app_token else {"/slack/events": self._serve}
+        """Return the handlers for the installation, and for events unless they arrive on sockets."""
+        return {**self._webhooks, **({} if self._app_token else {"/slack/events": self._serve})}
 
     async def receive(self, deliver: Deliver, commands: Commands) -> None:
         """Connect, deliver events and answer commands until cancelled."""
-        deliver = self._users.add_authors(self._names.add_names(deliver))
-        identity = self._identity = await self._api.identify()
-        deliver_event = partial(self._deliver_event, identity, deliver, commands)
-        self._app = self._build_app(identity, deliver_event, commands)
-        Ask(self._api, deliver, self._lookup, self._timing).add_to(self._app)
+        await self._workspaces.begin()
+        deliver_event = partial(self._deliver_event, deliver, commands)
+        self._app = build_app(
+            self._workspaces,
+            self._clients,
+            self._signing_secret,
+            deliver,
+            deliver_event,
+            self._note_arrival,
+            commands,
+            self._timing,
+        )
         try:
             if self._app_token:
-                await self._listen(self._app, deliver_event, self._app_token, identity)
+                await self._listen(self._app, deliver_event, self._app_token)
             else:
-                self._hears(identity)
-                await self._catch_up.wait_until_deaf()
+                self._workspaces.mark_connected()
+                await self._workspaces.wait_until_deaf()
         finally:
             self._app = self._sockets = None
-            self._catch_up.mark_lost()
+            self._workspaces.mark_lost()
 
     async def catch_up(self, deliver: Deliver) -> None:
         """Deliver messages that were missed, from the channel history."""
-        await self._catch_up.run(self._users.add_authors(self._names.add_names(deliver)))
+        await self._workspaces.catch_up(deliver)
 
     def thread(self, id: ThreadId) -> Thread:
         """Return the thread to answer in; makes no request."""
-        return SlackThread(
-            id,
-            self._api,
-            self._limits,
-            self._status,
-            self._budget,
-            self._lookup,
-            self._files,
-            self._timing,
-        )
+        return self._workspaces.of(id.space).thread(id)
 
-    async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
+    async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
         """Return the content of an attachment. Raises `FileRefused`."""
-        return await fetch(self._api, attachment, most_bytes)
+        return await fetch(self._of(message).api, attachment, most_bytes)
 
     def context(self, message: Message, since: Since | None) -> ReadContext | None:
         """Return the function that reads the thread of a message, and messages that it links to."""
-        return self._contexts.context(message, since)
+        return self._of(message).contexts.context(message, since)
 
     def archive(self, message: Message) -> SlackArchive | None:
         """Return what the author of a message can read; nothing for bots, who are in no channels."""
-        return None if message.bot_ids else SlackArchive(self._past, message)
+        return None if message.bot_ids else SlackArchive(self._of(message).past, message)
 
     async def audience(self, message: Message) -> Audience:
         """Return who can read the place of a message."""
-        return await self._audiences.of(message)
+        return await self._of(message).audiences.of(message)
 
     async def name_of(self, kind: NameKind, id: str) -> str:
-        """Return the name of a user, a public channel or the workspace."""
-        return await self._names.name_of(kind, id)
+        """Return the name of a user, a public channel or a workspace."""
+        return await self._workspaces.name_of(kind, id)
 
     async def show_request(
         self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
     ) -> ThreadId:
-        """Post an approval request in a channel or in a user's direct messages."""
-        return await requests.show_request(
-            approval, to, receipt, self._api, self._limits, self._timing, is_channel=is_channel
-        )
+        """Post an approval request in a channel or in a user's direct messages.
+
+        That is in the workspace which `to` names, if it names one, else in that of the question.
+        """
+        workspace = self._workspaces.of(team_in(to) or _team_of(receipt))
+        return await workspace.show_request(approval, to, receipt, is_channel=is_channel)
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """Show the decision in the message of a request."""
-        await requests.settle_request(approval, receipt, self._api, self._limits, self._timing)
+        await self._workspaces.of(_team_of(receipt)).settle_request(approval, receipt)
 
     def refuse_stop(self, stop: Stop, words: str) -> None:
         """Tell a user privately why a stop was refused, in a task: Slack waits only 3 s for the event."""
@@ -241,23 +220,22 @@ class Slack:
     async def _tell(self, stop: Stop, words: str) -> None:
         channel, thread = place_of(stop)
         where = {"channel": channel} | ({"thread_ts": thread} if thread else {})
+        api = self._workspaces.of(team_of(stop)).api
         try:
-            user = stop.by.partition(":")[2]
-            await self._api.write("chat.postEphemeral", **where, user=user, text=mrkdwn(words))
+            user = own_id(stop.by)
+            await api.write("chat.postEphemeral", **where, user=user, text=mrkdwn(words))
         except PlatformError as error:
             log.info("stop refusal not shown", extra={"error": str(error)})
 
     async def health(self) -> Health:
         """Return the state of both directions: events (sockets, the last event) and calls (a probe)."""
         hears, sockets = await self._connection_health()
-        heard, probed = await self._probe()
+        heard, probed = await self._workspaces.probe()
         evidence = {"mode": "socket" if self._app_token else "http", **sockets, **probed}
         if self._last_event is None:
             evidence["no_event_yet"] = True
         else:
             evidence["last_event_s"] = round(time.monotonic() - self._last_event, 1)
-        if self._identity:
-            evidence |= {"workspace": self._identity.team, "user": self._identity.user}
         return Health(name=self.name, state=worst([hears, heard]), evidence=evidence)
 
     async def _connection_health(self) -> tuple[State, dict[str, Json]]:
@@ -270,18 +248,13 @@ class Slack:
     async def _count_sockets(self) -> int:
         return await self._sockets.count_connected() if self._sockets else 0
 
-    async def _listen(
-        self, app: AsyncApp, deliver_event: DeliverEvent, app_token: str, identity: Identity
-    ) -> None:
-        address = await self._api.request_socket(app_token)
-        async with open_sockets(app, deliver_event, self._api, app_token, address, self._timing) as sockets:
+    async def _listen(self, app: AsyncApp, deliver_event: DeliverEvent, app_token: str) -> None:
+        clients, workspaces = self._clients, self._workspaces
+        address = await clients.request_socket(app_token)
+        async with open_sockets(app, deliver_event, clients, app_token, address, self._timing) as sockets:
             self._sockets = sockets
-            self._hears(identity)
-            await first_failure(sockets.watch(self._catch_up.mark_missed), self._catch_up.wait_until_deaf())
-
-    def _hears(self, identity: Identity) -> None:
-        log.info("Slack connected", extra={"workspace": identity.team})
-        self._catch_up.mark_connected(f"slack:{identity.team_id}", partial(self._history.read, identity))
+            workspaces.mark_connected()
+            await first_failure(sockets.watch(workspaces.mark_missed), workspaces.wait_until_deaf())
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         app = self._app
@@ -289,68 +262,51 @@ class Slack:
             return web.Response(status=503, text="Not connected to Slack yet")
         return await serve(app, self._signing_secret, request)
 
-    async def _deliver_event(
-        self, identity: Identity, deliver: Deliver, commands: Commands, body: Mapping[str, Json]
-    ) -> None:
-        """Deliver the event in a payload. Raises if it is not stored: it is then not acknowledged."""
+    def _note_arrival(self) -> None:
         self._last_event = time.monotonic()
+
+    async def _deliver_event(self, deliver: Deliver, commands: Commands, body: Mapping[str, Json]) -> None:
+        """Deliver the event in a payload. Raises if it is not stored: it is then not acknowledged."""
+        self._note_arrival()
         id = event_id(body.get("event"))
         if self._lookup.has_hung(id):
             log.error("event given up, the process has hung on it", extra={"event_id": id})
             return
+        try:
+            workspace = await self._workspaces.of_event(body)
+            if workspace:
+                await self._deliver_in(workspace, deliver, commands, id, body)
+        except NotInstalled as error:  # acknowledged: nobody could answer
+            log.warning("event skipped", extra={"event_id": body.get("event_id"), "error": str(error)})
+
+    async def _deliver_in(
+        self, workspace: Workspace, deliver: Deliver, commands: Commands, id: str, body: Mapping[str, Json]
+    ) -> None:
+        who = await workspace.api.who()
         match body.get("event"):
             case {"type": "user_change", "user": {"id": str(user)} as described}:
-                await self._users.update(user, described)
+                await workspace.users.update(who.team_id, user, described)
                 return
             case {"type": "app_home_opened", "tab": "home"}:
-                self._home.open(body["event"], commands)
+                workspace.home.open(body["event"], commands)
                 return
         with name_work(f"event:{id}"):
             try:
-                event = parse_event(body, identity.user_id, self._bots - identity.names)
+                event = parse_event(body, who.user_id, self._bots - who.names)
             except Unreadable as error:  # acknowledged: otherwise Slack would repeat it
                 log.warning("event skipped", extra={"event_id": body.get("event_id"), "error": str(error)})
                 return
             if event:
-                with self._catch_up.unless_delivered():
-                    await deliver(event)
+                with workspace.catch_up.unless_delivered():
+                    await workspace.with_details(deliver)(event)
         if isinstance(event, Stop) and event.thread:
-            self._status.clear(event.thread)
+            workspace.status.clear(event.thread)
 
-    def _build_app(self, identity: Identity, deliver_event: DeliverEvent, commands: Commands) -> AsyncApp:
-        async def authorize() -> AuthorizeResult:
-            return AuthorizeResult(
-                enterprise_id=None,
-                team_id=identity.team_id,
-                bot_token="",
-                bot_id=identity.bot_id,
-                bot_user_id=identity.user_id,
-            )
+    def _of(self, message: Message) -> Workspace:
+        return self._workspaces.of(message.thread.space)
 
-        async def hand_over(
-            body: Mapping[str, Json], next: Callable[[], Awaitable[BoltResponse]]
-        ) -> BoltResponse:
-            self._last_event = time.monotonic()
-            if is_listened_to(body) or body.get("type") == "url_verification":
-                return await next()
-            if is_home(body):
-                await self._home.press(body, commands)
-                return BoltResponse(status=200)
-            if body.get("type") == "block_actions":
-                await self._buttons.handle(body, identity.team_id, commands)
-                return BoltResponse(status=200)
-            await deliver_event(body)  # raises: Bolt answers 500 or not at all, and Slack repeats
-            return BoltResponse(status=200)
 
-        app = AsyncApp(
-            name=SDK_LOG.name,  # Bolt sets the level of the logger of this name
-            logger=SDK_LOG,
-            client=self._api.reader,
-            # without these two Bolt reads SLACK_SIGNING_SECRET, and calls auth.test for each event
-            signing_secret=self._signing_secret,
-            authorize=authorize,
-            before_authorize=hand_over,
-        )
-        is_external = partial(self._users.is_external, identity.team_id)
-        add_commands(app, commands, self._api, identity.team_id, is_external, self._timing.ack_timeout)
-        return app
+def _team_of(receipt: Receipt) -> str:
+    """Return the workspace of a request's message; empty if the question is from another platform."""
+    asked_in = receipt.turn.thread
+    return receipt.state.get("team") or (asked_in.space if asked_in.platform == Slack.name else "")

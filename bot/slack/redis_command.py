@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
+import aiohttp
 from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_sdk.models.blocks import InputBlock, PlainTextInputElement
 from slack_sdk.models.views import View
@@ -17,7 +18,7 @@ from bot.slack import responses
 from bot.slack.api import SlackApi
 from bot.slack.fallback import NO_PREVIEWS
 from bot.slack.markdown import mrkdwn
-from bot.slack.slash_commands import REDIS, IsExternal
+from bot.slack.slash_commands import REDIS, ApiOf, IsExternal
 
 log = logging.getLogger(__name__)
 
@@ -35,27 +36,36 @@ def is_form(body: Mapping[str, Json]) -> bool:
 
 
 def add_redis_command(
-    app: AsyncApp, operations: Operations, api: SlackApi, is_external: IsExternal, ack_timeout: float
+    app: AsyncApp,
+    operations: Operations,
+    api_of: ApiOf,
+    session: aiohttp.ClientSession,
+    is_external: IsExternal,
+    ack_timeout: float,
 ) -> None:
     """Register the command and its form with `app`; only the caller sees the answers.
 
     The form shows errors itself, so that no input is lost.
     """
 
-    async def caller(user: str, team: str, channel: str) -> RedisCaller:
-        return RedisCaller(f"slack:{user}", f"slack:{team}:{channel}", is_external=await is_external(user))
+    async def caller(body: Mapping[str, Json], user: str, place: str) -> RedisCaller:
+        author = api_of(body).ids.user(user)
+        return RedisCaller(author, f"slack:{place}", is_external=await is_external(body))
 
     async def answer(body: Mapping[str, Json]) -> str:
-        author = await caller(body["user_id"], body["team_id"], body["channel_id"])
+        author = await caller(body, body["user_id"], f"{body['team_id']}:{body['channel_id']}")
         outcome = await operations.answer_text(body.get("text") or "", author)
-        return outcome if isinstance(outcome, str) else await _open_form(api, body, outcome)
+        if isinstance(outcome, str):
+            return outcome
+        return await _open_form(api_of(body), body, outcome)
 
     async def store(body: Mapping[str, Json]) -> tuple[str, str]:
-        author = await caller(body["user"]["id"], body["user"]["team_id"], _channel(body))
+        user = body["user"]
+        author = await caller(body, user["id"], f"{user['team_id']}:{_channel(body)}")
         return await _store(operations, body["view"]["state"]["values"], author)
 
     async def command(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        await responses.answer(ack, api.session, body, answer(body), ack_timeout)
+        await responses.answer(ack, session, body, answer(body), ack_timeout)
 
     async def form(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         storing = asyncio.ensure_future(store(body))
@@ -65,7 +75,7 @@ def add_redis_command(
             return
         await ack()
         _, text = await storing
-        await _send(api, body["user"]["id"], _channel(body), text)
+        await _send(api_of(body), body["user"]["id"], _channel(body), text)
 
     app.command(REDIS)(command)
     app.view(FORM)(form)

@@ -15,6 +15,7 @@ from bot.slack.answer_buttons import AnswerPresses
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word
 from bot.slack.errors import Refused
+from bot.slack.ids import own_id
 from bot.slack.markdown import mrkdwn
 from bot.slack.messages import ReplyMessages
 from bot.slack.rate_limits import RateLimits
@@ -35,7 +36,7 @@ class Requests:
 
     def show(self, request: Request) -> None:
         """Queue the message of a request: it follows the text."""
-        self._messages.extras.append(render_request(request))
+        self._messages.extras.append(render_request(request, self._messages.team))
 
     async def settle(self, request: Request) -> None:
         """Replace the buttons of a request with the decision, if its message still exists."""
@@ -43,7 +44,7 @@ class Requests:
         if message is None:
             return
         try:
-            await self._messages.change_extra(message, render_request(request))
+            await self._messages.change_extra(message, render_request(request, self._messages.team))
         except Refused as error:  # a user has deleted it
             log.warning("request buttons not removed", extra={"error": str(error)})
 
@@ -60,12 +61,13 @@ async def show_request(
 ) -> ThreadId:
     """Post a request in a channel or in a user's direct messages, once per receipt."""
     if "channel" not in receipt.state:
-        name = to.partition(":")[2]
+        name = own_id(to)
         opened = {} if is_channel else await api.repeat("conversations.open", users=name)
-        await receipt.save(channel=opened["channel"]["id"] if opened else name)
+        channel = opened["channel"]["id"] if opened else name
+        await receipt.save(channel=channel, team=(await api.who()).team_id)
     team, channel = (await api.who()).team_id, receipt.state["channel"]
     messages = ReplyMessages(api, limits, ThreadId("slack", team, channel), receipt, timing)
-    messages.extras.append(render_request(approval))
+    messages.extras.append(render_request(approval, team))
     await messages.recover()
     await messages.finish()
     return ThreadId("slack", team, channel, receipt.state["extras"][approval.id])
@@ -77,7 +79,7 @@ async def settle_request(
     """Show the decision in a message of `show_request`. Raises `PlatformError`."""
     thread = ThreadId("slack", (await api.who()).team_id, receipt.state["channel"])
     messages = ReplyMessages(api, limits, thread, receipt, timing)
-    await messages.change_extra(receipt.state["extras"][approval.id], render_request(approval))
+    await messages.change_extra(receipt.state["extras"][approval.id], render_request(approval, thread.space))
 
 
 class Buttons:
@@ -87,6 +89,7 @@ class Buttons:
         self._users = users
         self._answer_presses = AnswerPresses(api, users)
         self._session = api.session
+        self._ids = api.ids
         self._timeout = timeout
         self._answers: set[asyncio.Task[None]] = set()
 
@@ -115,7 +118,7 @@ class Buttons:
     ) -> str:
         # matters only for an approval
         is_external = approve and await self._is_external(user, team)
-        by, name = f"slack:{user['id']}", await self._name(user, team)
+        by, name = self._ids.user(user["id"]), await self._name(user, team)
         return await decide(commands, request, by, approve=approve, name=name, is_external=is_external)
 
     async def _choose(
@@ -123,7 +126,7 @@ class Buttons:
     ) -> str:
         is_external = await self._is_external(user, team)
         name = await self._name(user, team)
-        by = Chooser(f"slack:{user['id']}", name, is_external=is_external)
+        by = Chooser(self._ids.user(user["id"]), name, is_external=is_external)
         return await choose(commands, request, option, by)
 
     async def _name(self, user: Mapping[str, Json], team: str) -> str:

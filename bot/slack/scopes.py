@@ -50,6 +50,9 @@ EVENTS: Mapping[str, Sequence[str]] = {
 }
 """Events that the bot handles."""
 
+INSTALLATION_EVENTS = ("app_uninstalled", "team_access_revoked", "tokens_revoked")
+"""Events that it handles in addition where users install the app; they need no scopes."""
+
 FEATURES: Mapping[str, Sequence[str]] = {
     "agent_view": ("assistant:write",),
     "files of users": ("files:read",),

@@ -1,11 +1,13 @@
 """Declarations of the slash commands and shortcuts on Slack, from which the manifest is made."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bot.chat import Json
 from bot.commands import ask_texts, channel_texts, texts
 from bot.commands.redis import texts as redis_texts
+from bot.slack.api import SlackApi
 
 HEALTH = "/agent-health"
 STOP = "/agent-stop"
@@ -14,8 +16,12 @@ USAGE = "/agent-usage"
 CHANNEL = "/agent-channel"
 MEMORY = "/agent-memory"
 
-IsExternal = Callable[[str], Awaitable[bool]]
-"""Function that tells whether a user is a guest or from another organisation, as far as Slack says."""
+ApiOf = Callable[[Mapping[str, Json]], SlackApi]
+"""Function that returns Slack as the bot of a payload's workspace calls it."""
+
+IsExternal = Callable[[Mapping[str, Json]], Awaitable[bool]]
+"""Function that tells whether the user of a payload is a guest or from another organisation, as far as Slack
+says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 
 from bot.chat import Json, Unreachable
-from bot.slack.api import SDK_LOG, SlackApi
+from bot.slack.api import SDK_LOG, Clients
 from bot.slack.timing import Timing
 
 log = logging.getLogger(__name__)
@@ -33,13 +33,13 @@ DeliverEvent = Callable[[Mapping[str, Json]], Awaitable[None]]
 
 @contextlib.asynccontextmanager
 async def open_sockets(
-    app: AsyncApp, deliver: DeliverEvent, api: SlackApi, app_token: str, address: str, timing: Timing
+    app: AsyncApp, deliver: DeliverEvent, clients: Clients, app_token: str, address: str, timing: Timing
 ) -> AsyncIterator["Sockets"]:
     """Open sockets that pass events to `deliver`, and commands, buttons and forms to `app`.
 
     The first one uses `address`. Raises `Unreachable` when none opens in time.
     """
-    handlers = [_Handler(app, deliver, api, app_token, timing.ping_interval) for _ in range(SOCKETS)]
+    handlers = [_Handler(app, deliver, clients, app_token, timing.ping_interval) for _ in range(SOCKETS)]
     handlers[0].client.wss_uri = address  # Slack limits how many addresses an app requests in a minute
     try:
         await _connect(handlers, timing.connect_timeout)
@@ -89,9 +89,11 @@ class _Handler(AsyncSocketModeHandler):
     """Handler that acknowledges payloads in which Bolt cannot find ids: else Slack would repeat them."""
 
     def __init__(
-        self, app: AsyncApp, deliver: DeliverEvent, api: SlackApi, app_token: str, ping_interval: float
+        self, app: AsyncApp, deliver: DeliverEvent, clients: Clients, app_token: str, ping_interval: float
     ) -> None:
-        super().__init__(app, app_token, logger=SDK_LOG, web_client=api.reader, ping_interval=ping_interval)
+        super().__init__(
+            app, app_token, logger=SDK_LOG, web_client=clients.reader, ping_interval=ping_interval
+        )
         self.client.proxy = None  # as in bot.slack.api
         self._deliver = deliver
 

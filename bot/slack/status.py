@@ -11,8 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from bot.chat import (
     CredentialsRejected,
@@ -98,12 +97,8 @@ class Status:
         self._apart_until: dict[str, float] = {}  # workspaces where no session ends with a stream
         self._ending: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def close(self) -> None:
+        """Stop clearing what users have stopped."""
         await cancel(*self._ending)
 
     @contextlib.asynccontextmanager

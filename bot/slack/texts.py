@@ -45,3 +45,21 @@ MEMORY_SENT = "I have sent you a file in our direct messages."
 def unknown_command(command: str, known: Iterable[str]) -> str:
     """Return the answer to a command that the bot does not have."""
     return f"I do not know the command {command}. You can use: {', '.join(known)}"
+
+
+# on the page after an installation
+INSTALL_AGAIN = (
+    "Nothing was installed: this link has expired or was used. Please begin again at /slack/install."
+)
+INSTALL_DECLINED = "Nothing was installed, because it was declined. You can begin again at /slack/install."
+INSTALL_LATER = (
+    "Nothing was installed: Slack or my memory is not responding. Please try again in a few minutes."
+)
+INSTALL_MISCONFIGURED = (
+    "Nothing was installed: Slack refuses the settings of this app. Its operator finds the reason in the log."
+)
+
+
+def installed(workspace: str) -> str:
+    """Return the sentence after an installation."""
+    return f"I am installed in {workspace}. Invite me into a channel there and mention me, or write to me."

@@ -86,6 +86,18 @@ class Timing:
     session_retry_interval: float = 3_600.0
     """Time before a workspace without sessions is tried again: it may get them, or the app the permission."""
 
+    installation_max_age: float = 2.0
+    """Time for which another process may still use an installation that has changed."""
+
+    token_reserve: float = 7_200.0
+    """Time before the end of a token at which the next one is requested: tokens live twelve hours."""
+
+    token_retry_interval: float = 60.0
+    """Time before a failed request for the next token is repeated."""
+
+    state_max_age: float = 600.0
+    """Time in which a user can complete an installation in the browser."""
+
     connect_timeout: float = 30.0
     """Longest time to open the sockets."""
 

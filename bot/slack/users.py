@@ -149,39 +149,39 @@ class Users:
                 entry.until = time.monotonic() + seconds
             return entry.person
 
-    async def update(self, user: str, person: Mapping[str, Json]) -> None:
+    async def update(self, team: str, user: str, person: Mapping[str, Json]) -> None:
         """Take what Slack says of a user after a change, if they are known here."""
         entry, described = self._entries.get(user), _relevant(person)
         if entry:
             entry.person = described
-        if entry or await self._find(user):
-            await self._keep(user, described)
+        if entry or await self._find(team, user):
+            await self._keep(team, user, described)
 
     async def _look_up(self, team: str, user: str, *, is_urgent: bool) -> tuple[Mapping[str, Json], float]:
         """Return what another process was told of a user, else what Slack tells now; and for how long."""
-        if known := await self._find(user):
+        if known := await self._find(team, user):
             return known, self._timing.unknown_author_max_age  # it may be almost too old
         told = await self._fetch(team, user, is_urgent=is_urgent)
         if told is None:  # the next caller may be allowed to ask
             return {}, 0.0
         person = _relevant(told)
         if person:
-            await self._keep(user, person)
+            await self._keep(team, user, person)
         return person, self._timing.author_max_age if person else self._timing.unknown_author_max_age
 
-    async def _find(self, user: str) -> Mapping[str, Json]:
+    async def _find(self, team: str, user: str) -> Mapping[str, Json]:
         """Return what a process was told of a user; nothing if that is not known."""
         try:
-            known = await self._limits.coordination.find_note(_note(user))
+            known = await self._limits.coordination.find_note(_note(team, user))
         except StorageDown:
             return {}
         return known if isinstance(known, dict) else {}
 
-    async def _keep(self, user: str, person: Mapping[str, Json]) -> None:
+    async def _keep(self, team: str, user: str, person: Mapping[str, Json]) -> None:
         seconds = round(self._timing.author_max_age)
         if seconds > 0:
             with suppress(StorageDown):
-                await self._limits.coordination.keep_note(_note(user), person, seconds)
+                await self._limits.coordination.keep_note(_note(team, user), person, seconds)
 
     async def _fetch(self, team: str, user: str, *, is_urgent: bool) -> Mapping[str, Json] | None:
         """Return what Slack tells of a user, nothing in it if it tells nothing; None without a request."""
@@ -209,8 +209,9 @@ def _locale(person: Mapping[str, Json]) -> Locale | None:
     return Locale(time_zone, offset, word(person.get("locale")))
 
 
-def _note(user: str) -> str:
-    return f"slack:user:{user}"
+def _note(team: str, user: str) -> str:
+    # a guest of one workspace may be a member of another
+    return f"slack:user:{user}@{team}"
 
 
 def _relevant(person: Mapping[str, Json]) -> dict[str, Json]:

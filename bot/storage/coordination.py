@@ -8,7 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from bot.chat import Author, Json, Permit
+from bot.chat import Author, Json, Permit, Space
 from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 _TAG = "{bot}"
 _CURSORS = f"{_TAG}:heard"
 _MOST_SOURCES = 10_000
+_BATCH = 500
 
 # The calls of the last 60 seconds, packed as {call: {second: count}}, by the clock of Redis, because machines
 # differ. A second counts until all of it is 60 seconds old, so that no such period has more than allowed; one
@@ -221,10 +222,22 @@ class RedisCoordination:
         return {}
 
     async def erase(self, user: Sequence[Author]) -> None:
-        """Remove the notes about a user, which are kept as `PLATFORM:user:ID`."""
-        names = [":user:".join(each.id.split(":", 1)) for each in user]
+        """Remove the notes about a user, which are kept as `PLATFORM:user:ID`, or with `@SPACE` after it."""
+        known = [":user:".join(each.id.split(":", 1)) for each in user]
+        names = [*known, *(f"{name}@{each.space}" for name, each in zip(known, user, strict=True))]
         with storage_errors():
             await self._redis.delete(*(f"{_TAG}:note:{name}" for name in names))
+
+    async def erase_space(self, space: Space) -> None:
+        """Remove the notes about a space, and the times until which its events were taken."""
+        source = f"{space.platform}:{space.id}"
+        with storage_errors():
+            notes = f"{_TAG}:note:{space.platform}:user:*@{space.id}"
+            async for key in self._redis.scan_iter(match=notes, count=_BATCH):
+                await self._redis.delete(key)
+            async for cursor, _ in self._redis.zscan_iter(_CURSORS, match=f"{source}*", count=_BATCH):
+                if f"{cursor.decode()}:".startswith(f"{source}:"):
+                    await self._redis.zrem(_CURSORS, cursor)
 
     async def get_cursor(self, *sources: str) -> float | None:
         """Return the time until which all events of the sources were taken."""

@@ -41,7 +41,7 @@ class RedisProxy:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for _ in range(3):  # asyncio loses a connection that it takes up while the server closes
+        for _pass in range(3):  # asyncio loses a connection that it takes up while the server closes
             await asyncio.sleep(0)
         self._server.close()
         self.drop()

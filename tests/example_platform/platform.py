@@ -129,7 +129,7 @@ class Lines:
         """Return the place to answer. It finds the user by the message that is answered."""
         return LinesThread(self.say)
 
-    async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
+    async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
         """Refuse: a line cannot carry a file."""
         raise FileRefused("files cannot be sent here")
 

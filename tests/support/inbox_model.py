@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
-from bot.chat import Correction, Decision, Event, FollowUp, Json, Message, Stop, Withdrawal
+from bot.chat import Correction, Decision, FollowUp, Json, Message, Stop, ThreadEvent, Withdrawal
 from bot.inbox.intake import as_message
 from bot.inbox.stops import Reason
 
@@ -138,7 +138,7 @@ class Model:
         """Return the threads with work: each is ready or postponed, never both."""
         return {entry.thread for entry in self.ready} | self.later.keys()
 
-    def put(self, event: Event) -> str:
+    def put(self, event: ThreadEvent) -> str:
         """Take a user's event."""
         match event:
             case Message():

@@ -19,7 +19,7 @@ from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
 
-from bot.chat import AnswerDetails, Json, StoredDetails, Vote
+from bot.chat import AnswerDetails, Json, Space, StoredDetails, Vote
 from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
@@ -195,6 +195,18 @@ class AnswerStore:
             for answer in await self._rated(_rated_by_key(author)):
                 with storage_errors():
                     await forget(keys=[_feedback_key(answer), _rated_by_key(author)], args=[author, answer])
+
+    async def erase_space(self, space: Space) -> None:
+        """Remove the details of the answers in a space, and the votes on them."""
+        with storage_errors():
+            keys = [key.decode() async for key in self.redis.scan_iter(match=_details_key("*"))]
+        for answer in [key.rpartition(":")[2] for key in keys]:
+            details = await self.details(answer)
+            if details is None or not space.has(str(details.thread)):
+                continue
+            with storage_errors():
+                await self.redis.zrem(_RATED, answer)
+                await self.redis.delete(_feedback_key(answer), _details_key(answer))
 
     async def _feedback_by(self, author: str) -> AsyncIterator[Feedback]:
         for answer in await self._rated(_rated_by_key(author)):

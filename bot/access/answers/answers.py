@@ -21,6 +21,7 @@ from bot.chat import (
     PressRefused,
     QuestionState,
     Refuse,
+    Space,
     StoredDetails,
     ThreadId,
     ToolUse,
@@ -254,6 +255,10 @@ class Answers:
     async def erase(self, user: Sequence[Author]) -> None:
         """Remove a user from their votes, which still count, and their reasons."""
         await self.store.forget([each.id for each in user])
+
+    async def erase_space(self, space: Space) -> None:
+        """Remove the details of the answers in a space, and the votes on them."""
+        await self.store.erase_space(space)
 
 
 def _order(press: Message, details: AnswerDetails, standing: str) -> Message:

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 from redis.asyncio import Redis
 
 from bot.access.requests.record import RequestRecord
-from bot.chat import Approval, Question, Request, ThreadId
+from bot.chat import Approval, Question, Request, Space, ThreadId
 from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
@@ -165,10 +165,17 @@ class RequestStore:
 
     async def by_authors(self, authors: Set[str]) -> Sequence[RequestRecord]:
         """Return the requests of these users, alone or with others."""
+        return [each for each in await self._all() if not authors.isdisjoint(each.askers)]
+
+    async def in_space(self, space: Space) -> Sequence[RequestRecord]:
+        """Return the requests that were made in a space."""
+        return [each for each in await self._all() if space.has(str(each.thread))]
+
+    async def _all(self) -> Sequence[RequestRecord]:
         with storage_errors():
             keys = [key async for key in self.redis.scan_iter(match=_key("*"))]
         records = [await self.read(key.decode().rpartition(":")[2]) for key in keys]
-        return [each for each in records if each and not authors.isdisjoint(each.askers)]
+        return [each for each in records if each]
 
     async def note_shown(self, id: str, threads: Sequence[ThreadId]) -> None:
         """Store further threads that show a request."""

@@ -29,6 +29,7 @@ from bot.chat import (
     Proposal,
     Question,
     Request,
+    Space,
     Stop,
     StopPolicy,
     StopRefused,
@@ -352,6 +353,11 @@ class Requests:
         for record in await self.store.by_authors({each.id for each in user}):
             await self.store.remove(record)
             await self._expect_no_words(record)
+
+    async def erase_space(self, space: Space) -> None:
+        """Remove the requests that were made in a space."""
+        for record in await self.store.in_space(space):
+            await self.store.remove(record)
 
     async def health(self) -> Health:
         """Return the number of waiting requests and of approvers. Never raises."""

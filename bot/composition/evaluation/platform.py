@@ -140,7 +140,7 @@ class StoryPlatform:
     def thread(self, id: ThreadId) -> Thread:
         return self.conversation(id)
 
-    async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
+    async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
         content = self._files.get(attachment.url)
         if content is None or len(content) > most_bytes:
             raise FileRefused(NO_FILE)

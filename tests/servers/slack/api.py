@@ -15,12 +15,16 @@ from aiohttp import web
 
 from tests.servers.slack import files, methods, reading, streams, threads, views
 from tests.servers.slack.methods import Args, Method
+from tests.servers.slack.oauth import OAuth
 from tests.servers.slack.payloads import PLURALS
 from tests.servers.slack.rules import MAX_TEXT, Refused, require
 from tests.servers.slack.workspace import Workspace
 from tests.servers.steps import Steps, unobserved
 
 Json = Any
+
+LISTING = frozenset({"users.conversations", "users.list", "usergroups.list"})
+"""Methods that need a `team_id` with the token of an organisation."""
 
 ON_EVERY_METHOD = frozenset({"token", "team_id"})  # Bolt adds team_id to every call of a listener
 STRUCTURED = frozenset(
@@ -87,6 +91,8 @@ class Call:
     args: Args
     at: float
     error: str | None = None
+    team: str = ""
+    """Workspace of the token, if it has one."""
 
 
 class WebApi:
@@ -94,6 +100,13 @@ class WebApi:
 
     def __init__(self, workspace: Workspace, tokens: Mapping[str, Literal["bot", "app"]]) -> None:
         self.workspace = workspace
+        self.workspaces: dict[str, Workspace] = {}
+        """Workspaces of the tokens of installations."""
+        self.organisations: dict[str, dict[str, Workspace]] = {}
+        """Workspaces that a token of an organisation reaches, by id."""
+        self.expiries: dict[str, float] = {}
+        """Times at which tokens end (Unix seconds)."""
+        self.oauth = OAuth(self)
         self.tokens = dict(tokens)
         self.revoked: set[str] = set()
         self.violations: list[str] = []
@@ -115,6 +128,8 @@ class WebApi:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Handle one call, from the request to Slack's response."""
         name = request.match_info["method"]
+        if name == "oauth.v2.access" and self.outage is None:
+            return await self.oauth.access(request)
         if self.outage == "broken":
             return web.Response(status=500, text="Internal Server Error")
         call = Call(name, await _arguments(request), time.monotonic())
@@ -142,10 +157,11 @@ class WebApi:
     def _answer(self, request: web.Request, call: Call) -> web.Response:
         try:
             method = self._method(call.method)
-            self._check_token(request, call, method)
-            self._check_scope(method, call.args)
+            workspace = self._check_token(request, call, method)
+            call.team = workspace.team
+            self._check_scope(workspace, method, call.args)
             self._check_tier(method, call)
-            body = self._apply(request, method, call)
+            body = self._apply(workspace, request, method, call)
         except Refused as refusal:
             return self._refuse(call, refusal)
         return json_answer({"ok": True} | body)
@@ -157,20 +173,39 @@ class WebApi:
             raise Refused("unknown_method", name)
         return METHODS[name]
 
-    def _check_token(self, request: web.Request, call: Call, method: Method) -> None:
+    def _check_token(self, request: web.Request, call: Call, method: Method) -> Workspace:
+        """Return the workspace of the token."""
         header = request.headers.get("Authorization", "")
         token = header.removeprefix("Bearer ") or call.args.pop("token", "")
         call.args.pop("token", None)
+        if method.token == "none":
+            return self.workspace
         require(token, "not_authed")
         if token in self.revoked:
             raise Refused("token_revoked", provoked=True)
+        if self.expiries.get(token, float("inf")) <= time.time():
+            raise Refused("token_expired", token)
         kind = self.tokens.get(token)
         require(kind, "invalid_auth", "unknown token")
         require(kind == method.token, "not_allowed_token_type", f"{kind} token")
+        if token in self.organisations:
+            return self._of_organisation(token, call)
+        return self.workspaces.get(token, self.workspace)
 
-    def _check_scope(self, method: Method, args: Args) -> None:
+    def _of_organisation(self, token: str, call: Call) -> Workspace:
+        """Return the workspace of a call with the token of an organisation: that of its channel or user."""
+        reached = self.organisations[token]
+        if call.method in LISTING:
+            require(call.args.get("team_id") in reached, "missing_argument", "team_id")
+        if (team := call.args.get("team_id")) in reached:
+            return reached[team]
+        place = call.args.get("channel") or call.args.get("channel_id") or ""
+        first = next(iter(reached.values()))
+        return next((each for each in reached.values() if place in each.channels), first)
+
+    def _check_scope(self, workspace: Workspace, method: Method, args: Args) -> None:
         needed = next((scope for start, scope in SCOPES.items() if method.name.startswith(start)), None)
-        channel = self.workspace.channels.get(args.get("channel", ""))
+        channel = workspace.channels.get(args.get("channel", ""))
         if channel and method.name in IN_CHANNELS:
             needed = f"{PLURALS.get(channel.kind, channel.kind)}:{IN_CHANNELS[method.name]}"
         require(needed is None or needed in self.scopes, "missing_scope", str(needed))
@@ -178,6 +213,7 @@ class WebApi:
     def _check_tier(self, method: Method, call: Call) -> None:
         per_channel = method.name == "chat.postMessage"
         key = f"{method.name} {call.args.get('channel')}" if per_channel else method.name
+        key += "" if call.team == self.workspace.team else f" {call.team}"
         minute = [at for at in self._recent[key] if call.at - at < 60] + [call.at]
         self._recent[key] = minute
         self.busiest[key] = max(self.busiest[key], len(minute))
@@ -189,7 +225,9 @@ class WebApi:
         """Return the most calls in one minute, for each method that exceeded its tier."""
         return {key: most for key, most in self.busiest.items() if most > METHODS[key.split()[0]].per_minute}
 
-    def _apply(self, request: web.Request, method: Method, call: Call) -> dict[str, Json]:
+    def _apply(
+        self, workspace: Workspace, request: web.Request, method: Method, call: Call
+    ) -> dict[str, Json]:
         if method.reads and request.content_type == "application/json" and call.args:
             raise Refused("invalid_arguments", "reading methods take no JSON")
         missing = [name for name in method.required if call.args.get(name) in (None, "", [])]
@@ -200,7 +238,7 @@ class WebApi:
             self._violate(f"{method.name}: unknown arguments {sorted(unknown)}")
         if len(call.args.get("text", "")) > MAX_TEXT:  # Slack cuts it, which loses text
             self._violate(f"{method.name}: text is cut at {MAX_TEXT} characters")
-        return method.handler(self.workspace, call.args)
+        return method.handler(workspace, call.args)
 
     def _refuse(self, call: Call, refusal: Refused) -> web.Response:
         call.error = refusal.code

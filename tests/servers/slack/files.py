@@ -70,7 +70,7 @@ def files_complete_upload_external(workspace: Workspace, args: Args) -> dict[str
                 files=files,
             )
         )
-    return {"files": [file.json(workspace.base) for file in files]}
+    return {"files": [file.json(workspace.base, workspace.team) for file in files]}
 
 
 @method("files.info", required="file", optional="cursor limit page count", per_minute=100, reads=True)
@@ -81,7 +81,7 @@ def files_info(workspace: Workspace, args: Args) -> dict[str, Json]:
         raise Refused(
             "file_not_found", str(args["file"]), provoked=True
         )  # it may be gone: no fault of the app
-    return {"file": file.json(workspace.base), "comments": []}
+    return {"file": file.json(workspace.base, workspace.team), "comments": []}
 
 
 def _uploaded(workspace: Workspace, entry: dict[str, str]) -> File:

@@ -16,7 +16,6 @@ from tests.servers.slack.workspace import (
     APP,
     BOT,
     BOT_USER,
-    TEAM,
     Message,
     Workspace,
     message_json,
@@ -36,7 +35,7 @@ class Method:
     required: frozenset[str]
     optional: frozenset[str]
     per_minute: int
-    token: Literal["bot", "app"]
+    token: Literal["bot", "app", "none"]
     reads: bool
 
 
@@ -46,7 +45,7 @@ def method(
     required: str = "",
     optional: str = "",
     per_minute: int,
-    token: Literal["bot", "app"] = "bot",
+    token: Literal["bot", "app", "none"] = "bot",
     reads: bool = False,
 ) -> Callable[[Handler], Method]:
     """Make a method of a handler; the names of its arguments are in a string, separated by spaces."""
@@ -61,15 +60,21 @@ def method(
 @method("auth.test", per_minute=200)
 def auth_test(workspace: Workspace, args: Args) -> dict[str, Json]:
     return {
-        "url": "https://test.slack.com/",
-        "team": "Test",
+        "url": workspace.url,
+        "team": workspace.name,
         "user": workspace.users[BOT_USER],
-        "team_id": TEAM,
+        "team_id": workspace.team,
         "user_id": BOT_USER,
         "bot_id": BOT,
         "app_id": APP,
-        "is_enterprise_install": False,
+        "is_enterprise_install": bool(workspace.organisation),
+        **({"enterprise_id": workspace.organisation} if workspace.organisation else {}),
     }
+
+
+@method("api.test", per_minute=1_000, token="none")
+def api_test(workspace: Workspace, args: Args) -> dict[str, Json]:
+    return {}
 
 
 @method("apps.connections.open", per_minute=50, token="app")

@@ -7,7 +7,6 @@ from typing import Any
 from tests.servers.slack.workspace import (
     APP,
     BOT_USER,
-    TEAM,
     Change,
     Channel,
     Message,
@@ -27,13 +26,15 @@ def subscription(event: dict[str, Json]) -> str:
     return f"message.{PLURALS.get(kind, kind)}" if event["type"] == "message" else str(event["type"])
 
 
-def event_callback(event: dict[str, Json], *, is_shared: bool = False) -> dict[str, Json]:
+def event_callback(
+    workspace: Workspace, event: dict[str, Json], *, is_shared: bool = False
+) -> dict[str, Json]:
     """Return the outer event of the Events API; each call has a new `event_id`, redeliveries keep it."""
     return {
         "token": "verification-token",
-        "team_id": TEAM,
-        "context_team_id": TEAM,
-        "context_enterprise_id": None,
+        "team_id": workspace.team,
+        "context_team_id": workspace.team,
+        "context_enterprise_id": workspace.organisation,
         "api_app_id": APP,
         "event": event,
         "type": "event_callback",
@@ -41,11 +42,11 @@ def event_callback(event: dict[str, Json], *, is_shared: bool = False) -> dict[s
         "event_time": int(time.time()),
         "authorizations": [
             {
-                "enterprise_id": None,
-                "team_id": TEAM,
+                "enterprise_id": workspace.organisation,
+                "team_id": workspace.team,
                 "user_id": BOT_USER,
                 "is_bot": True,
-                "is_enterprise_install": False,
+                "is_enterprise_install": bool(workspace.organisation),
             }
         ],
         "is_ext_shared_channel": is_shared,
@@ -97,7 +98,7 @@ def slash_command(
     """Return a slash command; it has no thread, because Slack refuses custom commands there."""
     return {
         "token": "verification-token",
-        "team_id": TEAM,
+        "team_id": workspace.team,
         "team_domain": "test",
         "channel_id": channel.id,
         "channel_name": "directmessage" if channel.kind == "im" else channel.name,
@@ -127,7 +128,7 @@ def block_actions(
     else:
         action["value"] = value
     container = {"type": "message", "message_ts": message.ts, "channel_id": channel.id, "is_ephemeral": False}
-    team = workspace.described.get(user, {}).get("team_id", TEAM)
+    team = workspace.described.get(user, {}).get("team_id", workspace.team)
     return {
         "type": "block_actions",
         "user": {"id": user, "username": workspace.users[user], "team_id": team},
@@ -135,7 +136,7 @@ def block_actions(
         "token": "verification-token",
         "container": container | ({"thread_ts": message.thread_ts} if message.thread_ts else {}),
         "trigger_id": workspace.new_trigger(user),
-        "team": {"id": TEAM, "domain": "test"},
+        "team": {"id": workspace.team, "domain": "test"},
         "enterprise": None,
         "is_enterprise_install": False,
         "channel": {"id": channel.id, "name": channel.name or "directmessage"},
@@ -151,8 +152,8 @@ def shortcut(workspace: Workspace, callback_id: str, user: str) -> dict[str, Jso
         "type": "shortcut",
         "token": "verification-token",
         "action_ts": workspace.new_ts(),
-        "team": {"id": TEAM, "domain": "test"},
-        "user": {"id": user, "username": workspace.users[user], "team_id": TEAM},
+        "team": {"id": workspace.team, "domain": "test"},
+        "user": {"id": user, "username": workspace.users[user], "team_id": workspace.team},
         "is_enterprise_install": False,
         "enterprise": None,
         "callback_id": callback_id,
@@ -184,12 +185,12 @@ def home_actions(
     }
     return {
         "type": "block_actions",
-        "user": {"id": user, "username": workspace.users[user], "team_id": TEAM},
+        "user": {"id": user, "username": workspace.users[user], "team_id": workspace.team},
         "api_app_id": APP,
         "token": "verification-token",
         "container": {"type": "view", "view_id": view["id"]},
         "trigger_id": workspace.new_trigger(user),
-        "team": {"id": TEAM, "domain": "test"},
+        "team": {"id": workspace.team, "domain": "test"},
         "enterprise": None,
         "is_enterprise_install": False,
         "view": view,

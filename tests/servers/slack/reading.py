@@ -7,7 +7,6 @@ from tests.servers.slack.methods import Args, method
 from tests.servers.slack.rules import Refused, require
 from tests.servers.slack.workspace import (
     BOT_USER,
-    TEAM,
     Channel,
     Message,
     Workspace,
@@ -83,7 +82,7 @@ def conversations_replies(workspace: Workspace, args: Args) -> dict[str, Json]:
     return {"messages": [*workspace.broken, *_messages(workspace, [*first, *page], args)]} | rest
 
 
-def _channel_json(channel: Channel) -> dict[str, Json]:
+def _channel_json(workspace: Workspace, channel: Channel) -> dict[str, Json]:
     body: dict[str, Json] = {
         "id": channel.id,
         "is_channel": channel.kind == "channel",
@@ -93,7 +92,7 @@ def _channel_json(channel: Channel) -> dict[str, Json]:
         "is_private": channel.kind != "channel",
         "is_archived": channel.archived,
         "is_ext_shared": channel.is_shared,
-        "context_team_id": TEAM,
+        "context_team_id": workspace.team,
     }
     if channel.kind == "im":
         (user,) = channel.members - {BOT_USER}
@@ -112,7 +111,7 @@ def conversations_info(workspace: Workspace, args: Args) -> dict[str, Json]:
     channel = workspace.channel(args["channel"])
     hidden = channel.kind != "channel" and BOT_USER not in channel.members
     require(not hidden, "channel_not_found", channel.id)
-    return {"channel": _channel_json(channel)}
+    return {"channel": _channel_json(workspace, channel)}
 
 
 SEARCH = "action_token channel_types content_types include_bots before after sort sort_dir"
@@ -134,18 +133,18 @@ def assistant_search_context(workspace: Workspace, args: Args) -> dict[str, Json
         for message in workspace.messages[channel.id]
         if any(word in message.text.casefold() for word in words)
     ]
-    return {"results": {"messages": [_found(each) for each in found]}}
+    return {"results": {"messages": [_found(workspace, each) for each in found]}}
 
 
-def _found(message: Message) -> dict[str, Json]:
+def _found(workspace: Workspace, message: Message) -> dict[str, Json]:
     return {
         "author_user_id": message.user,
-        "team_id": TEAM,
+        "team_id": workspace.team,
         "channel_id": message.channel,
         "message_ts": message.ts,
         "content": message.text,
         "is_author_bot": message.from_bot,
-        "permalink": f"https://test.slack.com/archives/{message.channel}/p{message.ts.replace('.', '')}",
+        "permalink": f"{workspace.url}archives/{message.channel}/p{message.ts.replace('.', '')}",
     }
 
 
@@ -174,7 +173,7 @@ def users_conversations(workspace: Workspace, args: Args) -> dict[str, Json]:
     user = args.get("user", BOT_USER)
     require(user in workspace.users, "user_not_found", user)
     joined = [
-        _channel_json(each)
+        _channel_json(workspace, each)
         for each in workspace.channels.values()
         if user in each.members
         and each.kind in kinds
@@ -201,10 +200,10 @@ def users_list(workspace: Workspace, args: Args) -> dict[str, Json]:
 def _user_json(workspace: Workspace, id: str, args: Args) -> dict[str, Json]:
     name = workspace.users[id]
     locale = {"locale": "de-DE"} if _flag(args, "include_locale") else {}
-    profile = {"real_name": name.title(), "display_name": name, "team": TEAM}
+    profile = {"real_name": name.title(), "display_name": name, "team": workspace.team}
     return {
         "id": id,
-        "team_id": TEAM,
+        "team_id": workspace.team,
         "name": name,
         "real_name": name.title(),
         "tz": "Europe/Berlin",
@@ -215,7 +214,14 @@ def _user_json(workspace: Workspace, id: str, args: Args) -> dict[str, Json]:
         "is_restricted": False,
         "is_ultra_restricted": False,
         "profile": profile,
+        **_organisation(workspace),
     } | workspace.described.get(id, {})
+
+
+def _organisation(workspace: Workspace) -> dict[str, Json]:
+    if not workspace.organisation:
+        return {}
+    return {"enterprise_user": {"enterprise_id": workspace.organisation, "teams": workspace.siblings}}
 
 
 @method(
@@ -225,7 +231,7 @@ def _user_json(workspace: Workspace, id: str, args: Args) -> dict[str, Json]:
     reads=True,
 )
 def usergroups_list(workspace: Workspace, args: Args) -> dict[str, Json]:
-    described = {"team_id": TEAM, "is_usergroup": True, "is_external": False, "date_delete": 0}
+    described = {"team_id": workspace.team, "is_usergroup": True, "is_external": False, "date_delete": 0}
     groups = [
         {"id": id, "handle": handle, "name": handle.title(), **described}
         for id, handle in workspace.groups.items()

@@ -104,6 +104,7 @@ class ResponseUrl:
     user: str
     channel: str
     message: Message | None
+    workspace: Workspace
     created_at: float
     lifetime: float
     uses: list[dict[str, Json]] = field(default_factory=list)
@@ -115,16 +116,19 @@ MAX_USES = 5
 class ResponseUrls:
     """Response URLs: 5 uses in 30 minutes (docs.slack.dev/interactivity/handling-user-interaction)."""
 
-    def __init__(self, workspace: Workspace, violate: Callable[[str], None]) -> None:
+    def __init__(self, violate: Callable[[str], None]) -> None:
         self.lifetime = 1800.0
-        self._workspace = workspace
         self._violate = violate
         self._urls: dict[str, ResponseUrl] = {}
 
-    def issue(self, user: str, channel: str, message: Message | None = None) -> ResponseUrl:
+    def issue(
+        self, workspace: Workspace, user: str, channel: str, message: Message | None = None
+    ) -> ResponseUrl:
         secret = secrets.token_hex(8)
-        url = f"{self._workspace.base}/response/{secret}"
-        self._urls[secret] = ResponseUrl(url, user, channel, message, time.monotonic(), self.lifetime)
+        url = f"{workspace.base}/response/{secret}"
+        self._urls[secret] = ResponseUrl(
+            url, user, channel, message, workspace, time.monotonic(), self.lifetime
+        )
         return self._urls[secret]
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -163,24 +167,24 @@ class ResponseUrls:
     def _show(self, url: ResponseUrl, body: dict[str, Json]) -> None:
         text, blocks = body.get("text") or body.get("markdown_text", ""), body.get("blocks", [])
         if url.message and body.get("delete_original"):
-            self._workspace.delete(url.message)
+            url.workspace.delete(url.message)
         elif url.message and body.get("replace_original"):
-            self._replace(url.message, text, blocks)
+            self._replace(url.workspace, url.message, text, blocks)
         elif body.get("response_type") == "in_channel":
             message = Message(
                 channel=url.channel,
-                ts=self._workspace.new_ts(),
+                ts=url.workspace.new_ts(),
                 user=BOT_USER,
                 text=text,
                 blocks=blocks,
                 thread_ts=body.get("thread_ts"),
             )
-            self._workspace.post(message)
+            url.workspace.post(message)
         elif text or blocks:
-            self._workspace.show_to(url.user, url.channel, text, blocks, body.get("thread_ts"))
+            url.workspace.show_to(url.user, url.channel, text, blocks, body.get("thread_ts"))
 
-    def _replace(self, message: Message, text: str, blocks: list[Json]) -> None:
+    def _replace(self, workspace: Workspace, message: Message, text: str, blocks: list[Json]) -> None:
         before = message.visible_text
         message.text, message.blocks, message.edited = text, blocks, True
         message.record("update")
-        self._workspace.on_change("changed", message, before)
+        workspace.on_change("changed", message, before)

@@ -61,10 +61,14 @@ class SlackServer:
         self.web_api = WebApi(self.workspace, {bot_token: "bot", app_token: "app"})
         self.violations = self.web_api.violations
         self.socket_mode = SocketMode(self.violations.append)
-        self.response_urls = ResponseUrls(self.workspace, self.violations.append)
+        self.response_urls = ResponseUrls(self.violations.append)
         self.courier = Courier(ack_timeout, redelivery_delays)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stack = AsyncExitStack()
+        self._settle_in()
+
+    def _settle_in(self) -> None:
+        """Connect the workspace with the server, and let people and a channel come into being."""
         self.workspace.on_change = self._announce
         self.workspace.violate = self.violations.append
         self.workspace.issue_socket_url = lambda: self.socket_mode.issue_url(self.url)
@@ -77,6 +81,7 @@ class SlackServer:
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=64 * 2**20, middlewares=[self._break_off])
         app.router.add_route("*", "/api/{method}", self.web_api.handle)
+        app.router.add_get("/oauth/v2/authorize", self.web_api.oauth.authorize)
         app.router.add_get("/link/", self.socket_mode.handle)
         app.router.add_post("/response/{secret}", self.response_urls.handle)
         app.router.add_post("/upload/v1/{file}", self._upload)
@@ -179,7 +184,8 @@ class SlackServer:
 
     async def _upload(self, request: web.Request) -> web.Response:
         """Handle the second step of an upload: the raw bytes."""
-        file = self.workspace.files.get(request.match_info["file"])
+        files = (each.files.get(request.match_info["file"]) for each in self._all_workspaces())
+        file = next(filter(None, files), None)
         data = await request.read()
         if file is None or len(data) != file.length:
             self.violations.append(f"upload: {len(data)} bytes do not fit what was announced")
@@ -189,13 +195,18 @@ class SlackServer:
 
     async def _download(self, request: web.Request) -> web.Response:
         """Return a file; without the bot's token Slack shows its sign-in page with status 200."""
-        file = self.workspace.files.get(request.match_info["file"].partition("-")[2])
-        if request.headers.get("Authorization") != f"Bearer {self.bot_token}":
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        workspace = self.web_api.workspaces.get(token, self.workspace)
+        file = workspace.files.get(request.match_info["file"].partition("-")[2])
+        if self.web_api.tokens.get(token) != "bot" or token in self.web_api.revoked:
             self.violations.append("download: without the bot's token")
             return web.Response(text="<html>Sign in to Slack</html>", content_type="text/html")
         if file is None or file.data is None:
             return web.Response(status=404)
         return web.Response(body=file.data, content_type=file.mimetype)
+
+    def _all_workspaces(self) -> list[Workspace]:
+        return [self.workspace, *self.web_api.workspaces.values()]
 
     # --- delivery
 
@@ -205,7 +216,9 @@ class SlackServer:
         events = message_events(self.workspace, change, message, before)
         events = [each for each in events if subscription(each) in self.web_api.subscriptions]
         for event in reversed(events) if mention_last else events:
-            payload = event_callback(event, is_shared=self.workspace.channels[message.channel].is_shared)
+            payload = event_callback(
+                self.workspace, event, is_shared=self.workspace.channels[message.channel].is_shared
+            )
             for _ in range(copies):
                 self._deliver("events_api", payload)
 

@@ -158,7 +158,7 @@ class Slack(SlackServer):
         """Use a slash command; return once it is acknowledged or Slack has stopped waiting."""
         self._know(user)
         place = self.workspace.channel(channel)
-        url = self.response_urls.issue(user, channel)
+        url = self.response_urls.issue(self.workspace, user, channel)
         payload = slash_command(self.workspace, name, text, user, place)
         return await self._interact("slash_commands", payload, url)
 
@@ -167,7 +167,8 @@ class Slack(SlackServer):
         command = await self.command(name, text, user, channel)
         later = command.response_url.uses
         await wait_until(lambda: bool(command.response or later), f"{name} {text} is answered")
-        return str((command.response or later[0])["text"])
+        shown = command.response or later[0]
+        return shown if isinstance(shown, str) else str(shown["text"])  # over HTTP it may be the text alone
 
     async def press(
         self, user: str, channel: str, ts: str, action_id: str, value: str | None = None
@@ -178,7 +179,7 @@ class Slack(SlackServer):
         block, element = _find_action(message.blocks, action_id)
         if element["type"] == "feedback_buttons":
             value = _feedback_value(element, value or "")
-        url = self.response_urls.issue(user, channel, message)
+        url = self.response_urls.issue(self.workspace, user, channel, message)
         chosen = value if value is not None else element.get("value", "")
         block_id = block.get("block_id", "block")
         payload = block_actions(self.workspace, message, user, block_id, element, chosen)
@@ -203,7 +204,7 @@ class Slack(SlackServer):
             raise LookupError(f"no shortcut {name!r} ({kind})")
         callback_id = offered[0]["callback_id"]
         if message:
-            url = self.response_urls.issue(user, message[0], self.message(*message)).url
+            url = self.response_urls.issue(self.workspace, user, message[0], self.message(*message)).url
             found = message_action(self.workspace, callback_id, user, self.message(*message))
             payload = found | {"response_url": url}
         else:
@@ -281,7 +282,7 @@ class Slack(SlackServer):
         """Send any inner event that the app subscribes to. Raises `LookupError` for others."""
         if subscription(event) not in self.web_api.subscriptions:
             raise LookupError(f"the manifest does not subscribe to {subscription(event)}")
-        return self._deliver("events_api", event_callback(event))
+        return self._deliver("events_api", event_callback(self.workspace, event))
 
     def send_payload(self, payload: dict[str, Json]) -> Delivery:
         """Send a payload unchanged, even if it is invalid."""
@@ -297,7 +298,9 @@ class Slack(SlackServer):
         user = str(event.get("user") or event.get("bot_id"))
         text = str(event.get("text") or "")
         self.workspace.add(Message(channel=place.id, ts=ts, user=user, text=text))
-        self._deliver("events_api", event_callback(event | {"ts": ts, "event_ts": ts}) | outer)
+        self._deliver(
+            "events_api", event_callback(self.workspace, event | {"ts": ts, "event_ts": ts}) | outer
+        )
         return ts
 
     def describe(self, user: str, **fields: Json) -> None:

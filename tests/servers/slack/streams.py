@@ -21,7 +21,6 @@ from tests.servers.slack.rules import (
 from tests.servers.slack.threads import SESSION_STATUSES
 from tests.servers.slack.workspace import (
     BOT_USER,
-    TEAM,
     Channel,
     Message,
     Workspace,
@@ -63,7 +62,7 @@ def _check_recipient(workspace: Workspace, channel: Channel, args: Args) -> None
         require(team, "missing_recipient_team_id", channel.id)
         require(user, "missing_recipient_user_id", channel.id)
     teams = {person.get("team_id") for person in workspace.described.values()}
-    require(team in {None, TEAM} | teams, "team_not_found", str(team))
+    require(team in {None, workspace.team} | teams, "team_not_found", str(team))
     require(user is None or user in workspace.users, "user_not_found", str(user))
 
 

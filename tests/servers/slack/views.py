@@ -16,7 +16,6 @@ from tests.servers.slack.rules import Refused, check_blocks, require
 from tests.servers.slack.workspace import (
     APP,
     BOT,
-    TEAM,
     Workspace,
 )
 
@@ -89,7 +88,7 @@ def _published(workspace: Workspace, view: Json) -> dict[str, Json]:
     return {
         **view,
         "id": workspace.new_id("V"),
-        "team_id": TEAM,
+        "team_id": workspace.team,
         "app_id": APP,
         "bot_id": BOT,
         "hash": f"{time.time():.0f}.{secrets.token_hex(4)}",
@@ -169,12 +168,12 @@ def view_submission(workspace: Workspace, modal: Modal, values: dict[str, Json])
     """Return the payload of a submitted form, which does not name the channel."""
     return {
         "type": "view_submission",
-        "team": {"id": TEAM, "domain": "test"},
+        "team": {"id": workspace.team, "domain": "test"},
         "user": {
             "id": modal.user,
             "username": workspace.users[modal.user],
             "name": workspace.users[modal.user],
-            "team_id": TEAM,
+            "team_id": workspace.team,
         },
         "api_app_id": APP,
         "token": "verification-token",

@@ -63,8 +63,8 @@ class File:
         kind, _, rest = self.name.partition("_message.")
         return kind if rest and kind in ("audio", "video") else ""
 
-    def json(self, base: str) -> dict[str, Json]:
-        private = f"{base}/files-pri/{TEAM}-{self.id}"
+    def json(self, base: str, team: str = TEAM) -> dict[str, Json]:
+        private = f"{base}/files-pri/{team}-{self.id}"
         return {
             "id": self.id,
             "name": self.name,
@@ -187,8 +187,16 @@ class Workspace:
     name of their author: `action_tokens`.
     """
 
-    def __init__(self, base: str) -> None:
+    def __init__(
+        self, base: str, team: str = TEAM, name: str = "Test", numbers: Iterator[int] | None = None
+    ) -> None:
         self.base = base
+        self.team = team
+        self.name = name
+        self.organisation: str | None = None
+        """Id of the organisation through whose installation the app reaches the workspace."""
+        self.siblings: list[str] = []
+        """Workspaces of the organisation, in which its users are members."""
         self.users: dict[str, str] = {BOT_USER: "agent"}
         self.bots: dict[str, str] = {BOT_USER: BOT}
         self.described: dict[str, dict[str, Json]] = {}
@@ -214,11 +222,16 @@ class Workspace:
         self.on_change: Callable[[Change, Message, str], None] = lambda change, message, before: None
         self.issue_socket_url: Callable[[], str] = lambda: base
         self.violate: Callable[[str], None] = lambda sentence: None
-        self._numbers = itertools.count(1)
+        self.numbers = numbers or itertools.count(1)
         self._last_ts = 0
 
+    @property
+    def url(self) -> str:
+        """Return the address of the workspace in a browser."""
+        return f"https://{self.name.lower()}.slack.com/"
+
     def new_id(self, prefix: str) -> str:
-        return f"{prefix}0{next(self._numbers):09}"
+        return f"{prefix}0{next(self.numbers):09}"
 
     def new_ts(self) -> str:
         self._last_ts = max(self._last_ts + 1, time.time_ns() // 1_000)
@@ -362,7 +375,7 @@ def message_json(workspace: Workspace, message: Message, *, metadata: bool = Fal
     body: dict[str, Json] = {
         "type": "message",
         "user": message.user,
-        "team": TEAM,
+        "team": workspace.team,
         "ts": message.ts,
         "text": message.text,
         "blocks": _blocks(message),
@@ -374,14 +387,14 @@ def message_json(workspace: Workspace, message: Message, *, metadata: bool = Fal
         body["bot_profile"] = {
             "id": bot_id,
             "app_id": app_id,
-            "team_id": TEAM,
+            "team_id": workspace.team,
             "name": name,
             "deleted": False,
         }
     else:
         body["client_msg_id"] = f"00000000-0000-4000-8000-{message.ts.replace('.', '')[-12:]}"
     if message.files:
-        body["files"] = [file.json(workspace.base) for file in message.files]
+        body["files"] = [file.json(workspace.base, workspace.team) for file in message.files]
         body |= {"subtype": "file_share", "upload": False}
     if message.streaming_state:
         body["streaming_state"] = message.streaming_state

@@ -1,0 +1,85 @@
+"""Bolt's part: slash commands, buttons and forms, and in HTTP mode the verification of the address.
+
+Bolt acknowledges an event before its listener has run, and drops it when its own `auth.test` fails
+(slack_bolt/listener/asyncio_runner.py, middleware/authorization). So events are delivered in
+`before_authorize`, which runs after the signature check and before everything else; events on sockets do not
+pass through Bolt at all.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.request.internals import extract_team_id
+from slack_bolt.response import BoltResponse
+
+from bot.chat import Deliver, Json
+from bot.commands.commands import Commands
+from bot.slack.api import SDK_LOG, Clients
+from bot.slack.ask import add_shortcuts
+from bot.slack.block_text import word
+from bot.slack.commands import add_commands, is_listened_to
+from bot.slack.home import is_home
+from bot.slack.socket_mode import DeliverEvent
+from bot.slack.timing import Timing
+from bot.slack.workspace import Workspace
+from bot.slack.workspaces import Workspaces
+
+
+def build_app(
+    workspaces: Workspaces,
+    clients: Clients,
+    signing_secret: str,
+    deliver: Deliver,
+    deliver_event: DeliverEvent,
+    note_arrival: Callable[[], None],
+    commands: Commands,
+    timing: Timing,
+) -> AsyncApp:
+    """Return the app that answers `commands` in all workspaces.
+
+    It passes events to `deliver_event`, and questions of shortcuts to `deliver`. Everything that Slack has
+    signed is noted.
+    """
+
+    def workspace_of(body: Mapping[str, Json]) -> Workspace:
+        return workspaces.of(word(extract_team_id(dict(body))))
+
+    async def is_external(body: Mapping[str, Json]) -> bool:
+        user = body["user_id"] if "user_id" in body else body["user"]["id"]
+        return await workspace_of(body).is_external(user)
+
+    async def authorize() -> AuthorizeResult:
+        # each workspace has a client of its own (`bot.slack.workspace`): Bolt needs no token
+        return AuthorizeResult(enterprise_id=None, team_id=None, bot_token="")
+
+    async def hand_over(
+        body: Mapping[str, Json], next: Callable[[], Awaitable[BoltResponse]]
+    ) -> BoltResponse:
+        note_arrival()
+        if is_listened_to(body) or body.get("type") == "url_verification":
+            return await next()
+        if is_home(body):
+            await workspace_of(body).home.press(body, commands)
+            return BoltResponse(status=200)
+        if body.get("type") == "block_actions":
+            workspace = workspace_of(body)
+            await workspace.buttons.handle(body, (await workspace.api.who()).team_id, commands)
+            return BoltResponse(status=200)
+        await deliver_event(body)  # raises: Bolt answers 500 or not at all, and Slack repeats
+        return BoltResponse(status=200)
+
+    app = AsyncApp(
+        name=SDK_LOG.name,  # Bolt sets the level of the logger of this name
+        logger=SDK_LOG,
+        client=clients.reader,
+        # without these two Bolt reads SLACK_SIGNING_SECRET, and calls auth.test for each event
+        signing_secret=signing_secret,
+        authorize=authorize,
+        before_authorize=hand_over,
+    )
+    add_shortcuts(app, lambda body: workspace_of(body).ask(deliver))
+    add_commands(
+        app, commands, lambda body: workspace_of(body).api, clients.session, is_external, timing.ack_timeout
+    )
+    return app

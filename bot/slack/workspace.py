@@ -1,0 +1,131 @@
+"""The bot in one workspace: its calls of Slack, and what is known and limited there."""
+
+import asyncio
+from collections.abc import Set
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+from bot.chat import (
+    Approval,
+    Coordination,
+    Deliver,
+    Files,
+    InboxLookup,
+    Receipt,
+    ThreadId,
+)
+from bot.platforms.catch_up import CatchUp
+from bot.slack import requests
+from bot.slack.api import Account, Clients, SlackApi
+from bot.slack.ask import Ask
+from bot.slack.audience import Audiences
+from bot.slack.context import Contexts
+from bot.slack.history import ActiveThreads, History
+from bot.slack.home import HomeTabs
+from bot.slack.memberships import Memberships
+from bot.slack.names import Names
+from bot.slack.past import PastMessages
+from bot.slack.rate_limits import RateLimits
+from bot.slack.reply import SlackThread
+from bot.slack.status import Status
+from bot.slack.stream import StreamBudget
+from bot.slack.timing import Timing
+from bot.slack.users import Users
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """Parts that all workspaces share; `bots` are the other bots that are not ignored, as in ALLOWED_BOTS."""
+
+    clients: Clients
+    limits: RateLimits
+    active_threads: ActiveThreads
+    coordination: Coordination
+    lookup: InboxLookup
+    files: Files
+    bots: Set[str]
+    catch_up_hours: float
+    timing: Timing
+
+
+class Workspace:
+    """The bot in one workspace. Nothing is requested before the first use."""
+
+    def __init__(self, account: Account, shared: Shared) -> None:
+        self._shared = shared
+        limits, timing = shared.limits, shared.timing
+        api = self.api = SlackApi(shared.clients, account)
+        self.users = Users(api, limits, timing)
+        self.names = Names(api, limits, self.users, timing)
+        self.audiences = Audiences(api, timing)
+        self.past = PastMessages(
+            api, limits, self.users, self.names, Memberships(api, limits, timing), timing
+        )
+        self.contexts = Contexts(self.past, timing)
+        self.buttons = requests.Buttons(self.users, api, timing.button_timeout)
+        self.home = HomeTabs(api, self.users, limits, timing)
+        self.status = Status(api, limits, timing)
+        self.catch_up = CatchUp(
+            shared.coordination,
+            shared.catch_up_hours,
+            sweep_seconds=timing.sweep_interval,
+            deaf_seconds=timing.deaf_after,
+        )
+        self._history = History(
+            api, limits, shared.coordination, shared.lookup, shared.bots, shared.active_threads
+        )
+        self._ask_locks = WeakValueDictionary[str, asyncio.Lock]()
+        self._budget = StreamBudget(limits, timing.flush_interval)
+
+    async def close(self) -> None:
+        """End what still runs in the background."""
+        await self.status.close()
+
+    def with_details(self, deliver: Deliver) -> Deliver:
+        """Return a `deliver` that first adds to an event what Slack says about its author and names."""
+        return self.users.add_authors(self.names.add_names(self.api.ids.add_to(deliver)))
+
+    def thread(self, id: ThreadId) -> SlackThread:
+        """Return the thread to answer in; makes no request."""
+        shared = self._shared
+        return SlackThread(
+            id,
+            self.api,
+            shared.limits,
+            self.status,
+            self._budget,
+            shared.lookup,
+            shared.files,
+            shared.timing,
+        )
+
+    def ask(self, deliver: Deliver) -> Ask:
+        """Return what takes the questions that are asked by shortcuts."""
+        shared = self._shared
+        deliver = self.with_details(deliver)
+        return Ask(self.api, deliver, shared.lookup, shared.timing, self._ask_locks)
+
+    async def is_external(self, user: str) -> bool:
+        """Return whether a user is a guest or from another organisation, as far as Slack says."""
+        return await self.users.is_external((await self.api.who()).team_id, user)
+
+    async def show_request(
+        self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
+    ) -> ThreadId:
+        """Post an approval request in a channel or in a user's direct messages."""
+        shared = self._shared
+        return await requests.show_request(
+            approval, to, receipt, self.api, shared.limits, shared.timing, is_channel=is_channel
+        )
+
+    async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
+        """Show the decision in the message of a request."""
+        shared = self._shared
+        await requests.settle_request(approval, receipt, self.api, shared.limits, shared.timing)
+
+    def mark_connected(self, team: str) -> None:
+        """Mark the workspace as one whose events arrive."""
+        self.catch_up.mark_connected(f"slack:{team}", self._read_history)
+
+    async def _read_history(self, since: float, active_since: float, deliver: Deliver) -> float:
+        return await self._history.read(await self.api.who(), since, active_since, deliver)

@@ -1,0 +1,310 @@
+"""Life of an installation: renewed tokens, organisations, missed messages, and its end."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from bot.slack.timing import Timing
+from bot.storage.coordination import RedisCoordination
+from tests.servers.model import ModelServer
+from tests.servers.slack.app import SlackApp, Tenant
+from tests.servers.slack.service import ALICE, BOB, GENERAL
+from tests.support.memory import wait_until_filed
+from tests.support.platforms import platforms_with
+from tests.support.settings import of_model
+from tests.support.slack_app import install, run_app, vault
+from tests.support.wait import wait_until
+
+QUICK = platforms_with(slack_timing=Timing(installation_max_age=0.1), catch_up_seconds=0.1)
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[SlackApp]:
+    """Yield Slack with an app; the test fails if it had to refuse a request or an answer is unfinished."""
+    async with SlackApp(ack_timeout=2, redelivery_delays=(0.2, 0.5, 1)) as slack:
+        yield slack
+        assert not slack.violations, slack.violations
+        assert not slack.unfinished(), slack.unfinished()
+
+
+async def ask(tenant: Tenant, text: str = "hello", thread: str | None = None) -> str:
+    """Ask as Alice, and return the answer."""
+    ts = await tenant.say(ALICE, GENERAL, f"{tenant.mention} {text}", thread)
+    return await tenant.answer(GENERAL, thread or ts)
+
+
+async def age(redis: Redis, id: str, seconds: float) -> None:
+    """Let the token of an installation end in so many seconds, as far as the bot knows."""
+    own = vault(redis)
+    await own.write(id, {**(await own.read(id))[id], "expires_at": time.time() + seconds})
+    await asyncio.sleep(0.15)  # the age from which the copies of the processes are compared
+
+
+async def test_a_token_is_renewed_before_it_ends_and_by_one_process(
+    storage: dict[str, Any], model: ModelServer, app: SlackApp, redis: Redis
+) -> None:
+    app.oauth.token_seconds = 43_200
+    one = app.add_workspace("T0ONE")
+    async with (
+        run_app(app, QUICK, **storage, **of_model(model)) as bot,
+        run_app(app, QUICK, **storage, **of_model(model), bot_name="other"),
+    ):
+        await install(bot, app, one)
+        await ask(one)
+        assert app.oauth.refreshed == 0
+        [first] = app.oauth.tokens_of("T0ONE")
+        await age(redis, "T0ONE", 3_600)
+        await asyncio.gather(*(ask(one, f"question {number}") for number in range(5)))
+        assert app.oauth.refreshed == 1
+        first, second = app.oauth.tokens_of("T0ONE")
+        assert (await vault(redis).read("T0ONE"))["T0ONE"]["bot_token"] == second
+        app.revoke(first)  # nobody uses it any more
+        await ask(one, "again")
+
+
+async def test_a_failed_renewal_leaves_the_old_token_in_use_until_the_next_attempt(
+    storage: dict[str, Any], model: ModelServer, app: SlackApp, redis: Redis
+) -> None:
+    """The answer of Slack is lost before it took effect."""
+    app.oauth.token_seconds = 43_200
+    one = app.add_workspace("T0ONE")
+    timing = Timing(installation_max_age=0.1, token_retry_interval=0.1)
+    async with run_app(
+        app, platforms_with(slack_timing=timing, catch_up_seconds=0.1), **storage, **of_model(model)
+    ) as bot:
+        await install(bot, app, one)
+        app.oauth.fails = 2
+        await age(redis, "T0ONE", 3_600)
+        await ask(one)
+
+        async def is_renewed() -> bool:
+            await ask(one)
+            return app.oauth.refreshed == 1
+
+        await wait_until(is_renewed, "the token is renewed later")
+
+
+async def test_an_uninstalled_workspace_is_forgotten_and_others_are_not(
+    storage: dict[str, Any], model: ModelServer, app: SlackApp, redis: Redis
+) -> None:
+    """Threads, memory, requests and the installation are removed; the app can be installed again."""
+    one, two = app.add_workspace("T0ONE"), app.add_workspace("T0TWO")
+    async with run_app(app, QUICK, **storage, **of_model(model)) as bot:
+        await install(bot, app, one)
+        await install(bot, app, two)
+        await ask(one, "my cat is Ada")
+        await ask(two, "my cat is Bea")
+        await wait_until_filed(redis, 2)
+        one.uninstall()
+        await wait_until(lambda: _is_gone(redis, "T0ONE"), "the workspace is forgotten")
+        left = await _stored(redis)
+        assert not [each for each in left if b"Ada" in each or b"t0one" in each.lower()]
+        assert [each for each in left if b"Bea" in each]
+        assert "(message 1 of" in await ask(two, "still here?")
+        assert "T0One" in await install(bot, app, one)
+        assert "(message 1 of" in await ask(one, "hello again")
+        await app.wait_until_settled()
+
+
+async def test_a_question_asked_while_old_data_is_removed_is_answered_by_the_new_installation(
+    storage: dict[str, Any], model: ModelServer, redis: Redis
+) -> None:
+    """Fault: a late end of the removal took the new question for an old one."""
+    slack = SlackApp(ack_timeout=2, redelivery_delays=(0.2, 0.5, 1, 1, 1))
+    async with slack as app, run_app(app, QUICK, **storage, **of_model(model)) as bot:
+        one, another = app.add_workspace("T0ONE"), RedisCoordination(redis, "another")
+        await install(bot, app, one)
+        await ask(one, "my cat is Ada")
+        await app.wait_until_settled()
+        await another.lease("slack:departure:T0ONE", 30)  # a process that removes the data
+        one.uninstall()
+        await wait_until(lambda: _has_left(redis, "T0ONE"), "the installation is removed")
+        page = asyncio.create_task(install(bot, app, one))
+        await wait_until(lambda: len(app.oauth.calls) > 1, "consent is given again")
+        ts = await one.say(ALICE, GENERAL, f"{one.mention} what is my cat called?")
+        await wait_until(lambda: len(app.deliveries[-1].attempts) > 1, "the question is not acknowledged")
+        assert await _has_left(redis, "T0ONE"), "not installed before the end"
+        await another.release("slack:departure:T0ONE")
+        assert "200" in await page
+        assert "(message 1 of" in await one.answer(GENERAL, ts)
+        await app.wait_until_settled()
+        assert len(one.bot_replies(GENERAL, ts)) == 1
+        assert not [each for each in await _stored(redis) if b"Ada" in each]
+
+
+async def _has_left(redis: Redis, team: str) -> bool:
+    return "gone_at" in (await vault(redis).read(team)).get(team, {})
+
+
+STAYS = tuple(
+    f"{{bot}}:{name}:".encode()
+    for name in ("seen", "limit", "lease", "rate", "spent", "vault_changes", "left")
+)
+"""Keys that stay for a time: ids of messages, counts, sums of usage."""
+
+
+async def _is_gone(redis: Redis, team: str) -> bool:
+    return not await vault(redis).read(team)
+
+
+async def _stored(redis: Redis) -> list[bytes]:
+    """Return all keys with their values, except those that stay for a time."""
+    found: list[bytes] = []
+    async for key in redis.scan_iter("*"):
+        if key.startswith(STAYS):
+            continue
+        kind = await redis.type(key)
+        value: Any = b""
+        match kind:
+            case b"string":
+                value = await redis.get(key)
+            case b"hash":
+                value = await redis.hgetall(key)
+            case b"zset":
+                value = await redis.zrange(key, 0, -1)
+            case b"set":
+                value = await redis.smembers(key)
+            case b"list":
+                value = await redis.lrange(key, 0, -1)
+            case b"stream":
+                value = await redis.xrange(key)
+            case _:
+                value = await redis.dump(key)
+        found.append(key + repr(value).encode())
+    return found
+
+
+async def test_a_late_notice_does_not_remove_a_newer_installation(
+    storage: dict[str, Any], model: ModelServer, app: SlackApp
+) -> None:
+    one = app.add_workspace("T0ONE")
+    async with run_app(app, QUICK, **storage, **of_model(model)) as bot:
+        await install(bot, app, one)
+        late = {"team_id": "T0ONE", "event_time": int(time.time()) - 60, "type": "event_callback"}
+        one.send_payload(late | {"event": {"type": "app_uninstalled"}, "event_id": "Ev1"})
+        other = {"type": "tokens_revoked", "tokens": {"oauth": ["U0SOMEBODY"], "bot": []}}
+        one.send_event(other)
+        await app.wait_until_settled()
+        await ask(one)
+
+
+async def test_an_organisation_is_installed_once_for_all_its_workspaces(
+    storage: dict[str, Any], model: ModelServer, app: SlackApp, redis: Redis
+) -> None:
+    """Each workspace keeps its own threads and names, and all go with the organisation."""
+    one, two = app.add_workspace("T0ONE"), app.add_workspace("T0TWO")
+    two.add_channel("C0SECOND")
+    timing = Timing(installation_max_age=0.1, sweep_interval=0.1)
+    platforms = platforms_with(slack_timing=timing, catch_up_seconds=0.1)
+    async with run_app(app, platforms, **storage, **of_model(model)) as bot:
+        assert "Organisation E0ORG" in await install(bot, app, one, two, organisation="E0ORG")
+        assert "(message 1 of" in await ask(one)
+        ts = await two.say(ALICE, "C0SECOND", f"{two.mention} hello")
+        assert "(message 1 of" in await two.answer("C0SECOND", ts)
+        assert (await vault(redis).read("T0TWO"))["T0TWO"] == {"organisation": "E0ORG"}
+
+        def are_listed() -> bool:
+            listed = [call.args.get("team_id") for call in app.calls if call.method == "users.conversations"]
+            return {"T0ONE", "T0TWO"} <= set(listed)
+
+        await wait_until(are_listed, "the channels of each workspace are listed")
+        one.uninstall()
+        await wait_until(lambda: _is_empty(redis), "the organisation is forgotten")
+        await app.wait_until_settled()
+
+
+async def _is_empty(redis: Redis) -> bool:
+    return not await vault(redis).read()
+
+
+async def test_a_workspace_can_leave_its_organisation(
+    storage: dict[str, Any], model: ModelServer, app: SlackApp, redis: Redis
+) -> None:
+    one, two = app.add_workspace("T0ONE"), app.add_workspace("T0TWO")
+    two.add_channel("C0SECOND")
+    async with run_app(app, QUICK, **storage, **of_model(model)) as bot:
+        await install(bot, app, one, two, organisation="E0ORG")
+        await ask(one)
+        ts = await two.say(ALICE, "C0SECOND", f"{two.mention} hello")
+        await two.answer("C0SECOND", ts)
+        one.send_event({"type": "team_access_revoked", "team_ids": ["T0TWO"]})
+        await wait_until(lambda: _is_gone(redis, "T0TWO"), "the workspace is forgotten")
+        await ask(one)
+        await app.wait_until_settled()
+
+
+@pytest.mark.parametrize("is_socket_mode", [False, True], ids=["http", "sockets"])
+async def test_what_was_missed_is_read_in_each_workspace_with_its_token(
+    storage: dict[str, Any], model: ModelServer, app: SlackApp, redis: Redis, *, is_socket_mode: bool
+) -> None:
+    one, two = app.add_workspace("T0ONE"), app.add_workspace("T0TWO")
+    settings: dict[str, Any] = {**storage, **of_model(model)}
+    async with run_app(app, QUICK, is_socket_mode=is_socket_mode, **settings) as bot:
+        await install(bot, app, one)
+        await install(bot, app, two)
+        await ask(one)
+        await ask(two)
+
+        async def are_known() -> bool:
+            heard = await redis.zrange("{bot}:heard", 0, -1)
+            return {b"slack:T0ONE", b"slack:T0TWO"} <= set(heard)
+
+        await wait_until(are_known, "it is known until when everything was heard")
+        await app.wait_until_settled()
+    app.request_url = None
+    missed = [await each.say(BOB, GENERAL, f"{each.mention} are you there?") for each in (one, two)]
+    async with run_app(app, QUICK, is_socket_mode=is_socket_mode, **settings):
+        for tenant, ts in zip((one, two), missed, strict=True):
+            assert "are you there? (message 1 of" in await tenant.answer(GENERAL, ts)
+    assert [len(each.bot_replies(GENERAL, ts)) for each, ts in zip((one, two), missed, strict=True)] == [1, 1]
+
+
+async def test_a_workspace_in_trouble_is_named_and_does_not_stop_the_others(
+    storage: dict[str, Any], model: ModelServer, app: SlackApp
+) -> None:
+    one, two = app.add_workspace("T0ONE"), app.add_workspace("T0TWO")
+    timing = Timing(installation_max_age=0.1, sweep_interval=0.1)
+    platforms = platforms_with(slack_timing=timing, catch_up_seconds=0.1)
+    async with run_app(app, platforms, **storage, **of_model(model)) as bot:
+        await install(bot, app, one)
+        await install(bot, app, two)
+        app.revoke(app.oauth.tokens_of("T0ONE")[0])
+        slack = next(each for each in bot.platforms if each.name == "slack")
+
+        async def is_named() -> bool:
+            health = await slack.health()
+            return "T0ONE" in str(health.evidence.get("trouble")) and health.state == "degraded"
+
+        await wait_until(is_named, "health names the workspace")
+        health = await slack.health()
+        assert health.evidence["workspaces"] == 2
+        assert "/slack/install" in str(health.evidence["trouble"])
+        await ask(two)
+
+
+async def test_files_are_read_and_shown_with_the_token_of_their_workspace(
+    storage: dict[str, Any], model: ModelServer, app: SlackApp
+) -> None:
+    one, two = app.add_workspace("T0ONE"), app.add_workspace("T0TWO")
+    async with run_app(app, QUICK, **storage, **of_model(model)) as bot:
+        await install(bot, app, one)
+        await install(bot, app, two)
+        files = [("a.txt", "text/plain", b"the secret is 42")]
+        ts = await two.say(ALICE, GENERAL, f"{two.mention} read this", files=files)
+        await two.answer(GENERAL, ts)
+    assert "the secret is 42" in str(model.requests[-1])
+
+
+async def test_the_record_of_an_installation_says_nothing_in_a_log(redis: Redis) -> None:
+    from bot.slack.installations import Installation
+
+    installation = Installation(
+        id="T1", name="One", url="", bot_token="xoxb-secret", bot_id="B1", bot_user_id="U1"
+    )
+    assert "secret" not in repr(replace(installation, refresh_token="xoxe-secret"))
+    assert asdict(installation)["bot_token"] == "xoxb-secret"
