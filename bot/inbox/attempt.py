@@ -61,7 +61,7 @@ class Attempt:
         return {"thread_id": self.lease.thread, "turn": self.turn}
 
     async def run(self, begun: Begun | None, idle_ms: int) -> None:
-        """Run the turn, after an error here the lease expires and it is retried.
+        """Run the turn. After an error here it is retried: the lease is found again, or expires.
 
         Unless it has `begun`, it begins, and renews a lease that was not renewed for `idle_ms` milliseconds.
         """

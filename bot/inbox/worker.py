@@ -75,8 +75,8 @@ class _Worker:
         self._running: dict[Lease, Attempt] = {}
         self._reserved: dict[Lease, float] = {}
         """Reservations, with the time of each (monotonic seconds)."""
-        self._place_left = asyncio.Event()
-        """A turn or a reservation has ended since the reader began to wait."""
+        self._vacancy = asyncio.Event()
+        """Set whenever a turn or a reservation ends: it wakes the reader."""
         self._context = copy_context()
         """Context of each turn: it inherits nothing of who delivered the message."""
         self._has_entered = False
@@ -135,10 +135,10 @@ class _Worker:
                 await self._recover(error)
 
     async def _wait_for_place(self, seconds: float | None) -> None:
-        self._place_left.clear()
+        self._vacancy.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._place_left.wait()
+                await self._vacancy.wait()
 
     async def _lease(self) -> bool:
         """Lease a waiting thread; return True if there was one.
@@ -168,12 +168,12 @@ class _Worker:
         reserved_at = self._reserved.pop(wish)
         self._inbox.beginning.remove(wish.thread)
         self._queue.end(wish)
-        is_new = lease is not None and not self._is_draining and not self._is_known(lease)
-        if lease and begun and is_new:
+        if lease and begun and not self._is_draining and not self._is_known(lease):
             self._queue.begin(lease)
             self._begin(lease, reserved_at, begun)
-        self._leave_place()
-        if lease and not (begun and is_new):
+            lease = None
+        self._offer_place()
+        if lease:
             try:
                 await self._enqueue([lease])
             except (RedisError, OSError) as error:  # it is found again by the next renewal
@@ -289,8 +289,8 @@ class _Worker:
     def _on_end(self, lease: Lease, _: asyncio.Task[None]) -> None:
         self._running.pop(lease, None)
         self._queue.end(lease)
-        self._leave_place()
+        self._offer_place()
 
-    def _leave_place(self) -> None:
+    def _offer_place(self) -> None:
         self._start()
-        self._place_left.set()
+        self._vacancy.set()
