@@ -19,7 +19,7 @@ from bot.inbox import (
 )
 from bot.inbox.fair_queue import ROOM, FairQueue
 from bot.inbox.lease import Lease
-from tests.support.inbox import an_inbox
+from tests.support.inbox import Slow, an_inbox
 from tests.support.wait import wait_until
 
 
@@ -33,40 +33,6 @@ def a_message(text: str, author: str = "test:ada", channel: str = "", thread: st
         addressed=True,
         channel=channel or f"of {author}",
     )
-
-
-class Slow:
-    """Turns that run until they are let go, in the order in which they began."""
-
-    def __init__(self) -> None:
-        self.begun: list[str] = []
-        self.ended: list[str] = []
-        self.attempts: dict[str, int] = {}
-        self._gates: dict[str, asyncio.Event] = {}
-        self._is_open = False
-
-    async def __call__(self, turn: Turn, receipt: Receipt, halt: Halt) -> None:
-        name = turn.messages[0].text
-        self.begun.append(name)
-        self.attempts[name] = turn.attempt
-        gate = self._gates[name] = asyncio.Event()
-        if not self._is_open:
-            await gate.wait()
-        self.ended.append(name)
-
-    @property
-    def running(self) -> list[str]:
-        return [each for each in self.begun if each not in self.ended]
-
-    def end(self, name: str) -> None:
-        """Let that turn end."""
-        self._gates[name].set()
-
-    def end_all(self) -> None:
-        """Let all turns end, those that come as well."""
-        self._is_open = True
-        for gate in self._gates.values():
-            gate.set()
 
 
 @asynccontextmanager

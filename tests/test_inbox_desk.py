@@ -1,73 +1,44 @@
 """Turns that begin in the step that stores their message, where a worker of the process has a place."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
-from bot.chat import Halt, Receipt, Turn
-from bot.inbox import Inbox, Lookup, keys, queries, serve
-from tests.support.inbox import Desk, a_message, an_inbox
+from bot.inbox import keys, queries
+from tests.support.inbox import Desk, Slow, a_message, an_inbox, serving
 from tests.support.wait import wait_until
-
-
-class Gated:
-    """Turns that begin, and end once the gate is open."""
-
-    def __init__(self) -> None:
-        self.begun: list[Turn] = []
-        self.gate = asyncio.Event()
-
-    async def __call__(self, turn: Turn, receipt: Receipt, halt: Halt) -> None:
-        self.begun.append(turn)
-        await self.gate.wait()
-
-
-@asynccontextmanager
-async def serving(redis: Redis, inbox: Inbox, work: Gated, *, limit: int = 3) -> AsyncIterator[asyncio.Event]:
-    """A worker that has entered; it stops with the block, or when the event is set."""
-    stop = asyncio.Event()
-    async with Lookup(redis).news("stop") as stops, asyncio.TaskGroup() as group:
-        group.create_task(serve(inbox, work, limit=limit, lease_seconds=5, grace=5, stop=stop, stops=stops))
-        await wait_until(lambda: inbox.consumer != "one", "the worker has entered")
-        try:
-            yield stop
-        finally:
-            work.gate.set()
-            stop.set()
 
 
 async def test_a_message_begins_its_turn_as_it_is_stored(redis: Redis) -> None:
     """Only a thread without a turn has one; what comes meanwhile waits as ever."""
-    inbox, work = an_inbox(redis), Gated()
+    inbox, work = an_inbox(redis), Slow()
     async with serving(redis, inbox, work):
         assert await inbox.put(a_message("hello")) == "kept"
         assert await queries.leased_threads(redis) == {"test:space:t1": inbox.consumer}
         await wait_until(lambda: bool(work.begun), "the turn has begun")
         assert await inbox.put(a_message("more")) == "kept"  # waits for the turn
         assert await inbox.put(a_message("hello")) == "duplicate"
-        work.gate.set()
+        work.end_all()
         await wait_until(lambda: len(work.begun) == 2, "the next turn has begun")
-    assert [[each.text for each in turn.messages] for turn in work.begun] == [["hello"], ["more"]]
-    assert {(turn.attempt, turn.crashes) for turn in work.begun} == {(1, 0)}
+    assert [[each.text for each in turn.messages] for turn in work.turns] == [["hello"], ["more"]]
+    assert {(turn.attempt, turn.crashes) for turn in work.turns} == {(1, 0)}
     assert not await redis.exists(keys.ACTIVE, keys.LATER)
     assert not await redis.xlen(keys.READY)
 
 
 async def test_more_messages_at_once_than_there_are_turns(redis: Redis) -> None:
     """Each is answered once, whichever way it came to the worker."""
-    inbox, work = an_inbox(redis), Gated()
+    inbox, work = an_inbox(redis), Slow()
     async with serving(redis, inbox, work):
         put = (inbox.put(a_message("hello", f"t{number}")) for number in range(12))
         assert set(await asyncio.gather(*put)) == {"kept"}
         await wait_until(lambda: len(work.begun) == 3, "all turns are taken")
-        work.gate.set()
+        work.end_all()
         await wait_until(lambda: len(work.begun) == 12, "all are answered")
-    assert len({turn.id for turn in work.begun}) == 12
-    assert {turn.attempt for turn in work.begun} == {1}
+    assert len({turn.id for turn in work.turns}) == 12
+    assert {turn.attempt for turn in work.turns} == {1}
 
 
 async def test_a_thread_that_has_waited_for_longer_comes_first(redis: Redis) -> None:
@@ -116,7 +87,7 @@ async def test_a_full_redis_stores_nothing_and_frees_the_place(redis: Redis) -> 
 
 async def test_a_process_that_stops_begins_no_turn(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     """A message that comes while it finishes the others waits for another process."""
-    inbox, work = an_inbox(redis), Gated()
+    inbox, work = an_inbox(redis), Slow()
     async with serving(redis, inbox, work) as stop:
         await inbox.put(a_message("hello", "t1"))
         await wait_until(lambda: bool(work.begun), "the turn has begun")

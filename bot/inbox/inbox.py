@@ -69,8 +69,8 @@ class Inbox:
         self._consumer = name
         self._follow_seconds = follow_days * _DAY
         self._replica = Replica(redis, self._follow_seconds, most_replicated)
-        self.beginning: set[str] = set()
-        """Threads whose next turn this process has requested, and Redis may have begun."""
+        self.beginning: list[str] = []
+        """Threads whose next turn this process has requested, and Redis may have begun: one a request."""
         self._under_way: set[str] = set()
         self._intake = Intake(redis, self._replica, self._stops, self._follow_seconds, channels, first_reads)
         self._begin = redis.register_script(scripts.BEGIN)
@@ -132,7 +132,7 @@ class Inbox:
         return await queries.question(self._redis, message_id)
 
     async def first_turns(self, within: ThreadId) -> Sequence[str]:
-        """Return the turn that runs, or will run next, in a thread; without `channel` those of the space."""
+        """Return a thread's turn that runs, or is next; without `channel` those of leased threads."""
         return await queries.first_turns(self._redis, within)
 
     async def newest_order(self, answer: str, thread: ThreadId) -> tuple[str, bool] | None:
@@ -169,8 +169,12 @@ class Inbox:
         """Renew the start counter: it may expire only when no lease of an earlier start can remain."""
         await self._redis.expire(keys.starts(self._name), SEEN_SECONDS)
 
-    async def _lease_from(self, earlier: str) -> list[Lease]:
-        taken = await self._take_back(keys=[READY], args=[earlier, self._consumer])
+    async def find_leases(self, idle_ms: int) -> list[Lease]:
+        """Return own leases that were not renewed for `idle_ms` milliseconds, and renew them."""
+        return await self._lease_from(self._consumer, idle_ms)
+
+    async def _lease_from(self, earlier: str, idle_ms: int = 0) -> list[Lease]:
+        taken = await self._take_back(keys=[READY], args=[earlier, self._consumer, idle_ms])
         return [read_lease(*each) for each in taken]
 
     async def ensure_group(self) -> None:
@@ -212,7 +216,7 @@ class Inbox:
 
         Renews a lease that was not renewed for `idle_ms` milliseconds.
         """
-        self.beginning.add(lease.thread)
+        self.beginning.append(lease.thread)
         wanted = self._first_reads(lease.thread)
         try:
             begun = await self._begin(
@@ -220,7 +224,7 @@ class Inbox:
                 args=[TAG, self._consumer, lease.entry, lease.thread, idle_ms, SEEN_SECONDS, *wanted],
             )
         finally:
-            self.beginning.discard(lease.thread)
+            self.beginning.remove(lease.thread)
         if begun is None:
             raise LeaseLost(lease.thread)
         return await self.read_start(lease, begun) if begun else None

@@ -143,7 +143,7 @@ class Intake:
             outcome, leased, begun = await self._run_put(message, desk.consumer, *reads)
             lease = read_lease(*leased) if leased else None
         finally:
-            desk.settle(wish, lease, begun)
+            await desk.settle(wish, lease, begun)
         return _outcome(outcome)
 
     async def _run_put(self, message: Message, consumer: str, *reads: str) -> Any:

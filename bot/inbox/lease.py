@@ -55,10 +55,10 @@ class Desk(Protocol):
     def reserve(self, wish: Lease) -> bool:
         """Keep a turn free for a thread; return False if it has to wait for its turn like any other."""
 
-    def settle(self, wish: Lease, lease: Lease | None = None, begun: Begun | None = None) -> None:
+    async def settle(self, wish: Lease, lease: Lease | None = None, begun: Begun | None = None) -> None:
         """End a reservation; take the lease that came with the message, perhaps that of another thread.
 
-        `begun` is the turn if it has begun under the lease.
+        `begun` is the turn if it has begun under the lease. Raises no error of Redis.
         """
 
 

@@ -28,6 +28,9 @@ LISTED_SECONDS = 300
 """Seconds by which a thread's time in the list of joined threads is ahead of its newest message, so that few
 messages write it: a reader finds the thread for a little longer."""
 
+_MOST_LEASES = 1_000
+"""Most leases that are looked at."""
+
 MANY_DEAD = 1_000
 """Dead letters above which health shows a hint: nothing removes them automatically."""
 
@@ -102,19 +105,19 @@ async def newest_order(redis: Redis, answer: str, thread: ThreadId) -> tuple[str
 async def first_turns(redis: Redis, within: ThreadId) -> list[str]:
     """Return the turn of a thread that runs, or will run next, if there is one.
 
-    If no `channel` is known, those of all threads of the space.
+    If no `channel` is known, those of the leased threads of the space: at most as many as the processes have
+    places, however many wait.
     """
-    threads = [str(within)] if within.channel else await _active_threads(redis, within)
+    threads = [str(within)] if within.channel else await _leased_within(redis, within)
     async with redis.pipeline(transaction=False) as pipe:
         for thread in threads:
             pipe.xrange(keys.mailbox(thread), count=1)
         return [keys.text(entries[0][1][b"id"]) for entries in await pipe.execute() if entries]
 
 
-async def _active_threads(redis: Redis, within: ThreadId) -> list[str]:
-    prefix = str(replace(within, channel="-")).removesuffix("-")
-    threads: Any = await redis.smembers(ACTIVE)
-    return [name for each in threads if (name := keys.text(each)).startswith(prefix)]
+async def _leased_within(redis: Redis, space: ThreadId) -> list[str]:
+    prefix = str(replace(space, channel="-")).removesuffix("-")
+    return [each for each in await leased_threads(redis) if each.startswith(prefix)]
 
 
 def _read(value: bytes) -> Message | None:
@@ -127,12 +130,16 @@ def _read(value: bytes) -> Message | None:
 async def leased_threads(redis: Redis) -> dict[str, str]:
     """Return the leased threads with the consumer that holds each."""
     await ensure_group(redis)
-    held: dict[str, str] = {}
-    leases: Any = await redis.xpending_range(READY, GROUP, "-", "+", 1000)
-    for pending in leases:
-        entries: Any = await redis.xrange(READY, pending["message_id"], pending["message_id"])
-        held |= {keys.text(fields[b"thread"]): keys.text(pending["consumer"]) for _, fields in entries}
-    return held
+    leases: Any = await redis.xpending_range(READY, GROUP, "-", "+", _MOST_LEASES)
+    async with redis.pipeline(transaction=False) as pipe:
+        for lease in leases:
+            pipe.xrange(READY, lease["message_id"], lease["message_id"])
+        found = await pipe.execute()
+    return {
+        keys.text(fields[b"thread"]): keys.text(lease["consumer"])
+        for lease, entries in zip(leases, found, strict=True)
+        for _, fields in entries
+    }
 
 
 async def dead(redis: Redis) -> list[Dead]:

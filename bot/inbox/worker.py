@@ -2,41 +2,23 @@
 
 import asyncio
 import logging
-import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from contextvars import copy_context
 from functools import partial
 
 from redis.exceptions import RedisError, ResponseError
 
-from bot.chat import (
-    Halt,
-    Json,
-    LeaseLost,
-    PlatformError,
-    Receipt,
-    StorageDown,
-    Turn,
-    Undeliverable,
-    name_work,
-    texts,
-)
+from bot.chat import Json, LeaseLost, texts
 from bot.concurrency.tasks import CLEAN_UP_SECONDS, cancel
+from bot.inbox.attempt import Attempt, Work
 from bot.inbox.fair_queue import FairQueue
-from bot.inbox.fence import fence_turn
 from bot.inbox.inbox import Inbox
-from bot.inbox.lease import Begun, Lease, TurnStart
-from bot.inbox.retries import MAX_ATTEMPTS, MAX_FAILURES, back_off, final_text, is_mute, reason_to_give_up
+from bot.inbox.lease import Begun, Lease
+from bot.inbox.retries import MAX_FAILURES
 
 log = logging.getLogger(__name__)
-
-Work = Callable[[Turn, Receipt, Halt], Awaitable[None]]
-"""Runs one turn to its end; the error that it raises decides whether the turn is retried."""
-
-_FORESEEN = (PlatformError, StorageDown)
-"""Errors that pass: of a service that is out of reach or busy."""
 
 _HAND_OVER_SECONDS = 3.0
 _BLOCK_MS = 2_000  # below the shared client's socket timeout of 5 s
@@ -45,23 +27,12 @@ _LOOK_SECONDS = 0.2
 
 _CROWDED_BLOCK_MS = 100  # while deferred threads may be wanted soon
 _FRESH_SHARE = 0.1
-"""Share of the lease time within which a lease counts as just renewed when its turn starts. `_HELD_SHARE` is
-counted from there: together they leave a third of the time for the visible write."""
+"""Share of the lease time within which a lease counts as just renewed when its turn starts, and as on its way
+to this process if that knows nothing of it. `_HELD_SHARE` is counted from there: together they leave a third
+of the time for the visible write."""
 
 _HELD_SHARE = 0.6
 """Share of the lease time after its last renewal after which Redis is asked before a visible write."""
-
-
-@dataclass(slots=True)
-class _RunningTurn:
-    """Running turn. `renewed_at` is the last time when its lease was known to be held (monotonic seconds)."""
-
-    task: asyncio.Task[None]
-    halt: Halt
-    renewed_at: float
-    turn: str = ""
-    is_released: bool = False
-    """The lease is being released by this process: do not renew it, and do not treat it as lost."""
 
 
 async def serve(
@@ -101,9 +72,13 @@ class _Worker:
         self._is_crowded = False
         self._lease_seconds = lease_seconds
         self._max_failures = max_failures
-        self._running: dict[Lease, _RunningTurn] = {}
+        self._running: dict[Lease, Attempt] = {}
         self._reserved: dict[Lease, float] = {}
         """Reservations, with the time of each (monotonic seconds)."""
+        self._vacancy = asyncio.Event()
+        """Set whenever a turn or a reservation ends: it wakes the reader."""
+        self._context = copy_context()
+        """Context of each turn: it inherits nothing of who delivered the message."""
         self._has_entered = False
         self._is_draining = False
 
@@ -153,20 +128,26 @@ class _Worker:
                 if not self._has_entered:
                     await self._enqueue(await self._inbox.enter())
                     self._has_entered = True
-                wanted = self._queue.demand
-                if not (wanted and await self._lease(wanted)) and not self._queue.free:
-                    timeout = _LOOK_SECONDS if wanted else None
-                    await asyncio.wait(self._tasks(), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                wants_lease = self._queue.demand > 0
+                if not (wants_lease and await self._lease()) and not self._queue.free:
+                    await self._wait_for_place(_LOOK_SECONDS if wants_lease else None)
             except (RedisError, OSError) as error:
                 await self._recover(error)
 
-    async def _lease(self, count: int) -> bool:
-        """Lease waiting threads; return True if there were any.
+    async def _wait_for_place(self, seconds: float | None) -> None:
+        self._vacancy.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._vacancy.wait()
 
-        While no turn is free this does not block: a new thread may be for a process with a free turn.
+    async def _lease(self) -> bool:
+        """Lease a waiting thread; return True if there was one.
+
+        While no turn is free this does not block: a new thread may be for a process with a free turn. It
+        takes one at a time, because messages that arrive while it blocks take places, too.
         """
         block_ms = _CROWDED_BLOCK_MS if self._is_crowded else _BLOCK_MS
-        leases = await self._inbox.lease(count, block_ms if self._queue.free else None)
+        leases = await self._inbox.lease(1, block_ms if self._queue.free else None)
         await self._enqueue(leases)
         if not leases and self._is_crowded and self._queue.is_short:
             self._is_crowded = await self._inbox.wake() > 0
@@ -180,20 +161,23 @@ class _Worker:
         can_begin = self._has_entered and not self._is_draining and self._queue.reserve(wish)
         if can_begin:
             self._reserved[wish] = time.monotonic()
-            self._inbox.beginning.add(wish.thread)
+            self._inbox.beginning.append(wish.thread)
         return can_begin
 
-    def settle(self, wish: Lease, lease: Lease | None = None, begun: Begun | None = None) -> None:
+    async def settle(self, wish: Lease, lease: Lease | None = None, begun: Begun | None = None) -> None:
         reserved_at = self._reserved.pop(wish)
-        self._inbox.beginning.discard(wish.thread)
+        self._inbox.beginning.remove(wish.thread)
         self._queue.end(wish)
-        if lease and not self._is_draining:  # else it is handed over in the end
-            if begun:
-                self._queue.begin(lease)
-                self._begin(lease, reserved_at, begun)
-            else:
-                self._queue.add(lease)
-        self._start()
+        if lease and begun and not self._is_draining and not self._is_known(lease):
+            self._queue.begin(lease)
+            self._begin(lease, reserved_at, begun)
+            lease = None
+        self._offer_place()
+        if lease:
+            try:
+                await self._enqueue([lease])
+            except (RedisError, OSError) as error:  # it is found again by the next renewal
+                log.warning("lease not deferred", extra={"thread_id": lease.thread, "error": repr(error)})
 
     async def _recover(self, error: Exception) -> None:
         log.warning("inbox read failed", extra={"error": repr(error)})
@@ -232,13 +216,21 @@ class _Worker:
             self._queue.discard(lease)
             running = self._running.get(lease)
             if running and not running.is_released:
-                log.warning("lease lost, turn cancelled", extra=self._names(lease))
+                log.warning("lease lost, turn cancelled", extra=running.names)
                 running.task.cancel()
+        await self._find_leases()
         await self._inbox.stay()
         await self._inbox.wake()
         wanted = 0 if self._is_draining else self._queue.demand
         if wanted > 0:
             await self._enqueue(await self._inbox.take_over(int(self._lease_seconds * 1000), wanted))
+
+    async def _find_leases(self) -> None:
+        """Take the leases that Redis has given to this process in a reply that was lost."""
+        known = {*self._running, *self._queue}  # their turns may end meanwhile
+        found = await self._inbox.find_leases(int(_FRESH_SHARE * self._lease_seconds * 1000))
+        awaited = {wish.thread for wish in self._reserved}
+        await self._enqueue([each for each in found if each not in known and each.thread not in awaited])
 
     async def _renew(self, leases: list[Lease]) -> list[Lease]:
         """Renew leases; return the lost ones."""
@@ -260,11 +252,20 @@ class _Worker:
         if not is_fresh and await self._renew([lease]):
             raise LeaseLost(lease.thread)
 
-    async def _enqueue(self, leases: list[Lease]) -> None:
-        """Queue leases until there is a share for their turns; defer those that find no room."""
+    def _is_known(self, lease: Lease) -> bool:
+        return lease in self._running or lease in self._queue
+
+    async def _enqueue(self, leases: Sequence[Lease]) -> None:
+        """Queue new leases until there is a share for their turns; defer those that find no room.
+
+        A process that stops hands them over.
+        """
+        if leases and self._is_draining:
+            await self._hand_over(list(self._running))
+            return
         without_room = []
         for lease in leases:
-            if lease not in self._running and lease not in self._queue and not self._queue.add(lease):
+            if not self._is_known(lease) and not self._queue.add(lease):
                 without_room.append(lease)
             self._start()
         if without_room:
@@ -276,115 +277,20 @@ class _Worker:
             self._begin(lease, time.monotonic())
 
     def _begin(self, lease: Lease, renewed_at: float, begun: Begun | None = None) -> None:
-        task = asyncio.create_task(self._run(lease, begun), name=f"turn {lease.thread}")
         halt = asyncio.get_running_loop().create_future()
-        self._running[lease] = _RunningTurn(task, halt, renewed_at)
-        task.add_done_callback(partial(self._on_end, lease))
+        check = partial(self._check, lease)
+        attempt = Attempt(lease, self._inbox, self._work, self._max_failures, check, halt, renewed_at)
+        running = attempt.run(begun, int(_FRESH_SHARE * self._lease_seconds * 1000))
+        context = self._context.copy()
+        attempt.task = asyncio.create_task(running, name=f"turn {lease.thread}", context=context)
+        attempt.task.add_done_callback(partial(self._on_end, lease), context=context)
+        self._running[lease] = attempt
 
     def _on_end(self, lease: Lease, _: asyncio.Task[None]) -> None:
         self._running.pop(lease, None)
         self._queue.end(lease)
+        self._offer_place()
+
+    def _offer_place(self) -> None:
         self._start()
-
-    async def _run(self, lease: Lease, begun: Begun | None) -> None:
-        """Run one turn under one lease; after an error here the lease expires and the turn is retried."""
-        try:
-            if begun:
-                start = await self._inbox.read_start(lease, begun)
-            else:
-                idle_ms = int(_FRESH_SHARE * self._lease_seconds * 1000)
-                start = await self._inbox.begin(lease, idle_ms=idle_ms)
-            if start:
-                await self._attempt(lease, start)
-        except LeaseLost:
-            log.warning("lease lost, turn abandoned", extra=self._names(lease))
-        except (RedisError, OSError) as error:
-            log.warning("turn interrupted by Redis", extra={**self._names(lease), "error": repr(error)})
-
-    def _names(self, lease: Lease) -> dict[str, str]:
-        """Return the ids of a running turn for the log; that of the turn is empty until it has begun."""
-        return {"thread_id": lease.thread, "turn": self._running[lease].turn}
-
-    async def _attempt(self, lease: Lease, start: TurnStart) -> None:
-        try:
-            with name_work(f"turn:{start.turn.id}"):
-                await self._settle(lease, start)
-        finally:
-            self._inbox.leave(start.turn)
-
-    async def _settle(self, lease: Lease, start: TurnStart) -> None:
-        turn, running = start.turn, self._running[lease]
-        running.turn = turn.id
-        dead = reason_to_give_up(start, self._max_failures)
-        if start.has_crashed and start.turn.crashes > 2 and not dead:
-            # a turn that kills the process may take other turns along: separate them in time
-            seconds = random.uniform(0, 2.0**start.turn.crashes)  # noqa: S311 - not for secrets
-            await self._postpone(lease, turn, seconds, "the process died", failed=False)
-            return
-        if dead and is_mute(start, self._max_failures):
-            await self._finish(lease, turn, dead)
-            return
-        words = final_text(start, dead)
-        if (dead or start.stop_reason) and not running.halt.done():
-            running.halt.set_result(words)
-        known = {"ending": words, **start.receipt} if dead else start.receipt  # a halt alone ends no decision
-        receipt = Receipt(
-            turn,
-            lambda state: self._inbox.keep(lease, turn, state),
-            known,
-            partial(self._check, lease),
-            partial(self._inbox.replicate, turn),
-        )
-        try:
-            async with fence_turn(self._inbox.fence(lease, receipt, start.read)):
-                await self._work(turn, receipt, running.halt)
-        except (LeaseLost, RedisError):
-            raise
-        except asyncio.CancelledError:  # another process continues the turn, if it is not stopped for good
-            with suppress(LeaseLost, RedisError, OSError):
-                await receipt.flush()
-            raise
-        except Undeliverable as error:
-            log.warning(
-                "reply undeliverable", extra={"thread_id": lease.thread, "turn": turn.id, "error": str(error)}
-            )
-            # nobody waits for a stopped turn, and its channel may be gone
-            is_stopped = start.stop_reason or running.halt.done()
-            dead = dead or ("" if is_stopped else f"the reply cannot be shown: {error}")
-        except Exception as error:  # whatever fails, the turn is tried again or ends: its thread is freed
-            # a service that is out of reach or limits calls is told again that the turn is given up
-            if not dead or (isinstance(error, _FORESEEN) and turn.attempt <= MAX_ATTEMPTS):
-                await receipt.flush()
-                await self._try_again(lease, turn, error)
-                return
-            log.exception("end of turn not shown", extra={"thread_id": lease.thread, "turn": turn.id})
-        await self._finish(lease, turn, dead, receipt)
-
-    async def _finish(self, lease: Lease, turn: Turn, dead: str, receipt: Receipt | None = None) -> None:
-        self._running[lease].is_released = True
-        if dead:
-            what = {"thread_id": lease.thread, "turn": turn.id, "reference": turn.reference}
-            log.error("turn given up", extra={**what, "reason": dead})
-            dead += f" (reference {turn.reference})"
-        result = receipt.state if receipt and receipt.has_result else None
-        filing, details = (receipt.filing, receipt.details) if receipt and not dead else (None, None)
-        gap = receipt.gap if receipt else None
-        await self._inbox.finish(lease, turn, dead, result, filing, gap=gap, details=details)
-
-    async def _try_again(self, lease: Lease, turn: Turn, error: Exception) -> None:
-        is_foreseen = isinstance(error, _FORESEEN)
-        log.warning(
-            "turn failed, retry scheduled",
-            extra={
-                "thread_id": lease.thread,
-                "turn": turn.id,
-                "attempt": turn.attempt,
-                "error": repr(error),
-            },
-            exc_info=None if is_foreseen else error,
-        )
-        await self._postpone(lease, turn, back_off(turn.attempt, error), repr(error), failed=not is_foreseen)
-
-    async def _postpone(self, lease: Lease, turn: Turn, seconds: float, error: str, *, failed: bool) -> None:
-        self._running[lease].is_released = True
-        await self._inbox.postpone(lease, turn, seconds, error=error, failed=failed)
+        self._vacancy.set()

@@ -74,7 +74,7 @@ class AnswerInbox(Protocol):
         """
 
     async def first_turns(self, within: ThreadId) -> Sequence[str]:
-        """Return the turn that runs, or will run next, in a thread; without `channel` those of the space."""
+        """Return a thread's turn that runs, or is next; without `channel` those of leased threads."""
 
 
 class DecidedRequests(Protocol):

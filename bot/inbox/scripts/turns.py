@@ -200,17 +200,20 @@ return woken
 """
 )
 
-# KEYS ready | ARGV earlier consumer -> {{lease, fields}, ...}
-# One atomic step, because deleting a consumer drops its leases: nothing may be leased in between.
+# KEYS ready | ARGV earlier consumer idle_ms -> {{lease, fields}, ...} Takes the leases that were not renewed
+# for so long, of an earlier start or of the consumer itself. One atomic step, because deleting a consumer
+# drops its leases: nothing may be leased in between.
 TAKE_BACK = """
-local taken = {}
-for _, pending in ipairs(redis.call('XPENDING', KEYS[1], 'workers', '-', '+', 10000, ARGV[1])) do
-  for _, entry in ipairs(redis.call('XCLAIM', KEYS[1], 'workers', ARGV[2], 0, pending[1])) do
+local earlier, consumer, taken = ARGV[1], ARGV[2], {}
+local idle = {'IDLE', ARGV[3], '-', '+', 10000, earlier}
+for _, pending in ipairs(redis.call('XPENDING', KEYS[1], 'workers', unpack(idle))) do
+  for _, entry in ipairs(redis.call('XCLAIM', KEYS[1], 'workers', consumer, 0, pending[1])) do
     taken[#taken + 1] = entry
   end
 end
-if #redis.call('XPENDING', KEYS[1], 'workers', '-', '+', 1, ARGV[1]) == 0 then
-  redis.call('XGROUP', 'DELCONSUMER', KEYS[1], 'workers', ARGV[1])
+local is_left = earlier ~= consumer and #redis.call('XPENDING', KEYS[1], 'workers', '-', '+', 1, earlier) == 0
+if is_left then
+  redis.call('XGROUP', 'DELCONSUMER', KEYS[1], 'workers', earlier)
 end
 return taken
 """
