@@ -57,6 +57,8 @@ _OF_ONE_THREAD = frozenset({"invalid_thread_ts", "thread_not_found"})
 """Refusals to end a session with a stream that concern one thread. After all others, also unknown ones, the
 workspace's sessions end by a call of their own until the stream is tried again."""
 
+_MOST_LEFT = 1_000
+
 
 @dataclass(slots=True)
 class Session:
@@ -95,6 +97,8 @@ class Status:
         self._timing = timing
         self._none_until: dict[str, float] = {}  # workspaces without sessions
         self._apart_until: dict[str, float] = {}  # workspaces where no session ends with a stream
+        self._left: dict[ThreadId, None] = {}
+        """Threads whose status an attempt may have left; without Redis the next one counts as first."""
         self._ending: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -125,6 +129,10 @@ class Status:
                 self._apart_until[thread.space] = self._retry_time()
             if ours:
                 await self._clear(thread, session, receipt)
+            elif not session.is_pausing:
+                self._left[thread] = None
+                if len(self._left) > _MOST_LEFT:
+                    del self._left[next(iter(self._left))]
 
     async def _show(self, thread: ThreadId, session: Session, *, has_room: bool) -> None:
         await asyncio.sleep(self._timing.status_delay)
@@ -137,7 +145,8 @@ class Status:
 
     async def _clear(self, thread: ThreadId, session: Session, receipt: Receipt) -> None:
         """Clear what is shown after a reply, also by an earlier attempt, which may have crashed."""
-        is_first = receipt.turn.attempt == 1
+        is_first = receipt.turn.attempt == 1 and thread not in self._left
+        self._left.pop(thread, None)
         if session.shown == "session" and session.is_busy:
             await receipt.hold()  # stores the end of the answer first: Slack's limits may take time
             await self._end_session(thread)  # even if another thread has found since that there are none
