@@ -12,6 +12,7 @@ from langgraph.types import StateSnapshot
 from redis.asyncio import Redis
 
 from bot.agent import prompts, texts
+from bot.agent.authors import names
 from bot.agent.history import MOST_MESSAGES
 from bot.agent.memory import ThreadMemory
 from bot.agent.resume import plan_repetition
@@ -96,6 +97,20 @@ async def test_users_without_a_name_are_told_apart_by_numbers(redis: Redis, mode
     asked = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "user"]
     ann, bob = unnamed_user("test:u07ann"), unnamed_user("test:u07bob")
     assert asked == [f"[{ann}] one", f"[{bob}] two", f"[{ann}] three"]
+
+
+def test_a_nameless_user_has_one_number_after_an_upgrade() -> None:
+    """Earlier versions have stored no number; later messages have the one that it has everywhere."""
+    named = {"author": "b", "author_name": "BOB"}
+    old, new = {"author": "a", "author_name": ""}, {"author": "a", "author_name": unnamed_user("test:a")}
+    told, last = HumanMessage("?", additional_kwargs=named), new | {"author_unnamed": True}
+    messages = [HumanMessage("?", additional_kwargs=each) for each in (old, last)]
+    expected = {"a": unnamed_user("test:a"), "b": "BOB"}
+    assert names([told, *messages]) == names([told, *messages[::-1]]) == expected
+    messages = [
+        HumanMessage("?", additional_kwargs=each) for each in (last, old | {"author_name": "ANN"}, last)
+    ]
+    assert names([told, *messages]) == {"a": "ANN", "b": "BOB"}
 
 
 async def test_a_name_that_was_known_once_stays_known(redis: Redis, model: ModelServer) -> None:

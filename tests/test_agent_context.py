@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Context, Message, Notice, ReadContext, Since, Turn
+from bot.chat import Context, Message, Notice, Passage, PastMessage, ReadContext, Since, Turn
 from tests.servers.model import ModelServer
 from tests.support.agent import a_turn, an_agent, parts_of
 
@@ -82,17 +82,39 @@ async def test_after_a_gap_that_could_not_be_read_only_what_came_after_the_last_
     assert source.read_since == ["", one.id, one.id, one.id]
 
 
-async def test_a_gap_that_could_not_be_read_is_read_from_its_begin_on_at_the_next_turn(
+async def test_a_gap_that_could_not_be_read_is_read_with_what_came_before_it_at_the_next_turn(
     redis: Redis, model: ModelServer
 ) -> None:
-    """Without a reading before it, everything would be given again."""
+    """The bot may not know of all that came between the last reading and the gap."""
     failed = Context(problems=("I could not.",), is_unread=True)
     source = Conversation(Context(), failed, failed, Context())
     one, two, three, four = (a_turn(each) for each in ("one", "two", "three", "four"))
     gap = replace(two, gaps={each.id: 7.0 for each in two.messages})
     more = replace(three, gaps={each.id: 5.0 for each in three.messages})
     await notices(redis, model, source, one, gap, more, four, a_turn("five"))
-    assert source.read_at == [0, 7, 5, 5]
+    assert source.read_since == ["", one.id, one.id, one.id]
+    assert source.read_at == [0, 0, 0, 0]
+
+
+async def test_of_a_late_gap_no_message_is_given_again_that_a_summary_stands_for(
+    redis: Redis, model: ModelServer
+) -> None:
+    """The message that was read last is in the summary, too: the reading begins at the gap."""
+
+    def past(id: str, text: str) -> PastMessage:
+        return PastMessage(id=id, author="bob", text=text, sent_at=7.0)
+
+    turns = [a_turn(f"message {number}.") for number in range(24)]
+    read = (past("late", "I was late."), *(past(each.id, each.messages[0].text) for each in turns))
+    source = Conversation(Context(), Context(passages=(Passage(source="this thread", messages=read),)))
+    gap = a_turn("and now?")
+    gap = replace(gap, gaps={each.id: 7.0 for each in gap.messages})
+    await notices(redis, model, source, *turns, gap)
+    assert source.read_at == [0, 7]
+    assert source.read_since[1] > turns[0].id
+    given = "\n".join(each["content"] for each in model.requests[-1]["messages"] if each["role"] == "user")
+    assert "bob: I was late." in given
+    assert "bob: message" not in given
 
 
 @pytest.mark.parametrize(("refusal", "expected"), [("I could not.", [1, 0, 0]), ("", [1, 1, 1])])

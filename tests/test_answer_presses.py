@@ -10,8 +10,10 @@ from redis.asyncio import Redis
 from bot.access import texts
 from bot.access.allow_list import AllowList
 from bot.access.answers import Answers, AnswerStore
-from bot.chat import PressRefused, ThreadId, Turn, answer_id
+from bot.chat import Health, PressRefused, Stop, ThreadId, Turn, Withdrawal, answer_id
 from bot.commands import answer_texts
+from bot.commands.commands import Commands
+from bot.platforms import answers as presses
 from tests.servers.model import ModelServer
 from tests.servers.slack.service import ALICE, BOB, BOT_USER, GENERAL, Message, Slack
 from tests.support.answers import SlackPlace, answered, turns_ended
@@ -125,12 +127,53 @@ async def test_the_details_of_an_answer_that_was_rated_while_it_grew_are_kept_wi
     await answers.rate(answer, press, "down")
 
 
+@pytest.mark.parametrize("is_order", [False, True])
+async def test_a_question_of_two_messages_is_not_answered_again_when_the_first_was_deleted(
+    redis: Redis, is_order: bool
+) -> None:
+    """Fault: only the newest message counted, and the model got the deleted one again."""
+    inbox, first, second = an_inbox(redis), a_message("which day?"), a_message("and which hour?")
+    answers = Answers(AnswerStore(redis), inbox, AllowList())
+    for each in (first, second):
+        await inbox.put(each)
+    press, answer = replace(first, id="", text=""), answer_id(first.id)
+    for _ in range(1 + is_order):
+        lease, start = await begin(inbox)
+        value = answers.details(start.turn, {}, 1.0, has_failed=False)
+        await inbox.finish(lease, start.turn, details=value)
+        answer = start.turn.answer
+        if is_order and not start.turn.regenerates:
+            assert (await answers.regenerate(answer, press)).words == answer_texts.REGENERATING
+    await inbox.put(Withdrawal(message_id=first.id))
+    assert (await answers.regenerate(answer, press)).words == answer_texts.DELETED
+
+
 async def test_a_reason_belongs_to_a_vote(redis: Redis) -> None:
     """A form that nobody was shown stores nothing."""
     answers = Answers(AnswerStore(redis), an_inbox(redis), AllowList())
     with pytest.raises(PressRefused):
         await answers.explain("0" * 20, "slack:U1", "No.")
     assert not [each async for each in redis.scan_iter()]
+
+
+async def test_a_press_says_so_while_the_store_is_down() -> None:
+    """A vote or a reason that is not stored must not look as if it were."""
+
+    async def check_health() -> list[Health]:
+        return []
+
+    async def halt(stop: Stop) -> int:
+        return 0
+
+    message = a_message("which day is it?")
+    press, answer = replace(message, id="", text=""), answer_id(message.id)
+    async with Redis.from_url("redis://127.0.0.1:1") as nowhere:
+        answers = Answers(AnswerStore(nowhere), an_inbox(nowhere), AllowList())
+        commands = Commands(check_health, halt, answers=answers)
+        assert await presses.rate(commands, answer, press, "up") == answer_texts.NOT_RATED
+        told = await presses.explain(commands, answer, press.author, "No.")
+        assert told == answer_texts.REASON_NOT_STORED
+        assert await presses.regenerate(commands, answer, press) == answer_texts.NOT_STORED
 
 
 async def test_another_answer_is_ordered_only_from_the_space_of_the_first_one(redis: Redis) -> None:

@@ -27,6 +27,7 @@ DETAILS = AnswerDetails(
     turn="slack:T1:C1:1.5",
     message="slack:T1:C1:1.7",
     replaces="0123456789" * 2,
+    earlier=("slack:T1:C1:1.6",),
     at=1_767_600_000,
     seconds=2.25,
     edited_at=1_767_599_000.5,
@@ -170,7 +171,9 @@ async def test_a_forgotten_user_leaves_votes_without_name_and_reason(redis: Redi
 def test_details_are_stored_without_a_word_of_what_was_said() -> None:
     """They are read back as they were; what is usual takes no place."""
     assert AnswerDetails.from_json(json.loads(json.dumps(DETAILS.to_json()))) == DETAILS
-    usual = replace(DETAILS, attempts=1, message=DETAILS.turn, edited_at=0, is_external=False, readers={})
+    usual = replace(
+        DETAILS, attempts=1, message=DETAILS.turn, earlier=(), edited_at=0, is_external=False, readers={}
+    )
     usual = replace(usual, replaces=answer_id(DETAILS.turn), locale=None)
     assert AnswerDetails.from_json(usual.to_json()) == usual
     assert usual.to_json().keys() == {"reference", "thread", "turn", "at", "seconds", "models", "tools"}

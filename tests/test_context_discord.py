@@ -143,6 +143,34 @@ async def test_a_message_that_the_bot_learns_of_after_many_later_answers_is_read
     assert "Understood." not in told(model)
 
 
+async def test_what_the_bot_learned_of_late_or_never_is_read_from_the_last_reading_on(
+    settings: dict[str, Any], discord: Discord, model: ModelServer, redis: Redis
+) -> None:
+    """Fault: reading began at the first message that the bot had passed over, and hid those before it."""
+    async with run_bot(platforms_with(replace(QUICK_DISCORD, edit_interval=0.05)), **settings):
+        await discord.wait_for_connections()
+        asked = await discord.say(discord.alice, discord.general, f"{discord.mention} hello")
+        thread = await discord.thread_of(asked)
+        await discord.answer(thread, is_complete)
+        with discord.hold_events():  # as by a bot that may not talk with this one
+            await discord.say(discord.bob, thread, "Build 42 failed.")
+        passed = await discord.say(discord.bob, thread, "Look.")
+        await wait_until_passed_over(redis, f"discord:{passed.id}")
+        await mention(discord, "what does it say?", thread)
+        assert "Bob: Build 42 failed." in told(model)
+        with discord.hold_events() as deliver:
+            late = await discord.say(discord.bob, thread, "It is closed.")
+        passed = await discord.say(discord.bob, thread, "Or dinner.")
+        await wait_until_passed_over(redis, f"discord:{passed.id}")
+        await mention(discord, "where?", thread)
+        deliver()
+        await wait_until_passed_over(redis, f"discord:{late.id}")
+        await mention(discord, "and now?", thread)
+    written = ("hello", "Build 42", "Look.", "what does it say?", "It is closed.", "Or dinner.", "where?")
+    assert {each: told(model).count(each) for each in written} == dict.fromkeys(written, 1)
+    assert "Understood." not in told(model)
+
+
 async def test_a_reply_gives_the_agent_the_chain_of_replies(
     settings: dict[str, Any], discord: Discord, model: ModelServer
 ) -> None:
@@ -278,6 +306,24 @@ async def test_a_channel_that_discord_describes_late_takes_no_name_from_others(
         await discord.say(discord.bob, thread, f"<@&{role}>, see <#{plans.id}> or <#{slow.id}>")
         await mention(discord, "what should they do?", thread)
     assert f"@support, see #plans or <#{slow.id}>" in told(model)
+
+
+async def test_names_stay_while_discord_is_silent_and_go_when_it_is_not_asked(
+    discord: Discord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault: ten ids of others took all look-ups, and a channel that had been closed kept its name."""
+    role, plans = discord.add_role("support"), discord.add_channel("plans")
+    guild, text = str(discord.guild.id), f"<@&{role}> <#{plans.id}>"
+    monkeypatch.setattr(Route, "BASE", discord.url)
+    async with DiscordApi(discord.token, QUICK_DISCORD) as api:
+        names = Names(Reader(api), replace(QUICK_DISCORD, name_max_age=0.0, unknown_name_max_age=0.0))
+        assert await names.readable(guild, [text]) == ["@support #plans"]
+        for path in (f"/channels/{plans.id}", f"/guilds/{guild}"):
+            silent = discord.fail("GET", path, times=99, status=500)
+            assert await names.readable(guild, [text]) == ["@support #plans"]
+            silent.times = silent.used
+        junk = " ".join(f"<#{number}>" for number in range(10))
+        assert await names.readable(guild, [f"{junk} {text}"]) == [f"{junk} {text}"]
 
 
 async def test_a_name_that_looks_like_a_link_is_not_followed(

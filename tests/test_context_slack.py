@@ -243,6 +243,35 @@ async def test_at_the_next_mention_the_agent_gets_what_it_was_not_given_in_betwe
     assert slack.count("conversations.replies") == 2
 
 
+async def test_what_the_bot_learned_of_late_or_never_is_read_from_the_last_reading_on(
+    settings: dict[str, Any], slack: Slack, model: ModelServer, redis: Redis
+) -> None:
+    """Fault: reading began at the first message that the bot had passed over, and hid those before it."""
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        root = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
+        await slack.answer(GENERAL, root)
+        await slack.wait_until_settled()
+        write(slack, CAROL, "Build 42 failed.", root)  # as by a bot that may not talk with this one
+        ts = await slack.say(BOB, GENERAL, "Look.", thread_ts=root)
+        await wait_until_passed_over(redis, f"slack:{TEAM}:{GENERAL}:{ts}")
+        await mention(slack, "what does it say?", root)
+        assert "carol: Build 42 failed." in told(model)
+        text = "It is closed."
+        late = write(slack, BOB, text, root)
+        ts = await slack.say(BOB, GENERAL, "Or dinner.", thread_ts=root)
+        await wait_until_passed_over(redis, f"slack:{TEAM}:{GENERAL}:{ts}")
+        await mention(slack, "where?", root)
+        event = {"type": "message", "channel": GENERAL, "channel_type": "channel", "user": BOB, "text": text}
+        slack.send_event(event | {"ts": late, "event_ts": late, "thread_ts": root})
+        await wait_until_passed_over(redis, f"slack:{TEAM}:{GENERAL}:{late}")
+        await mention(slack, "and now?", root)
+    written = ("hello", "Build 42", "Look.", "what does it say?", text, "Or dinner.", "where?", "and now?")
+    assert {each: told(model).count(each) for each in written} == dict.fromkeys(written, 1)
+    assert "Understood." not in told(model)
+    assert slack.count("conversations.replies") == 3
+
+
 async def test_a_message_that_the_bot_learns_of_after_a_later_mention_is_read_at_the_next_one(
     settings: dict[str, Any], slack: Slack, model: ModelServer, redis: Redis
 ) -> None:

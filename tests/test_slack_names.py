@@ -4,11 +4,20 @@ import math
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
+from bot.chat import Message as Asked
+from bot.chat import ThreadId
 from bot.platforms.names import KnownNames
+from bot.slack.api import open_api
 from bot.slack.block_text import plain_text
+from bot.slack.names import Names
+from bot.slack.rate_limits import RateLimits
+from bot.slack.timing import Timing
+from bot.slack.users import Users
+from bot.storage.coordination import RedisCoordination
 from tests.servers.model import ModelServer
-from tests.servers.slack.service import ALICE, BOB, BOT_USER, GENERAL, Message, Slack
+from tests.servers.slack.service import ALICE, BOB, BOT_USER, GENERAL, TEAM, Message, Slack
 from tests.support.bot import run_bot
 from tests.support.settings import of_model, of_slack
 from tests.support.wait import wait_until
@@ -94,6 +103,50 @@ def test_a_name_that_is_renewed_takes_no_place_of_another() -> None:
     assert all(names.get(str(number)) == "name" for number in range(1_000))
     names.put("999", "new", 60)
     assert names.get("0") == "name"
+
+
+def test_a_name_stays_for_a_limited_time_while_the_service_is_silent() -> None:
+    """However often it is kept: the time begins when the name was told."""
+    names, gone = KnownNames(), KnownNames(max_age=0.0)
+    for each in (names, gone):
+        each.put("1", "name", 0)
+    assert (names.keep("1", 60), gone.keep("1", 60)) == ("name", "")
+    assert (names.get("1"), gone.get("1")) == ("name", "")
+    told_at = names.entries["1"][2]
+    assert names.keep("1", 60) == "name"
+    assert names.entries["1"][2] == told_at
+
+
+async def test_names_stay_while_slack_is_silent_and_go_when_it_is_not_asked(
+    slack: Slack, redis: Redis
+) -> None:
+    """Fault: ten ids of others took all look-ups, and a channel that had been closed kept its name."""
+    slack.workspace.groups.update({f"S0GROUP{number:02}": f"group{number}" for number in range(25)})
+    slack.workspace.groups[GROUP] = "oncall"
+    slack.tolerate("channel_not_found")
+    timing = Timing(author_max_age=0.0, unknown_author_max_age=0.0)
+    message = Asked(
+        id="1", thread=ThreadId("slack", TEAM, GENERAL), author=ALICE, text="", sent_at=0.0, addressed=True
+    )
+    async with open_api(slack.bot_token, slack.api_url, timing) as api:
+        limits = RateLimits(RedisCoordination(redis, "one"))
+        names = Names(api, limits, Users(api, limits, timing), timing)
+
+        async def readable(text: str) -> str:
+            return (await names.readable(message, [text]))[0]
+
+        assert await readable(f"#{GENERAL} @{GROUP}") == "#general @oncall"
+        methods = ("conversations.info", "usergroups.list")
+        silent = [slack.fail(each, status=500, times=math.inf) for each in methods]
+        assert await readable(f"#{GENERAL} @{GROUP}") == "#general @oncall"
+        for each in silent:
+            slack.web_api.faults.remove(each)
+        before = slack.count("conversations.info")
+        junk = " ".join(f"#C0JUNK{number:02}" for number in range(10))
+        assert await readable(f"{junk} #{GENERAL}") == f"{junk} #{GENERAL}"
+        assert slack.count("conversations.info") == before + 10
+        groups = " ".join(f"@S0GROUP{number:02}" for number in range(25))
+        assert (await readable(groups)).count("@group") == 20
 
 
 async def test_names_that_are_known_take_no_place_of_others(

@@ -326,3 +326,66 @@ async def test_a_quick_answer_ends_the_session_of_an_attempt_that_died(server: S
         server.workspace.set_session_status(*place, "processing")
         await bot.reply(message, gated_answer(Text("hello ")), attempt=2)
         assert server.workspace.session_status(*place) == "active"
+
+
+async def test_a_session_that_is_begun_while_the_answer_ends_ends_with_it(
+    server: Slack, serving: Serve
+) -> None:
+    """The end waits for the answer of Slack: a session that nobody ends would look busy."""
+    async with serving(server, timing=replace(TIMING, status_delay=0.01)) as bot:
+        message = await a_message(bot, server)
+        server.slow("agents.sessions.setStatus", 0.2)
+        before = server.count("agents.sessions.setStatus")
+
+        async def asked() -> None:
+            await wait_until(
+                lambda: server.count("agents.sessions.setStatus") > before, "Slack is asked for a session"
+            )
+
+        assert sorted(await calls_of(server, bot, message, gated_answer(Text("hello "), asked))) == sorted(
+            STREAMED
+        )
+        assert not is_busy(server, message)
+
+
+async def test_the_end_of_an_answer_is_stored_before_its_line_is_cleared(
+    server: Slack, serving: Serve
+) -> None:
+    """Slack's limits may take time, and a crash meanwhile must not repeat the answer."""
+    server.disable("agents.sessions.setStatus")
+    asked: list[int] = []
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        before = server.count("assistant.threads.setStatus")
+
+        async def keep(state: Mapping[str, Json]) -> None:
+            if "finished" in state:
+                asked.append(server.count("assistant.threads.setStatus") - before)
+
+        turn = Turn(id=f"turn-{message.id}", thread=message.thread, messages=(message,))
+        answer = gated_answer(Text("hello "))(message)
+        await bot.platform.thread(message.thread).reply(answer, Receipt(turn, keep))
+        assert server.count("assistant.threads.setStatus") == before + 2
+    assert asked[0] == 1
+
+
+async def test_a_lost_lease_waits_for_no_session(server: Slack, serving: Serve) -> None:
+    """Another process answers by now, and ends the stream."""
+    server.tolerate("unfinished")
+    timing = replace(TIMING, status_delay=0.01, status_timeout=60)
+    async with serving(server, timing=timing) as bot:
+        message = await a_message(bot, server)
+        server.slow("agents.sessions.setStatus", 60)
+        before = server.count("agents.sessions.setStatus")
+
+        async def lost() -> None:
+            await wait_until(
+                lambda: server.count("agents.sessions.setStatus") > before, "Slack is asked for a session"
+            )
+            raise LeaseLost
+
+        turn = Turn(id=f"turn-{message.id}", thread=message.thread, messages=(message,))
+        answer = gated_answer(Text("hello "), lost)(message)
+        with pytest.raises(LeaseLost):
+            async with asyncio.timeout(20):
+                await bot.platform.thread(message.thread).reply(answer, Receipt(turn, None))

@@ -20,7 +20,7 @@ from bot.agent.contexts import ContextReader
 from bot.agent.graph import Graph, build_graph
 from bot.agent.history import ANSWERED_CALL
 from bot.agent.memory import AUTHORS, STORAGE_ERRORS, ThreadMemory
-from bot.agent.messages import file_names, human_message, own_text, problems_of, stored_id
+from bot.agent.messages import file_names, human_message, own_text, problems_of, stored_id, without_summarised
 from bot.agent.models.model import Model
 from bot.agent.regeneration import place_of
 from bot.agent.resume import ResumePlan, plan_after_decision, plan_regeneration, plan_repetition
@@ -290,7 +290,7 @@ class Agent:
         turn. Raises `StorageDown`.
         """
         messages = [] if wholly else await self._messages(thread_id)
-        update = without(messages, authors)
+        update = [*without_summarised(messages), *without(messages, authors)]
         try:
             if len([each for each in update if isinstance(each, RemoveMessage)]) == len(messages):
                 await self._memory.adelete_thread(thread_id)

@@ -79,17 +79,18 @@ def _groups(messages: Sequence[AnyMessage]) -> Iterator[list[AnyMessage]]:
 def names(messages: Sequence[AnyMessage]) -> dict[str, str]:
     """Return the authors' names by digest, if there are several or a message imitates a signed line.
 
-    An author whose name was not known for one of their messages has that of another.
+    An author whose name was not known for one of their messages has that of another. Earlier versions have
+    stored nothing in its place: it is made from the digest where no message has one.
     """
     written = [each for each in messages if isinstance(each, HumanMessage) and author(each)]
     if len({author(each) for each in written}) < 2 and not any(_imitates(each.text) for each in written):
         return {}
-    known: dict[str, str] = {}
+    found: dict[str, str] = {}
     for each in written:
-        if author(each) not in known or not each.additional_kwargs.get(_UNNAMED):
-            # earlier versions have stored no name of some authors
-            known[author(each)] = _name(each) or known.get(author(each)) or unnamed_user(author(each))
-    return known
+        before = found.get(author(each), "")
+        is_better = not before or not each.additional_kwargs.get(_UNNAMED)
+        found[author(each)] = (is_better and _name(each)) or before
+    return {digest: name or unnamed_user(digest) for digest, name in found.items()}
 
 
 def _imitates(text: str) -> bool:

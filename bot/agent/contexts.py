@@ -9,6 +9,7 @@ from langchain_core.messages import AnyMessage
 
 from bot.agent import history
 from bot.agent.messages import (
+    ids_summarised,
     last_read,
     refusals_of,
     stored_id,
@@ -51,6 +52,7 @@ class ContextReader:
         readings = _readings(self.source, turn, [*stored, *messages])
         chars = int(_SHARE * self.history_tokens * history.CHARS_PER_TOKEN) // max(len(readings), 1)
         ids = {message.id or "" for message in (*stored, *messages)}
+        ids.update(ids_summarised(stored))
         known = ids | {id.rpartition(":")[0] for id in ids}  # a replayed message has a number behind its id
         refusals = refusals_of(stored)
         changed: dict[str | None, AnyMessage] = {}
@@ -94,18 +96,26 @@ def _without(context: Context, known: Collection[str], told: Collection[str]) ->
 def _readings(source: ContextSource, turn: Turn, messages: Sequence[AnyMessage]) -> list[_Reading]:
     """Return what has to be read: what could not be read before, and what was written in the turn's gaps.
 
-    A gap begins with the earliest message of it, however many others were answered before the bot learned of
-    that one; but what was written before the last reading is known.
+    The bot learns of some messages late, and of others never. A reading therefore goes back to the last one,
+    and not to the first message that is known to be missing.
     """
     ids = {stored_id(each) for each in turn.messages}
     new = {each.id: each for each in messages if each.id in ids}
     earlier = [each for each in messages if each.id not in ids and each.type == "human"]
+    oldest = earlier[0].id or "" if earlier else turn.messages[0].id
     read_until, missing = last_read(earlier), unread_since(earlier)
     readings = []
     for message in turn.messages:
         begins = [at for at in (missing, turn.gaps.get(message.id)) if at is not None]
-        since = Since(read_until, min(begins)) if begins else None
+        since = _begin(read_until, oldest, begins, is_all_unread=missing == 0) if begins else None
         if (read := source.context(message, since)) and (stored := new.get(stored_id(message))):
             readings.append(_Reading(stored, read, since))
         read_until, missing = (message.id if begins else read_until), None
     return readings
+
+
+def _begin(read_until: str, oldest: str, begins: Sequence[float], *, is_all_unread: bool) -> Since:
+    """Return the begin of a reading: the last one, else the memory's, or what is missing before."""
+    if read_until:
+        return Since(read_until)
+    return Since() if is_all_unread else Since(oldest, min(begins))

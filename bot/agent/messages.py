@@ -37,6 +37,11 @@ It is missing if the thread did not have to be read.
 _UNREAD_SINCE = "context_unread_since"
 """Key beside it: the time of the earliest message that could not be read (Unix seconds), if it is known."""
 
+_SUMMARISED = "summarised"
+"""Key of the first message behind a summary: ids of the newest messages of users that are in the summary."""
+
+_MOST_SUMMARISED = 50
+
 _DAY = 86_399
 """Largest difference of a time zone, in seconds."""
 
@@ -108,6 +113,26 @@ def unread_since(messages: Sequence[AnyMessage]) -> float | None:
         elif mark is False:
             unread.clear()
     return min(unread, default=None if messages else 0.0)
+
+
+def with_summarised(message: AnyMessage, older: Sequence[AnyMessage]) -> AnyMessage:
+    """Return the first message behind a summary, with the ids of those that the summary stands for."""
+    ids = [*ids_summarised(older), *(each.id for each in older if each.type == "human")]
+    more = message.additional_kwargs | {_SUMMARISED: ids[-_MOST_SUMMARISED:]}
+    return message.model_copy(update={"additional_kwargs": more})
+
+
+def ids_summarised(messages: Sequence[AnyMessage]) -> list[str]:
+    """Return the ids of the newest messages of users that the summary before these stands for."""
+    return [id for each in messages for id in each.additional_kwargs.get(_SUMMARISED, ())]
+
+
+def without_summarised(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """Return the messages that had such ids, without them."""
+    changed = [each.model_copy(deep=True) for each in messages if _SUMMARISED in each.additional_kwargs]
+    for each in changed:
+        del each.additional_kwargs[_SUMMARISED]
+    return changed
 
 
 def refusals_of(messages: Sequence[AnyMessage]) -> set[str]:

@@ -7,6 +7,7 @@ from langchain_core.messages import RemoveMessage
 from langgraph.runtime import get_runtime
 
 from bot.agent import history
+from bot.agent.messages import with_summarised
 from bot.agent.models.metering import call_meter
 from bot.agent.models.model import Model
 from bot.agent.state import Context, State, Update
@@ -44,4 +45,6 @@ class Preparation:
             raise  # the turn fails too, so nothing may be dropped for it
         except AnswerError as error:
             log.warning("history cut without a summary", extra={"error": str(error)})
-        return {"messages": [RemoveMessage(id=message.id or "") for message in older], "summary": summary}
+        first = with_summarised(state["messages"][len(older)], older)
+        removed = [RemoveMessage(id=message.id or "") for message in older]
+        return {"messages": [*removed, first], "summary": summary}

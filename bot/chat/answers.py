@@ -1,6 +1,6 @@
 """Finished answers: what each one took, without a word of what was said, and the buttons below it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -46,11 +46,11 @@ class AnswerDetails:
 
     `turn` is the turn that put the question; that of an answer in place of another one is the first one's,
     and `replaces` is that other one (of a first answer: itself). `message` is the message that an edit could
-    name after the answer, and `edited_at` the edit that it had had, as in `Message`. `at` (Unix seconds) is
-    the end of the answer, `seconds` the time of the last of the `attempts`; what earlier attempts used is not
-    known. `is_external` is as in `Message`, for any of the authors. `readers` is the part of the question's
-    `place` that says who reads the answer, and `locale` that of its author, in whose language it is answered
-    again.
+    name after the answer, `earlier` are those that were answered with it, and `edited_at` the edit that it
+    had had, as in `Message`. `at` (Unix seconds) is the end of the answer, `seconds` the time of the last of
+    the `attempts`; what earlier attempts used is not known. `is_external` is as in `Message`, for any of the
+    authors. `readers` is the part of the question's `place` that says who reads the answer, and `locale` that
+    of its author, in whose language it is answered again.
     """
 
     reference: str
@@ -60,6 +60,7 @@ class AnswerDetails:
     replaces: str
     at: float
     seconds: float
+    earlier: Sequence[str] = ()
     edited_at: float = 0.0
     attempts: int = 1
     models: Mapping[str, ModelUse] = field(default_factory=dict)
@@ -77,6 +78,7 @@ class AnswerDetails:
             "turn": self.turn,
             **({"message": self.message} if self.message != self.turn else {}),
             **({"replaces": self.replaces} if self.replaces != answer_id(self.turn) else {}),
+            **({"earlier": list(self.earlier)} if self.earlier else {}),
             **({"edited_at": self.edited_at} if self.edited_at else {}),
             "at": round(self.at),
             "seconds": round(self.seconds, 2),
@@ -99,6 +101,7 @@ class AnswerDetails:
             turn=data["turn"],
             message=data.get("message", data["turn"]),
             replaces=data.get("replaces", answer_id(data["turn"])),
+            earlier=tuple(data.get("earlier", ())),
             edited_at=data.get("edited_at", 0.0),
             at=data["at"],
             seconds=data["seconds"],

@@ -82,9 +82,9 @@ class ArchiveSource(Protocol):
 
 
 class Since(NamedTuple):
-    """Begin of what is read of a conversation: after the message with the id `after`, and not before `at`.
+    """Begin of what is read of a conversation: after the message with the id `after`, or `at` if earlier.
 
-    `at` is in Unix seconds. Without both it is the begin of the conversation.
+    `at` is in Unix seconds, 0 for no time. Without both it is the begin of the conversation.
     """
 
     after: str = ""

@@ -95,4 +95,4 @@ def _begin(since: Since) -> int:
     """Return the number after which is read, 0 for the begin of a thread; an id is `discord:123`."""
     number = "".join(since.after.split(":")[1:2])
     just_before = discord.utils.time_snowflake(datetime.fromtimestamp(since.at, UTC)) - 1 if since.at else 0
-    return max(int(number) if number.isdecimal() else 0, just_before)
+    return min(filter(None, (int(number) if number.isdecimal() else 0, just_before)), default=0)

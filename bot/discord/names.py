@@ -29,6 +29,9 @@ _OPEN_THREADS = frozenset({10, 11})
 _PRIVATE_THREAD = 12
 """Types of channels: threads of announcements and of text channels."""
 
+_SILENCE = (RateLimited, Unreachable, TimeoutError)
+"""Errors that say nothing of a name, which therefore stays."""
+
 _UNREADABLE = (PlatformError, AttributeError, LookupError, TypeError, ValueError)
 """Errors of Discord, and of what it sends if that is not what it documents."""
 
@@ -48,34 +51,40 @@ class Names:
             return list(texts)
         # by server: the names of another one are not told here
         keys = {each: f"{guild}:{each}" for each in found}
-        unknown = {each: key for each, key in keys.items() if self._known.get(key) is None}
-        if unknown:
-            await self._look_up(int(guild), dict(islice(unknown.items(), _MOST_LOOKUPS)))
-        names = {each: self._known.last(key) or each for each, key in keys.items()}
-        return [_ID.sub(lambda match: names[match[0]], text) for text in texts]
+        names = {each: self._known.get(key) for each, key in keys.items()}
+        unknown = islice((each for each, name in names.items() if name is None), _MOST_LOOKUPS)
+        if wanted := {each: keys[each] for each in unknown}:
+            names |= await self._look_up(int(guild), wanted)
+        return [_ID.sub(lambda match: names[match[0]] or match[0], text) for text in texts]
 
-    async def _look_up(self, guild: int, unknown: Mapping[str, str]) -> None:
-        """Look up mentions of a server, given with their keys; each name is kept as soon as it is known."""
+    async def _look_up(self, guild: int, wanted: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the names of mentions of a server, given with their keys, and keep them."""
+        told: dict[str, str] = {}
         try:
             async with asyncio.timeout(self._timing.names_timeout):
                 server = await self._reader.guild(guild)
-                await asyncio.gather(*(self._learn(server, *each) for each in unknown.items()))
-        except (PlatformError, TimeoutError) as error:
+                await asyncio.gather(*(self._learn(server, each, told) for each in wanted))
+        except _SILENCE as error:
             log.info("names not looked up", extra={"guild": guild, "error": repr(error)})
-        for key in unknown.values():
-            if self._known.get(key) is None:  # it keeps the name that it had, if any
-                self._known.put(key, self._known.last(key), self._timing.unknown_name_max_age)
+        except PlatformError as error:
+            log.info("names not told", extra={"guild": guild, "error": repr(error)})
+            told = dict.fromkeys(wanted, "")
+        short = self._timing.unknown_name_max_age
+        for mention, key in wanted.items():
+            if mention in told:
+                self._known.put(key, told[mention], self._timing.name_max_age if told[mention] else short)
+            else:
+                told[mention] = self._known.keep(key, short)
+        return told
 
-    async def _learn(self, server: Payload, mention: str, key: str) -> None:
+    async def _learn(self, server: Payload, mention: str, told: dict[str, str]) -> None:
         try:
-            name = await self._name(server, mention)
-        except (RateLimited, Unreachable) as error:
+            told[mention] = await self._name(server, mention)
+        except _SILENCE as error:
             log.info("name not looked up", extra={"id": mention, "error": repr(error)})
-            return
         except _UNREADABLE as error:  # perhaps not all may see the channel any more
             log.info("name not told", extra={"id": mention, "error": repr(error)})
-            name = ""
-        self._known.put(key, name, self._timing.name_max_age if name else self._timing.unknown_name_max_age)
+            told[mention] = ""
 
     async def _name(self, server: Payload, mention: str) -> str:
         """Return what stands for a mention of a role or a channel; nothing if it stays as it is."""

@@ -162,9 +162,12 @@ def _result(result: Mapping[str, Json], team: str, bot_user_id: str, names: Mapp
     """Read one message that Slack's search has found."""
     ts, user = word(result.get("message_ts")), word(result.get("author_user_id"))
     author = word(result.get("author_name")) or names.get(user, "")
+    id = message_id(team, word(result.get("channel_id")), ts)
+    # some bots have no user; without any id, no two messages are taken for those of one author
+    account = user or word(result.get("bot_id")) or id
     return PastMessage(
-        id=message_id(team, word(result.get("channel_id")), ts),
-        author="you" if user == bot_user_id else name_of_other(author, f"slack:{user}"),
+        id=id,
+        author="you" if user == bot_user_id else name_of_other(author, f"slack:{account}"),
         text=plain_text(result.get("content"), bot_user_id),
         sent_at=moment(ts),
         link=word(result.get("permalink")),

@@ -65,4 +65,4 @@ def _begin(since: Since) -> str:
     """Return the `ts` after which is read, empty for the begin of a thread; an id is `slack:T…:C…:ts`."""
     ts = "".join(since.after.split(":")[3:4])
     just_before = f"{since.at - 1e-6:.6f}" if since.at else ""
-    return max(ts if moment(ts) else "", just_before, key=moment)
+    return min(filter(moment, (ts, just_before)), key=moment, default="")

@@ -121,8 +121,9 @@ class Names:
 
     async def _channel_names(self, team: str, channels: Sequence[str]) -> Mapping[str, str]:
         unknown = [each for each in channels if self._channels.get(each) is None][:_MOST_CHANNELS]
-        await asyncio.gather(*(self._channel_name(team, each) for each in unknown))
-        return {each: name for each in channels if (name := self._channels.last(each))}
+        told = await asyncio.gather(*(self._channel_name(team, each) for each in unknown))
+        found = dict(zip(unknown, told, strict=True))
+        return {each: name for each in channels if (name := found.get(each) or self._channels.get(each))}
 
     async def _channel_name(self, team: str, channel: str) -> str:
         """Return the name of a public channel; not all readers of a text may know that of a private one."""
@@ -130,26 +131,30 @@ class Names:
         if known is not None:
             return known
         answer = await self._ask(team, "conversations.info", channel=channel)
-        described = answer.get("channel") if answer else None
+        if answer is None:
+            return self._channels.keep(channel, self._timing.unknown_author_max_age)
+        described = answer.get("channel")
         described = described if isinstance(described, dict) else {}
         name = word(described.get("name")) if described.get("is_private") is False else ""
-        name = name if answer is not None else self._channels.last(channel)
         seconds = self._timing.author_max_age if described else self._timing.unknown_author_max_age
         self._channels.put(channel, name, seconds)
         return name
 
     async def _group_names(self, team: str, groups: Sequence[str]) -> Mapping[str, str]:
         unknown = [each for each in groups if self._groups.get(each) is None][:_MOST_GROUPS]
-        if unknown:
-            answer = await self._ask(team, "usergroups.list")
-            listed = objects(answer.get("usergroups") if answer else None)
-            handles = {word(each.get("id")): word(each.get("handle")) for each in listed}
-            for each in unknown:
-                name = handles.get(each, "") if answer is not None else self._groups.last(each)
-                is_told = each in handles
-                seconds = self._timing.author_max_age if is_told else self._timing.unknown_author_max_age
-                self._groups.put(each, name, seconds)
-        return {each: name for each in groups if (name := self._groups.last(each))}
+        found = await self._look_up_groups(team, unknown) if unknown else {}
+        return {each: name for each in groups if (name := found.get(each) or self._groups.get(each))}
+
+    async def _look_up_groups(self, team: str, groups: Sequence[str]) -> Mapping[str, str]:
+        answer, short = await self._ask(team, "usergroups.list"), self._timing.unknown_author_max_age
+        listed = objects(answer.get("usergroups") if answer else None)
+        handles = {word(each.get("id")): word(each.get("handle")) for each in listed}
+        if answer is None:
+            return {each: self._groups.keep(each, short) for each in groups}
+        told = {each: handles.get(each, "") for each in groups}
+        for each, name in told.items():
+            self._groups.put(each, name, self._timing.author_max_age if name else short)
+        return told
 
     async def _ask(self, team: str, method: str, **arguments: str) -> Mapping[str, Json] | None:
         """Return Slack's answer, nothing in it if Slack refuses; None if there is none in time."""

@@ -106,7 +106,7 @@ class Answers:
         self, turn: Turn, tools: Mapping[str, ToolUse], seconds: float, *, has_failed: bool
     ) -> StoredDetails:
         """Return the details of an answer that has just ended, as they are stored."""
-        newest = turn.messages[-1]
+        *earlier, newest = turn.messages
         is_order = bool(turn.regenerates)
         details = AnswerDetails(
             reference=turn.reference,
@@ -114,6 +114,7 @@ class Answers:
             turn=turn.regenerates or turn.id,
             message=newest.corrects or newest.id,
             replaces=turn.id.split(":")[1] if is_order else turn.answer,
+            earlier=tuple(each.corrects or each.id for each in earlier),
             edited_at=newest.edited_at,
             at=time.time(),
             seconds=seconds,
@@ -194,7 +195,7 @@ class Answers:
         if details is None:
             return OrderAnswer(answer_texts.NOT_KNOWN)
         with storage_errors():
-            question = await self._question(details)
+            question = await self._question(answer, details)
         standing = (question.answer if question else "") or answer_id(details.turn)
         order = _order(press, details, standing)
         if (refusal := await self._refusal(order)) is not None:
@@ -212,16 +213,25 @@ class Answers:
             return OrderAnswer(refusal)
         return OrderAnswer(answer_texts.REGENERATING, details.thread, order.id)
 
-    async def _question(self, details: AnswerDetails) -> QuestionState | None:
-        """Return the state of the question of an answer; after a decision, with that of what it is about."""
+    async def _question(self, answer: str, details: AnswerDetails) -> QuestionState | None:
+        """Return the state of the question of an answer: deleted if one of its messages was.
+
+        After a decision these are the messages that it is about.
+        """
         question = await self.inbox.question(details.message)
         _, is_decision, request = details.message.partition(_DECISION)
         about = await self.requests.questions(request) if is_decision and self.requests else ()
-        asked = [await self.inbox.question(each) for each in about]
+        asked = [await self.inbox.question(each) for each in (*about, *await self._earlier(answer, details))]
         if question is None or None in asked:
             return None
         is_deleted = any(each.is_deleted for each in (question, *asked) if each)
         return replace(question, is_deleted=is_deleted)
+
+    async def _earlier(self, answer: str, details: AnswerDetails) -> Sequence[str]:
+        """Return the messages that were answered with the newest one; an order knows only that one."""
+        first = answer_id(details.turn)
+        asked = details if answer == first else await self.store.details(first)
+        return asked.earlier if asked else ()
 
     async def _find_order(self, answer: str, details: AnswerDetails) -> str:
         """Return the order for an answer that is open or has succeeded, or an empty string.
@@ -286,8 +296,8 @@ def _outdated(answer: str, details: AnswerDetails, question: QuestionState | Non
         return answer_texts.NOT_KNOWN
     if question.is_deleted:
         return answer_texts.DELETED
-    # that of an earlier wording, or of an order that has failed before another one has succeeded
-    if question.edited_at > details.edited_at or standing not in (answer, details.replaces):
+    # of an order that has failed before another one has succeeded; the inbox knows of edits
+    if standing not in (answer, details.replaces):
         return answer_texts.ONLY_LAST
     return ""
 
