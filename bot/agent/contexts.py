@@ -52,13 +52,14 @@ class ContextReader:
         readings = _readings(self.source, turn, [*stored, *messages])
         chars = int(_SHARE * self.history_tokens * history.CHARS_PER_TOKEN) // max(len(readings), 1)
         ids = {message.id or "" for message in (*stored, *messages)}
-        ids.update(ids_summarised(stored))
         known = ids | {id.rpartition(":")[0] for id in ids}  # a replayed message has a number behind its id
         refusals = refusals_of(stored)
         changed: dict[str | None, AnyMessage] = {}
         is_unread = False  # once it is, also for later messages: their readings begin after the unread one
         for message, read, since in readings:
-            context = _without(await read(self.most), known, refusals)
+            context = await read(self.most)
+            found = (each.id for passage in context.passages for each in passage.messages)
+            context = _without(context, known | ids_summarised(found, stored), refusals)
             refusals.add(context.refusal)
             is_unread = is_unread or (since is not None and context.is_unread)
             log.info(

@@ -1,6 +1,7 @@
 """Messages of users as the thread memory holds them: text, quotes, context, content of files. Pure."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 
@@ -38,9 +39,10 @@ _UNREAD_SINCE = "context_unread_since"
 """Key beside it: the time of the earliest message that could not be read (Unix seconds), if it is known."""
 
 _SUMMARISED = "summarised"
-"""Key of the first message behind a summary: ids of the newest messages of users that are in the summary."""
+"""Key of the first message behind a summary: digests of the ids of the newest messages of users in it."""
 
-_MOST_SUMMARISED = 50
+_MOST_SUMMARISED, _DIGEST = 50, 8
+"""Most of these digests, and the hexadecimal digits of each: every step of a turn stores them."""
 
 _DAY = 86_399
 """Largest difference of a time zone, in seconds."""
@@ -116,19 +118,26 @@ def unread_since(messages: Sequence[AnyMessage]) -> float | None:
 
 
 def with_summarised(message: AnyMessage, older: Sequence[AnyMessage]) -> AnyMessage:
-    """Return the first message behind a summary, with the ids of those that the summary stands for."""
-    ids = [*ids_summarised(older), *(each.id for each in older if each.type == "human")]
-    more = message.additional_kwargs | {_SUMMARISED: ids[-_MOST_SUMMARISED:]}
+    """Return the first message behind a summary, which remembers those that the summary stands for."""
+    before = "".join(each.additional_kwargs.get(_SUMMARISED, "") for each in older)
+    added = "".join(_digest(each.id or "") for each in older if each.type == "human")
+    more = message.additional_kwargs | {_SUMMARISED: (before + added)[-_MOST_SUMMARISED * _DIGEST :]}
     return message.model_copy(update={"additional_kwargs": more})
 
 
-def ids_summarised(messages: Sequence[AnyMessage]) -> list[str]:
-    """Return the ids of the newest messages of users that the summary before these stands for."""
-    return [id for each in messages for id in each.additional_kwargs.get(_SUMMARISED, ())]
+def ids_summarised(ids: Iterable[str], messages: Sequence[AnyMessage]) -> set[str]:
+    """Return those of the ids that are of messages which the summary before `messages` stands for."""
+    kept = "".join(each.additional_kwargs.get(_SUMMARISED, "") for each in messages)
+    digests = {kept[at : at + _DIGEST] for at in range(0, len(kept), _DIGEST)}
+    return {each for each in ids if _digest(each) in digests} if digests else set()
+
+
+def _digest(id: str) -> str:
+    return hashlib.sha256(id.encode()).hexdigest()[:_DIGEST]
 
 
 def without_summarised(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """Return the messages that had such ids, without them."""
+    """Return the messages that remember others so, as they were before."""
     changed = [each.model_copy(deep=True) for each in messages if _SUMMARISED in each.additional_kwargs]
     for each in changed:
         del each.additional_kwargs[_SUMMARISED]
