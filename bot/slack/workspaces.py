@@ -1,5 +1,6 @@
 """Workspaces that the bot is in: one with a fixed token, or all in which the app is installed."""
 
+import logging
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -8,6 +9,8 @@ from bot.platforms.health import Finding
 from bot.slack.api import Account, Identity
 from bot.slack.health import TokenProbe
 from bot.slack.workspace import Shared, Workspace
+
+log = logging.getLogger(__name__)
 
 
 class Workspaces(Protocol):
@@ -73,6 +76,7 @@ class OneWorkspace:
     def mark_connected(self) -> None:
         """Note that events arrive."""
         assert self._identity is not None  # set by `begin`
+        log.info("Slack connected", extra={"workspace": self._identity.team})
         self._only.mark_connected(self._identity.team_id)
 
     def mark_missed(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self
 
 from bot.concurrency.tasks import cancel
+from tests.servers.closing import take_up_connections
 from tests.servers.steps import Steps, unobserved
 
 _MEMORY = b"checkpoint:"
@@ -41,8 +42,7 @@ class RedisProxy:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for _pass in range(3):  # asyncio loses a connection that it takes up while the server closes
-            await asyncio.sleep(0)
+        await take_up_connections()
         self._server.close()
         self.drop()
         await asyncio.gather(*self._connections, return_exceptions=True)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from aiohttp import web
 
+from tests.servers.closing import take_up_connections
 from tests.servers.model_audio import Audio
 from tests.servers.steps import Steps, unobserved
 
@@ -416,4 +417,5 @@ async def model_server() -> AsyncIterator[ModelServer]:
     try:
         yield server
     finally:
+        await take_up_connections()
         await runner.cleanup()

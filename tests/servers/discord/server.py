@@ -5,6 +5,7 @@ from typing import Self
 
 from aiohttp import web
 
+from tests.servers.closing import take_up_connections
 from tests.servers.discord.api import Api, Call
 from tests.servers.discord.commands import Commands
 from tests.servers.discord.gateway import Gateway
@@ -74,6 +75,7 @@ class DiscordServer:
         self, type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.gateway.drop()
+        await take_up_connections()
         await self._runner.cleanup()
 
     def observe(self, steps: Steps) -> None:

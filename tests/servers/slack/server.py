@@ -10,6 +10,7 @@ import aiohttp
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from tests.servers.closing import take_up_connections
 from tests.servers.slack.api import WebApi, drop
 from tests.servers.slack.delivery import (
     Courier,
@@ -89,6 +90,7 @@ class SlackServer:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
+        self._stack.push_async_callback(take_up_connections)
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         self.workspace.base = f"http://127.0.0.1:{runner.addresses[0][1]}"
