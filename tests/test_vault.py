@@ -40,10 +40,16 @@ async def test_each_change_is_known_once(redis: Redis) -> None:
     assert await vault.changes(number + 1) == (number + 1, [])
 
 
-async def test_a_record_that_is_gone_does_not_come_back_with_a_renewal(redis: Redis) -> None:
+async def test_a_record_is_replaced_only_as_it_is_known(redis: Redis) -> None:
+    """One that is gone does not come back with a renewal, and a newer one stays."""
     vault = a_vault(redis)
-    await vault.write("T1", {"token": "1"}, is_known=True)
+    await vault.write("T1", {"token": "2"}, instead_of={"token": "1"})
     assert not await vault.read()
+    await vault.write("T1", {"gone_at": 1})
+    await vault.write("T1", {"token": "2"}, instead_of={"token": "1"})
+    assert await vault.read() == {"T1": {"gone_at": 1}}
+    await vault.write("T1", {"token": "3"}, instead_of={"gone_at": 1})
+    assert await vault.read() == {"T1": {"token": "3"}}
 
 
 async def test_a_record_is_dropped_only_as_it_is_known(redis: Redis) -> None:

@@ -1,4 +1,4 @@
-"""BotTokens of installations, each renewed before it ends (token rotation).
+"""Tokens of installations, each renewed before it ends (token rotation).
 
 https://docs.slack.dev/authentication/using-token-rotation. One process at a time renews a token: the others
 go on with the old one, which Slack accepts until it ends.
@@ -103,6 +103,8 @@ class BotTokens:
             renewal.add_done_callback(lambda _: self._renewals.pop(old.id, None))
         try:
             return await asyncio.shield(renewal)
+        except NotInstalled:
+            raise
         except (PlatformError, StorageDown) as error:
             log.warning("token not renewed", extra={"installation": old.id, "error": str(error)})
             self._retry_at[old.id] = time.monotonic() + self._timing.token_retry_interval
@@ -124,19 +126,26 @@ class BotTokens:
                 raise Unreachable("another process renews it")
             await asyncio.sleep(_LOOK_SECONDS)
         try:
-            stored = await self._installations.reload(old.id)
-            if stored is None:
-                raise NotInstalled(old.id)
+            stored = await self._now(old.id)
             if stored.bot_token != old.bot_token:
                 return stored
             new = self._unstored.get(old.id) or await self._request(stored)
             self._unstored[old.id] = new  # it stays known if Redis does not take it
-            await self._installations.save(new, is_known=True)
+            await self._installations.renew(stored, new)
             del self._unstored[old.id]
-            log.info("token renewed", extra={"installation": new.id})
-            return new
+            now = await self._now(old.id)
+            if now == new:
+                log.info("token renewed", extra={"installation": new.id})
+            return now
         finally:
             await self._coordination.release(lease)
+
+    async def _now(self, id: str) -> Installation:
+        """Return an installation as it is stored now. Raises `NotInstalled`."""
+        stored = await self._installations.reload(id)
+        if stored is None:
+            raise NotInstalled(id)
+        return stored
 
     async def _request(self, old: Installation) -> Installation:
         new = await self._credentials.exchange(
