@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 from redis.asyncio import Redis
 
+from bot.chat import StorageDown
 from bot.slack.api import Clients, open_clients
 from bot.slack.app_credentials import AppCredentials, IssuedToken
 from bot.slack.errors import NotInstalled
@@ -67,6 +68,13 @@ def installed(app: SlackApp, token: str, seconds: float = 3_600) -> Installation
     )
 
 
+async def nothing() -> None: ...
+
+
+async def fail(*_: object) -> None:
+    raise StorageDown("no answer")
+
+
 async def test_a_renewal_does_not_undo_an_uninstallation(app: SlackApp, redis: Redis) -> None:
     other = Installations(vault(redis), 0.0)
     await other.save(installed(app, "old"))
@@ -95,9 +103,41 @@ async def test_a_record_of_an_earlier_version_is_renewed(app: SlackApp, redis: R
     del record["bot_name"]
     await own.write("T0ONE", record)
 
-    async def nothing() -> None: ...
-
     async with tokens_of(app, redis, nothing) as tokens:
         renewed = await tokens.installation("T0ONE")
     assert renewed.bot_token != "old"
     assert await Installations(own, 0.0).reload("T0ONE") == renewed
+
+
+async def test_a_token_that_was_not_stored_does_not_replace_a_new_installation(
+    app: SlackApp, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis fails when the renewed token is stored; the app is installed again before the next attempt."""
+    other = Installations(vault(redis), 0.0)
+    await other.save(installed(app, "old"))
+
+    async with tokens_of(app, redis, nothing) as tokens:
+        with monkeypatch.context() as patch:
+            patch.setattr(Installations, "renew", fail)
+            assert (await tokens.installation("T0ONE")).bot_token == "old"
+        new = installed(app, "new")
+        await other.save(new)
+        renewed = await tokens.installation("T0ONE")
+    assert await other.reload("T0ONE") == renewed
+    assert [each["refresh_token"] for each in app.oauth.calls] == ["refresh old", new.refresh_token]
+
+
+async def test_a_token_that_was_not_stored_is_stored_by_the_next_attempt(
+    app: SlackApp, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Installations(vault(redis), 0.0)
+    await other.save(installed(app, "old"))
+
+    async with tokens_of(app, redis, nothing) as tokens:
+        with monkeypatch.context() as patch:
+            patch.setattr(Installations, "renew", fail)
+            await tokens.installation("T0ONE")
+        renewed = await tokens.installation("T0ONE")
+    assert renewed.bot_token != "old"
+    assert await other.reload("T0ONE") == renewed
+    assert app.oauth.refreshed == 1

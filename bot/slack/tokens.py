@@ -70,7 +70,7 @@ class BotTokens:
         self._timing = timing
         self._clients = clients
         self._credentials = credentials
-        self._unstored: dict[str, Installation] = {}
+        self._unstored: dict[Installation, Installation] = {}  # each by the one that it follows
         self._renewals: dict[str, asyncio.Task[Installation]] = {}
         self._retry_at: dict[str, float] = {}
 
@@ -93,7 +93,7 @@ class BotTokens:
 
     async def _renewed(self, old: Installation) -> Installation:
         """Return the installation with its next token, or with the old one while that is valid."""
-        known = self._unstored.get(old.id, old)
+        known = self._unstored.get(old, old)
         is_valid = known.expires_at > time.time()
         if self._retry_at.get(old.id, 0.0) > time.monotonic() and is_valid:
             return known
@@ -118,7 +118,7 @@ class BotTokens:
         lease, until = f"slack:token:{old.id}", time.monotonic() + self._timing.request_timeout
         while not await self._coordination.lease(lease, 2 * self._timing.request_timeout):
             stored = await self._installations.reload(old.id)
-            if stored and stored.bot_token != old.bot_token:
+            if stored and stored != old:
                 return stored
             if old.expires_at > time.time():
                 return old  # another process is about to renew it
@@ -126,26 +126,20 @@ class BotTokens:
                 raise Unreachable("another process renews it")
             await asyncio.sleep(_LOOK_SECONDS)
         try:
-            stored = await self._now(old.id)
-            if stored.bot_token != old.bot_token:
-                return stored
-            new = self._unstored.get(old.id) or await self._request(stored)
-            self._unstored[old.id] = new  # it stays known if Redis does not take it
-            await self._installations.renew(stored, new)
-            del self._unstored[old.id]
-            now = await self._now(old.id)
-            if now == new:
-                log.info("token renewed", extra={"installation": new.id})
-            return now
+            stored = await self._installations.reload(old.id)
+            if stored == old:
+                new = self._unstored.get(old) or await self._request(old)
+                self._unstored[old] = new  # it stays known if Redis does not take it
+                await self._installations.renew(old, new)
+                stored = await self._installations.reload(old.id)
+                if stored == new:
+                    log.info("token renewed", extra={"installation": old.id})
+            self._unstored.pop(old, None)
+            if stored is None:
+                raise NotInstalled(old.id)
+            return stored
         finally:
             await self._coordination.release(lease)
-
-    async def _now(self, id: str) -> Installation:
-        """Return an installation as it is stored now. Raises `NotInstalled`."""
-        stored = await self._installations.reload(id)
-        if stored is None:
-            raise NotInstalled(id)
-        return stored
 
     async def _request(self, old: Installation) -> Installation:
         new = await self._credentials.exchange(
