@@ -287,6 +287,20 @@ async def test_a_workspace_in_trouble_is_named_and_does_not_stop_the_others(
         await ask(two)
 
 
+async def test_a_damaged_record_does_not_stop_other_workspaces_and_the_app_can_be_installed_again(
+    storage: dict[str, Any], model: ModelServer, app: SlackApp, redis: Redis
+) -> None:
+    one, two = app.add_workspace("T0ONE"), app.add_workspace("T0TWO")
+    async with run_app(app, QUICK, **storage, **of_model(model)) as bot:
+        await install(bot, app, one)
+        await install(bot, app, two)
+    await redis.hset("{bot}:vault:slack", "T0ONE", await redis.hget("{bot}:vault:slack", "T0TWO"))
+    async with run_app(app, QUICK, **storage, **of_model(model)) as bot:
+        await ask(two)
+        assert "200" in await install(bot, app, one)
+        await ask(one)
+
+
 async def test_files_are_read_and_shown_with_the_token_of_their_workspace(
     storage: dict[str, Any], model: ModelServer, app: SlackApp
 ) -> None:

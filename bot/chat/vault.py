@@ -13,7 +13,10 @@ class Vault(Protocol):
     """
 
     async def read(self, *ids: str) -> Mapping[str, Mapping[str, Json]]:
-        """Return the records with these ids, or all of them; those that do not exist are left out."""
+        """Return the records with these ids, or all of them; those that do not exist are left out.
+
+        A record that is damaged is empty.
+        """
 
     async def write(
         self, id: str, record: Mapping[str, Json], *, instead_of: Mapping[str, Json] | None = None

@@ -152,8 +152,9 @@ class RedisVault:
         nonce, text = sealed[begin : begin + _NONCE_BYTES], sealed[begin + _NONCE_BYTES :]
         try:
             record: Json = json.loads(cipher.decrypt(nonce, text, self._bound(id)))
-        except (InvalidTag, ValueError) as error:
-            raise StorageDown(f"the record {id} is damaged: install the app there again") from error
+        except (InvalidTag, ValueError):  # one such record must not stop the others
+            log.warning("record damaged", extra={"vault": self._name, "record": id})
+            return {}
         return record if isinstance(record, dict) else {}
 
     def _bound(self, id: str) -> bytes:
