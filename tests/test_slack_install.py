@@ -142,7 +142,7 @@ async def test_a_foreign_address_installs_nothing_and_is_shown_nothing_of_itself
         async with session.post(f"{address(bot)}/slack/install") as page:
             assert page.status == 405
         async with session.get(f"{address(bot)}/slack/events") as page:
-            assert page.status == 401
+            assert page.status == 405
         async with session.get(f"{address(bot)}/") as page:
             assert page.status == 403  # without API_TOKEN nothing else is served to the outside
 

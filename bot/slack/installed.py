@@ -65,8 +65,11 @@ class InstalledWorkspaces:
 
     @property
     def webhooks(self) -> Mapping[str, Webhook]:
-        """Return the handlers of the addresses for the installation."""
-        return {INSTALL: self._oauth.install, REDIRECT: self._oauth.complete}
+        """Return the addresses for the installation."""
+        return {
+            INSTALL: Webhook(self._oauth.install, "GET"),
+            REDIRECT: Webhook(self._oauth.complete, "GET"),
+        }
 
     def of(self, team: str) -> Workspace:
         """Return a workspace without a request."""

@@ -70,7 +70,6 @@ class OAuth:
 
     async def install(self, request: web.Request) -> web.StreamResponse:
         """Send the browser to Slack, where the user chooses a workspace and agrees."""
-        _require_get(request)
         state = self._new_state()
         query = {"client_id": self._credentials.id, "scope": ",".join(needed_scopes()), "state": state}
         address = urljoin(self._clients.url, "../oauth/v2/authorize")
@@ -88,7 +87,6 @@ class OAuth:
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         """Store the installation that a user has agreed to, and tell them."""
-        _require_get(request)
         response = await self._complete(request)
         response.del_cookie(_COOKIE, path=REDIRECT, secure=True, httponly=True, samesite="Lax")
         return response
@@ -161,11 +159,6 @@ class OAuth:
             expires_at=issued.expires_at,
             installed_at=time.time(),
         )
-
-
-def _require_get(request: web.Request) -> None:
-    if request.method != "GET":
-        raise web.HTTPMethodNotAllowed(request.method, ["GET"])
 
 
 def _object(value: Json) -> Mapping[str, Json]:
