@@ -39,6 +39,8 @@ MEMORY_USAGE = (
     "`/agent-memory forget`, `/agent-memory link`, `/agent-memory link CODE`, `/agent-memory unlink`."
 )
 
+NOT_INSTALLED = "I am not installed in your workspace, so you can use no buttons or commands of mine here."
+
 MEMORY_SENT = "I have sent you a file in our direct messages."
 
 
