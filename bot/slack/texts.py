@@ -51,7 +51,8 @@ def unknown_command(command: str, known: Iterable[str]) -> str:
 
 # on the page after an installation
 INSTALL_AGAIN = (
-    "Nothing was installed: this link has expired or was used. Please begin again at /slack/install."
+    "Nothing was installed: this link has expired or was used, or your browser sent no cookie. Please begin "
+    "again at /slack/install."
 )
 INSTALL_DECLINED = "Nothing was installed, because it was declined. You can begin again at /slack/install."
 INSTALL_LATER = (
