@@ -225,6 +225,10 @@ GUEST: dict[str, Any] = {"is_guest": True}
         (PARTNER, {"slack:T2"}, "all", "ALLOWED_SPACES"),
         (PARTNER, {"slack:T1", "slack:T2"}, "all", ""),
         (PARTNER, {"slack:T1", "slack:T2"}, "no", "ALLOW_EXTERNAL"),
+        (PARTNER, {"slack:*"}, "no", "ALLOW_EXTERNAL"),
+        (PARTNER, {"slack:*"}, "all", ""),
+        ({}, {"slack:*"}, "no", ""),
+        ({}, {"discord:*"}, "no", "ALLOWED_SPACES"),
         ({}, {"slack:T1"}, "no", ""),
     ],
 )

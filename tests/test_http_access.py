@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from bot.platforms.receiver import Webhook
 from tests.support import http_worker
 from tests.support.http_worker import JSON, TOKEN, Setup, get, open_server, serve_chat
 
@@ -234,7 +235,10 @@ async def test_beside_a_mount_and_without_a_token_only_the_probes_are_served() -
         return web.Response(text="ok")
 
     paths = ("/", "/page/app.js", "/health", "/chat", "/redis/direct", "/memory", "/usage", "/nothing")
-    async with open_server(webhooks={"/slack/events": events}) as http, aiohttp.ClientSession() as client:
+    async with (
+        open_server(webhooks={"/slack/events": Webhook(events)}) as http,
+        aiohttp.ClientSession() as client,
+    ):
         url = f"http://127.0.0.1:{http.port}"
         for method in ("GET", "POST", "DELETE"):
             for path in paths:
@@ -257,7 +261,7 @@ async def test_a_webhook_gets_every_post_to_its_path_as_it_came() -> None:
         return web.Response(text="ok")
 
     for api_token in (None, TOKEN):
-        async with open_server(api_token=api_token, webhooks={"/slack/events": events}) as http:
+        async with open_server(api_token=api_token, webhooks={"/slack/events": Webhook(events)}) as http:
             headers = {"Host": "bot.example", "Content-Type": "application/x-www-form-urlencoded"}
             async with (
                 aiohttp.ClientSession() as client,

@@ -13,6 +13,7 @@ from bot.chat import CredentialsRejected, Health, Message, TextDecision, ThreadI
 from bot.commands.decisions import Chooser, DecisionAnswer
 from bot.http.platform import Http
 from bot.http.timing import Timing
+from bot.platforms.receiver import Webhook
 from tests.support import http_worker
 from tests.support.http_worker import (
     NO_FILES,
@@ -75,7 +76,7 @@ async def test_leaving_lets_a_running_request_finish_and_then_refuses_connection
             return await response.text()
 
     async with aiohttp.ClientSession() as client, asyncio.TaskGroup() as tasks:
-        async with open_server(webhooks={"/slow": slow}) as http:
+        async with open_server(webhooks={"/slow": Webhook(slow)}) as http:
             request = tasks.create_task(post(client, http.port))
             await entered.wait()
             asyncio.get_running_loop().call_later(0.05, go_on.set)

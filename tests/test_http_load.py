@@ -23,6 +23,7 @@ from bot.http.chat import ChatRequest
 from bot.http.connections import BOUNDS, Bounds, Connection
 from bot.http.errors import Refusal
 from bot.http.platform import _LARGE_AT_ONCE
+from bot.platforms.receiver import Webhook
 from bot.storage.client import open_redis
 from tests.support import http_attack
 from tests.support.event_loops import ON_EACH_LOOP, run_on
@@ -111,7 +112,7 @@ async def test_a_stranger_gets_no_body_unpacked_or_read(
     """The connection is closed after a refusal that left one unread, compressed or not."""
     unpacked: list[object] = []
     monkeypatch.setattr(zlib, "decompressobj", lambda *args, **kw: unpacked.append(args))
-    async with http_server(redis, api_token=TOKEN, webhooks={"/hook": hook}) as server:
+    async with http_server(redis, api_token=TOKEN, webhooks={"/hook": Webhook(hook)}) as server:
         bomb = gzip.compress(bytes(64 << 20), 9)
         for headers in ([], ["Content-Encoding: gzip"]):
             attack = request("/chat", *headers, body=bomb, token="").replace(b"Connection: close\r\n", b"")
@@ -134,8 +135,23 @@ async def test_no_route_takes_more_than_it_needs(server: HttpServer, redis: Redi
             assert b"connection: close" in response.lower()
     chunk = b"10000\r\n" + bytes(1 << 16) + b"\r\n"
     endless = request("/hook", "Transfer-Encoding: chunked", length=None, body=chunk * 17)
-    async with http_server(redis, api_token=TOKEN, webhooks={"/hook": hook}) as patient:
+    async with http_server(redis, api_token=TOKEN, webhooks={"/hook": Webhook(hook)}) as patient:
         assert await patient.status(endless) == 413
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_strangers_body_is_bounded_whatever_the_method(redis: Redis, method: str) -> None:
+    bounds = Bounds(connections=9, head=5, body=0.2, bytes_per_second=10 << 20)
+    webhooks = {"/get": Webhook(hook, "GET"), "/post": Webhook(hook)}
+    path, other = ("/get", "/post") if method == "GET" else ("/post", "/get")
+    async with http_server(redis, api_token=TOKEN, webhooks=webhooks, bounds=bounds) as server:
+        packed = request(path, "Content-Encoding: gzip", method=method, body=gzip.compress(b"{}"), token="")
+        assert await server.status(packed) == 415
+        assert await server.status(request(path, method=method, length=str(2 << 20), token="")) == 413
+        assert await server.status(request(path, method=method, length="100", body=b"x", token="")) == 408
+        assert await server.status(request(path, method=method, body=b"x", token="")) == 200
+        assert await server.status(request(path, method=method, length=None, token="")) == 200
+        assert await server.status(request(other, method=method, body=b"x", token="")) == 405
 
 
 # --- slowness and crowds --------------------------------------------------------------------------------
@@ -217,7 +233,7 @@ async def test_who_comes_when_all_places_are_at_work_is_told_to_come_again(redis
         return web.Response(text="finished")
 
     async with http_server(
-        redis, api_token=TOKEN, webhooks={"/hook": slow}, bounds=Bounds(connections=5)
+        redis, api_token=TOKEN, webhooks={"/hook": Webhook(slow)}, bounds=Bounds(connections=5)
     ) as server:
         at_work = [asyncio.create_task(server.exchange(request("/hook"))) for _ in range(5)]
         await wait_until(lambda: len(under_way) == 5, "all places are at work")
@@ -252,7 +268,7 @@ async def _use_the_only_place(redis_url: str) -> None:
     async with (
         open_redis(redis_url, pool_size=5) as redis,
         http_server(
-            redis, api_token=TOKEN, webhooks={"/hook": hang}, bounds=Bounds(connections=1, head=60)
+            redis, api_token=TOKEN, webhooks={"/hook": Webhook(hang)}, bounds=Bounds(connections=1, head=60)
         ) as server,
         asyncio.timeout(10),
     ):
@@ -275,7 +291,7 @@ async def test_bodies_of_strangers_take_little_memory_together(redis: Redis) -> 
         return f"POST /hook HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode()
 
     async with (
-        http_server(redis, api_token=TOKEN, webhooks={"/hook": hook}) as server,
+        http_server(redis, api_token=TOKEN, webhooks={"/hook": Webhook(hook)}) as server,
         AsyncExitStack() as stack,
     ):
         held = []

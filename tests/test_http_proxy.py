@@ -19,6 +19,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from bot.chat import Part, Text, Turn
+from bot.platforms.receiver import Webhook
 from tests.support.bot import ROOT
 from tests.support.http_server import HttpServer, http_server
 from tests.support.wait import wait_until
@@ -181,7 +182,9 @@ async def test_with_a_token_the_proxy_brings_everything_and_streams_as_it_comes(
 
     bearer = {"Authorization": f"Bearer {TOKEN}"}
     async with (
-        http_server(redis, api_token=TOKEN, webhooks={"/slack/events": events}, answer=answer) as server,
+        http_server(
+            redis, api_token=TOKEN, webhooks={"/slack/events": Webhook(events)}, answer=answer
+        ) as server,
         proxy(kind, everything, server.port, tmp_path, unused_tcp_port),
         outside(unused_tcp_port, {}) as stranger,
         outside(unused_tcp_port, bearer) as owner,
@@ -230,7 +233,7 @@ async def test_the_example_for_slack_brings_nothing_else(
 ) -> None:
     _, only_slack = examples(kind)
     async with (
-        http_server(redis, webhooks={"/slack/events": events}) as server,
+        http_server(redis, webhooks={"/slack/events": Webhook(events)}) as server,
         proxy(kind, only_slack, server.port, tmp_path, unused_tcp_port),
         outside(unused_tcp_port, {}) as stranger,
     ):

@@ -26,7 +26,7 @@ server = slack_platform.server
 @contextlib.asynccontextmanager
 async def served(platform: SlackPlatform) -> AsyncIterator[str]:
     app = web.Application()
-    app.router.add_post("/slack/events", platform.webhooks["/slack/events"])
+    app.router.add_post("/slack/events", platform.webhooks["/slack/events"].handle)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

@@ -1,13 +1,17 @@
 """Installation in several workspaces over OAuth, through real HTTP, and answers in each of them."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import aiohttp
 import pytest
 import yaml
+from aiohttp import DummyCookieJar
 from redis.asyncio import Redis
+from yarl import URL
 
 from bot.config import ConfigError
 from bot.slack.scopes import needed_scopes
@@ -142,9 +146,65 @@ async def test_a_foreign_address_installs_nothing_and_is_shown_nothing_of_itself
         async with session.post(f"{address(bot)}/slack/install") as page:
             assert page.status == 405
         async with session.get(f"{address(bot)}/slack/events") as page:
-            assert page.status == 401
+            assert page.status == 405
         async with session.get(f"{address(bot)}/") as page:
             assert page.status == 403  # without API_TOKEN nothing else is served to the outside
+
+
+@pytest.mark.parametrize("cookie", [b"\xff", b"\xc3\x28abc", "é".encode()])
+async def test_a_cookie_of_any_bytes_is_refused(
+    storage: dict[str, Any], app: SlackApp, caplog: pytest.LogCaptureFixture, cookie: bytes
+) -> None:
+    state = f"{int(time.time())}.{'a' * 32}.{'0' * 64}".encode()
+    lines = (
+        b"GET /slack/oauth_redirect?code=1&state=" + state + b" HTTP/1.1",
+        b"Host: bot.example",
+        b"Connection: close",
+        b"Cookie: slack-app-oauth-state=" + cookie,
+        b"",
+        b"",
+    )
+    async with run_app(app, **storage) as bot:
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(address(bot)).port)
+        writer.write(b"\r\n".join(lines))
+        assert (await reader.read()).startswith(b"HTTP/1.1 400")
+        writer.close()
+    assert not [each for each in caplog.records if each.exc_info]
+
+
+async def test_a_proxy_may_serve_the_bot_below_a_path(storage: dict[str, Any], app: SlackApp) -> None:
+    """The browser returns to another path than the one that the bot sees."""
+    app.choose(app.add_workspace("T0ONE"))
+    async with run_app(app, **storage) as bot, browser(bot) as session:
+        await session.get(f"{address(bot)}/slack/install", allow_redirects=False)
+        sent = session.cookie_jar.filter_cookies(URL(f"{address(bot)}/bot/slack/oauth_redirect"))
+        assert list(sent) == ["slack-app-oauth-state"]
+
+
+async def test_a_crowd_of_strangers_makes_few_requests_at_once(
+    storage: dict[str, Any], app: SlackApp, redis: Redis
+) -> None:
+    async with run_app(app, **storage) as bot, aiohttp.ClientSession(cookie_jar=DummyCookieJar()) as session:
+
+        async def come_back(number: int) -> int:
+            async with session.get(f"{address(bot)}/slack/install", allow_redirects=False) as page:
+                state = parse_qs(urlsplit(page.headers["Location"]).query)["state"][0]
+            cookie = {"Cookie": f"slack-app-oauth-state={state}"}
+            query = {"state": state, "code": f"x{number}"}
+            async with session.get(
+                f"{address(bot)}/slack/oauth_redirect", params=query, headers=cookie
+            ) as page:
+                return page.status
+
+        app.oauth.goes_on.clear()
+        crowd = [asyncio.create_task(come_back(number)) for number in range(30)]
+        await wait_until(lambda: sum(each.done() for each in crowd) == 26, "the others are refused")
+        assert len(app.oauth.calls) <= 4
+        app.oauth.goes_on.set()
+        found = await asyncio.gather(*crowd)
+    assert sorted(found) == [400] * 4 + [503] * 26
+    assert len(app.oauth.calls) == 4
+    assert len([each async for each in redis.scan_iter("*slack:state*")]) == 4
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from bot.slack.events import team_of_interaction
 from bot.slack.timing import Timing
 from bot.storage.coordination import RedisCoordination
 from tests.servers.model import ModelServer
@@ -222,6 +223,65 @@ async def _is_empty(redis: Redis) -> bool:
     return not await vault(redis).read()
 
 
+async def test_a_press_counts_in_a_workspace_that_the_installation_reaches(
+    storage: dict[str, Any], model: ModelServer, app: SlackApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Slack names no workspace for an organisation's installation: else that of the user would count."""
+    one, two = app.add_workspace("T0ONE"), app.add_workspace("T0TWO")
+    async with run_app(app, QUICK, **storage, **of_model(model)) as bot:
+        await install(bot, app, one, organisation="E0ORG")
+        await install(bot, app, two)
+        ts = await one.say(ALICE, GENERAL, f"{one.mention} hello")
+        await one.answer(GENERAL, ts)
+        await app.wait_until_settled()
+        [reply] = one.bot_replies(GENERAL, ts)
+        await one.press(ALICE, GENERAL, reply.ts, "details")
+        await wait_until(lambda: len(one.ephemerals) == 1, "the details are shown")
+        [pressed] = [each.payload for each in app.deliveries if each.kind == "interactive"]
+        of_organisation = {"team": None, "is_enterprise_install": True, "enterprise": {"id": "E0ORG"}}
+
+        async def press_again(team: str, count: int) -> None:
+            url = one.response_urls.issue(one.workspace, ALICE, GENERAL, reply)
+            user = {**pressed["user"], "team_id": team}
+            again = {**pressed, **of_organisation, "user": user, "response_url": url.url}
+            delivery = one._deliver("interactive", again)
+            await delivery.ended.wait()
+            assert delivery.acked
+            await wait_until(lambda: len(one.ephemerals) == count, "it is answered")
+
+        await press_again("T0ONE", 2)
+        await press_again("T0TWO", 3)
+        await press_again("T0OUT", 4)
+    refused = ["not installed in your workspace" in each.text for each in one.ephemerals]
+    assert refused == [False, False, True, True]
+    assert not two.ephemerals
+    assert not [each for each in caplog.records if each.exc_info]
+
+
+async def test_a_command_in_a_workspace_without_the_app_is_refused(
+    storage: dict[str, Any], app: SlackApp
+) -> None:
+    one = app.add_workspace("T0ONE")
+    async with run_app(app, QUICK, **storage):
+        assert "not installed" in await one.command_text("/agent-health", "", ALICE, GENERAL)
+
+
+@pytest.mark.parametrize(
+    ("body", "team"),
+    [
+        ({"team": {"id": "T1"}, "user": {"team_id": "T2"}}, "T1"),
+        ({"team": None, "user": {"team_id": "T2"}}, "T2"),
+        ({"team": {"id": "E1"}, "user": {"team_id": "T2"}}, "T2"),
+        ({"team": {"id": "T1"}, "view": {"app_installed_team_id": "E1"}}, "T1"),
+        ({"team": {"id": "T1"}, "view": {"app_installed_team_id": "T2"}}, "T2"),
+        ({"team_id": "T1", "user_id": "U1"}, "T1"),
+        ({"team": "T1", "user": [], "view": 7}, "unknown"),
+    ],
+)
+def test_the_workspace_of_an_interaction_is_never_an_organisation(body: dict[str, Any], team: str) -> None:
+    assert team_of_interaction(body) == team
+
+
 async def test_a_workspace_can_leave_its_organisation(
     storage: dict[str, Any], model: ModelServer, app: SlackApp, redis: Redis
 ) -> None:
@@ -285,6 +345,20 @@ async def test_a_workspace_in_trouble_is_named_and_does_not_stop_the_others(
         assert health.evidence["workspaces"] == 2
         assert "/slack/install" in str(health.evidence["trouble"])
         await ask(two)
+
+
+async def test_a_damaged_record_does_not_stop_other_workspaces_and_the_app_can_be_installed_again(
+    storage: dict[str, Any], model: ModelServer, app: SlackApp, redis: Redis
+) -> None:
+    one, two = app.add_workspace("T0ONE"), app.add_workspace("T0TWO")
+    async with run_app(app, QUICK, **storage, **of_model(model)) as bot:
+        await install(bot, app, one)
+        await install(bot, app, two)
+    await redis.hset("{bot}:vault:slack", "T0ONE", await redis.hget("{bot}:vault:slack", "T0TWO"))
+    async with run_app(app, QUICK, **storage, **of_model(model)) as bot:
+        await ask(two)
+        assert "200" in await install(bot, app, one)
+        await ask(one)
 
 
 async def test_files_are_read_and_shown_with_the_token_of_their_workspace(

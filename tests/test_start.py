@@ -319,7 +319,7 @@ async def test_a_page_that_is_not_served_is_not_announced(own: dict[str, str], s
     by_http = {name: value for name, value in slack.environ.items() if name != "SLACK_APP_TOKEN"}
     environ = {**own, **by_http, "SLACK_SIGNING_SECRET": "a-signing-secret", "LOG_FORMAT": "console"}
     for token, told in (
-        ({}, "off, except for /slack/events; set API_TOKEN"),
+        ({}, "off, except for /slack/…; set API_TOKEN"),
         ({"API_TOKEN": "t" * 16}, "http://127"),
     ):
         async with fork_program({**environ, **token}) as bot:

@@ -40,10 +40,16 @@ async def test_each_change_is_known_once(redis: Redis) -> None:
     assert await vault.changes(number + 1) == (number + 1, [])
 
 
-async def test_a_record_that_is_gone_does_not_come_back_with_a_renewal(redis: Redis) -> None:
+async def test_a_record_is_replaced_only_as_it_is_known(redis: Redis) -> None:
+    """One that is gone does not come back with a renewal, and a newer one stays."""
     vault = a_vault(redis)
-    await vault.write("T1", {"token": "1"}, is_known=True)
+    await vault.write("T1", {"token": "2"}, instead_of={"token": "1"})
     assert not await vault.read()
+    await vault.write("T1", {"gone_at": 1})
+    await vault.write("T1", {"token": "2"}, instead_of={"token": "1"})
+    assert await vault.read() == {"T1": {"gone_at": 1}}
+    await vault.write("T1", {"token": "3"}, instead_of={"gone_at": 1})
+    assert await vault.read() == {"T1": {"token": "3"}}
 
 
 async def test_a_record_is_dropped_only_as_it_is_known(redis: Redis) -> None:
@@ -73,13 +79,14 @@ async def test_a_key_is_changed_with_the_old_one_after_it(redis: Redis) -> None:
     await a_vault(redis, NEW).check()
 
 
-async def test_a_record_in_the_place_of_another_is_refused(redis: Redis) -> None:
-    """A writer in Redis cannot give one workspace the token of another."""
+async def test_a_record_in_the_place_of_another_is_empty_and_can_be_replaced(redis: Redis) -> None:
+    """A writer in Redis cannot give one workspace the token of another, and does not stop the others."""
     vault = a_vault(redis)
     await vault.write("T1", {"token": "1"})
     await redis.hset(RECORDS, "T2", await redis.hget(RECORDS, "T1"))
-    with pytest.raises(StorageDown, match="T2 is damaged"):
-        await vault.read("T2")
+    assert await vault.read() == {"T1": {"token": "1"}, "T2": {}}
+    await vault.write("T2", {"token": "2"})
+    assert await vault.read("T2") == {"T2": {"token": "2"}}
 
 
 def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ class AllowList:
 
     A message is answered when its author *and* its space *and* its channel are allowed. A user is allowed by
     `users` *or* by `roles`, another bot by `bots` alone. Direct messages are in no channel; on Discord they
-    are the space `discord:dm`, and nobody has a role there. `external` is the value of ALLOW_EXTERNAL.
+    are the space `discord:dm`, and nobody has a role there. `slack:*` stands for all spaces of the platform.
+    `external` is the value of ALLOW_EXTERNAL.
     """
 
     admins: Set[str] = frozenset()
@@ -42,9 +43,9 @@ class AllowList:
     def _refusal(self, message: Message) -> str | None:
         if not self._may_talk(message):
             return texts.user_not_allowed(has_roles=bool(self.roles), direct=message.direct)
-        if self.spaces and scopes_of(message).space not in self.spaces:
+        if not self._is_allowed_space(scopes_of(message).space):
             return texts.DIRECT_NOT_ALLOWED if message.direct else texts.SPACE_NOT_ALLOWED
-        if self.spaces and message.author_space and message.author_space not in self.spaces:
+        if message.author_space and not self._is_allowed_space(message.author_space):
             return texts.ORGANISATION_NOT_ALLOWED
         if message.is_external and self.external == "no":
             return texts.EXTERNAL_NOT_ALLOWED
@@ -58,6 +59,10 @@ class AllowList:
         if not (self.users or self.roles):
             return True
         return message.author in self.users | self.admins or not self.roles.isdisjoint(message.roles)
+
+    def _is_allowed_space(self, space: str) -> bool:
+        every = f"{space.partition(':')[0]}:*"
+        return not self.spaces or space in self.spaces or every in self.spaces
 
     def _is_allowed_channel(self, message: Message) -> bool:
         # a Discord thread is a separate channel: its parent counts as well

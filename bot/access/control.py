@@ -1,5 +1,6 @@
 """Access control: users who can talk to the bot, how often, and at what cost, according to the settings."""
 
+import logging
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
@@ -11,6 +12,8 @@ from bot.access.spending import Counters, SpendingStore
 from bot.access.usage_report import UsageReport
 from bot.chat import Admit, Ignore, Message, Refuse
 from bot.config import Settings
+
+log = logging.getLogger(__name__)
 
 _OVER_TURN_SECONDS = 60
 """Time after the turn limit when the reservation of a call expires: the call must have ended by then."""
@@ -35,6 +38,8 @@ class AccessControl:
 
 def build_access_control(settings: Settings, redis: Redis, counters: Counters | None = None) -> AccessControl:
     """Return the access control for these settings, without a request to Redis."""
+    for each in settings.open_platforms(settings.each_platform()):
+        log.warning("allowed spaces not set, all who install it are answered", extra={"app": each.info.title})
     is_listed = bool(settings.allowed_users or settings.allowed_roles)
     allow_list = AllowList(
         admins=settings.admin_users,

@@ -13,10 +13,15 @@ class Vault(Protocol):
     """
 
     async def read(self, *ids: str) -> Mapping[str, Mapping[str, Json]]:
-        """Return the records with these ids, or all of them; those that do not exist are left out."""
+        """Return the records with these ids, or all of them; those that do not exist are left out.
 
-    async def write(self, id: str, record: Mapping[str, Json], *, is_known: bool = False) -> None:
-        """Store a record in place of the one with this id; if it `is_known`, only if there still is one."""
+        A record that is damaged is empty.
+        """
+
+    async def write(
+        self, id: str, record: Mapping[str, Json], *, instead_of: Mapping[str, Json] | None = None
+    ) -> None:
+        """Store a record with this id; with `instead_of`, only in place of that one."""
 
     async def remove(self, *ids: str) -> None:
         """Remove records; does nothing for those that do not exist."""

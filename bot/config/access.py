@@ -58,8 +58,9 @@ class AccessSettings(BaseSettings):
 
     allowed_spaces: Ids = Field(
         frozenset(),
-        description="workspaces and servers where the bot answers: `slack:T…,discord:…`; `discord:dm` stands "
-        "for Discord's direct messages, `http:api` for the HTTP surface; default everywhere",
+        description="workspaces and servers where the bot answers: `slack:T…,discord:…`; `slack:*` stands "
+        "for all workspaces, `discord:dm` for Discord's direct messages, `http:api` for the HTTP surface; "
+        "default everywhere",
     )
     allowed_roles: Ids = Field(
         frozenset(), description="Discord roles whose members can talk to the bot, too: `discord:…`"
@@ -128,6 +129,18 @@ class AccessSettings(BaseSettings):
             for name, ids in listed.items()
             for each in platforms
             if (problem := each.id_problem({ids} if isinstance(ids, str) else ids))
+        ]
+
+    def open_platforms(self, platforms: Sequence[PlatformSettings]) -> list[PlatformSettings]:
+        """Return the platforms where anybody can install the bot, and is answered."""
+        return [] if self.allowed_spaces else [each for each in platforms if each.keeps_secrets]
+
+    def space_problems(self, platforms: Sequence[PlatformSettings]) -> list[str]:
+        """Return a sentence for each platform that must not be open to anybody in production."""
+        return [
+            f"ALLOWED_SPACES: must be set beside {each.keeps_secrets_with.upper()} when BOT_ENV=production, "
+            f"because anybody can install the app: list who is answered, or {each.info.name}:* for all"
+            for each in self.open_platforms(platforms)
         ]
 
     def budget_problems(self, models: Sequence[tuple[str, str]]) -> list[str]:

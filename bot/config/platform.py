@@ -25,7 +25,8 @@ class PlatformSettings(EnvironmentSettings):
     `switch` is the field that switches the platform on, `advice` tells an operator how. A platform that
     `is_always_on` serves this machine even without it.
 
-    With the field `keeps_secrets_with` set, it keeps secrets of others, which ENCRYPTION_KEY encrypts.
+    With the field `keeps_secrets_with` set, it is in the spaces of all who install it, and keeps their
+    secrets, which ENCRYPTION_KEY encrypts.
     """
 
     info: ClassVar[PlatformInfo]

@@ -309,7 +309,7 @@ class Settings(AccessSettings, ApprovalSettings, ConversationSettings, Encryptio
         if not any(each.is_configured for each in self.each_platform()):
             problems.append(f"{self._switches()} when BOT_ENV=production")
         kept = [each.keeps_secrets_with for each in self.each_platform() if each.keeps_secrets]
-        return [*problems, *self.key_problems(kept)]
+        return [*problems, *self.key_problems(kept), *self.space_problems(self.each_platform())]
 
     def _switches(self) -> str:
         """Return the beginning of the sentence that no platform is switched on."""

@@ -43,6 +43,7 @@ from bot.http.health import Probes
 from bot.http.memory import MemoryRoutes
 from bot.http.replies import HttpThread, Replies
 from bot.http.timing import Timing
+from bot.platforms.receiver import Webhook
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ _ANSWER = "/answers/{id:[0-9a-f]{20}}"
 
 _SMALL_BYTES = 64 << 10
 _LARGE_AT_ONCE = 32
-"""Most large bodies that may arrive concurrently without a token."""
+"""Most large bodies that may arrive concurrently at webhooks."""
 
 
 class Http(DetachedHttp):
@@ -81,7 +82,7 @@ class Http(DetachedHttp):
         self._conversation = Conversation(self._replies, lookup, files, timing)
 
     @asynccontextmanager
-    async def serve(self, commands: Commands, webhooks: Mapping[str, Handler]) -> AsyncIterator[str | None]:
+    async def serve(self, commands: Commands, webhooks: Mapping[str, Webhook]) -> AsyncIterator[str | None]:
         """Serve until the context is left; yield the address of the page on this machine, if it is served.
 
         On exit, waiting callers get 503. Raises `CredentialsRejected` for settings that cannot work.
@@ -104,7 +105,7 @@ class Http(DetachedHttp):
         finally:
             await runner.cleanup()
 
-    def _build_app(self, commands: Commands, webhooks: Mapping[str, Handler]) -> web.Application:
+    def _build_app(self, commands: Commands, webhooks: Mapping[str, Webhook]) -> web.Application:
         app = web.Application(
             middlewares=[keep_connection, errors_as_json, guard(self._api_token, webhooks)],
             client_max_size=MAX_BODY_BYTES,
@@ -142,12 +143,13 @@ class Http(DetachedHttp):
 
 
 def _routes(
-    conversation: Conversation, probes: Probes, commands: Commands, webhooks: Mapping[str, Handler]
+    conversation: Conversation, probes: Probes, commands: Commands, webhooks: Mapping[str, Webhook]
 ) -> list[web.AbstractRouteDef]:
     operations = commands.operations
     memory = MemoryRoutes(commands.memory) if commands.memory else None
     answers = AnswerRoutes(commands.answers, conversation) if commands.answers else None
     files = {path.name: path for path in PAGE.iterdir()}
+    large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def index(request: web.Request) -> web.FileResponse:
         return web.FileResponse(files["index.html"])
@@ -178,8 +180,7 @@ def _routes(
         web.get("/usage", usage),
         web.get("/livez", probes.live),
         web.get("/readyz", probes.ready),
-        *(web.post(path, _limit_body(handler)) for path, handler in webhooks.items()),
-        *(web.get(path, handler, allow_head=False) for path, handler in webhooks.items()),
+        *(web.route("*", path, _bounded(webhook, large)) for path, webhook in webhooks.items()),
     ]
 
 
@@ -191,24 +192,27 @@ def _answer_routes(answers: AnswerRoutes) -> list[web.AbstractRouteDef]:
     ]
 
 
-def _limit_body(handler: Handler) -> Handler:
-    """Wrap `handler` so that the body is read within limits first: its sender is not authenticated yet.
+def _bounded(webhook: Webhook, large: asyncio.Semaphore) -> Handler:
+    """Return the handler of a webhook, which reads the body within limits: its sender is not authenticated.
 
-    Only `_LARGE_AT_ONCE` bodies may be large, so that strangers cannot fill the memory on all connections.
+    Only as many bodies as `large` has places for may be large, so that strangers cannot fill the memory on
+    all connections.
     """
-    large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def bounded(request: web.Request) -> web.StreamResponse:
+        if request.method != webhook.method:
+            raise web.HTTPMethodNotAllowed(request.method, [webhook.method])
         if len(request.headers.get(hdrs.CONTENT_TYPE, "")) > MAX_TYPE_CHARS:
             raise Refusal(415, texts.long_type(MAX_TYPE_CHARS))
-        if request.content_length is not None and request.content_length <= _SMALL_BYTES:
+        length = request.content_length if request.body_exists else 0
+        if length is not None and length <= _SMALL_BYTES:
             await receive(request)
         elif large.locked():
             raise not_now(texts.TOO_MANY_LARGE)
         else:
             async with large:
                 await receive(request)
-        return await handler(request)
+        return await webhook.handle(request)
 
     return bounded
 

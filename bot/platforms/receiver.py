@@ -1,7 +1,8 @@
 """Receiving side of a platform: a `Platform` that delivers events and offers the commands."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from bot.chat import Deliver, Platform
 
@@ -10,8 +11,13 @@ if TYPE_CHECKING:  # adapters are imported before the settings are checked, so n
 
     from bot.commands.commands import Commands
 
-Webhook = Callable[["web.Request"], Awaitable["web.StreamResponse"]]
-"""Handler of a service's own requests to the HTTP server. It authenticates its callers itself."""
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Address for a service's own requests to the HTTP server; `handle` authenticates the callers itself."""
+
+    handle: Callable[["web.Request"], Awaitable["web.StreamResponse"]]
+    method: Literal["GET", "POST"] = "POST"
 
 
 class Receiver(Platform, Protocol):
@@ -22,7 +28,7 @@ class Receiver(Platform, Protocol):
 
     @property
     def webhooks(self) -> Mapping[str, Webhook]:
-        """Return the handlers that the HTTP server serves for the platform, by path."""
+        """Return the addresses that the HTTP server serves for the platform, by path."""
 
     async def receive(self, deliver: Deliver, commands: "Commands") -> None:
         """Pass every event to `deliver`, and answer `commands`, until cancelled.

@@ -285,6 +285,24 @@ def team_of_event(body: Mapping[str, Json]) -> str:
 _TEAMS = ("team_id", "context_team_id", "enterprise_id")
 
 
+def team_of_interaction(body: Mapping[str, Json]) -> str:
+    """Return the workspace of a command, a press or a form; `unknown` if it has none."""
+    # if an organisation has installed the app, `team` may be null and another field may have its `E…`
+    view, user = _object(body.get("view")), _object(body.get("user"))
+    teams = (
+        view.get("app_installed_team_id"),
+        _object(body.get("team")).get("id"),
+        body.get("team_id"),
+        user.get("team_id"),
+    )
+    return next((team for team in map(word, teams) if team.startswith("T")), "unknown")
+
+
+def organisation_of(body: Mapping[str, Json]) -> str:
+    """Return the organisation of a command, a press or a form; empty if it has none."""
+    return word(_object(body.get("enterprise")).get("id")) or word(body.get("enterprise_id"))
+
+
 def _author_space(body: Mapping[str, Json], event: Mapping[str, Json], profile: Mapping[str, Json]) -> str:
     """Return the author's team as in ALLOWED_SPACES; nothing if the app is installed there."""
     names = (event.get("user_team"), event.get("source_team"), profile.get("team"), event.get("team"))

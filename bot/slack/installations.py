@@ -107,10 +107,17 @@ class Installations:
         found = await self._read(id)
         return found if isinstance(found, Installation) else None
 
-    async def save(self, installation: Installation, *, is_known: bool = False) -> None:
-        """Store an installation; if it `is_known`, only if it still exists."""
-        await self._vault.write(installation.id, asdict(installation), is_known=is_known)
+    async def save(self, installation: Installation) -> None:
+        """Store an installation in place of an earlier one."""
+        await self._vault.write(installation.id, asdict(installation))
         self._records.pop(installation.id, None)
+
+    async def renew(self, old: Installation, new: Installation) -> None:
+        """Store an installation with its next token, unless it was removed or installed again meanwhile."""
+        record = (await self._vault.read(old.id)).get(old.id, {})
+        if _load(old.id, record) == old:
+            await self._vault.write(old.id, asdict(new), instead_of=record)
+        self._records.pop(old.id, None)
 
     async def note_reached(self, team: str, organisation: str) -> None:
         """Store that a workspace is reached through the installation of its organisation.

@@ -13,7 +13,7 @@ from bot.slack.app_credentials import AppCredentials
 from bot.slack.block_text import objects, word
 from bot.slack.departures import Departures
 from bot.slack.errors import NotInstalled
-from bot.slack.events import team_of_event
+from bot.slack.events import organisation_of, team_of_event, team_of_interaction
 from bot.slack.health import ServiceProbe
 from bot.slack.ids import own_id, team_in
 from bot.slack.installations import Installations
@@ -65,8 +65,11 @@ class InstalledWorkspaces:
 
     @property
     def webhooks(self) -> Mapping[str, Webhook]:
-        """Return the handlers of the addresses for the installation."""
-        return {INSTALL: self._oauth.install, REDIRECT: self._oauth.complete}
+        """Return the addresses for the installation."""
+        return {
+            INSTALL: Webhook(self._oauth.install, "GET"),
+            REDIRECT: Webhook(self._oauth.complete, "GET"),
+        }
 
     def of(self, team: str) -> Workspace:
         """Return a workspace without a request."""
@@ -98,6 +101,19 @@ class InstalledWorkspaces:
         if await self._installations.find(team) is None:
             if await self._installations.is_gone(team):  # not acknowledged: Slack repeats it
                 raise Unreachable(f"Slack: {team} is installed again once its old data is removed")
+            raise NotInstalled(team)
+        return self.of(team)
+
+    async def of_interaction(self, body: Mapping[str, Json]) -> Workspace:
+        """Return the workspace of a command, a press or a form.
+
+        If an organisation's installation is meant, it has to reach that workspace: the user may come from
+        one that is installed by itself.
+        """
+        team = team_of_interaction(body)
+        found = await self._installations.find(team)
+        is_of_organisation = body.get("is_enterprise_install") in (True, "true")  # a command is a form
+        if found is None or (is_of_organisation and found.id != organisation_of(body)):
             raise NotInstalled(team)
         return self.of(team)
 

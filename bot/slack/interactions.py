@@ -6,24 +6,35 @@ Bolt acknowledges an event before its listener has run, and drops it when its ow
 pass through Bolt at all.
 """
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
+import aiohttp
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
-from slack_bolt.request.internals import extract_team_id
 from slack_bolt.response import BoltResponse
 
-from bot.chat import Deliver, Json
+from bot.chat import Deliver, Json, StorageDown
+from bot.chat.texts import NO_STORAGE
 from bot.commands.commands import Commands
+from bot.slack import texts
 from bot.slack.api import SDK_LOG, Clients
 from bot.slack.ask import add_shortcuts
 from bot.slack.block_text import word
 from bot.slack.commands import add_commands, is_listened_to
+from bot.slack.errors import NotInstalled
+from bot.slack.events import team_of_interaction
 from bot.slack.home import is_home
+from bot.slack.markdown import mrkdwn
+from bot.slack.responses import follow_up
 from bot.slack.socket_mode import DeliverEvent
 from bot.slack.timing import Timing
 from bot.slack.workspace import Workspace
 from bot.slack.workspaces import Workspaces
+
+log = logging.getLogger(__name__)
 
 
 def build_app(
@@ -43,7 +54,7 @@ def build_app(
     """
 
     def workspace_of(body: Mapping[str, Json]) -> Workspace:
-        return workspaces.of(word(extract_team_id(dict(body))))
+        return workspaces.of(team_of_interaction(body))
 
     async def is_external(body: Mapping[str, Json]) -> bool:
         user = body["user_id"] if "user_id" in body else body["user"]["id"]
@@ -57,17 +68,21 @@ def build_app(
         body: Mapping[str, Json], next: Callable[[], Awaitable[BoltResponse]]
     ) -> BoltResponse:
         note_arrival()
-        if is_listened_to(body) or body.get("type") == "url_verification":
-            return await next()
-        if is_home(body):
-            await workspace_of(body).home.press(body, commands)
+        is_press = body.get("type") == "block_actions"
+        if not is_press and not is_listened_to(body):
+            if body.get("type") == "url_verification":
+                return await next()
+            await deliver_event(body)  # raises: Bolt answers 500 or not at all, and Slack repeats
             return BoltResponse(status=200)
-        if body.get("type") == "block_actions":
-            workspace = workspace_of(body)
-            await workspace.buttons.handle(body, (await workspace.api.who()).team_id, commands)
-            return BoltResponse(status=200)
-        await deliver_event(body)  # raises: Bolt answers 500 or not at all, and Slack repeats
-        return BoltResponse(status=200)
+        try:
+            workspace = await workspaces.of_interaction(body)
+            if is_press:
+                await _press(workspace, body, commands)
+        except (NotInstalled, StorageDown) as error:
+            log.warning("interaction refused", extra={"error": str(error)})
+            words = texts.NOT_INSTALLED if isinstance(error, NotInstalled) else NO_STORAGE
+            return await _refuse(body, words, clients.session, timing)
+        return BoltResponse(status=200) if is_press else await next()
 
     app = AsyncApp(
         name=SDK_LOG.name,  # Bolt sets the level of the logger of this name
@@ -83,3 +98,23 @@ def build_app(
         app, commands, lambda body: workspace_of(body).api, clients.session, is_external, timing.ack_timeout
     )
     return app
+
+
+async def _press(workspace: Workspace, body: Mapping[str, Json], commands: Commands) -> None:
+    if is_home(body):
+        await workspace.home.press(body, commands)
+    else:
+        await workspace.buttons.handle(body, (await workspace.api.who()).team_id, commands)
+
+
+async def _refuse(
+    body: Mapping[str, Json], words: str, session: aiohttp.ClientSession, timing: Timing
+) -> BoltResponse:
+    """Acknowledge an interaction that nothing comes of, and tell the user why if Slack allows it."""
+    if "command" in body:
+        return BoltResponse(status=200, body=mrkdwn(words))
+    if url := word(body.get("response_url")):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timing.button_timeout):
+                await follow_up(session, url, mrkdwn(words))
+    return BoltResponse(status=200)

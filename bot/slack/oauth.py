@@ -3,10 +3,12 @@
 https://docs.slack.dev/authentication/installing-with-oauth. Not Bolt's `AsyncOAuthFlow`: it stores something
 for each visitor, puts `team` from the address into its page, and calls Slack with a client of its own.
 
-The `state` that comes back is signed, so that nothing is stored for visitors; it has to be in the cookie of
-the same browser, so that nobody installs in the name of another; and it is taken once.
+The `state` that comes back is signed, so that nothing is stored for visitors until they return; it has to be
+in the cookie of the same browser, so that nobody installs in the name of another; and it is taken once. Only
+a few returns are handled at once, because nobody is authenticated.
 """
 
+import asyncio
 import hashlib
 import hmac
 import html
@@ -27,7 +29,6 @@ from bot.slack.block_text import word
 from bot.slack.departures import Departures
 from bot.slack.errors import Refused
 from bot.slack.installations import Installation, Installations
-from bot.slack.manifest import REDIRECT
 from bot.slack.scopes import needed_scopes
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,9 @@ _COOKIE = "slack-app-oauth-state"
 _STATE = re.compile(r"([0-9]{1,12})\.[\w-]{32}\.[0-9a-f]{64}", re.ASCII)
 _CODE = re.compile(r"[\w.-]{1,500}", re.ASCII)
 _ID = re.compile(r"[TE][A-Z0-9]{1,40}", re.ASCII)
+
+_AT_ONCE = 4
+"""Most installations that are completed at once."""
 
 _OF_THE_APP = frozenset(
     {
@@ -67,10 +71,10 @@ class OAuth:
         self._coordination = coordination
         self._credentials = credentials
         self._state_max_age = state_max_age
+        self._room = asyncio.Semaphore(_AT_ONCE)
 
     async def install(self, request: web.Request) -> web.StreamResponse:
         """Send the browser to Slack, where the user chooses a workspace and agrees."""
-        _require_get(request)
         state = self._new_state()
         query = {"client_id": self._credentials.id, "scope": ",".join(needed_scopes()), "state": state}
         address = urljoin(self._clients.url, "../oauth/v2/authorize")
@@ -79,7 +83,7 @@ class OAuth:
             _COOKIE,
             state,
             max_age=round(self._state_max_age),
-            path=REDIRECT,
+            path="/",  # a proxy may serve the bot below a path of its own
             secure=True,
             httponly=True,
             samesite="Lax",
@@ -88,9 +92,8 @@ class OAuth:
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         """Store the installation that a user has agreed to, and tell them."""
-        _require_get(request)
         response = await self._complete(request)
-        response.del_cookie(_COOKIE, path=REDIRECT, secure=True, httponly=True, samesite="Lax")
+        response.del_cookie(_COOKIE, path="/", secure=True, httponly=True, samesite="Lax")
         return response
 
     async def _complete(self, request: web.Request) -> web.Response:
@@ -101,6 +104,12 @@ class OAuth:
             return _page(200, texts.INSTALL_DECLINED)
         if not _CODE.fullmatch(code):
             return _page(400, texts.INSTALL_AGAIN)
+        if self._room.locked():
+            return _page(503, texts.INSTALL_LATER)
+        async with self._room:
+            return await self._finish(state, code)
+
+    async def _finish(self, state: str, code: str) -> web.Response:
         try:
             if not await self._take(state):
                 return _page(400, texts.INSTALL_AGAIN)
@@ -125,7 +134,8 @@ class OAuth:
     def _is_valid(self, state: str, cookie: str) -> bool:
         """Return whether this browser got the state from the bot, not long ago."""
         match = _STATE.fullmatch(state)
-        if not match or not hmac.compare_digest(state.encode(), cookie.encode()):
+        presented = cookie.encode("utf-8", "surrogateescape")
+        if not match or not hmac.compare_digest(state.encode(), presented):
             return False
         begin, _, signature = state.rpartition(".")
         is_recent = 0 <= time.time() - int(match[1]) <= self._state_max_age
@@ -161,11 +171,6 @@ class OAuth:
             expires_at=issued.expires_at,
             installed_at=time.time(),
         )
-
-
-def _require_get(request: web.Request) -> None:
-    if request.method != "GET":
-        raise web.HTTPMethodNotAllowed(request.method, ["GET"])
 
 
 def _object(value: Json) -> Mapping[str, Json]:

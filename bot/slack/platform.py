@@ -142,8 +142,8 @@ class Slack:
 
     @property
     def webhooks(self) -> Mapping[str, Webhook]:
-        """Return the handlers for the installation, and for events unless they arrive on sockets."""
-        return {**self._webhooks, **({} if self._app_token else {"/slack/events": self._serve})}
+        """Return the addresses for the installation, and for events unless they arrive on sockets."""
+        return {**self._webhooks, **({} if self._app_token else {"/slack/events": Webhook(self._serve)})}
 
     async def receive(self, deliver: Deliver, commands: Commands) -> None:
         """Connect, deliver events and answer commands until cancelled."""

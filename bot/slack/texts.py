@@ -39,6 +39,8 @@ MEMORY_USAGE = (
     "`/agent-memory forget`, `/agent-memory link`, `/agent-memory link CODE`, `/agent-memory unlink`."
 )
 
+NOT_INSTALLED = "I am not installed in your workspace, so you can use no buttons or commands of mine here."
+
 MEMORY_SENT = "I have sent you a file in our direct messages."
 
 
@@ -49,7 +51,8 @@ def unknown_command(command: str, known: Iterable[str]) -> str:
 
 # on the page after an installation
 INSTALL_AGAIN = (
-    "Nothing was installed: this link has expired or was used. Please begin again at /slack/install."
+    "Nothing was installed: this link has expired or was used, or your browser sent no cookie. Please begin "
+    "again at /slack/install."
 )
 INSTALL_DECLINED = "Nothing was installed, because it was declined. You can begin again at /slack/install."
 INSTALL_LATER = (

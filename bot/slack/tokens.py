@@ -1,4 +1,4 @@
-"""BotTokens of installations, each renewed before it ends (token rotation).
+"""Tokens of installations, each renewed before it ends (token rotation).
 
 https://docs.slack.dev/authentication/using-token-rotation. One process at a time renews a token: the others
 go on with the old one, which Slack accepts until it ends.
@@ -70,7 +70,7 @@ class BotTokens:
         self._timing = timing
         self._clients = clients
         self._credentials = credentials
-        self._unstored: dict[str, Installation] = {}
+        self._unstored: dict[Installation, Installation] = {}  # each by the one that it follows
         self._renewals: dict[str, asyncio.Task[Installation]] = {}
         self._retry_at: dict[str, float] = {}
 
@@ -93,7 +93,7 @@ class BotTokens:
 
     async def _renewed(self, old: Installation) -> Installation:
         """Return the installation with its next token, or with the old one while that is valid."""
-        known = self._unstored.get(old.id, old)
+        known = self._unstored.get(old, old)
         is_valid = known.expires_at > time.time()
         if self._retry_at.get(old.id, 0.0) > time.monotonic() and is_valid:
             return known
@@ -103,6 +103,8 @@ class BotTokens:
             renewal.add_done_callback(lambda _: self._renewals.pop(old.id, None))
         try:
             return await asyncio.shield(renewal)
+        except NotInstalled:
+            raise
         except (PlatformError, StorageDown) as error:
             log.warning("token not renewed", extra={"installation": old.id, "error": str(error)})
             self._retry_at[old.id] = time.monotonic() + self._timing.token_retry_interval
@@ -116,7 +118,7 @@ class BotTokens:
         lease, until = f"slack:token:{old.id}", time.monotonic() + self._timing.request_timeout
         while not await self._coordination.lease(lease, 2 * self._timing.request_timeout):
             stored = await self._installations.reload(old.id)
-            if stored and stored.bot_token != old.bot_token:
+            if stored and stored != old:
                 return stored
             if old.expires_at > time.time():
                 return old  # another process is about to renew it
@@ -125,16 +127,17 @@ class BotTokens:
             await asyncio.sleep(_LOOK_SECONDS)
         try:
             stored = await self._installations.reload(old.id)
+            if stored == old:
+                new = self._unstored.get(old) or await self._request(old)
+                self._unstored[old] = new  # it stays known if Redis does not take it
+                await self._installations.renew(old, new)
+                stored = await self._installations.reload(old.id)
+                if stored == new:
+                    log.info("token renewed", extra={"installation": old.id})
+            self._unstored.pop(old, None)
             if stored is None:
                 raise NotInstalled(old.id)
-            if stored.bot_token != old.bot_token:
-                return stored
-            new = self._unstored.get(old.id) or await self._request(stored)
-            self._unstored[old.id] = new  # it stays known if Redis does not take it
-            await self._installations.save(new, is_known=True)
-            del self._unstored[old.id]
-            log.info("token renewed", extra={"installation": new.id})
-            return new
+            return stored
         finally:
             await self._coordination.release(lease)
 

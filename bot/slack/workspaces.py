@@ -25,6 +25,9 @@ class Workspaces(Protocol):
         Raises `PlatformError` and `StorageDown`.
         """
 
+    async def of_interaction(self, body: Mapping[str, Json]) -> Workspace:
+        """Return the workspace of a command, a press or a form. Raises `NotInstalled` and `StorageDown`."""
+
     async def begin(self) -> None:
         """Look up what is needed to deliver events. Raises `PlatformError`."""
 
@@ -66,6 +69,10 @@ class OneWorkspace:
         return self._only
 
     async def of_event(self, body: Mapping[str, Json]) -> Workspace | None:
+        """Return the only workspace."""
+        return self._only
+
+    async def of_interaction(self, body: Mapping[str, Json]) -> Workspace:
         """Return the only workspace."""
         return self._only
 

@@ -39,13 +39,10 @@ _MOST_CHANGES = 100_000
 """Most ids in the list of changes."""
 
 # Removes or stores records, and notes that they have changed, in one step. A record is stored only if the
-# sealed one that it replaces is still there (`before`; empty: whatever is there, `*`: any).
+# sealed one that it replaces is still there (`before`; empty: whatever is there).
 # KEYS records changes | ARGV most before id sealed id sealed … (an empty `sealed` removes)
 _CHANGE = """
-if ARGV[2] ~= '' then
-  local stored = redis.call('HGET', KEYS[1], ARGV[3])
-  if not stored or (ARGV[2] ~= '*' and stored ~= ARGV[2]) then return 0 end
-end
+if ARGV[2] ~= '' and redis.call('HGET', KEYS[1], ARGV[3]) ~= ARGV[2] then return 0 end
 local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
 local number = (tonumber(last[2]) or 0) + 1
 for index = 3, #ARGV, 2 do
@@ -104,9 +101,13 @@ class RedisVault:
                 sealed = {field.decode(): each for field, each in known.items()}
         return {id: self._open(id, each) for id, each in sealed.items()}
 
-    async def write(self, id: str, record: Mapping[str, Json], *, is_known: bool = False) -> None:
-        """Store a record in place of the one with this id; if it `is_known`, only if there still is one."""
-        await self._store([id, self._seal(id, record)], before=b"*" if is_known else b"")
+    async def write(
+        self, id: str, record: Mapping[str, Json], *, instead_of: Mapping[str, Json] | None = None
+    ) -> None:
+        """Store a record with this id; with `instead_of`, only in place of that one."""
+        before = b"" if instead_of is None else await self._sealed(id, instead_of)
+        if before is not None:
+            await self._store([id, self._seal(id, record)], before=before)
 
     async def remove(self, *ids: str) -> None:
         """Remove records."""
@@ -115,10 +116,9 @@ class RedisVault:
 
     async def drop(self, id: str, record: Mapping[str, Json]) -> None:
         """Remove a record if it is still this one."""
-        with storage_errors():
-            sealed: Any = await self._redis.hget(self._records, id)
-        if sealed is not None and self._open(id, sealed) == record:
-            await self._store([id, b""], before=sealed)
+        before = await self._sealed(id, record)
+        if before is not None:
+            await self._store([id, b""], before=before)
 
     async def changes(self, since: int) -> tuple[int, Sequence[str]]:
         """Return the number of the last change, and the ids of the records changed after change `since`."""
@@ -127,6 +127,12 @@ class RedisVault:
                 self._changes, f"({since}", "+inf", byscore=True, withscores=True
             )
         return max((int(number) for _, number in found), default=since), [id.decode() for id, _ in found]
+
+    async def _sealed(self, id: str, record: Mapping[str, Json]) -> bytes | None:
+        """Return a record as it is stored, if it is still this one."""
+        with storage_errors():
+            sealed: Any = await self._redis.hget(self._records, id)
+        return sealed if sealed is not None and self._open(id, sealed) == record else None
 
     async def _store(self, changed: Sequence[str | bytes], before: bytes = b"") -> None:
         with storage_errors():
@@ -146,8 +152,9 @@ class RedisVault:
         nonce, text = sealed[begin : begin + _NONCE_BYTES], sealed[begin + _NONCE_BYTES :]
         try:
             record: Json = json.loads(cipher.decrypt(nonce, text, self._bound(id)))
-        except (InvalidTag, ValueError) as error:
-            raise StorageDown(f"the record {id} is damaged: install the app there again") from error
+        except (InvalidTag, ValueError):  # one such record must not stop the others
+            log.warning("record damaged", extra={"vault": self._name, "record": id})
+            return {}
         return record if isinstance(record, dict) else {}
 
     def _bound(self, id: str) -> bytes:

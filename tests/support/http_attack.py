@@ -8,6 +8,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from bot.http.connections import Bounds
+from bot.platforms.receiver import Webhook
 from tests.support.http_server import HttpServer, http_server
 
 TOKEN = "a-token-of-sixteen"
@@ -39,7 +40,7 @@ async def hook(request: web.Request) -> web.Response:
 @pytest.fixture
 async def server(redis: Redis) -> AsyncIterator[HttpServer]:
     """Yield a server with a token, a mounted path and short bounds."""
-    async with http_server(redis, api_token=TOKEN, webhooks={"/hook": hook}, bounds=HASTY) as it:
+    async with http_server(redis, api_token=TOKEN, webhooks={"/hook": Webhook(hook)}, bounds=HASTY) as it:
         yield it
 
 

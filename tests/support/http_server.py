@@ -12,10 +12,10 @@ from bot.commands.commands import Commands
 from bot.commands.redis import Operations
 from bot.concurrency.tasks import cancel
 from bot.http.connections import Bounds
-from bot.http.errors import Handler
 from bot.http.platform import Http
 from bot.http.timing import Timing
 from bot.inbox import Lookup
+from bot.platforms.receiver import Webhook
 from bot.storage.files import FileStore
 from bot.storage.key_value import KeyValueStore
 from tests.support.agents import Answer
@@ -85,7 +85,7 @@ async def http_server(
     answer: Answer = echo,
     api_token: str | None = None,
     commands: Commands | None = None,
-    webhooks: Mapping[str, Handler] | None = None,
+    webhooks: Mapping[str, Webhook] | None = None,
     bounds: Bounds | None = None,
 ) -> AsyncIterator[HttpServer]:
     """Serve until the context is left."""

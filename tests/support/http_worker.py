@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from bot.chat import Event, Health, Json, LeaseLost, Message, Part, Receipt, Text, ThreadId, Turn
 from bot.commands.commands import Commands
 from bot.commands.redis import Operations
-from bot.http.errors import Handler
 from bot.http.platform import Http
 from bot.http.timing import Timing
+from bot.platforms.receiver import Webhook
 from bot.storage.files import FileStore
 from bot.storage.key_value import KeyValueStore
 from tests.support.agents import Answer
@@ -184,7 +184,7 @@ async def open_server(
     api_token: str | None = None,
     commands: Commands | None = None,
     store: KeyValueStore = NO_STORE,
-    webhooks: Mapping[str, Handler] | None = None,
+    webhooks: Mapping[str, Webhook] | None = None,
     timing: Timing = TIMING,
 ) -> AsyncIterator[Http]:
     """Yield a server that does not receive yet."""

@@ -4,6 +4,7 @@ https://docs.slack.dev/authentication/installing-with-oauth and
 https://docs.slack.dev/authentication/using-token-rotation
 """
 
+import asyncio
 import base64
 import itertools
 import time
@@ -48,9 +49,14 @@ class OAuth:
     refresh_tokens: dict[str, Grant] = field(default_factory=dict)
     refreshed: int = 0
     calls: list[dict[str, Json]] = field(default_factory=list)
+    goes_on: asyncio.Event = field(default_factory=asyncio.Event)
+    """Calls are answered while it is set, as it is from the start."""
     fails: int = 0
     """Number of the next calls whose answer is lost, before they take effect."""
     _numbers: itertools.count = field(default_factory=lambda: itertools.count(1))  # type: ignore[type-arg]
+
+    def __post_init__(self) -> None:
+        self.goes_on.set()
 
     async def authorize(self, request: web.Request) -> web.Response:
         """Ask the user, and send the browser back to the app."""
@@ -73,6 +79,7 @@ class OAuth:
         """Answer `oauth.v2.access`: a code or a refresh token for a token."""
         args = dict(await request.post())
         self.calls.append(args)
+        await self.goes_on.wait()
         if self.fails:
             self.fails -= 1
             if request.transport is not None:
