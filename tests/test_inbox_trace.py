@@ -91,6 +91,17 @@ async def test_an_answer_finds_the_question(inbox: Inbox, redis: Redis) -> None:
         assert (await show(redis, name)).startswith("Redis knows no message and no answer")
 
 
+async def test_the_link_of_an_answer_in_no_receipt_finds_the_first_message_of_its_thread(
+    inbox: Inbox, redis: Redis
+) -> None:
+    """The end of a turn does not store which message was its last."""
+    await inbox.put(QUESTION)
+    lease, begun = await begin(inbox)
+    await inbox.finish(lease, begun.turn, receipt={"opening": {"stream": True}})
+    link = "https://acme.slack.com/archives/C0GENERAL/p1796041250000100?thread_ts=1796041246.309390&cid=C0GENERAL"
+    assert (await show(redis, link)).startswith(f"message {QUESTION.id}\n")
+
+
 @pytest.mark.parametrize("name", ["*", "[a-z]", "\\", "?", "*" * 100_000])
 async def test_a_name_is_no_pattern(inbox: Inbox, redis: Redis, name: str) -> None:
     await inbox.put(QUESTION)

@@ -9,6 +9,7 @@ from bot.chat.text import one_line, visible
 from bot.inbox import keys
 
 _SLACK_LINK = re.compile(r"https://[^/\s]{1,255}/archives/(\w{1,32})/p(\d{10})(\d{6})/?(?:\?.*)?")
+_SLACK_THREAD = re.compile(r"[?&]thread_ts=(\d{10}\.\d{6})(?:&|$)")
 _SLACK_ID = re.compile(r"(?:slack:)?(?:(\w{1,32}):)?(\w{1,32}):(\d{10}\.\d{6})", re.IGNORECASE)
 _SLACK_DIGITS = re.compile(r"p?(\d{10})(\d{6})")
 _DISCORD_LINK = re.compile(r"https://[^/\s]{1,255}/channels/(?:@me|\d{1,20})/\d{1,20}/(\d{1,20})/?")
@@ -26,16 +27,20 @@ _TURN = ("attempts", "failures", "crashes", "hangs", "stopped", "error", "receip
 async def trace(redis: Redis, message: str) -> str:
     """Return what is stored about a message of a user, found by its id, a part of its id, or its link.
 
-    The id or the link of an answer finds the message that it answers.
+    The id or the link of an answer finds the message that it answers, or the first message of its thread: the
+    last message of an answer may be in no receipt.
     """
     part = fragment(message)
     found = await _find_messages(redis, part) or await _find_answered(redis, part)
+    if not found and (root := _thread_of(message)):
+        found = await _find_messages(redis, root)
     if len(found) > _MOST:
         return f"More than {_MOST} messages have this in their ids. Give more of the id, or the link."
     if not found:
         return (
-            f"Redis knows no message and no answer with {_safe(part[:200])} in its id. Give the link of the "
-            "question, or its `message_id` in the log line `event taken`. It is forgotten after three days."
+            f"Redis knows no message and no answer with {_safe(part[:200])} in its id. The last message of "
+            "an answer may be in no receipt: give the link of the question above it, or its `message_id` in "
+            "the log line `event taken`. All is forgotten after three days."
         )
     return "\n\n".join(["\n".join(await _lines(redis, each)) for each in sorted(found)])
 
@@ -51,6 +56,12 @@ def fragment(message: str) -> str:
     if link := _DISCORD_LINK.fullmatch(message):
         return link[1]
     return _SLACK_DIGITS.sub(r"\1.\2", message) if _SLACK_DIGITS.fullmatch(message) else message
+
+
+def _thread_of(message: str) -> str:
+    """Return what the id of the first message contains in whose thread a message of Slack is, by its link."""
+    link, thread = _SLACK_LINK.search(message), _SLACK_THREAD.search(message)
+    return f"{link[1].upper()}:{thread[1]}" if link and thread else ""
 
 
 async def _find_messages(redis: Redis, part: str) -> list[str]:
