@@ -57,7 +57,7 @@ async def _read(section: Awaitable[str]) -> str:
     except StorageDown as error:
         log.warning("section of a home page not read", extra={"error": str(error)})
         return NO_STORAGE
-    except Exception:  # one section must not hide the others
+    except Exception:  # a bug is logged with its trace; the other sections are still shown
         log.exception("section of a home page failed")
         return texts.NOT_READ
 

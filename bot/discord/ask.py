@@ -115,7 +115,7 @@ async def take(
     )
     try:
         await hand_over(message, interaction.channel_id or 0)
-    except Exception:  # the outermost boundary of a command: the user gets an answer
+    except Exception:  # the outermost boundary of a command: logged, and the user gets an answer
         log.exception("question not taken")
         await interaction.edit_original_response(content=texts.NOT_TAKEN)
         return

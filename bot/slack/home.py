@@ -117,7 +117,7 @@ class HomeTabs:
         except PlatformError as error:
             self._shown.pop(user, None)
             log.warning("home tab not shown", extra={"error": str(error)})
-        except Exception:  # nobody waits for this task
+        except Exception:  # a bug is logged with its trace: nobody waits for this task
             self._shown.pop(user, None)
             log.exception("home tab failed")
 

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 
-from bot.chat import Deliver, Json, NameKind, Unreachable, Vault
+from bot.chat import Deliver, Json, NameKind, PlatformError, StorageDown, Unreachable, Vault
 from bot.concurrency.tasks import cancel
 from bot.platforms.health import Finding
 from bot.platforms.receiver import Webhook
@@ -193,9 +193,12 @@ class InstalledWorkspaces:
             self._trouble.pop(team, None)
             if workspace.catch_up.is_deaf:
                 self._deaf.set()
-        except Exception as error:  # noqa: BLE001 - one workspace must not stop the others
-            log.warning("catch-up not finished", extra={"workspace": team, "error": repr(error)})
+        except (PlatformError, StorageDown) as error:
+            log.warning("catch-up not finished", extra={"workspace": team, "error": str(error)})
             self._trouble[team] = str(error)
+        except Exception:  # a bug is logged with its trace; the other workspaces are still read
+            log.exception("catch-up failed", extra={"workspace": team})
+            self._trouble[team] = "an unexpected error, see the log"
         finally:
             self._checked_at[team] = time.monotonic()
             self._checks.pop(team, None)
