@@ -2,33 +2,33 @@
 
 import html
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from bot.chat import well_formed
 from bot.chat.text import one_line, shorten
-from bot.platforms.markdown_blocks import Blocks
+from bot.platforms.markdown.atoms import NO_CONTEXT, Atom, Context, Place
+from bot.platforms.markdown.document import Document
+from bot.platforms.markdown.healing import Holds
+from bot.platforms.markdown.layout import Layout, Line, Page, Section, quote_of
+from bot.platforms.markdown.parser import Leaf
 
 MESSAGE_LIMIT = 11_500
 """Characters in one message. Slack takes 12,000 in `markdown_text`
 (https://docs.slack.dev/reference/methods/chat.appendStream); the rest is a margin for what it counts
 differently."""
 
-_AFTER_PARAGRAPH = 10_000
-_AFTER_LINE = 10_750
-_BEFORE_FENCE = 8_000
-"""From these sizes on a message ends at the next such place, because shown text cannot be removed."""
+_CUT_FROM = (
+    (Place.FENCE, 8_000),
+    (Place.BLOCK, 10_000),
+    (Place.LINE, 10_750),
+    (Place.WORD, 11_000),
+)
+"""Sizes from which on a message ends at the next such place, because shown text cannot be removed."""
 
 _CLOSING_ROOM = 80
 """Characters reserved for the line that closes a code block at the end of a message."""
 
-_WORD_LIMIT = 2_000
-"""Longer runs without a space may be cut: a word is held back until it ends, up to this length."""
-
-# Chinese, Japanese and Korean are written without spaces: each of their characters is a word here
-_WIDE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef"
-_PIECE = re.compile(rf"\s|[{_WIDE}]|[^\s{_WIDE}]{{1,{_WORD_LIMIT}}}")
-
-_LEAD = "> \t\r\n"
 _CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
 _BULLET = re.compile(r"^([ \t]*+)[-*] ", re.MULTILINE)
 _BOLD = re.compile(r"\*\*([^\n*]++(?:\*[^\n*]++)*+)\*\*")
@@ -39,6 +39,7 @@ _CELL_MARKUP = re.compile(r"\\(?!\|)|[`*~\[]|(?<!\w)_+|(?<=[^\W_])_++(?!\w)|&(?=
 _ADDRESS = re.compile(r"https?://[^\s|]+")
 _PING = re.compile(r"<(?=!(?i:channel|here|everyone|group|subteam)|@[UWB][A-Z0-9])")
 _UNFINISHED_PING = re.compile(r"<(?=!\w{0,8}$|@[UWB]?$|$)")
+_LONGEST_PING = 12
 _INVISIBLE = "\u200b"
 
 
@@ -81,6 +82,48 @@ def _escape(text: str) -> str:
     return _CELL_MARKUP.sub(lambda markup: "".join(f"\\{each}" for each in markup[0]), text)
 
 
+class SlackLayout(Layout):
+    """Layout for `markdown_text`: Slack shows Markdown itself, so that text stays as it is written.
+
+    Pings are made inert, table cells are data, and Slack knows no footnotes.
+    """
+
+    def lay_out(self, section: Section) -> list[Atom]:
+        """Return the atoms of a section, without pings, which may not arise between two of them either."""
+        atoms = super().lay_out(section)
+        for index, atom in enumerate(atoms):
+            if "<" in atom.text:
+                is_last = index == len(atoms) - 1
+                is_joined = section.breaks_word if is_last else not atoms[index + 1].text[0].isspace()
+                text = neutralise(atom.text)
+                atoms[index] = atom._replace(text=_break_off(text) if is_joined else text)
+        return atoms
+
+    def table(self, leaf: Leaf, page: Page) -> Iterator[Line]:
+        """Yield the rows of a table; a header that is shown before it is known as one stays text."""
+        lines = super().table(leaf, page)
+        header = page.lines[leaf.first]
+        text = header[len(quote_of(header)) :].strip()
+        if leaf.first >= page.section.skip and not text.startswith("|"):
+            next(lines)
+            yield from self.text(replace(leaf, kind="paragraph", end=leaf.first + 1, content=text), page)
+        yield from lines
+
+    def row(self, line: str) -> str:
+        """Return a row with its cells as data."""
+        quote = quote_of(line)
+        return quote + as_data(line[len(quote) :])
+
+    def code_context(self, leaf: Leaf, line: str) -> Context:
+        """Return how a cut closes and opens a code block again, without pings."""
+        context = super().code_context(leaf, line)
+        return replace(context, reopen=neutralise(context.reopen))
+
+
+_LAYOUT = SlackLayout()
+_HOLDS = Holds(tables=False, emphasis=200)
+
+
 @dataclass(frozen=True, slots=True)
 class PageBreak:
     """End of a message: `close` ends its code block or table, `reopen` continues it in the next message."""
@@ -93,121 +136,87 @@ class Pager:
     """Cuts a growing answer into messages; a cut is never changed later.
 
     Text and cuts do not depend on how the answer is divided over calls of `feed`. The joined text is the
-    whole answer, neutralised, with table cells as data; what a cut adds is kept apart. The last word is held
-    back until it is complete, so that no cut goes through it. `source` is the input, in pieces: cut again, it
-    gives the same result.
+    whole answer as `SlackLayout` shows it; what a cut adds is kept apart. `source` is the input, in pieces:
+    cut again, it gives the same result.
     """
 
     def __init__(self) -> None:
         self.source: list[str] = []
-        self._rest = ""
+        self._document = Document(_LAYOUT, _HOLDS)
         self._size = 0
-        self._blocks = Blocks()
-        self._line = ""  # the part of the current line that is in this message
-        self._last = "\n"
-        self._line_begins = True
-        self._paragraph_begins = True
-        self._is_lead = True  # the line has only quote marks so far
-        self._is_row = False
+        self._last = Atom("\n", Place.CHARACTER)
         self._cut_soon = False
 
-    def feed(self, text: str) -> list[str | PageBreak]:
-        """Add the next piece; return what can be shown now, in order."""
+    def feed(self, text: str) -> None:
+        """Add the next piece."""
         self.source.append(text)
-        pieces = _PIECE.findall(self._rest + text)
-        complete = not pieces or pieces[-1].isspace() or len(pieces[-1]) >= _WORD_LIMIT
-        self._rest = "" if complete else pieces.pop()
-        return self._emit_all(pieces)
+        self._document.feed(text)
+
+    def take(self) -> list[str | PageBreak]:
+        """Return what can be shown now and was not returned before, in order.
+
+        An unfinished end is held back: a word, an open mark, a line that may become a table.
+        """
+        return self._emit_all(self._document.take())
 
     def flush(self) -> list[str | PageBreak]:
-        """Return the last word, too: the answer ends, or something else is shown before it continues."""
-        word, self._rest = self._rest, ""
-        broken_off = _break_off(word)
-        if broken_off != word:  # what is cut again later must not depend on where this was shown
-            self.source = ["".join(self.source).removesuffix(word) + broken_off]
-        return self._emit_all([broken_off] if word else [])
+        """Return the unfinished end, too: something else is shown before the answer continues."""
+        if _UNFINISHED_PING.search("".join(self.source[-_LONGEST_PING:])):
+            self.feed(_INVISIBLE)  # what is cut again later must not depend on where this was shown
+        atoms, added = self._document.flush()
+        if added:
+            self.source.append(added)
+        return self._emit_all(atoms)
+
+    def finish(self) -> list[str | PageBreak]:
+        """End the answer; return the rest."""
+        return self._emit_all(self._document.finish())
 
     def paragraph(self, text: str) -> list[str | PageBreak]:
         """Add `text` as a separate paragraph, even inside a code block."""
         items = self.flush()
-        lead = self._closing() + "\n\n" if self._size else ""
-        return [*items, *self.feed(f"{lead}{text.strip()}\n\n")]
+        lead = self._closing(self._document.open_code()) + "\n\n" if self._size else ""
+        self.feed(f"{lead}{text.strip()}\n\n")
+        return [*items, *self.take()]
 
     def cut_soon(self) -> None:
         """End this message at the next place that breaks no word and no line of code."""
         self._cut_soon = True
 
-    def cut(self, next_text: str = "") -> PageBreak:
-        """End this message here; `next_text` is the beginning of the next one, if it is known."""
-        fence = self._blocks.fence_after(self._line)
-        if fence:
-            cut = PageBreak(self._closing(), neutralise(fence.opening))
-        elif self._line_begins:
-            cut = PageBreak("", neutralise(as_data(self._blocks.table_head(next_text))))
-        else:
-            cut = PageBreak("", self._blocks.quote(self._line))
-        self._blocks.fence = fence
-        self._line = "" if fence or self._line_begins else cut.reopen
+    def cut(self) -> PageBreak:
+        """End this message here."""
+        context = self._last.context
+        return self._cut(context if context.is_code or not context.reopen.endswith("\n") else NO_CONTEXT)
+
+    def _cut(self, context: Context) -> PageBreak:
+        cut = PageBreak(self._closing(context), context.reopen)
         self._size = len(cut.reopen)
         self._cut_soon = False
         return cut
 
-    def _emit_all(self, pieces: list[str]) -> list[str | PageBreak]:
+    def _closing(self, context: Context) -> str:
+        if not context.close:
+            return ""
+        return ("" if self._last.text.endswith("\n") else "\n") + context.close
+
+    def _emit_all(self, atoms: list[Atom]) -> list[str | PageBreak]:
         items, shown = list[str | PageBreak](), list[str]()
-        for piece in pieces:
-            text = self._inert(piece)
-            if self._is_full(piece, text):
-                items += ["".join(shown), self.cut(piece)] if shown else [self.cut(piece)]
+        for atom in atoms:
+            if self._is_full(atom):
+                items += ["".join(shown)] if shown else []
+                items.append(self._cut(atom.context))
                 shown = []
-            shown.append(text)
-            self._size += len(text)
-            self._last = text[-1]
-            self._track(piece)
+            shown.append(atom.text)
+            self._size += len(atom.text)
+            self._last = atom
         return [*items, "".join(shown)] if shown else items
 
-    def _inert(self, piece: str) -> str:
-        """Return a piece as it is shown."""
-        if piece in _LEAD:
-            return piece
-        if self._is_lead and piece.strip(_LEAD):
-            self._is_lead, self._is_row = False, self._blocks.is_row(self._line + piece)
-        shown = neutralise(as_data(piece) if self._is_row else piece)
-        return _break_off(shown) if len(piece) >= _WORD_LIMIT else shown
-
-    def _is_full(self, piece: str, shown: str) -> bool:
-        if self._size + len(shown) + _CLOSING_ROOM > MESSAGE_LIMIT:
+    def _is_full(self, atom: Atom) -> bool:
+        if self._size + len(atom.text) + _CLOSING_ROOM > MESSAGE_LIMIT:
             return True
-        if piece.isspace():
-            return False
-        if not self._line_begins:
-            return self._cut_soon and self._may_break_line()
-        if self._blocks.table_begins:
-            return False
-        if self._cut_soon or self._size >= _AFTER_LINE:
+        if self._cut_soon and atom.place >= Place.WORD:
             return True
-        if self._blocks.fence:
-            return False
-        if piece.startswith(("```", "~~~")):
-            return self._size >= _BEFORE_FENCE
-        return self._size >= _AFTER_PARAGRAPH and self._paragraph_begins
-
-    def _may_break_line(self) -> bool:
-        return not (self._blocks.fence_after(self._line) or self._blocks.is_table(self._line))
-
-    def _track(self, piece: str) -> None:
-        if piece == "\n":
-            self._blocks.end_line(self._line)
-            self._line, self._is_lead, self._is_row = "", True, False
-            self._paragraph_begins = self._line_begins
-            self._line_begins = True
-            return
-        self._line += piece
-        if not piece.isspace():
-            self._line_begins = self._paragraph_begins = False
-
-    def _closing(self) -> str:
-        fence = self._blocks.fence_after(self._line)
-        return ("" if self._last == "\n" else "\n") + fence.closing if fence else ""
+        return any(atom.place >= place and self._size >= size for place, size in _CUT_FROM)
 
 
 def _break_off(word: str) -> str:
@@ -238,7 +247,8 @@ def paginate(text: str) -> list[Sheet]:
     """Cut a complete answer into messages."""
     pager = Pager()
     sheets, reopen, body = list[Sheet](), "", ""
-    for item in [*pager.feed(text), *pager.flush(), PageBreak()]:
+    pager.feed(text)
+    for item in [*pager.take(), *pager.finish(), PageBreak()]:
         if isinstance(item, str):
             body += item
             continue

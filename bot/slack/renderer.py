@@ -24,6 +24,7 @@ class Renderer:
         self._pager = Pager()
         self._items: list[Item] = []
         self._size = 0
+        self._grown = 0  # characters of the text since the items were taken
         self._titles: dict[str, str] = {}
         self._announced: set[str] = set()
 
@@ -31,7 +32,8 @@ class Renderer:
         """Take the next part."""
         match part:
             case Text(text):
-                self._queue(self._pager.feed(text))
+                self._pager.feed(text)
+                self._grown += len(text)
             case Notice(text):
                 self._queue(self._pager.paragraph(text))
             case ToolStep():
@@ -42,11 +44,12 @@ class Renderer:
 
     def finish(self) -> None:
         """End the answer: nothing is held back any longer."""
-        self._queue(self._pager.flush())
+        self._queue(self._pager.finish())
 
     def take(self) -> list[Item]:
         """Return the items that were not taken before, in order."""
-        items, self._items, self._size = self._items, [], 0
+        self._queue(self._pager.take())
+        items, self._items, self._size, self._grown = self._items, [], 0, 0
         return items
 
     @property
@@ -56,13 +59,13 @@ class Renderer:
 
     @property
     def has_items(self) -> bool:
-        """Return whether there are items to take."""
-        return bool(self._items)
+        """Return whether there may be items to take."""
+        return bool(self._items) or self._grown > 0
 
     @property
     def items_size(self) -> int:
-        """Return the characters to take; a card counts as `FIELD_LIMIT`."""
-        return self._size
+        """Return the characters to take at most; a card counts as `FIELD_LIMIT`."""
+        return self._size + self._grown
 
     def cut_soon(self) -> None:
         """End the message at the next place that breaks no word and no line of code."""

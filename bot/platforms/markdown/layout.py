@@ -1,0 +1,393 @@
+"""Layout of parsed Markdown: its lines as atoms, changed only where a platform shows Markdown differently."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from bot.platforms.markdown.atoms import NO_CONTEXT, Atom, Context, Place, Ranges, words
+from bot.platforms.markdown.inline import Emphasis, Inline, Span
+from bot.platforms.markdown.parser import Leaf, inline_of, parse
+
+_QUOTE = re.compile(r"(?:[ \t]*>){1,20}[ \t]?")
+_ADDRESS = re.compile(r"https?://[!-;=?-~]+")
+_LINK = re.compile(r"\]\(")
+_HOST = re.compile(r"\W*(?:https?://)?(?:[^\s/@]*@)?((?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24})(?=$|[\s/:?#)*_~`])")
+_SCHEME = re.compile(r"\w{1,20}:(?://)?(?:[^\s/@]*@)?([^\s/:?#]*)")
+_SENTENCE_END = re.compile(r"(?:[.!?…][\"')\]*_»\u2019\u201d]{0,9}|[\u3002\uff01\uff1f])\Z")
+_WIDE_END = re.compile(r"[\u3002\uff01\uff1f]\Z")
+
+_MOST_OPEN = 12
+"""Most marks of emphasis that a cut closes and opens again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Part of a text to lay out.
+
+    The first `skip` lines and the first `begin` characters of the next one only tell the parser where the part
+    stands. `after_blank`: it follows an empty line. `breaks_word`: the next part continues its last word.
+    """
+
+    text: str
+    skip: int = 0
+    begin: int = 0
+    after_blank: bool = True
+    breaks_word: bool = False
+
+
+class Edit(NamedTuple):
+    """Replacement for the text from `start` to `end`."""
+
+    start: int
+    end: int
+    text: str
+
+
+Line = tuple[list[Atom], Context]
+"""Atoms of a line, and the markup that is open after it."""
+
+
+class Row(NamedTuple):
+    """Line of a block: where its text stands in the block's content, and what stands around it."""
+
+    line: int
+    prefix: str
+    start: int
+    end: int
+    suffix: str
+
+
+def quote_of(line: str) -> str:
+    """Return the quote marks at the beginning of a line."""
+    match = _QUOTE.match(line)
+    return match[0] if match else ""
+
+
+def rows_of(leaf: Leaf, lines: Sequence[str]) -> Iterator[Row]:
+    """Yield the lines of a paragraph or a heading."""
+    at = 0
+    for number, content in enumerate(leaf.content.split("\n"), leaf.first):
+        text, source = content.strip(), lines[number]
+        start = at + len(content) - len(content.lstrip())
+        bare = source.rstrip()
+        column = len(bare) - len(text)
+        if leaf.kind == "heading":
+            column = source.find(text, source.index("#" * leaf.level) + leaf.level)
+        yield Row(number, source[:column], start, start + len(text), source[column + len(text) :])
+        at += len(content) + 1
+
+
+def text_ranges(content: str, inline: Inline) -> Iterator[tuple[int, int]]:
+    """Yield the ranges that are text: not code, addresses, escapes or other marks of `spans`."""
+    at = 0
+    for start, end in sorted(map(_mark_range, inline.spans)):
+        if at < start:
+            yield at, start
+        at = max(at, end)
+    yield at, len(content)
+
+
+def _mark_range(span: Span) -> tuple[int, int]:
+    """Return the range of a span without the label of a link."""
+    if span.kind in ("link", "image"):
+        return span.start + (2 if span.kind == "image" else 1) + len(span.text), span.end
+    return span.start, span.end
+
+
+def link_edits(content: str, inline: Inline) -> Iterator[Edit]:
+    """Yield edits that no link can mislead with: the address is shown beside a label that names another one.
+
+    Images become links, since a platform would fetch them; what this parser takes for no link is none.
+    """
+    for span in inline.spans:
+        if span.kind == "footnote":
+            yield Edit(span.start, span.end, span.text)
+        if span.kind not in ("link", "image"):
+            continue
+        label = span.start + (2 if span.kind == "image" else 1)
+        if _imitates(span.text, span.address):
+            yield Edit(span.start, label, "")
+            yield Edit(label + len(span.text), span.end, f" ({span.address})")
+        elif span.kind == "image":
+            yield Edit(span.start, label, "[" if span.text.strip() else "[image")
+    for start, end in text_ranges(content, inline):
+        for mark in _LINK.finditer(content, start, end):
+            yield Edit(mark.start() + 1, mark.start() + 1, "\u200b")
+
+
+def _imitates(label: str, address: str) -> bool:
+    """Return whether a link's label begins with the address of another host."""
+    shown, real = _HOST.match(label), _SCHEME.match(address)
+    if not shown or not real:
+        return False
+    return shown[1].lower().removeprefix("www.") != real[1].lower().removeprefix("www.")
+
+
+class Layout:
+    """Layout of sections as they are written; a platform overrides the parts that it shows differently."""
+
+    reopens_emphasis = False
+
+    def lay_out(self, section: Section) -> list[Atom]:
+        """Return the atoms of a section; their joined text only grows at its end as the section grows."""
+        lines = section.text.split("\n")
+        ends_line = lines[-1] == ""
+        if ends_line:
+            lines.pop()
+        page = Page(section, lines)
+        at = section.skip
+        for leaf in parse(section.text).leaves:
+            for number in range(at, leaf.first):
+                page.add_line(self.other(page, number))
+            if leaf.end > section.skip:
+                for atoms, after in self.leaf(leaf, page):
+                    page.add_line(atoms, after)
+            self.end(leaf, page)
+            at = max(at, leaf.end)
+        for number in range(at, len(lines)):
+            page.add_line(self.other(page, number))
+        if page.atoms and not ends_line:
+            page.atoms.pop()  # the newline
+        return page.atoms
+
+    def leaf(self, leaf: Leaf, page: "Page") -> Iterator[Line]:
+        """Yield the atoms of each line of a leaf."""
+        match leaf.kind:
+            case "fence":
+                return self.fence(leaf, page)
+            case "table":
+                return self.table(leaf, page)
+        return self.text(leaf, page)
+
+    def text(self, leaf: Leaf, page: "Page") -> Iterator[Line]:
+        """Yield the lines of a paragraph, a heading or a rule."""
+        if leaf.kind == "rule":
+            yield self.other(page, leaf.first), NO_CONTEXT
+            return
+        inline = inline_of(leaf.content)
+        text = _Text(leaf.content, sorted(self.edits(leaf, inline)))
+        units = Ranges([(each.start, each.end) for each in _outermost(inline.spans)])
+        marks = _Marks(inline.emphasis if self.reopens_emphasis else ())
+        for row in rows_of(leaf, page.lines):
+            if row.line < page.section.skip:
+                continue
+            is_begun = page.is_begun(row.line)
+            shown = "" if is_begun else self.prefix(leaf, row.prefix)
+            # one character stands in place of the beginning of the line
+            pieces = text.pieces(row.start + is_begun, row.end)
+            quote, first = quote_of(row.prefix), page.place(row.line)
+            atoms = [Atom(shown, first)] if shown else []
+            is_lead = not is_begun
+            for word, place, at in _places(pieces, units, is_begun=is_begun):
+                if is_lead:
+                    place = Place.CHARACTER if atoms else first
+                    is_lead = word.isspace()
+                atoms.append(Atom(word, place, marks.context(quote, at)))
+            suffix = self.suffix(leaf, row.suffix)
+            atoms += [Atom(each, Place.CHARACTER) for _, each in words(suffix)]
+            yield atoms, NO_CONTEXT
+
+    def fence(self, leaf: Leaf, page: "Page") -> Iterator[Line]:
+        """Yield the lines of a code block."""
+        context = self.code_context(leaf, page.lines[leaf.first])
+        for number in range(max(leaf.first, page.section.skip), leaf.end):
+            line = page.line(number)
+            if number == leaf.first:
+                yield [Atom(self.opening(leaf, line), Place.FENCE)], context
+            elif number == leaf.end - 1 and not leaf.is_open:
+                yield [Atom(self.closing(leaf, line), Place.CHARACTER, context)], NO_CONTEXT
+            else:
+                place = Place.CHARACTER if page.is_begun(number) else Place.LINE
+                yield _code_atoms(self.code(line), place, context), context
+
+    def table(self, leaf: Leaf, page: "Page") -> Iterator[Line]:
+        """Yield the rows of a table; one that is cut begins again with its header."""
+        head = [page.lines[leaf.first], page.lines[leaf.first + 1]]
+        context = Context("", "".join(f"{self.row(line)}\n" for line in head))
+        if len(context.reopen) > _MOST_HEAD:
+            context = NO_CONTEXT
+        for number in range(max(leaf.first, page.section.skip), leaf.end):
+            place = page.place(number)
+            if number > leaf.first:
+                place = Place.LINE if number > leaf.first + 2 else Place.CHARACTER
+            if page.is_begun(number):
+                place = Place.CHARACTER
+            text = self.row(page.line(number))
+            yield _code_atoms(text, place, context if number > leaf.first else NO_CONTEXT), NO_CONTEXT
+
+    def other(self, page: "Page", number: int) -> list[Atom]:
+        """Return the atoms of a line that belongs to no leaf: an empty one, an empty item, a rule."""
+        line = self.plain(page.line(number))
+        return [
+            Atom(word, page.place(number) if at == 0 else Place.CHARACTER if word.isspace() else Place.WORD)
+            for at, word in words(line)
+        ]
+
+    # what a platform shows differently
+
+    def end(self, leaf: Leaf, page: "Page") -> None:
+        """Add what follows a leaf."""
+
+    def edits(self, leaf: Leaf, inline: Inline) -> Iterable[Edit]:
+        """Yield the changes to the text of a paragraph or a heading; none overlaps another one."""
+        return link_edits(leaf.content, inline)
+
+    def prefix(self, leaf: Leaf, prefix: str) -> str:
+        """Return what stands before the text of a line: quote marks, indentation, the mark of an item."""
+        return prefix
+
+    def suffix(self, leaf: Leaf, suffix: str) -> str:
+        """Return what stands behind the text of a line: blanks, the closing marks of a heading."""
+        return suffix
+
+    def plain(self, line: str) -> str:
+        """Return a line without text of a paragraph."""
+        return line
+
+    def row(self, line: str) -> str:
+        """Return a row of a table."""
+        return line
+
+    def opening(self, leaf: Leaf, line: str) -> str:
+        """Return the line that opens a code block."""
+        return line
+
+    def code(self, line: str) -> str:
+        """Return a line of code."""
+        return line
+
+    def closing(self, leaf: Leaf, line: str) -> str:
+        """Return the line that closes a code block."""
+        return line
+
+    def code_context(self, leaf: Leaf, line: str) -> Context:
+        """Return how a cut closes and opens a code block again, whose first line is `line`."""
+        lead = line[: line.index(leaf.mark)]
+        info = leaf.info if len(leaf.info) <= _MOST_INFO else ""
+        lead = lead if len(lead) <= _MOST_INFO else ""
+        return Context(
+            re.sub(r"[^>]", " ", lead) + leaf.mark[:_MOST_INFO], f"{lead}{leaf.mark}{info}\n", is_code=True
+        )
+
+
+_MOST_HEAD = 1_000
+"""Most characters of a table's header that is repeated in the next message."""
+
+_MOST_INFO = 40
+
+
+class Page:
+    """Section while it is laid out."""
+
+    def __init__(self, section: Section, lines: Sequence[str]) -> None:
+        self.section = section
+        self.lines = lines
+        self.atoms: list[Atom] = []
+
+    def is_begun(self, number: int) -> bool:
+        """Return whether the beginning of a line is in an earlier section."""
+        return number == self.section.skip and self.section.begin > 0
+
+    def line(self, number: int) -> str:
+        """Return a line without what an earlier section has of it."""
+        return self.lines[number][self.section.begin if number == self.section.skip else 0 :]
+
+    def place(self, number: int) -> Place:
+        """Return the value of a cut before a line."""
+        if self.is_begun(number):
+            return Place.CHARACTER
+        is_first = number == self.section.skip
+        is_after_blank = self.section.after_blank if is_first else not self.lines[number - 1].strip()
+        if is_after_blank and not self.lines[number][:1].isspace():
+            return Place.BLOCK
+        return Place.LINE if self.lines[number][:1].isspace() else Place.TOP_LINE
+
+    def add_line(self, atoms: Iterable[Atom], after: Context = NO_CONTEXT) -> None:
+        """Add a line and a newline, with the markup that is open after it."""
+        self.atoms += atoms
+        self.atoms.append(Atom("\n", Place.CHARACTER, after))
+
+
+class _Marks:
+    """Emphasis that is open at growing positions."""
+
+    def __init__(self, emphasis: Iterable[Emphasis]) -> None:
+        self._next = sorted(emphasis, key=lambda each: -each.start)
+        self._open: list[Emphasis] = []
+
+    def context(self, quote: str, at: int) -> Context:
+        while self._next and self._next[-1].start <= at:
+            self._open.append(self._next.pop())
+        self._open = [each for each in self._open if each.end > at]
+        if not self._open or len(self._open) > _MOST_OPEN:
+            return Context("", quote) if quote else NO_CONTEXT
+        marks = [each.mark for each in self._open]
+        return Context("".join(reversed(marks)), quote + "".join(marks))
+
+
+def _outermost(spans: Iterable[Span]) -> Iterator[Span]:
+    end = 0
+    for span in sorted(spans, key=lambda each: (each.start, -each.end)):
+        if span.start >= end:
+            yield span
+            end = span.end
+
+
+class _Text:
+    """Text of a block with its changes, read line by line."""
+
+    def __init__(self, content: str, edits: Sequence[Edit]) -> None:
+        self._content = content
+        self._edits = edits
+        self._next = 0
+        self._at = 0
+
+    def pieces(self, start: int, end: int) -> Iterator[tuple[int, str]]:
+        """Yield the pieces of a line with their positions; changed ones have that of what they replace."""
+        at = max(start, self._at)
+        while self._next < len(self._edits) and self._edits[self._next].start <= end:
+            edit = self._edits[self._next]
+            self._next += 1
+            if edit.start < at:
+                continue
+            yield at, self._content[at : edit.start]
+            yield edit.start, edit.text
+            at = edit.end
+        yield at, self._content[at:end]
+        self._at = at
+
+
+def _places(
+    pieces: Iterable[tuple[int, str]], units: Ranges, *, is_begun: bool
+) -> Iterator[tuple[str, Place, int]]:
+    """Yield the words and blanks of a line with the value of a cut before each, and its position."""
+    before = "" if is_begun else " "
+    for begin, piece in pieces:
+        edges = sorted({0, len(piece), *(each.start() for each in _ADDRESS.finditer(piece))})
+        for start, end in pairwise(edges):
+            for at, word in words(piece[start:end], begin + start):
+                yield word, _place(before, word, units.cover(at)), at
+                before = (before + word)[-12:]
+
+
+def _place(before: str, word: str, is_within: bool) -> Place:
+    if word.isspace():
+        return Place.CHARACTER
+    if is_within:
+        return Place.WITHIN if before[-1:].isspace() else Place.CHARACTER
+    if before[-1:].isspace():
+        return Place.SENTENCE if _SENTENCE_END.search(before.rstrip()) else Place.WORD
+    if _WIDE_END.search(before):
+        return Place.SENTENCE
+    return Place.EDGE
+
+
+def _code_atoms(line: str, first: Place, context: Context) -> list[Atom]:
+    atoms = [Atom(word, Place.CHARACTER, context) for _, word in words(line)]
+    for index, atom in enumerate(atoms):
+        is_after_blank = index > 0 and atoms[index - 1].text.isspace() and not atom.text.isspace()
+        if index == 0 or is_after_blank:
+            atoms[index] = atom._replace(place=first if index == 0 else Place.WITHIN)
+    return atoms
