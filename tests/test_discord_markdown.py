@@ -5,13 +5,13 @@ from itertools import pairwise
 from typing import Literal
 
 import pytest
+from bot.discord.markdown.fences import open_fence
+from bot.discord.markdown.render import Rendering, render
+from bot.discord.markdown.split import split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.chat import Notice, Text, ToolStep
-from bot.discord.markdown.fences import open_fence
-from bot.discord.markdown.render import Rendering, render
-from bot.discord.markdown.split import split
 from bot.discord.renderer import Renderer
 from bot.tools.sql import format
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import discord
 import pytest
+from bot.discord.markdown.render import render
+from bot.discord.markdown.split import split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,14 +24,13 @@ from bot.agent.spotlighting import indent, label, mark
 from bot.chat import Text, parse_decision
 from bot.discord import events
 from bot.discord.destination import thread_name
-from bot.discord.markdown.render import render
-from bot.discord.markdown.split import split
 from bot.discord.payloads import read_message
 from bot.discord.renderer import Renderer as DiscordRenderer
 from bot.memory.memory import _is_reworded
 from bot.memory.terms import indexed_terms
 from bot.slack.events import parse_event
-from bot.slack.markdown import mrkdwn, paginate
+from bot.slack.markdown import paginate
+from bot.slack.mrkdwn import mrkdwn
 from bot.slack.renderer import Renderer as SlackRenderer
 from tests.support.discord_shard import ME, sample
 from tests.support.growth import MOST_GROWTH, grows

@@ -7,6 +7,8 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
+from bot.discord.markdown.fences import open_fence
+from bot.discord.markdown.split import split
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
@@ -17,9 +19,7 @@ from bot.commands.redis.operations import MAX_KEYS, All, Delete, Get, Info, Keys
 from bot.commands.redis.parser import HELP, parse
 from bot.commands.redis.runner import NotAllowed
 from bot.commands.redis.texts import MOST_SHOWN, code_block, inline_code, line
-from bot.discord.markdown.fences import open_fence
-from bot.discord.markdown.split import split
-from bot.slack.markdown import mrkdwn
+from bot.slack.mrkdwn import mrkdwn
 from bot.storage.key_value import KeyValueStore, Listing, Value, without_values
 
 

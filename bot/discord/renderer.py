@@ -4,9 +4,8 @@ from discord.utils import escape_markdown
 
 from bot.chat import File, Notice, Part, Text, ToolStep
 from bot.chat.text import one_line
-from bot.discord.markdown.fences import open_fence
-from bot.discord.markdown.render import Rendering, render
-from bot.discord.markdown.split import Splitter
+from bot.discord.markdown.pages import Pages, finish, open_document, render
+from bot.platforms.markdown.atoms import Atom, Place
 
 PIECE = 1_800
 """Characters of the answer in a message, of the 2,000 that Discord takes: the rest is for the line of running
@@ -26,10 +25,10 @@ class Renderer:
 
     def __init__(self) -> None:
         self.files: list[File] = []
-        self._pages = Splitter(PIECE)
+        self._pages = Pages(PIECE)
         self._trailing = 0  # newlines at the end of the final text
         self._is_blank = True
-        self._run = Rendering()  # of the text since the last other part
+        self._run = open_document()  # of the text since the last other part
         self._steps: dict[str, ToolStep] = {}  # running ones
 
     @property
@@ -62,9 +61,7 @@ class Renderer:
     def messages(self) -> list[str]:
         """Return the text of each message. As the answer grows, the last one changes or new ones follow."""
         self._settle(self._run.take())
-        pieces = self._pages.pieces(self._run.tentative)
-        if pieces and (fence := open_fence(pieces[-1])):
-            pieces[-1] += f"\n{fence.closing}"
+        pieces = self._pages.texts(self._run.tentative())
         if self._steps:
             status = _status(list(self._steps.values()))
             pieces[-1:] = ["\n".join([*pieces[-1:], status])]
@@ -74,17 +71,22 @@ class Renderer:
         """Add lines, separated by `apart` newlines from the text around them."""
         self._end_run()
         lead = "" if self._is_blank else "\n" * (apart - self._trailing)
-        self._settle(lead + render(block, is_finished=True) + "\n" * apart)
+        self._settle([_space(lead), *render(block), _space("\n" * apart)])
 
     def _end_run(self) -> None:
-        self._settle(self._run.finish())
-        self._run = Rendering()
+        self._settle(finish(self._run))
+        self._run = open_document()
 
-    def _settle(self, text: str) -> None:
-        bare = text.rstrip("\n")
-        self._trailing = len(text) - len(bare) + (0 if bare else self._trailing)
-        self._is_blank = self._is_blank and not text.strip()
-        self._pages.feed(text)
+    def _settle(self, atoms: list[Atom]) -> None:
+        for atom in atoms:
+            bare = atom.text.rstrip("\n")
+            self._trailing = len(atom.text) - len(bare) + (0 if bare else self._trailing)
+            self._is_blank = self._is_blank and not atom.text.strip()
+        self._pages.add(atoms)
+
+
+def _space(text: str) -> Atom:
+    return Atom(text, Place.CHARACTER)
 
 
 def _line(step: ToolStep) -> str:

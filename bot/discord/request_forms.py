@@ -9,8 +9,7 @@ from bot.commands import approval_texts, ask_texts, question_texts
 from bot.commands.approval_texts import IN_REPLY, MOST_NAMES, display_name
 from bot.commands.question_texts import MOST_BUTTONS
 from bot.discord.events import PLATFORM
-from bot.discord.markdown.render import render
-from bot.discord.markdown.split import split
+from bot.discord.markdown.pages import split
 from bot.platforms.requests import has_name
 
 _MOST_CHARS = 2_000
@@ -61,7 +60,7 @@ def _render_question(question: Question, where: str, asks: str = "") -> str:
     def name(author: str) -> str:
         return _name(question, author)
 
-    pieces = split(render(question.text, is_finished=True), _MOST_QUESTION)
+    pieces = split(question.text, _MOST_QUESTION)
     text = pieces[0] + ("\n…" if len(pieces) > 1 else "") if pieces else ""
     status = question_texts.status_text(question, name, escape_markdown, where=where, asks=asks)
     return "\n".join(filter(None, [question_texts.headline(question, name), text, status]))

@@ -11,7 +11,7 @@ from discord.http import Route, handle_message_parameters
 
 from bot.chat import StorageDown, well_formed
 from bot.chat.texts import NO_STORAGE, command_failed
-from bot.discord.markdown.split import split
+from bot.discord.markdown.pages import split
 
 log = logging.getLogger(__name__)
 

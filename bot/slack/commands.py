@@ -11,8 +11,8 @@ from bot.commands.commands import Commands
 from bot.slack.answer_buttons import add_reason_form, is_reason
 from bot.slack.ask import is_ask
 from bot.slack.channel_command import add_channel_command
-from bot.slack.markdown import mrkdwn
 from bot.slack.memory_command import add_memory_command
+from bot.slack.mrkdwn import mrkdwn
 from bot.slack.redis_command import add_redis_command, is_form
 from bot.slack.responses import answer
 from bot.slack.slash_commands import CHANNEL, HEALTH, MEMORY, REDIS, STOP, USAGE, ApiOf, IsExternal

@@ -11,7 +11,8 @@ from bot.chat.text import shorten
 from bot.commands import home_texts as texts
 from bot.commands.home import Home
 from bot.commands.memory import KnownFact, KnownThread, MemoryOverview
-from bot.slack.markdown import clip, mrkdwn
+from bot.slack.markdown import clip
+from bot.slack.mrkdwn import mrkdwn
 
 REFRESH, FORGET, FORGET_ALL, EXPORT = "home:refresh", "home:forget", "home:forget_all", "home:export"
 """The `action_id`s of the buttons."""

@@ -27,7 +27,7 @@ from bot.slack.commands import add_commands, is_listened_to
 from bot.slack.errors import NotInstalled
 from bot.slack.events import team_of_interaction
 from bot.slack.home import is_home
-from bot.slack.markdown import mrkdwn
+from bot.slack.mrkdwn import mrkdwn
 from bot.slack.responses import follow_up
 from bot.slack.socket_mode import DeliverEvent
 from bot.slack.timing import Timing

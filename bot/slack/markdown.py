@@ -1,11 +1,9 @@
 """Markdown for Slack: pings are made inert, and growing answers are cut into messages. Pure."""
 
-import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from bot.chat import well_formed
 from bot.chat.text import one_line, shorten
 from bot.platforms.markdown.atoms import NO_CONTEXT, Atom, Context, Place
 from bot.platforms.markdown.document import Document
@@ -29,11 +27,6 @@ _CUT_FROM = (
 _CLOSING_ROOM = 80
 """Characters reserved for the line that closes a code block at the end of a message."""
 
-_CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
-_BULLET = re.compile(r"^([ \t]*+)[-*] ", re.MULTILINE)
-_BOLD = re.compile(r"\*\*([^\n*]++(?:\*[^\n*]++)*+)\*\*")
-_LINK = re.compile(r"\[([^\[\]\n]+)\]\((https?://(?:[^()\s]|\([^()\s]*\))+)\)")
-
 # markup in the text of a cell; underscores within a word or an address are not markup
 _CELL_MARKUP = re.compile(r"\\(?!\|)|[`*~\[]|(?<!\w)_+|(?<=[^\W_])_++(?!\w)|&(?=#?\w{1,31};)")
 _ADDRESS = re.compile(r"https?://[^\s|]+")
@@ -49,21 +42,6 @@ def neutralise(text: str) -> str:
     Nothing else is escaped: entities would be visible inside code, and any other `<` has no meaning here.
     """
     return _PING.sub("<" + _INVISIBLE, text)
-
-
-def mrkdwn(markdown: str) -> str:
-    """Convert simple Markdown (bold, links, lists, code) to mrkdwn, which answers to commands need.
-
-    https://docs.slack.dev/messaging/formatting-message-text
-    """
-    text = html.escape(well_formed(markdown), quote=False)
-    return "".join(part if part.startswith("`") else _prose(part) for part in _CODE.split(text))
-
-
-def _prose(text: str) -> str:
-    text = _BULLET.sub(r"\1• ", text)
-    text = _BOLD.sub(r"*\1*", text)
-    return _LINK.sub(r"<\2|\1>", text)
 
 
 def as_data(cells: str) -> str:
@@ -112,7 +90,7 @@ class SlackLayout(Layout):
     def row(self, line: str) -> str:
         """Return a row with its cells as data."""
         quote = quote_of(line)
-        return quote + as_data(line[len(quote) :])
+        return neutralise(quote + as_data(line[len(quote) :]))
 
     def code_context(self, leaf: Leaf, line: str) -> Context:
         """Return how a cut closes and opens a code block again, without pings."""
@@ -185,8 +163,11 @@ class Pager:
 
     def cut(self) -> PageBreak:
         """End this message here."""
-        context = self._last.context
-        return self._cut(context if context.is_code or not context.reopen.endswith("\n") else NO_CONTEXT)
+        if self._last.place is Place.FENCE:  # its line is not complete
+            return self._cut(self._document.open_code())
+        is_closed = self._last.place is Place.CLOSING
+        context = NO_CONTEXT if is_closed or self._last.context.is_table else self._last.context
+        return self._cut(context)
 
     def _cut(self, context: Context) -> PageBreak:
         cut = PageBreak(self._closing(context), context.reopen)

@@ -17,7 +17,7 @@ from bot.slack.api import SlackApi
 from bot.slack.block_text import plain_text
 from bot.slack.errors import MissingScope, Refused
 from bot.slack.ids import own_id
-from bot.slack.markdown import mrkdwn
+from bot.slack.mrkdwn import mrkdwn
 from bot.slack.responses import follow_up
 from bot.slack.slash_commands import MEMORY, ApiOf
 

@@ -49,7 +49,7 @@ from bot.slack.history import ActiveThreads
 from bot.slack.ids import own_id, team_in
 from bot.slack.installed import InstalledWorkspaces
 from bot.slack.interactions import build_app
-from bot.slack.markdown import mrkdwn
+from bot.slack.mrkdwn import mrkdwn
 from bot.slack.rate_limits import PER_MINUTE, RateLimits
 from bot.slack.socket_mode import SOCKETS, DeliverEvent, Sockets, open_sockets
 from bot.slack.timing import Timing

@@ -17,7 +17,7 @@ from bot.commands.redis import InvalidArgument, Operations, RedisCaller, Set, pa
 from bot.slack import responses
 from bot.slack.api import SlackApi
 from bot.slack.fallback import NO_PREVIEWS
-from bot.slack.markdown import mrkdwn
+from bot.slack.mrkdwn import mrkdwn
 from bot.slack.slash_commands import REDIS, ApiOf, IsExternal
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from bot.slack.api import SlackApi
 from bot.slack.block_text import word
 from bot.slack.errors import Refused
 from bot.slack.ids import own_id
-from bot.slack.markdown import mrkdwn
 from bot.slack.messages import ReplyMessages
+from bot.slack.mrkdwn import mrkdwn
 from bot.slack.rate_limits import RateLimits
 from bot.slack.request_forms import render_request
 from bot.slack.responses import follow_up

@@ -13,7 +13,7 @@ from slack_bolt.async_app import AsyncAck
 
 from bot.chat import Json, StorageDown
 from bot.chat.texts import NO_STORAGE, command_failed
-from bot.slack.markdown import mrkdwn
+from bot.slack.mrkdwn import mrkdwn
 
 log = logging.getLogger(__name__)
 

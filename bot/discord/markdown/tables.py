@@ -4,8 +4,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-_RULE = re.compile(r":?-+:?")
-_CELL_END = re.compile(r"(?<!\\)\|")
+from bot.platforms.markdown.table import Table
+
 _BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
 
 _WIDEST_COLUMN = 60
@@ -17,34 +17,15 @@ Cell = Sequence[str]
 """Lines of a cell."""
 
 
-def starts_row(text: str) -> bool:
-    """Return whether a line, without quote marks, begins with a pipe, as every row from a model does."""
-    return text.lstrip(" \t").startswith("|")
-
-
-def is_delimiter(row: str) -> bool:
-    """Return whether `row` is a delimiter row. Cells are matched one by one to avoid backtracking."""
-    return "-" in row and all(_RULE.fullmatch(cell) for cell in cells(row))
-
-
-def cells(row: str) -> list[str]:
-    """Return the cells of a row unchanged; only a pipe has a backslash before it."""
-    inner = row.strip().removeprefix("|")
-    if inner.endswith("|") and not inner.endswith("\\|"):
-        inner = inner[:-1]
-    return [cell.replace("\\|", "|").strip() for cell in _CELL_END.split(inner)]
-
-
-def align(rows: Sequence[str]) -> list[str]:
-    """Return the lines of a table, whose second row is the delimiter; too wide a table is unchanged."""
-    header, *body = [cells(row) for row in (rows[0], *rows[2:])]
-    table = [[_BREAK.split(cell) for cell in row] for row in (header, *body)]
-    widths = _fit(_widths(table))
+def align(table: Table) -> list[str]:
+    """Return the lines of a table; none if it is too wide for a screen."""
+    cells = [[_BREAK.split(cell) for cell in row] for row in (table.header, *table.rows)]
+    widths = _fit(_widths(cells))
     if widths is None:
-        return list(rows)
-    rights = [cell.endswith(":") and not cell.startswith(":") for cell in cells(rows[1])[: len(widths)]]
+        return []
+    rights = [each == "right" for each in table.alignment][: len(widths)]
     rights += [False] * (len(widths) - len(rights))
-    first, *others = [_lines(row, widths, rights) for row in table]
+    first, *others = [_lines(row, widths, rights) for row in cells]
     rule = "  ".join("─" * width for width in widths)
     return [*first, rule, *(line for row in others for line in row)]
 

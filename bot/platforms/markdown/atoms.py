@@ -13,7 +13,8 @@ WORD_LIMIT = 2_000
 
 # Chinese, Japanese and Korean are written without spaces: each of their characters is a word here
 _WIDE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef"
-_WORD = re.compile(rf"\s|[{_WIDE}]|[^\s{_WIDE}]{{1,{WORD_LIMIT}}}")
+_MARKS = "\u0300-\u036f\u3099\u309a\ufe00-\ufe0f\U000e0100-\U000e01ef"
+_WORD = re.compile(rf"\s|[{_WIDE}][{_MARKS}]{{0,32}}|[^\s{_WIDE}]{{1,{WORD_LIMIT}}}")
 
 _JOINER = "\u200d"
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
@@ -27,6 +28,7 @@ _LONGEST_CHARACTER = 64
 class Place(IntEnum):
     """Value of a cut before an atom, from the worst to the best."""
 
+    CLOSING = -1  # before the line that ends a code block
     CHARACTER = 0  # in a blank, or between a mark of a line and its text
     WITHIN = 1  # in inline code, a link, a line of code or a row of a table
     EDGE = 2  # at inline code or a link that follows without a blank
@@ -42,20 +44,23 @@ class Place(IntEnum):
 class Context:
     """Markup open at a cut: `close` ends it in this message, `reopen` continues it in the next one.
 
-    Lines of one code block share one context.
+    Lines of one code block share one context, and so do the rows of a table, which begins again with its header.
     """
 
     close: str = ""
     reopen: str = ""
     is_code: bool = False
+    is_table: bool = False
 
 
 NO_CONTEXT = Context()
 
 
 class Atom(NamedTuple):
-    """Text, the value of a cut before it, and the markup open there. It is divided only if no message has room
-    for it."""
+    """Text, the value of a cut before it, and the markup open there.
+
+    It is divided only if no message has room for it.
+    """
 
     text: str
     place: Place
@@ -64,10 +69,13 @@ class Atom(NamedTuple):
 
 def words(text: str, start: int = 0) -> Iterator[tuple[int, str]]:
     """Yield each word and each blank of a text with its position."""
-    at = start
-    for word in _WORD.findall(text):
-        yield at, word
-        at += len(word)
+    at = 0
+    while match := _WORD.match(text, at):
+        end = match.end()
+        if end - at == WORD_LIMIT:
+            end = character_end(text, end)
+        yield start + at, text[at:end]
+        at = end
 
 
 def last_word(text: str) -> int:

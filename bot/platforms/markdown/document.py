@@ -5,9 +5,8 @@ from dataclasses import replace
 
 from bot.platforms.markdown.atoms import NO_CONTEXT, Atom, Context, character_end
 from bot.platforms.markdown.healing import Ending, Holds, ending_of
-from bot.platforms.markdown.inline import inline_of
 from bot.platforms.markdown.layout import Layout, Section, quote_of
-from bot.platforms.markdown.parser import Leaf, parse
+from bot.platforms.markdown.parser import Leaf, inline_of, parse
 
 WINDOW = 2_000
 """Characters of the end of the text that are parsed again while it grows. A longer block is laid out in parts."""
@@ -31,6 +30,7 @@ class Document:
         self._context = Section("")  # what tells the parser where the tail stands
         self._done: list[Atom] = []
         self._taken = 0  # characters of the tail's layout that were taken
+        self._known: tuple[str, Ending] | None = None
         self._is_cr = False  # the text ends with a carriage return
 
     def feed(self, text: str) -> None:
@@ -80,10 +80,13 @@ class Document:
 
     def _ending(self) -> Ending:
         lead = self._lead
-        is_begun = self._context.begin > 0 and "\n" not in self._tail
-        ending = ending_of(lead + self._tail, self._holds, is_begun=is_begun)
-        settled = max(0, ending.settled - len(lead))
-        return Ending(settled, ending.healed[len(lead) :], ending.is_clean)
+        text = lead + self._tail
+        if not self._known or self._known[0] != text:
+            is_begun = self._context.begin > 0 and "\n" not in self._tail
+            ending = ending_of(text, self._holds, is_begun=is_begun)
+            settled = max(0, ending.settled - len(lead))
+            self._known = text, Ending(settled, ending.healed[len(lead) :], ending.is_clean)
+        return self._known[1]
 
     def _take(self, settled: int) -> list[Atom]:
         atoms = _from(self._layout.lay_out(self._section(self._tail[:settled])), self._taken)

@@ -50,16 +50,18 @@ def ending_of(text: str, holds: Holds, *, is_begun: bool = False) -> Ending:
     begin = len(text) - len(last)
     blocks = parse(text)
     leaf = blocks.leaves[-1] if blocks.leaves and blocks.leaves[-1].end >= len(lines) else None
+    may_be_delimiter = not last.strip(" \t>|:-")
     if not last or (not is_begun and _UNDECIDED.fullmatch(last)) or (leaf and leaf.kind in ("fence", "table")):
-        above = _complete(text[:begin], holds, may_be_delimiter=not last.strip(" \t>|:-"))
-        return Ending(above.settled, above.healed, above.is_clean and not last)
+        above = _complete(text[:begin], holds, may_be_delimiter=may_be_delimiter)
+        is_code = leaf is not None and leaf.kind == "fence"
+        return Ending(above.settled, above.healed, is_code or (above.is_clean and not last))
     if leaf is None:
         return Ending(begin, text, is_clean=True)
     if leaf.kind == "rule":
         return Ending(begin, text[:begin], is_clean=False)
     if leaf.kind == "paragraph" and not is_begun and _is_held(last, leaf, len(lines), holds):
-        above = _complete(text[:begin], holds, may_be_delimiter=False)
-        healed = above.healed if "|" in last else _heal(text, leaf, lines, inline_of(leaf.content))
+        above = _complete(text[:begin], holds, may_be_delimiter=may_be_delimiter)
+        healed = above.healed if "|" in last else _paragraph(text, leaf, lines, holds).healed
         return Ending(above.settled, healed, is_clean=False)
     return _paragraph(text, leaf, lines, holds)
 
@@ -99,7 +101,7 @@ def _complete(text: str, holds: Holds, *, may_be_delimiter: bool) -> Ending:
 
 
 def _paragraph(text: str, leaf: Leaf, lines: list[str], holds: Holds) -> Ending:
-    inline = inline_of(leaf.content)
+    inline = inline_of(leaf.content + text[len(text.rstrip()) :])
     size = len(leaf.content)
     marks = [at for at, mark in inline.open if mark[0] in "[`" or size - at <= holds.emphasis]
     places = [_source(leaf, lines, at) for at in marks[:1]]
@@ -131,7 +133,8 @@ def _heal(text: str, leaf: Leaf, lines: list[str], inline: Inline) -> str:
         begin = _source(leaf, lines, bracket)
         opened = [each for each in opened if each[0] < bracket]
         label = text[begin:].lstrip("![").partition("](")[0].removesuffix("]")
-        text = text[:begin] + label
+        is_task = bracket == 0 and leaf.begins_item and len(label) < 2
+        text = text[:begin] + ("" if is_task or label.startswith("^") else label)
     else:
         opened = opened[: ticks + 1]
     closing = "".join(mark for _, mark in reversed(opened))

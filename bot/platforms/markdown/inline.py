@@ -194,7 +194,8 @@ def _read_footnote(state: StateInline, silent: bool) -> bool:
     state.pos = match.end() if is_label else match.end(1) + 1
     if not silent:
         state.append_pending(state.src[start : state.pos])
-        text = f"[{match[1]}]" + " " * is_label
+        blank = (match[2] or "")[1:] if is_label else ""
+        text = f"[{match[1]}]" + (blank or " " * (is_label and state.pos < len(state.src)))
         _found(state).inline.spans.append(Span("footnote", start, state.pos, text))
         if state.pos == len(state.src):  # a colon may follow
             _found(state).inline.open.append((start, "["))

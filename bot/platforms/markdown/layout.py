@@ -140,14 +140,14 @@ class Layout:
         at = section.skip
         for leaf in parse(section.text).leaves:
             for number in range(at, leaf.first):
-                page.add_line(self.other(page, number))
+                page.add_line(self.other(page, number, self.plain(page.line(number))))
             if leaf.end > section.skip:
                 for atoms, after in self.leaf(leaf, page):
                     page.add_line(atoms, after)
             self.end(leaf, page)
             at = max(at, leaf.end)
         for number in range(at, len(lines)):
-            page.add_line(self.other(page, number))
+            page.add_line(self.other(page, number, self.plain(page.line(number))))
         if page.atoms and not ends_line:
             page.atoms.pop()  # the newline
         return page.atoms
@@ -164,7 +164,7 @@ class Layout:
     def text(self, leaf: Leaf, page: "Page") -> Iterator[Line]:
         """Yield the lines of a paragraph, a heading or a rule."""
         if leaf.kind == "rule":
-            yield self.other(page, leaf.first), NO_CONTEXT
+            yield self.other(page, leaf.first, self.rule(page.line(leaf.first))), NO_CONTEXT
             return
         inline = inline_of(leaf.content)
         text = _Text(leaf.content, sorted(self.edits(leaf, inline)))
@@ -177,7 +177,7 @@ class Layout:
             shown = "" if is_begun else self.prefix(leaf, row.prefix)
             # one character stands in place of the beginning of the line
             pieces = text.pieces(row.start + is_begun, row.end)
-            quote, first = quote_of(row.prefix), page.place(row.line)
+            quote, first = self.quote(quote_of(row.prefix)), page.place(row.line)
             atoms = [Atom(shown, first)] if shown else []
             is_lead = not is_begun
             for word, place, at in _places(pieces, units, is_begun=is_begun):
@@ -197,7 +197,7 @@ class Layout:
             if number == leaf.first:
                 yield [Atom(self.opening(leaf, line), Place.FENCE)], context
             elif number == leaf.end - 1 and not leaf.is_open:
-                yield [Atom(self.closing(leaf, line), Place.CHARACTER, context)], NO_CONTEXT
+                yield [Atom(self.closing(leaf, line), Place.CLOSING, context)], NO_CONTEXT
             else:
                 place = Place.CHARACTER if page.is_begun(number) else Place.LINE
                 yield _code_atoms(self.code(line), place, context), context
@@ -205,7 +205,7 @@ class Layout:
     def table(self, leaf: Leaf, page: "Page") -> Iterator[Line]:
         """Yield the rows of a table; one that is cut begins again with its header."""
         head = [page.lines[leaf.first], page.lines[leaf.first + 1]]
-        context = Context("", "".join(f"{self.row(line)}\n" for line in head))
+        context = Context("", "".join(f"{self.row(line)}\n" for line in head), is_table=True)
         if len(context.reopen) > _MOST_HEAD:
             context = NO_CONTEXT
         for number in range(max(leaf.first, page.section.skip), leaf.end):
@@ -217,12 +217,11 @@ class Layout:
             text = self.row(page.line(number))
             yield _code_atoms(text, place, context if number > leaf.first else NO_CONTEXT), NO_CONTEXT
 
-    def other(self, page: "Page", number: int) -> list[Atom]:
-        """Return the atoms of a line that belongs to no leaf: an empty one, an empty item, a rule."""
-        line = self.plain(page.line(number))
+    def other(self, page: "Page", number: int, text: str) -> list[Atom]:
+        """Return the atoms of a line without text of a paragraph: an empty one, an empty item, a rule."""
         return [
             Atom(word, page.place(number) if at == 0 else Place.CHARACTER if word.isspace() else Place.WORD)
-            for at, word in words(line)
+            for at, word in words(text)
         ]
 
     # what a platform shows differently
@@ -242,8 +241,16 @@ class Layout:
         """Return what stands behind the text of a line: blanks, the closing marks of a heading."""
         return suffix
 
+    def quote(self, marks: str) -> str:
+        """Return the quote marks that a line begins with."""
+        return marks
+
     def plain(self, line: str) -> str:
         """Return a line without text of a paragraph."""
+        return line
+
+    def rule(self, line: str) -> str:
+        """Return a line that divides two parts."""
         return line
 
     def row(self, line: str) -> str:

@@ -7,6 +7,7 @@ models do not write.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from markdown_it import MarkdownIt
@@ -17,6 +18,9 @@ from bot.platforms.markdown.inline import FOOTNOTE_RULE, RULES, Inline, read_inl
 from bot.platforms.markdown.table import Table, table_rule
 
 _MOST_NESTING = 20
+_RECENT = 8
+"""Texts whose structure is kept: the end of a growing text is laid out, healed and cut in turn."""
+
 _OFF = ["code", "reference", "lheading", "html_block", "html_inline"]
 
 Kind = Literal["paragraph", "heading", "fence", "rule", "table"]
@@ -63,6 +67,7 @@ def _parser() -> MarkdownIt:
 _PARSER = _parser()
 
 
+@lru_cache(_RECENT)
 def parse(text: str) -> Blocks:
     """Return the blocks of a text, whose lines end with a newline each."""
     tokens: list[Token] = []
@@ -81,6 +86,7 @@ def parse(text: str) -> Blocks:
     return Blocks(leaves, tops)
 
 
+@lru_cache(_RECENT)
 def inline_of(content: str) -> Inline:
     """Return the inline structure of a block's content."""
     return read_inline(StateInline(content, _PARSER, {}, []))
@@ -97,9 +103,11 @@ def _leaf(token: Token, inline: Token, begins_item: bool) -> Leaf | None:
             level = len(token.markup)
             return Leaf("heading", first, end, inline.content, level=level, begins_item=begins_item)
         case "fence":
-            is_open = end - first < token.content.count("\n") + 2
+            code = token.content
+            count = code.count("\n") + (code[-1:] not in ("", "\n"))
+            is_open = end - first < count + 2
             return Leaf(
-                "fence", first, end, token.content, 0, token.info, token.markup, is_open, begins_item
+                "fence", first, end, code, 0, token.info, token.markup, is_open, begins_item
             )
         case "hr":
             return Leaf("rule", first, end, begins_item=begins_item)
