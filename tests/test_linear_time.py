@@ -13,8 +13,6 @@ from pathlib import Path
 
 import discord
 import pytest
-from bot.discord.markdown.render import render
-from bot.discord.markdown.split import split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +22,7 @@ from bot.agent.spotlighting import indent, label, mark
 from bot.chat import Text, parse_decision
 from bot.discord import events
 from bot.discord.destination import thread_name
+from bot.discord.markdown.pages import split
 from bot.discord.payloads import read_message
 from bot.discord.renderer import Renderer as DiscordRenderer
 from bot.memory.memory import _is_reworded
@@ -235,7 +234,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "a decision in words": decision_in_words,
     "data for the model": lambda text: (mark(text, text), indent(text), label(text)),
     "the kind of a file": lambda text: kind_of(text.encode()),
-    "pages of Discord": lambda text: split(render(text, is_finished=True)),
+    "pages of Discord": split,
     "a stream to Discord": stream_to_discord,
     "the name of a thread": thread_name,
     "words that are remembered": indexed_terms,

@@ -65,7 +65,7 @@ class _MrkdwnLayout(Layout):
     def opening(self, leaf: Leaf, line: str) -> str:
         return _escape(line)
 
-    def code(self, line: str) -> str:
+    def code(self, line: str, quotes: int) -> str:
         return _escape(line)
 
 

@@ -65,7 +65,8 @@ class DiscordLayout(Layout):
             for special in _SPECIAL.finditer(content, start, end):
                 yield Edit(special.start(), special.end(), _inert(special))
             if is_deep:
-                yield from (Edit(each.start(), each.end(), "") for each in _BOLD.finditer(content, start, end))
+                marks = _BOLD.finditer(content, start, end)
+                yield from (Edit(mark.start(), mark.end(), "") for mark in marks)
 
     def prefix(self, leaf: Leaf, prefix: str) -> str:
         """Return the marks before the text of a line, as Discord knows them."""
@@ -94,9 +95,11 @@ class DiscordLayout(Layout):
         """Return the line that opens a code block."""
         return self.prefix(leaf, line[: line.index(leaf.mark)]) + "```" + _language(leaf)
 
-    def code(self, line: str) -> str:
+    def code(self, line: str, quotes: int) -> str:
         """Return a line of code without three backticks in a row: they would end the block."""
-        return _BACKTICKS.sub(lambda run: "\u200b".join(run.group()), self.plain(line))
+        if quotes > 1:
+            line = re.sub(rf"(?:[ \t]*>){{1,{quotes}}}[ \t]?", "> ", line, count=1)
+        return _harmless(line)
 
     def closing(self, leaf: Leaf, line: str) -> str:
         """Return the line that closes a code block."""
@@ -121,14 +124,19 @@ class DiscordLayout(Layout):
         place = Place.FENCE if page.section.skip == 0 else Place.TOP_LINE
         yield [Atom(f"{quote}```", place)], context
         aligned = align(leaf.table)
-        lines = aligned or [page.lines[number][len(quote_of(source)) :] for number in range(leaf.first, leaf.end)]
-        for line in lines:
-            yield [Atom(quote + self.code(line), Place.LINE, context)], context
+        rows = page.lines[leaf.first : leaf.end]
+        for line in aligned or [row[len(quote_of(row)) :] for row in rows]:
+            yield [Atom(quote + _harmless(line), Place.LINE, context)], context
         yield [Atom(f"{quote}```", Place.CHARACTER, context)], NO_CONTEXT
 
 
+def _harmless(code: str) -> str:
+    return _BACKTICKS.sub(lambda run: "\u200b".join(run.group()), code)
+
+
 def _is_deep(leaf: Leaf) -> bool:
-    return leaf.kind == "heading" and leaf.level > _DEEPEST_HEADING and bool(_BOLD.sub("", leaf.content).strip())
+    is_deep = leaf.kind == "heading" and leaf.level > _DEEPEST_HEADING
+    return is_deep and bool(_BOLD.sub("", leaf.content).strip())
 
 
 def _language(leaf: Leaf) -> str:

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -44,7 +44,8 @@ class Place(IntEnum):
 class Context:
     """Markup open at a cut: `close` ends it in this message, `reopen` continues it in the next one.
 
-    Lines of one code block share one context, and so do the rows of a table, which begins again with its header.
+    Lines of one code block share one context, and so do the rows of a table, which begins again with its
+    header.
     """
 
     close: str = ""
@@ -120,8 +121,13 @@ class Ranges:
     def __init__(self, ranges: list[tuple[int, int]]) -> None:
         self._ranges = sorted(ranges)
         self._starts = [start for start, _ in self._ranges]
+        self._edges = sorted({edge for each in ranges for edge in each})
 
     def cover(self, at: int) -> bool:
         """Return whether a cut at `at` would go through a range; they do not overlap."""
         index = bisect_right(self._starts, at - 1) - 1
         return index >= 0 and self._ranges[index][0] < at < self._ranges[index][1]
+
+    def edges(self, start: int, end: int) -> list[int]:
+        """Return the starts and ends of ranges between two positions."""
+        return self._edges[bisect_right(self._edges, start) : bisect_left(self._edges, end)]

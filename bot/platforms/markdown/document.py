@@ -9,7 +9,7 @@ from bot.platforms.markdown.layout import Layout, Section, quote_of
 from bot.platforms.markdown.parser import Leaf, inline_of, parse
 
 WINDOW = 2_000
-"""Characters of the end of the text that are parsed again while it grows. A longer block is laid out in parts."""
+"""Characters at the end of the text that are parsed again while it grows; a longer block is laid out in parts."""
 
 _BOUNDARY = "\n\n"
 _MOST_LEAD = 1_000
@@ -135,7 +135,8 @@ class Document:
         if begin > len(window) // 2:
             return begin
         inline = inline_of(window[begin:])
-        ranges = [(each.start, each.end) for each in (*inline.spans, *inline.emphasis)]
+        ranges = [(each.start, each.end) for each in inline.spans]
+        ranges += [(each.start, each.end) for each in inline.emphasis]
         blanks = [each.start() for each in _BLANK.finditer(window, len(window) // 2)]
         for blank in reversed(blanks[-200:]):
             if not any(start < blank - begin < end for start, end in ranges):

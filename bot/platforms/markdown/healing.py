@@ -51,10 +51,13 @@ def ending_of(text: str, holds: Holds, *, is_begun: bool = False) -> Ending:
     blocks = parse(text)
     leaf = blocks.leaves[-1] if blocks.leaves and blocks.leaves[-1].end >= len(lines) else None
     may_be_delimiter = not last.strip(" \t>|:-")
-    if not last or (not is_begun and _UNDECIDED.fullmatch(last)) or (leaf and leaf.kind in ("fence", "table")):
+    if leaf and leaf.kind == "fence":
+        is_code = leaf.first < len(lines) - 1 and last.strip(" \t>`~")
+        return Ending(begin, text if is_code else text[:begin], is_clean=True)
+    is_undecided = not is_begun and _UNDECIDED.fullmatch(last)
+    if not last or is_undecided or (leaf and leaf.kind == "table"):
         above = _complete(text[:begin], holds, may_be_delimiter=may_be_delimiter)
-        is_code = leaf is not None and leaf.kind == "fence"
-        return Ending(above.settled, above.healed, is_code or (above.is_clean and not last))
+        return Ending(above.settled, above.healed, above.is_clean and not last)
     if leaf is None:
         return Ending(begin, text, is_clean=True)
     if leaf.kind == "rule":

@@ -60,8 +60,8 @@ class Emphasis:
 class Inline:
     """Inline structure of a block's text.
 
-    `spans` are ordered by their ends, so that those in a label come before their link. `open` are positions of
-    marks without an end, each with its mark: `*`, `_`, `~~`, backticks or `[`.
+    `spans` are ordered by their ends, so that those in a label come before their link. `open` are positions
+    of marks without an end, each with its mark: `*`, `_`, `~~`, backticks or `[`.
     """
 
     spans: list[Span] = field(default_factory=list)
@@ -160,7 +160,8 @@ def _label_end(state: StateInline, start: int) -> int:
         return -1
     state.posMax = min(most, start + MOST_LABEL)
     try:
-        return state.md.helpers.parseLinkLabel(state, start, False)
+        end: int = state.md.helpers.parseLinkLabel(state, start, False)
+        return end
     finally:
         state.posMax = most
 
@@ -219,7 +220,7 @@ def _decoded(reference: str) -> str:
     name = reference[1:-1]
     if not name.startswith("#"):
         return str(entities.get(name, reference))
-    number = int(name[2:], 16) if name[1] in "xX" else int(name[1:])
+    number = int(f"0{name[1:]}", 0) if name[1] in "xX" else int(name[1:])
     is_valid = 0x20 <= number <= 0x10FFFF and not 0xD800 <= number <= 0xDFFF
     return chr(number) if is_valid else "\ufffd"
 

@@ -26,8 +26,8 @@ _MOST_OPEN = 12
 class Section:
     """Part of a text to lay out.
 
-    The first `skip` lines and the first `begin` characters of the next one only tell the parser where the part
-    stands. `after_blank`: it follows an empty line. `breaks_word`: the next part continues its last word.
+    The first `skip` lines and the first `begin` characters of the next one only tell the parser where the
+    part stands. `after_blank`: it follows an empty line. `breaks_word`: the next part continues its last word.
     """
 
     text: str
@@ -191,7 +191,9 @@ class Layout:
 
     def fence(self, leaf: Leaf, page: "Page") -> Iterator[Line]:
         """Yield the lines of a code block."""
-        context = self.code_context(leaf, page.lines[leaf.first])
+        opening = page.lines[leaf.first]
+        quotes = opening[: opening.index(leaf.mark)].count(">")
+        context = self.code_context(leaf, opening)
         for number in range(max(leaf.first, page.section.skip), leaf.end):
             line = page.line(number)
             if number == leaf.first:
@@ -200,7 +202,7 @@ class Layout:
                 yield [Atom(self.closing(leaf, line), Place.CLOSING, context)], NO_CONTEXT
             else:
                 place = Place.CHARACTER if page.is_begun(number) else Place.LINE
-                yield _code_atoms(self.code(line), place, context), context
+                yield _code_atoms(self.code(line, quotes), place, context), context
 
     def table(self, leaf: Leaf, page: "Page") -> Iterator[Line]:
         """Yield the rows of a table; one that is cut begins again with its header."""
@@ -261,8 +263,8 @@ class Layout:
         """Return the line that opens a code block."""
         return line
 
-    def code(self, line: str) -> str:
-        """Return a line of code."""
+    def code(self, line: str, quotes: int) -> str:
+        """Return a line of code that stands in some levels of quotes."""
         return line
 
     def closing(self, leaf: Leaf, line: str) -> str:
@@ -351,30 +353,32 @@ class _Text:
         self._next = 0
         self._at = 0
 
-    def pieces(self, start: int, end: int) -> Iterator[tuple[int, str]]:
-        """Yield the pieces of a line with their positions; changed ones have that of what they replace."""
+    def pieces(self, start: int, end: int) -> Iterator[tuple[int, int, str]]:
+        """Yield the pieces of a line and where they stand in the content; changed ones replace text there."""
         at = max(start, self._at)
         while self._next < len(self._edits) and self._edits[self._next].start <= end:
             edit = self._edits[self._next]
             self._next += 1
             if edit.start < at:
                 continue
-            yield at, self._content[at : edit.start]
-            yield edit.start, edit.text
+            yield at, edit.start, self._content[at : edit.start]
+            yield edit.start, edit.end, edit.text
             at = edit.end
-        yield at, self._content[at:end]
+        yield at, end, self._content[at:end]
         self._at = at
 
 
 def _places(
-    pieces: Iterable[tuple[int, str]], units: Ranges, *, is_begun: bool
+    pieces: Iterable[tuple[int, int, str]], units: Ranges, *, is_begun: bool
 ) -> Iterator[tuple[str, Place, int]]:
     """Yield the words and blanks of a line with the value of a cut before each, and its position."""
     before = "" if is_begun else " "
-    for begin, piece in pieces:
-        edges = sorted({0, len(piece), *(each.start() for each in _ADDRESS.finditer(piece))})
-        for start, end in pairwise(edges):
-            for at, word in words(piece[start:end], begin + start):
+    for begin, end, piece in pieces:
+        edges = {0, len(piece), *(each.start() for each in _ADDRESS.finditer(piece))}
+        if len(piece) == end - begin:
+            edges.update(edge - begin for edge in units.edges(begin, end))
+        for start, stop in pairwise(sorted(edges)):
+            for at, word in words(piece[start:stop], begin + start):
                 yield word, _place(before, word, units.cover(at)), at
                 before = (before + word)[-12:]
 

@@ -13,7 +13,7 @@ _RULE = re.compile(r":?-+:?")
 _SENTENCE_END = re.compile(r"[.!?:…\u3002\uff01\uff1f]")
 
 _FIRST_CELL = 40
-"""Characters within which a row without a leading pipe has its first one: else a stream waits for each line."""
+"""Characters in which a row without a leading pipe has its first one: else a stream waits for each line."""
 
 _CELL_END = re.compile(r"(?<!\\)\|")
 
@@ -65,14 +65,16 @@ def may_become_header(text: str) -> bool:
 def table_rule(state: StateBlock, first: int, end: int, silent: bool) -> bool:
     """Parse a table as one token, in place of the parser's own rule.
 
-    That rule makes tokens for each cell and fills up short rows: 1,000 columns times as many rows. Only a table
-    with a leading pipe ends a paragraph.
+    That rule makes tokens for each cell and fills up short rows: 1,000 columns times as many rows. Only a
+    table with a leading pipe ends a paragraph.
     """
     if first + 2 > end or state.sCount[first + 1] < state.blkIndent:
         return False
     head = _line(state, first)
     delimiter = _line(state, first + 1)
-    if not (head.startswith("|") or (may_be_header(head) and not silent)) or not (alignment := alignment_of(delimiter)):
+    can_begin = head.startswith("|") or (may_be_header(head) and not silent)
+    alignment = alignment_of(delimiter) if can_begin else []
+    if not alignment:
         return False
     header = cells_of(head)
     if len(header) != len(alignment) or (delimiter[0] == "-" and delimiter[1:2].isspace()):
