@@ -461,7 +461,7 @@ def test_how_an_answer_arrives_changes_nothing(text: str, places: list[int], dat
 
 
 @unhurried
-@given(st.text("ab `|<", max_size=60), st.integers(1, 80))
+@given(st.text("ab `|<", max_size=60), st.integers(90, 900))
 def test_a_line_longer_than_a_message_is_rewritten_as_it_arrives(unit: str, size: int) -> None:
     text = (f"word {unit} " * 400)[:5_000] + "\n" + unit
     document, shown = open_document(), list[Atom]()

@@ -104,8 +104,8 @@ async def test_a_stream_that_grows_old_goes_on_in_a_new_message(server: Slack, s
         ts = await server.say(ALICE, GENERAL, f"{server.mention} talk")
         await server.answer(GENERAL, ts, until=lambda text: "four" in text)
     assert [reply.text for reply in server.replies(GENERAL, ts)] == [
-        "```\none\nx = 1\n```",
-        "```\ntwo\n```\nthree ",
+        "```\none\n```",
+        "```\nx = 1\ntwo\n```\nthree ",
         "four ",
     ]
 

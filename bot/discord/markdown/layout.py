@@ -30,6 +30,7 @@ _ABOVE_INDENTATION = "\u200b\n"
 """Discord trims a message, and a nested item at its beginning would become an item of the first level."""
 
 _DEEPEST_HEADING = 3
+_MOST_INDENTATION = 12
 
 
 class DiscordLayout(Layout):
@@ -107,8 +108,8 @@ class DiscordLayout(Layout):
 
     def code_context(self, leaf: Leaf, line: str) -> Context:
         """Return how a cut closes and opens a code block again."""
-        quote = self.quote(quote_of(line))
-        return Context(f"{quote}```", f"{quote}```{_language(leaf)}\n", is_code=True)
+        lead = self.quote(quote_of(line)) or " " * min(line.index(leaf.mark), _MOST_INDENTATION)
+        return Context(f"{lead}```", f"{lead}```{_language(leaf)}\n", is_code=True)
 
     def end(self, leaf: Leaf, page: Page) -> None:
         """Close a code block that has ended with the quote or the list item around it."""

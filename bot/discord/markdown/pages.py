@@ -36,7 +36,7 @@ def finish(document: Document) -> list[Atom]:
     code = document.open_code()
     if code.is_code:
         is_line = not atoms or atoms[-1].text == "\n"
-        atoms.append(Atom(code.close if is_line else "\n" + code.close, Place.CHARACTER, code))
+        atoms.append(Atom(code.close if is_line else "\n" + code.close, Place.CLOSING, code))
     return atoms
 
 
@@ -93,7 +93,7 @@ class Pages:
     def _add(self, atom: Atom) -> None:
         is_blank = not atom.text.strip()
         if not self._atoms:
-            continues_code = atom.context.is_code and atom.context is self._opened
+            continues_code = atom.context.is_code and atom.context == self._opened
             if is_blank and (not continues_code or atom.text == "\n"):
                 return  # a piece begins with ink
             self._head = atom.context.reopen if self._texts else ""
@@ -136,7 +136,7 @@ class Pages:
         code = atoms[-1].context if atoms[-1].context.is_code else None
         sizes, inside = self._sizes(atoms), 0
         if code:
-            inside = next(index for index, each in enumerate(atoms) if each.context is code)
+            inside = _begin(atoms, code)
             if inside > 1 and _has_ink(atoms[: inside - 1]):
                 return inside - 1  # before the line that opens the block
         for least in (self._limit // 2, sizes[inside] if code else 0):
@@ -144,7 +144,7 @@ class Pages:
             for index in range(inside + 1, len(atoms)):
                 atom = atoms[index]
                 place = min(atom.place, Place.BLOCK)
-                is_whole = atom.context.is_code and atom.context is not code
+                is_whole = atom.context.is_code and not code
                 if place < best or is_whole or sizes[index] <= least:
                     continue
                 if sizes[index] + _room(atom) <= self._limit:
@@ -161,6 +161,14 @@ class Pages:
             size += len(atom.text)
             inked = size if atom.text.strip() else inked
         return sizes
+
+
+def _begin(atoms: list[Atom], code: Context) -> int:
+    """Return the first atom of the code block that the last one is in."""
+    begin = len(atoms) - 1
+    while begin > 0 and atoms[begin - 1].context == code and atoms[begin - 1].place is not Place.CLOSING:
+        begin -= 1
+    return begin
 
 
 def _has_ink(atoms: Iterable[Atom]) -> bool:

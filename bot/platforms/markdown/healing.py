@@ -106,16 +106,28 @@ def _complete(text: str, holds: Holds, *, may_be_delimiter: bool) -> Ending:
 def _paragraph(text: str, leaf: Leaf, lines: list[str], holds: Holds) -> Ending:
     inline = inline_of(leaf.content + text[len(text.rstrip()) :])
     size = len(leaf.content)
+    word = last_word(text)
+    at_word = len(leaf.content) + len(text) - len(text.rstrip()) - (len(text) - word)
     marks = [at for at, mark in inline.open if mark[0] in "[`" or size - at <= holds.emphasis]
-    places = [_source(leaf, lines, at) for at in marks[:1]]
+    marks += _cut_by(inline, at_word, at_word - holds.emphasis)
+    places = [_source(leaf, lines, min(marks))] if marks else []
     tag = _BREAK_BEGINS.search(text, max(0, len(text) - _LONGEST_BREAK))
     if tag:
         places.append(tag.start())
-    word = last_word(text)
     if leaf.kind == "heading" and lines[-1]:
         places.append(len(text) - len(lines[-1]))
-    is_clean = not places and not text.endswith(tuple(_TRAILING_MARKS))
+    is_clean = not (inline.open or tag) and not text.endswith(tuple(_TRAILING_MARKS))
     return Ending(min([word, *places]), _heal(text, leaf, lines, inline), is_clean)
+
+
+def _cut_by(inline: Inline, at: int, least: int) -> list[int]:
+    """Return the beginnings of what `at` is within: code, links, and emphasis that begins after `least`."""
+    found = [span.start for span in inline.spans if span.start < at < span.end]
+    for each in inline.emphasis:
+        begin = each.start - len(each.mark)
+        if least <= begin < at < each.end + len(each.mark):
+            found.append(begin)
+    return found
 
 
 def _source(leaf: Leaf, lines: list[str], at: int) -> int:
