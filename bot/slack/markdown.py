@@ -24,6 +24,8 @@ _CUT_FROM = (
 )
 """Sizes from which on a message ends at the next such place, because shown text cannot be removed."""
 
+_LEAST_SIZE = min(size for _, size in _CUT_FROM)
+
 _CLOSING_ROOM = 80
 """Characters reserved for the line that closes a code block at the end of a message."""
 
@@ -195,9 +197,9 @@ class Pager:
     def _is_full(self, atom: Atom) -> bool:
         if self._size + len(atom.text) + _CLOSING_ROOM > MESSAGE_LIMIT:
             return True
-        if self._cut_soon and atom.place >= Place.WORD:
-            return True
-        return any(atom.place >= place and self._size >= size for place, size in _CUT_FROM)
+        if self._size < _LEAST_SIZE and not self._cut_soon or atom.place < Place.WORD:
+            return False
+        return self._cut_soon or any(atom.place >= place and self._size >= size for place, size in _CUT_FROM)
 
 
 def _break_off(word: str) -> str:

@@ -30,15 +30,20 @@ class Document:
         self._context = Section("")  # what tells the parser where the tail stands
         self._done: list[Atom] = []
         self._taken = 0  # characters of the tail's layout that were taken
+        self._is_taken = True  # all that is settled
         self._known: tuple[str, Ending] | None = None
         self._is_cr = False  # the text ends with a carriage return
 
     def feed(self, text: str) -> None:
         """Add the next piece."""
-        self._new.append(text)
+        if text:
+            self._new.append(text)
+            self._is_taken = False
 
     def take(self) -> list[Atom]:
         """Return the atoms that are settled and were not returned before."""
+        if self._is_taken:
+            return []
         self._grow()
         return self._take(self._ending().settled)
 
@@ -90,7 +95,8 @@ class Document:
 
     def _take(self, settled: int) -> list[Atom]:
         atoms = _from(self._layout.lay_out(self._section(self._tail[:settled])), self._taken)
-        self._taken += sum(len(atom.text) for atom in atoms)
+        self._taken += _size(atoms)
+        self._is_taken = True
         done, self._done = self._done, []
         return done + atoms
 
@@ -149,7 +155,7 @@ class Document:
         breaks_word = not part[-1].isspace() and not rest[:1].isspace()
         atoms = self._layout.lay_out(self._section(part, breaks_word=breaks_word))
         self._done += _from(atoms, self._taken)
-        self._taken = max(0, self._taken - sum(len(atom.text) for atom in atoms))
+        self._taken = max(0, self._taken - _size(atoms))
         self._context = self._after(self._lead + part)
         self._tail = rest
 
@@ -185,8 +191,14 @@ def _offset(text: str, line: int) -> int:
     return at
 
 
+def _size(atoms: list[Atom]) -> int:
+    return len("".join([atom.text for atom in atoms]))
+
+
 def _from(atoms: list[Atom], taken: int) -> list[Atom]:
     """Return the atoms without their first `taken` characters."""
+    if not taken:
+        return atoms
     for index, atom in enumerate(atoms):
         if taken < len(atom.text):
             return [atom._replace(text=atom.text[taken:]), *atoms[index + 1 :]]

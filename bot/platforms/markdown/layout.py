@@ -13,7 +13,9 @@ from bot.platforms.markdown.parser import Leaf, inline_of, parse
 _QUOTE = re.compile(r"(?:[ \t]*>){1,20}[ \t]?")
 _ADDRESS = re.compile(r"https?://[!-;=?-~]+")
 _LINK = re.compile(r"\]\(")
-_HOST = re.compile(r"\W*(?:https?://)?(?:[^\s/@]*@)?((?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24})(?=$|[\s/:?#)*_~`])")
+_HOST = re.compile(
+    r"\W*(?:https?://)?(?:[^\s/@]*@)?((?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24})(?=$|[\s/:?#)*_~`])"
+)
 _SCHEME = re.compile(r"\w{1,20}:(?://)?(?:[^\s/@]*@)?([^\s/:?#]*)")
 _SENTENCE_END = re.compile(r"(?:[.!?…][\"')\]*_»\u2019\u201d]{0,9}|[\u3002\uff01\uff1f])\Z")
 _WIDE_END = re.compile(r"[\u3002\uff01\uff1f]\Z")

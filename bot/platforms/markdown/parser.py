@@ -106,9 +106,7 @@ def _leaf(token: Token, inline: Token, begins_item: bool) -> Leaf | None:
             code = token.content
             count = code.count("\n") + (code[-1:] not in ("", "\n"))
             is_open = end - first < count + 2
-            return Leaf(
-                "fence", first, end, code, 0, token.info, token.markup, is_open, begins_item
-            )
+            return Leaf("fence", first, end, code, 0, token.info, token.markup, is_open, begins_item)
         case "hr":
             return Leaf("rule", first, end, begins_item=begins_item)
         case "table":
