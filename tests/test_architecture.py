@@ -59,7 +59,9 @@ RULES = {
     "platforms": rule(f"{PLATFORM} config", "aiohttp yarl"),
     "platforms.markdown": rule("", "markdown_it"),
     "slack": rule(f"{PLATFORM} platforms.markdown", "aiohttp pydantic slack_bolt slack_sdk"),
-    "discord": rule(f"{PLATFORM} discord.markdown platforms.markdown", "aiohttp discord pydantic tenacity yarl"),
+    "discord": rule(
+        f"{PLATFORM} discord.markdown platforms.markdown", "aiohttp discord pydantic tenacity yarl"
+    ),
     "discord.markdown": rule("platforms.markdown"),
     "http": rule(PLATFORM, "aiohttp pydantic pydantic_core"),
     "inbox": rule("access chat concurrency inbox.scripts storage", "redis"),

@@ -197,7 +197,7 @@ class Pager:
     def _is_full(self, atom: Atom) -> bool:
         if self._size + len(atom.text) + _CLOSING_ROOM > MESSAGE_LIMIT:
             return True
-        if self._size < _LEAST_SIZE and not self._cut_soon or atom.place < Place.WORD:
+        if (self._size < _LEAST_SIZE and not self._cut_soon) or atom.place < Place.WORD:
             return False
         return self._cut_soon or any(atom.place >= place and self._size >= size for place, size in _CUT_FROM)
 

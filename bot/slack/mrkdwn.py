@@ -11,7 +11,8 @@ from bot.chat import well_formed
 from bot.platforms.markdown.document import Document
 from bot.platforms.markdown.healing import Holds
 from bot.platforms.markdown.inline import Inline
-from bot.platforms.markdown.layout import Edit, Layout, link_edits, text_ranges
+from bot.platforms.markdown.layout import Layout
+from bot.platforms.markdown.links import Edit, link_edits, text_ranges
 from bot.platforms.markdown.parser import Leaf
 
 _BULLET = re.compile(r"[-*+](?=[ \t]+\Z)")

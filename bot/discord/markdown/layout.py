@@ -11,7 +11,8 @@ from dataclasses import replace
 from bot.discord.markdown.tables import align
 from bot.platforms.markdown.atoms import NO_CONTEXT, Atom, Context, Place
 from bot.platforms.markdown.inline import Inline
-from bot.platforms.markdown.layout import Edit, Layout, Line, Page, link_edits, quote_of, text_ranges
+from bot.platforms.markdown.layout import Layout, Line, Page, quote_of
+from bot.platforms.markdown.links import Edit, link_edits, text_ranges
 from bot.platforms.markdown.parser import Leaf
 
 _BACKTICKS = re.compile(r"`{3,}")

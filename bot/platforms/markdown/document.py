@@ -9,7 +9,7 @@ from bot.platforms.markdown.layout import Layout, Section, quote_of
 from bot.platforms.markdown.parser import Leaf, inline_of, parse
 
 WINDOW = 2_000
-"""Characters at the end of the text that are parsed again while it grows; a longer block is laid out in parts."""
+"""Characters at the end of the text that are parsed again; a longer block is laid out in parts."""
 
 _BOUNDARY = "\n\n"
 _MOST_LEAD = 1_000

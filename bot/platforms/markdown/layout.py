@@ -8,15 +8,11 @@ from typing import NamedTuple
 
 from bot.platforms.markdown.atoms import NO_CONTEXT, Atom, Context, Place, Ranges, words
 from bot.platforms.markdown.inline import Emphasis, Inline, Span
+from bot.platforms.markdown.links import Edit, link_edits
 from bot.platforms.markdown.parser import Leaf, inline_of, parse
 
 _QUOTE = re.compile(r"(?:[ \t]*>){1,20}[ \t]?")
 _ADDRESS = re.compile(r"https?://[!-;=?-~]+")
-_LINK = re.compile(r"\]\(")
-_HOST = re.compile(
-    r"\W*(?:https?://)?(?:[^\s/@]*@)?((?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24})(?=$|[\s/:?#)*_~`])"
-)
-_SCHEME = re.compile(r"\w{1,20}:(?://)?(?:[^\s/@]*@)?([^\s/:?#]*)")
 _SENTENCE_END = re.compile(r"(?:[.!?…][\"')\]*_»\u2019\u201d]{0,9}|[\u3002\uff01\uff1f])\Z")
 _WIDE_END = re.compile(r"[\u3002\uff01\uff1f]\Z")
 
@@ -37,14 +33,6 @@ class Section:
     begin: int = 0
     after_blank: bool = True
     breaks_word: bool = False
-
-
-class Edit(NamedTuple):
-    """Replacement for the text from `start` to `end`."""
-
-    start: int
-    end: int
-    text: str
 
 
 Line = tuple[list[Atom], Context]
@@ -79,52 +67,6 @@ def rows_of(leaf: Leaf, lines: Sequence[str]) -> Iterator[Row]:
             column = source.find(text, source.index("#" * leaf.level) + leaf.level)
         yield Row(number, source[:column], start, start + len(text), source[column + len(text) :])
         at += len(content) + 1
-
-
-def text_ranges(content: str, inline: Inline) -> Iterator[tuple[int, int]]:
-    """Yield the ranges that are text: not code, addresses, escapes or other marks of `spans`."""
-    at = 0
-    for start, end in sorted(map(_mark_range, inline.spans)):
-        if at < start:
-            yield at, start
-        at = max(at, end)
-    yield at, len(content)
-
-
-def _mark_range(span: Span) -> tuple[int, int]:
-    """Return the range of a span without the label of a link."""
-    if span.kind in ("link", "image"):
-        return span.start + (2 if span.kind == "image" else 1) + len(span.text), span.end
-    return span.start, span.end
-
-
-def link_edits(content: str, inline: Inline) -> Iterator[Edit]:
-    """Yield edits that no link can mislead with: the address is shown beside a label that names another one.
-
-    Images become links, since a platform would fetch them; what this parser takes for no link is none.
-    """
-    for span in inline.spans:
-        if span.kind == "footnote":
-            yield Edit(span.start, span.end, span.text)
-        if span.kind not in ("link", "image"):
-            continue
-        label = span.start + (2 if span.kind == "image" else 1)
-        if _imitates(span.text, span.address):
-            yield Edit(span.start, label, "")
-            yield Edit(label + len(span.text), span.end, f" ({span.address})")
-        elif span.kind == "image":
-            yield Edit(span.start, label, "[" if span.text.strip() else "[image")
-    for start, end in text_ranges(content, inline):
-        for mark in _LINK.finditer(content, start, end):
-            yield Edit(mark.start() + 1, mark.start() + 1, "\u200b")
-
-
-def _imitates(label: str, address: str) -> bool:
-    """Return whether a link's label begins with the address of another host."""
-    shown, real = _HOST.match(label), _SCHEME.match(address)
-    if not shown or not real:
-        return False
-    return shown[1].lower().removeprefix("www.") != real[1].lower().removeprefix("www.")
 
 
 class Layout:
@@ -356,7 +298,7 @@ class _Text:
         self._at = 0
 
     def pieces(self, start: int, end: int) -> Iterator[tuple[int, int, str]]:
-        """Yield the pieces of a line and where they stand in the content; changed ones replace text there."""
+        """Yield the pieces of a line and where they stand; changed ones replace text there."""
         at = max(start, self._at)
         while self._next < len(self._edits) and self._edits[self._next].start <= end:
             edit = self._edits[self._next]
