@@ -25,7 +25,7 @@ class Section:
     """Part of a text to lay out.
 
     The first `skip` lines and the first `begin` characters of the next one only tell the parser where the
-    part stands. `after_blank`: it follows an empty line. `breaks_word`: the next part continues its last word.
+    part stands. `after_blank`: it follows an empty line. `breaks_word`: its last word goes on.
     """
 
     text: str
