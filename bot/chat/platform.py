@@ -124,9 +124,8 @@ class Receipt:
         its lease from the one that holds it now. `check` is enough before one that the receipt does not know.
         """
         if self.has_notes:
-            await self.save()  # checks the lease, too
-        else:
-            await self.check()
+            await self.save()  # checks the lease, too, but its reply may be read late
+        await self.check()
 
 
 Halt = asyncio.Future[str]

@@ -18,8 +18,8 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from bot.chat import Json, Unreachable, well_formed
 from bot.discord.client import PINGS, Client
 from bot.discord.errors import translate_errors
-from bot.discord.request_guard import Hold, guard_requests, trace_config
 from bot.discord.timing import Timing
+from bot.platforms.request_guard import Hold, guard_requests, trace_config
 
 log = logging.getLogger(__name__)
 

@@ -31,11 +31,11 @@ from bot.discord.messages import EditPace, ReplyMessages
 from bot.discord.part_timeout import PartTimeout
 from bot.discord.private_reply import reply_privately
 from bot.discord.renderer import Renderer
-from bot.discord.request_guard import Hold
 from bot.discord.requests import Requests
 from bot.discord.status import Status
 from bot.discord.uploads import Uploads
 from bot.platforms.read_ahead import ReadAhead
+from bot.platforms.request_guard import Hold
 
 log = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 
 from bot.chat import Json, PlatformError, RateLimited, Receipt, ThreadId, Unreachable
+from bot.platforms.request_guard import guard_requests
 from bot.slack.api import SlackApi
 from bot.slack.errors import GivenUp
 from bot.slack.rate_limits import RateLimits
@@ -87,7 +88,7 @@ class Writer:
     async def write_once(self, method: str, part: str, **arguments: Json) -> Mapping[str, Json]:
         """Call a method. Raises `RateLimited` at once when Slack limits it."""
         await self._receipt.hold()
-        async with self.limit(method, part):
+        async with self.limit(method, part), guard_requests(self._receipt.check):
             request = asyncio.create_task(self._api.write(method, **arguments))
             try:
                 return await asyncio.shield(request)

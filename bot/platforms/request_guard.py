@@ -1,7 +1,7 @@
-"""Guard of every HTTP request of discord.py, also of its own retries: checked, and limited in time.
+"""Guard of the HTTP requests of a client library, also of its own retries: checked, and limited in time.
 
-A single call waits for rate limits and retries for half a minute or more; the permission to write may be lost
-in the meantime.
+A single call waits for rate limits, connections and retries, and a process may be suspended in between; the
+permission to write may be lost in the meantime. So it is checked when the headers are about to be sent.
 """
 
 import asyncio
@@ -20,18 +20,19 @@ Hold = Callable[[], Awaitable[None]]
 class _Guard:
     hold: Hold | None
     deadline: asyncio.Timeout
-    seconds: float
+    seconds: float | None
 
 
 _guard: ContextVar[_Guard | None] = ContextVar("guard", default=None)
 
 
 @asynccontextmanager
-async def guard_requests(hold: Hold | None, seconds: float) -> AsyncIterator[None]:
+async def guard_requests(hold: Hold | None, seconds: float | None = None) -> AsyncIterator[None]:
     """Await `hold` before each request that the body makes with a traced client, and limit each in time.
 
-    The limit is `seconds`. Waits for rate limits are not limited: cutting one short would cause another
-    request, and discord.py would never end a global one (http.py, HTTPClient.request, 2.7.1). Raises
+    It is awaited on the open connection, directly before the first byte is sent; its error ends the request.
+    The limit is `seconds`, if any. Waits for rate limits are not limited: cutting one short would cause
+    another request, and discord.py would never end a global one (http.py, HTTPClient.request, 2.7.1). Raises
     `TimeoutError`.
     """
     async with asyncio.timeout(None) as deadline:
@@ -46,6 +47,7 @@ def trace_config() -> aiohttp.TraceConfig:
     """Return the trace configuration through which `guard_requests` sees a client's requests."""
     trace = aiohttp.TraceConfig()
     trace.on_request_start.append(_begin)
+    trace.on_request_headers_sent.append(_check)  # aiohttp awaits it before it writes them
     trace.on_request_end.append(_end)
     trace.on_request_exception.append(_end)
     return trace
@@ -53,11 +55,14 @@ def trace_config() -> aiohttp.TraceConfig:
 
 async def _begin(*_: object) -> None:
     guard = _guard.get()
-    if guard is None:
-        return
-    if guard.hold:
+    if guard and guard.seconds is not None:
+        guard.deadline.reschedule(asyncio.get_running_loop().time() + guard.seconds)
+
+
+async def _check(*_: object) -> None:
+    guard = _guard.get()
+    if guard and guard.hold:
         await guard.hold()
-    guard.deadline.reschedule(asyncio.get_running_loop().time() + guard.seconds)
 
 
 async def _end(*_: object) -> None:
