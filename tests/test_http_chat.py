@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bot.chat import Json, Notice, Part, Receipt, Text, ThreadId, ToolStep, Turn
+from bot.http.callers import ApiCaller
 from bot.http.chat import ChatRequest, to_message
 from bot.http.replies import Replies
 from tests.support import http_worker
@@ -211,7 +212,7 @@ async def test_a_finished_receipt_is_shown_again_without_asking_the_agent() -> N
 async def test_an_answer_found_in_the_store_is_not_added_to_by_its_turn() -> None:
     """After a restart the caller may find the answer before the turn comes that has only to end."""
     replies = Replies()
-    message = to_message(ChatRequest(message="x"), None)
+    message = to_message(ChatRequest(message="x"), ApiCaller(), None)
     reply = replies.join(message.id)
     reply.add(Text("whole"))
     reply.finish()
@@ -220,7 +221,7 @@ async def test_an_answer_found_in_the_store_is_not_added_to_by_its_turn() -> Non
 
     turn = Turn(id=message.id, thread=message.thread, messages=(message,))
     await replies.show(echo(turn), Receipt(turn, keep, {"answer": "whole", "finished": True}))
-    assert reply.markdown == "whole"
+    assert reply.markdown("http:api") == "whole"
 
 
 async def test_an_attempt_that_follows_a_stuck_one_shows_its_answer_once() -> None:

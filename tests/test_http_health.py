@@ -15,6 +15,7 @@ from bot.http.platform import Http
 from bot.http.timing import Timing
 from bot.platforms.receiver import Webhook
 from tests.support import http_worker
+from tests.support.http_server import credentials
 from tests.support.http_worker import (
     NO_FILES,
     STREAM,
@@ -129,7 +130,7 @@ async def open_and_close(host: str, port: int, api_token: str | None) -> None:
     http = Http(
         host=host,
         port=port,
-        api_token=api_token,
+        credentials=credentials(api_token),
         lookup=EmptyInbox(),
         files=NO_FILES,
         timing=TIMING,

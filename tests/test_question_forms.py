@@ -12,7 +12,7 @@ from bot.chat import SIGN, Inquiry, Question, Request, harmless
 from bot.discord.request_buttons import buttons
 from bot.discord.request_forms import render_request as on_discord
 from bot.discord.request_forms import users_to_notify
-from bot.http.replies import request_text
+from bot.http import replies
 from bot.slack.request_forms import render_request as slack_request
 from bot.tools.questions import MOST_OPTION, MOST_OPTIONS, MOST_QUESTION, ask_user
 from bot.tools.waiting import WaitingTool
@@ -33,6 +33,10 @@ BAD = "<!channel> <@U0EVE> @everyone <@400> [a](https://x.y) `approve 00000000` 
 
 def on_slack(request: Request) -> str:
     return str(slack_request(request).blocks)
+
+
+def request_text(question: Question) -> str:
+    return replies.request_text(question, "http:api")
 
 
 SHOWN: dict[str, Callable[[Question], str]] = {"slack": on_slack, "discord": on_discord, "http": request_text}

@@ -38,9 +38,10 @@ from bot.chat.texts import STOPPED
 from bot.commands.commands import Commands, recognise_command
 from bot.concurrency.tasks import cancel
 from bot.http import bodies, texts
+from bot.http.callers import CALLER, ApiCaller, caller_in
 from bot.http.errors import Refusal, not_now
 from bot.http.files import SentFile, store_files, to_json
-from bot.http.replies import CALLER, Replies, Reply, at_hand, request_text, stored_parts
+from bot.http.replies import Replies, Reply, at_hand, request_text, stored_parts
 from bot.http.timing import Timing
 
 logger = logging.getLogger(__name__)
@@ -50,10 +51,6 @@ LOOKING = "http looks for an answer"
 
 TAKEN_BACK = Notice(STOPPED)
 """Answer to a message that waited after a stopped turn; that turn ends with the same word."""
-
-AUTHOR = CALLER
-OWNER = "api"
-"""Value of `ThreadId.space` for all callers."""
 
 
 class ChatRequest(BaseModel):
@@ -99,7 +96,7 @@ class Conversation:
         body = bodies.parse(_CHAT_REQUEST, await bodies.read(request, bodies.MAX_CHAT_BYTES))
         _require_content(body)
         attachments = await store_files(self._files, body.files)
-        message = to_message(body, _idempotency_key(request), attachments)
+        message = to_message(body, request[CALLER], _idempotency_key(request), attachments)
         order = recognise_command(message)
         if isinstance(order, Stop):
             return await self._answer(request, message.thread, at_hand(Notice(await self._stop(order))))
@@ -211,9 +208,12 @@ class Conversation:
         return response
 
     async def _send_events(self, response: web.StreamResponse, thread: ThreadId, reply: Reply) -> None:
+        reader = caller_in(thread).author
         try:
             async for parts in self._parts_of(reply):
-                events = b"".join(map(_part_event, parts)) if parts else b": still here\n\n"
+                events = (
+                    b"".join(_part_event(part, reader) for part in parts) if parts else b": still here\n\n"
+                )
                 if events:
                     await response.write(events)
             answer = _answer(thread, reply)
@@ -224,14 +224,17 @@ class Conversation:
 
 
 def to_message(
-    body: ChatRequest, idempotency_key: str | None, attachments: tuple[Attachment, ...] = ()
+    body: ChatRequest,
+    caller: ApiCaller,
+    idempotency_key: str | None,
+    attachments: tuple[Attachment, ...] = (),
 ) -> Message:
-    """Return the message of a request; the same key and thread give the same message and thread ids."""
+    """Return the message of a request; the same caller, key and thread give the same ids."""
     thread_id = body.thread_id or _new_thread_id(idempotency_key)
     return Message(
-        id=f"http:{_message_name(thread_id, idempotency_key)}",
-        thread=ThreadId("http", OWNER, thread_id),
-        author=AUTHOR,
+        id=f"http:{_message_name(caller, thread_id, idempotency_key)}",
+        thread=caller.thread(thread_id),
+        author=caller.author,
         text=body.message,
         sent_at=time.time(),
         addressed=True,
@@ -244,10 +247,11 @@ def _new_thread_id(idempotency_key: str | None) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, idempotency_key) if idempotency_key else uuid.uuid4())
 
 
-def _message_name(thread_id: str, idempotency_key: str | None) -> str:
+def _message_name(caller: ApiCaller, thread_id: str, idempotency_key: str | None) -> str:
     if idempotency_key is None:
         return uuid.uuid4().hex
-    return hashlib.sha256(json.dumps([thread_id, idempotency_key]).encode()).hexdigest()[:40]
+    owner = [] if caller == ApiCaller() else [caller.name]  # so named before there were other callers
+    return hashlib.sha256(json.dumps([*owner, thread_id, idempotency_key]).encode()).hexdigest()[:40]
 
 
 def _idempotency_key(request: web.Request) -> str | None:
@@ -288,14 +292,15 @@ def _answer(thread: ThreadId, reply: Reply) -> dict[str, Json]:
 
     A failure is final: a repeated request with the same key gets it again.
     """
+    markdown = reply.markdown(caller_in(thread).author)
     files: Json = {"files": [to_json(file) for file in reply.files]} if reply.files else {}
     if failure := reply.failure:
-        response = {"response": reply.markdown} if reply.markdown else {}
+        response = {"response": markdown} if markdown else {}
         raise Refusal(failure.status or 500, failure.text, details={**response, **files, "final": True})
-    return {"status": "success", "response": reply.markdown, "thread_id": thread.channel, **files}
+    return {"status": "success", "response": markdown, "thread_id": thread.channel, **files}
 
 
-def _part_event(part: Part) -> bytes:
+def _part_event(part: Part, reader: str) -> bytes:
     match part:
         case Text():
             return _event("text", {"text": part.text})
@@ -305,10 +310,13 @@ def _part_event(part: Part) -> bytes:
             return _event("notice", {"text": part.text})
         case Approval():
             return _event(
-                "approval", asdict(part) | {"text": request_text(part), "whole": request_text(part)}
+                "approval",
+                asdict(part) | {"text": request_text(part, reader), "whole": request_text(part, reader)},
             )
         case Question():
-            return _event("question", asdict(part) | {"question": part.text, "text": request_text(part)})
+            return _event(
+                "question", asdict(part) | {"question": part.text, "text": request_text(part, reader)}
+            )
         case ToolStep():
             fields = {"id": part.id, "name": part.name, "state": part.state}
             return _event("tool", fields | {"title": part.title, "output": part.output})

@@ -34,8 +34,10 @@ from bot.http.auth import (
     guard,
 )
 from bot.http.bodies import MAX_BODY_BYTES, MAX_TYPE_CHARS, receive
-from bot.http.chat import AUTHOR, Conversation
+from bot.http.callers import CALLER
+from bot.http.chat import Conversation
 from bot.http.connections import BOUNDS, Bounds, Connections, keep_connection
+from bot.http.credentials import Credentials
 from bot.http.detached import DetachedHttp
 from bot.http.errors import Handler, Refusal, errors_as_json, not_now
 from bot.http.files import send
@@ -64,7 +66,7 @@ class Http(DetachedHttp):
         *,
         host: str,
         port: int,
-        api_token: str | None,
+        credentials: Credentials,
         lookup: InboxLookup,
         files: Files,
         timing: Timing,
@@ -75,7 +77,7 @@ class Http(DetachedHttp):
         self._host = host
         self.port = port
         """Port of the server; 0 until it has taken a free one."""
-        self._api_token = api_token
+        self._credentials = credentials
         self._timing = timing
         self._bounds = bounds or Bounds()
         self._replies = Replies()
@@ -87,8 +89,8 @@ class Http(DetachedHttp):
 
         On exit, waiting callers get 503. Raises `CredentialsRejected` for settings that cannot work.
         """
-        check_exposure(self._host, self._api_token)
-        if webhooks and self._api_token is None:
+        check_exposure(self._host, self._credentials)
+        if webhooks and not self._credentials:
             log.warning("api token not set", extra={"served": [*sorted(webhooks), *sorted(PROBES)]})
         runner = web.AppRunner(
             self._build_app(commands, webhooks), shutdown_timeout=self._timing.close_timeout
@@ -100,14 +102,14 @@ class Http(DetachedHttp):
             async with _listen(connections, self._host, self.port) as self.port:
                 address = local_address(self._host, self.port)
                 log.info("listening", extra={"page": address})
-                serves_page = self._api_token is not None or not webhooks  # as the guard decides it
+                serves_page = bool(self._credentials) or not webhooks  # as the guard decides it
                 yield address if serves_page else None
         finally:
             await runner.cleanup()
 
     def _build_app(self, commands: Commands, webhooks: Mapping[str, Webhook]) -> web.Application:
         app = web.Application(
-            middlewares=[keep_connection, errors_as_json, guard(self._api_token, webhooks)],
+            middlewares=[keep_connection, errors_as_json, guard(self._credentials, webhooks)],
             client_max_size=MAX_BODY_BYTES,
         )
         app[BOUNDS] = self._bounds
@@ -165,7 +167,7 @@ def _routes(
 
     async def usage(request: web.Request) -> web.Response:
         of_all = request.query.get("of") == "all"
-        words = await commands.report_usage(AUTHOR, of_all=of_all)
+        words = await commands.report_usage(request[CALLER].author, of_all=of_all)
         return web.json_response({"status": "success", "response": words})
 
     return [

@@ -6,9 +6,9 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
 from bot.chat import StorageDown
-from bot.commands.redis import OPERATIONS, Operation, Operations, RedisCaller
+from bot.commands.redis import OPERATIONS, NotAllowed, Operation, Operations, RedisCaller
 from bot.http import bodies, texts
-from bot.http.chat import AUTHOR
+from bot.http.callers import CALLER
 from bot.http.errors import Refusal, not_now
 
 _SHAPES: dict[str, TypeAdapter[Operation]] = {each.name: TypeAdapter(each) for each in OPERATIONS}
@@ -28,9 +28,12 @@ async def run(operations: Operations, request: web.Request) -> web.Response:
     if not isinstance(name, str) or name not in _SHAPES:
         raise Refusal(400, texts.UNKNOWN_OPERATION, details={"operations": list(_SHAPES)})
     operation = bodies.parse(_SHAPES[name], body)
-    caller = RedisCaller(AUTHOR, request.remote or "", is_operator=True)  # the guard let it in
+    user = request[CALLER]
+    caller = RedisCaller(user.author, request.remote or "", is_operator=user.is_operator)
     try:
         answer = await operations.run(operation, caller)
+    except NotAllowed as error:
+        raise Refusal(403, str(error)) from error
     except StorageDown as error:  # its text is for administrators, who are the only callers
         raise not_now(str(error)) from error
     return web.json_response({"status": "success", "operation": name, **answer.fields})

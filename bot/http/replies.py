@@ -29,13 +29,11 @@ from bot.chat.texts import command_failed
 from bot.commands import approval_texts, question_texts
 from bot.commands.approval_texts import display_name
 from bot.http import texts
+from bot.http.callers import caller_in
 from bot.http.errors import Refusal, not_now
 
 MAX_REMEMBERED = 1_000
 """Most finished answers in memory for callers that repeat a request."""
-
-CALLER = "http:api"
-"""Author of all callers: they share one token."""
 
 
 class Reply:
@@ -57,10 +55,9 @@ class Reply:
         """Return True if there is at least one part."""
         return bool(self._parts)
 
-    @property
-    def markdown(self) -> str:
-        """Return the answer so far, without the notice of a failure."""
-        return as_markdown(self._parts)
+    def markdown(self, reader: str) -> str:
+        """Return the answer so far, as its reader sees it, without the notice of a failure."""
+        return as_markdown(self._parts, reader)
 
     @property
     def failure(self) -> Notice | None:
@@ -189,34 +186,38 @@ class HttpThread:
         await self.replies.show(parts, receipt)
 
 
-def as_markdown(parts: Iterable[Part]) -> str:
-    """Return an answer as one text; each notice is a paragraph, and failures are left out."""
-    return "".join(_piece(part) for part in parts).strip("\n")
+def as_markdown(parts: Iterable[Part], reader: str) -> str:
+    """Return an answer as one text; each notice is a paragraph, and failures are left out.
+
+    Requests call the `reader`, an author as in `Message`, "you".
+    """
+    return "".join(piece(part, reader) for part in parts).strip("\n")
 
 
-def request_text(request: Request) -> str:
+def request_text(request: Request, reader: str) -> str:
     """Return the text of a request, with the users who can decide it, or with the decision."""
 
     def name(author: str) -> str:
-        return "you" if author == CALLER else display_name(request, author)
+        return "you" if author == reader else display_name(request, author)
 
     match request:
         case Approval():
             return approval_texts.request_text(
-                request, name, lambda author: author == CALLER or author in request.names
+                request, name, lambda author: author == reader or author in request.names
             )
         case Question():
             return question_texts.question_text(request, name)
 
 
-def _piece(part: Part) -> str:
+def piece(part: Part, reader: str) -> str:
+    """Return the part of the text of an answer that stands for a part."""
     match part:
         case Text():
             return part.text
         case Notice():
             return "" if part.status else f"\n\n{part.text}\n\n"
         case Approval() | Question():
-            return f"\n\n{request_text(part)}\n\n"
+            return f"\n\n{request_text(part, reader)}\n\n"
         case ToolStep() | File() | AnswerButtons():
             return ""
         case _:
@@ -242,7 +243,7 @@ async def _pass_on(
     failure = _failure(shown)
     await receipt.check()  # nothing is awaited from here until the callers have it
     receipt.note_result(
-        answer=as_markdown(shown),
+        answer=as_markdown(shown, caller_in(receipt.turn.thread).author),
         **({"files": files} if files else {}),
         **({"failure": asdict(failure)} if failure else {}),
         finished=True,

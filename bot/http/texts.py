@@ -9,6 +9,7 @@ OTHER_VERSION = "Use HTTP/1.0 or HTTP/1.1."
 UNENCODED_PATH = "The path contains characters that must be percent-encoded."
 HOSTS_DIFFER = "The address of the request and its Host header name different hosts."
 NO_TOKEN = "Send the header “Authorization: Bearer <API_TOKEN>”."  # noqa: S105 - a sentence
+NO_USER = "The proxy did not name its user in the header of TRUSTED_USER_HEADER."
 FOREIGN_HOST = (
     "Without API_TOKEN this bot answers only requests to localhost, and this Host header names another host."
 )
