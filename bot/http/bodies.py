@@ -82,6 +82,14 @@ def parse(shape: TypeAdapter[Body], body: bytes) -> Body:
         raise Refusal(400, _sentence(error.errors(include_url=False, include_input=False))) from error
 
 
+def check(shape: TypeAdapter[Body], value: object, name: str) -> Body:
+    """Return the value of a header or a parameter. Raises `Refusal` (400) that names the fault."""
+    try:
+        return shape.validate_python(value)
+    except ValidationError as error:
+        raise Refusal(400, f"{name}: {error.errors()[0]['msg']}") from error
+
+
 def _has_many(body: bytes, mark: bytes) -> bool:
     """Return whether a mark occurs more than `_MAX_MARKS` times.
 

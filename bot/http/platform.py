@@ -36,10 +36,11 @@ from bot.http.auth import (
 from bot.http.bodies import MAX_BODY_BYTES, MAX_TYPE_CHARS, receive
 from bot.http.callers import CALLER
 from bot.http.chat import Conversation
+from bot.http.completions import CompletionRoutes
 from bot.http.connections import BOUNDS, Bounds, Connections, keep_connection
 from bot.http.credentials import Credentials
 from bot.http.detached import DetachedHttp
-from bot.http.errors import Handler, Refusal, errors_as_json, not_now
+from bot.http.errors import OPENAI_PATH, Handler, Refusal, errors_as_json, not_now
 from bot.http.files import send
 from bot.http.health import Probes
 from bot.http.memory import MemoryRoutes
@@ -117,7 +118,8 @@ class Http(DetachedHttp):
         probes = Probes(
             commands, is_receiving=lambda: self._conversation.is_open, max_age=self._timing.ready_max_age
         )
-        app.add_routes(_routes(self._conversation, probes, commands, webhooks))
+        completions = CompletionRoutes(self._conversation, self._files)
+        app.add_routes(_routes(self._conversation, completions, probes, commands, webhooks))
         app.add_routes([web.get("/files/{id}", partial(send, self._files))])
         app.on_shutdown.append(self._release_callers)
         return app
@@ -145,7 +147,11 @@ class Http(DetachedHttp):
 
 
 def _routes(
-    conversation: Conversation, probes: Probes, commands: Commands, webhooks: Mapping[str, Webhook]
+    conversation: Conversation,
+    completions: CompletionRoutes,
+    probes: Probes,
+    commands: Commands,
+    webhooks: Mapping[str, Webhook],
 ) -> list[web.AbstractRouteDef]:
     operations = commands.operations
     memory = MemoryRoutes(commands.memory) if commands.memory else None
@@ -174,6 +180,9 @@ def _routes(
         web.get("/", index),
         web.get("/page/{name}", page_file),
         web.post("/chat", conversation.chat),
+        web.post(f"{OPENAI_PATH}chat/completions", completions.complete),
+        web.get(f"{OPENAI_PATH}models", completions.models),
+        web.get(OPENAI_PATH + "models/{id}", completions.model),
         web.post("/approvals/{id}", decide),
         *([web.post("/redis/direct", partial(redis_direct.run, operations))] if operations else []),
         *([web.get("/memory", memory.export), web.delete("/memory", memory.forget)] if memory else []),

@@ -44,6 +44,24 @@ NOT_CONFIRMED = "Add ?confirm=everything to delete everything that was said over
 FILE_EXPIRED = "it has expired; please send it again"
 """Reason that completes “I could not read NAME: ”."""
 
+LAST_NOT_USER = "messages: the last one must have the role “user”."
+NO_DATA_URL = "Files and pictures must come as data: URLs; others are not fetched."
+EARLIER = "Earlier messages of this conversation, as the caller gives them:"
+QUESTION = "The message to answer:"
+
+
+def other_model(name: str) -> str:
+    """Return the refusal of a model that does not exist."""
+    return f"This model does not exist. The agent is the model “{name}”."
+
+
+def long_conversation(most_chars: int) -> str:
+    """Return the refusal of a conversation that is too long."""
+    return (
+        f"The messages have more than {most_chars:,} characters. Name a thread in X-Thread-Id or user, and "
+        "the bot remembers the conversation itself."
+    )
+
 
 def no_route(path: str) -> str:
     """Return the refusal of an unknown path."""
