@@ -24,7 +24,7 @@ class VoteRequest(BaseModel):
     reason: str = ""
 
 
-_VOTE_REQUEST = TypeAdapter(VoteRequest)
+VOTE_REQUEST = TypeAdapter(VoteRequest)
 
 
 class AnswerRoutes:
@@ -36,7 +36,7 @@ class AnswerRoutes:
 
     async def rate(self, request: web.Request) -> web.Response:
         """Handle `POST /answers/<id>/vote`."""
-        body = bodies.parse(_VOTE_REQUEST, await bodies.read(request))
+        body = bodies.parse(VOTE_REQUEST, await bodies.read(request))
         await self._answers.rate(request.match_info["id"], _press(request), body.vote, body.reason)
         return _success(answer_texts.THANKS)
 

@@ -18,12 +18,12 @@ class DecisionRequest(BaseModel):
     reason: str = ""
 
 
-_DECISION_REQUEST = TypeAdapter(DecisionRequest)
+DECISION_REQUEST = TypeAdapter(DecisionRequest)
 
 
 async def decide(request: web.Request, commands: Commands, conversation: Conversation) -> web.StreamResponse:
     """Decide a request; 403 without permission. In the caller's own thread the rest of the answer follows."""
-    body = bodies.parse(_DECISION_REQUEST, await bodies.read(request))
+    body = bodies.parse(DECISION_REQUEST, await bodies.read(request))
     id = request.match_info["id"]
     caller = request[CALLER]
     decided = await commands.decide(

@@ -8,7 +8,7 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.typedefs import Middleware
 
 from bot.chat import CredentialsRejected
-from bot.http import texts
+from bot.http import openapi, texts
 from bot.http.callers import CALLER, ApiCaller, authenticate
 from bot.http.connections import SERVER
 from bot.http.credentials import Credentials
@@ -16,8 +16,8 @@ from bot.http.errors import Handler, Refusal
 
 PROBES = frozenset({"/livez", "/readyz"})
 
-PUBLIC = PROBES | {"/", "/page/{name}"}
-"""Routes without authentication: the page's files and the probes."""
+PUBLIC = PROBES | {"/", "/page/{name}", openapi.PATH}
+"""Routes without authentication: the page's files, the probes and the document about all others."""
 
 _HOST = re.compile(r"(localhost|[0-9.]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
 """`host[:port]` with a name or an address that may be this machine."""

@@ -87,7 +87,7 @@ def check(shape: TypeAdapter[Body], value: object, name: str) -> Body:
     try:
         return shape.validate_python(value)
     except ValidationError as error:
-        raise Refusal(400, f"{name}: {error.errors()[0]['msg']}") from error
+        raise Refusal(400, texts.faults([f"{name}: {error.errors()[0]['msg']}"], 0)) from error
 
 
 def _has_many(body: bytes, mark: bytes) -> bool:

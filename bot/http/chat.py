@@ -65,7 +65,7 @@ class ChatRequest(BaseModel):
     files: Annotated[list[SentFile], Field(max_length=20)] = []
 
 
-_CHAT_REQUEST = TypeAdapter(ChatRequest)
+CHAT_REQUEST = TypeAdapter(ChatRequest)
 
 _WEIGHT = re.compile(r"[01](\.[0-9]{0,3})?")
 
@@ -97,7 +97,7 @@ class Conversation:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Handle `POST /chat`."""
-        body = bodies.parse(_CHAT_REQUEST, await bodies.read(request, bodies.MAX_CHAT_BYTES))
+        body = bodies.parse(CHAT_REQUEST, await bodies.read(request, bodies.MAX_CHAT_BYTES))
         _require_content(body)
         attachments = await store_files(self._files, body.files)
         message = to_message(body, request[CALLER], idempotency_key(request), attachments)

@@ -98,7 +98,7 @@ class CompletionMessage(BaseModel):
 class CompletionRequest(BaseModel):
     """Body of `POST /v1/chat/completions`; other fields of OpenAI's API have no effect."""
 
-    model: Annotated[str, Field(max_length=200)]
+    model: Annotated[str, Field(max_length=200, json_schema_extra={"enum": [MODEL]})]
     messages: Annotated[list[CompletionMessage], Field(min_length=1, max_length=1_000)]
     stream: bool | None = False
     user: ThreadName | None = None
@@ -106,7 +106,7 @@ class CompletionRequest(BaseModel):
     tools: Annotated[list[Json], Field(max_length=0)] | None = None
 
 
-_COMPLETION_REQUEST = TypeAdapter(CompletionRequest)
+COMPLETION_REQUEST = TypeAdapter(CompletionRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class CompletionRoutes:
         With a thread, by the header `X-Thread-Id` or the field `user`, only the last message is new to the
         agent. Without one the whole conversation is in the request.
         """
-        body = bodies.parse(_COMPLETION_REQUEST, await bodies.read(request, bodies.MAX_CHAT_BYTES))
+        body = bodies.parse(COMPLETION_REQUEST, await bodies.read(request, bodies.MAX_CHAT_BYTES))
         _require_model(body.model)
         *earlier, last = body.messages
         if last.role != "user":

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -25,8 +24,7 @@ from bot.chat import (
     ThreadId,
 )
 from bot.commands.commands import Commands
-from bot.http import approvals, redis_direct, texts
-from bot.http.answers import AnswerRoutes
+from bot.http import openapi, texts
 from bot.http.auth import (
     PROBES,
     add_security_headers,
@@ -34,25 +32,20 @@ from bot.http.auth import (
     guard,
 )
 from bot.http.bodies import MAX_BODY_BYTES, MAX_TYPE_CHARS, receive
-from bot.http.callers import CALLER
 from bot.http.chat import Conversation
-from bot.http.completions import CompletionRoutes
 from bot.http.connections import BOUNDS, Bounds, Connections, keep_connection
 from bot.http.credentials import Credentials
 from bot.http.detached import DetachedHttp
-from bot.http.errors import OPENAI_PATH, Handler, Refusal, errors_as_json, not_now
-from bot.http.files import send
+from bot.http.errors import Handler, Refusal, errors_as_json, not_now
 from bot.http.health import Probes
-from bot.http.memory import MemoryRoutes
 from bot.http.replies import HttpThread, Replies
+from bot.http.routes import build_routes
 from bot.http.timing import Timing
 from bot.platforms.receiver import Webhook
 
 log = logging.getLogger(__name__)
 
 PAGE = Path(__file__).with_name("page")
-
-_ANSWER = "/answers/{id:[0-9a-f]{20}}"
 
 _SMALL_BYTES = 64 << 10
 _LARGE_AT_ONCE = 32
@@ -118,9 +111,11 @@ class Http(DetachedHttp):
         probes = Probes(
             commands, is_receiving=lambda: self._conversation.is_open, max_age=self._timing.ready_max_age
         )
-        completions = CompletionRoutes(self._conversation, self._files)
-        app.add_routes(_routes(self._conversation, completions, probes, commands, webhooks))
-        app.add_routes([web.get("/files/{id}", partial(send, self._files))])
+        routes = build_routes(self._conversation, probes, commands, self._files)
+        app.add_routes([*_page_routes(), *(each.definition for each in routes)])
+        app.add_routes([web.get(openapi.PATH, openapi.Document(routes).send)])
+        large = asyncio.Semaphore(_LARGE_AT_ONCE)
+        app.add_routes([web.route("*", path, _bounded(each, large)) for path, each in webhooks.items()])
         app.on_shutdown.append(self._release_callers)
         return app
 
@@ -146,18 +141,8 @@ class Http(DetachedHttp):
         return Health(name=self.name, state=state, evidence=evidence)
 
 
-def _routes(
-    conversation: Conversation,
-    completions: CompletionRoutes,
-    probes: Probes,
-    commands: Commands,
-    webhooks: Mapping[str, Webhook],
-) -> list[web.AbstractRouteDef]:
-    operations = commands.operations
-    memory = MemoryRoutes(commands.memory) if commands.memory else None
-    answers = AnswerRoutes(commands.answers, conversation) if commands.answers else None
+def _page_routes() -> list[web.AbstractRouteDef]:
     files = {path.name: path for path in PAGE.iterdir()}
-    large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def index(request: web.Request) -> web.FileResponse:
         return web.FileResponse(files["index.html"])
@@ -168,39 +153,7 @@ def _routes(
             raise web.HTTPNotFound
         return web.FileResponse(path)
 
-    async def decide(request: web.Request) -> web.StreamResponse:
-        return await approvals.decide(request, commands, conversation)
-
-    async def usage(request: web.Request) -> web.Response:
-        of_all = request.query.get("of") == "all"
-        words = await commands.report_usage(request[CALLER].author, of_all=of_all)
-        return web.json_response({"status": "success", "response": words})
-
-    return [
-        web.get("/", index),
-        web.get("/page/{name}", page_file),
-        web.post("/chat", conversation.chat),
-        web.post(f"{OPENAI_PATH}chat/completions", completions.complete),
-        web.get(f"{OPENAI_PATH}models", completions.models),
-        web.get(OPENAI_PATH + "models/{id}", completions.model),
-        web.post("/approvals/{id}", decide),
-        *([web.post("/redis/direct", partial(redis_direct.run, operations))] if operations else []),
-        *([web.get("/memory", memory.export), web.delete("/memory", memory.forget)] if memory else []),
-        *(_answer_routes(answers) if answers else []),
-        web.get("/health", probes.health),
-        web.get("/usage", usage),
-        web.get("/livez", probes.live),
-        web.get("/readyz", probes.ready),
-        *(web.route("*", path, _bounded(webhook, large)) for path, webhook in webhooks.items()),
-    ]
-
-
-def _answer_routes(answers: AnswerRoutes) -> list[web.AbstractRouteDef]:
-    return [
-        web.get(_ANSWER, answers.describe),
-        web.post(f"{_ANSWER}/vote", answers.rate),
-        web.post(f"{_ANSWER}/regenerate", answers.regenerate),
-    ]
+    return [web.get("/", index), web.get("/page/{name}", page_file)]
 
 
 def _bounded(webhook: Webhook, large: asyncio.Semaphore) -> Handler:

@@ -11,7 +11,7 @@ from bot.http import bodies, texts
 from bot.http.callers import CALLER
 from bot.http.errors import Refusal, not_now
 
-_SHAPES: dict[str, TypeAdapter[Operation]] = {each.name: TypeAdapter(each) for each in OPERATIONS}
+SHAPES: dict[str, TypeAdapter[Operation]] = {each.name: TypeAdapter(each) for each in OPERATIONS}
 
 
 class _OperationName(BaseModel):
@@ -25,9 +25,9 @@ async def run(operations: Operations, request: web.Request) -> web.Response:
     """Handle `POST /redis/direct`."""
     body = await bodies.read(request)
     name = bodies.parse(_NAMED, body).operation
-    if not isinstance(name, str) or name not in _SHAPES:
-        raise Refusal(400, texts.UNKNOWN_OPERATION, details={"operations": list(_SHAPES)})
-    operation = bodies.parse(_SHAPES[name], body)
+    if not isinstance(name, str) or name not in SHAPES:
+        raise Refusal(400, texts.UNKNOWN_OPERATION, details={"operations": list(SHAPES)})
+    operation = bodies.parse(SHAPES[name], body)
     user = request[CALLER]
     caller = RedisCaller(user.author, request.remote or "", is_operator=user.is_operator)
     try:
