@@ -60,7 +60,7 @@ RULES = {
     "slack": rule(PLATFORM, "aiohttp pydantic slack_bolt slack_sdk"),
     "discord": rule(f"{PLATFORM} discord.markdown", "aiohttp discord pydantic tenacity yarl"),
     "discord.markdown": rule(),
-    "http": rule(PLATFORM, "aiohttp pydantic pydantic_core pydantic_settings"),
+    "http": rule(f"{PLATFORM} __version__", "aiohttp pydantic pydantic_core pydantic_settings"),
     "inbox": rule("access chat concurrency inbox.scripts storage", "redis"),
     "inbox.scripts": rule(),
     "commands": rule("__version__ chat commands.redis"),
