@@ -24,7 +24,7 @@ from bot.chat import (
 from bot.slack.rate_limits import RateLimits
 from bot.slack.texts import THINKING
 from bot.storage.coordination import RedisCoordination
-from tests.servers.slack.service import ALICE, GENERAL, Slack
+from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support import slack_platform
 from tests.support.slack_platform import LONG, TIMING, Answer, Bot, Serve, a_message, gated_answer, own
 from tests.support.wait import wait_until
@@ -35,19 +35,27 @@ serving = slack_platform.serve
 server = slack_platform.server
 
 
-async def test_a_person_stops_the_answer_and_that_is_its_end(server: Slack, serving: Serve) -> None:
+@pytest.mark.parametrize("at", ["append", "end"])
+async def test_an_answer_whose_stop_is_refused_is_shown_whole_in_the_message_that_slack_has_ended(
+    server: Slack, at: str, serving: Serve
+) -> None:
+    """Its session goes on until then: the press alone ends nothing."""
     async with serving(server) as bot:
         message = await a_message(bot, server)
+        place = message.thread.channel, message.thread.thread
 
-        async def stopped() -> None:
+        async def pressed() -> None:
             await wait_until(lambda: bool(own(server, message)), "a stream")
-            server.stop(ALICE, GENERAL, message.thread.thread)
+            bot.refuses_stops = True
+            delivery = server.stop(BOB, *place)
+            await delivery.ended.wait()
+            assert server.workspace.session_status(*place) == "processing"
 
-        never = asyncio.Event()
-        await bot.reply(message, gated_answer(Text("One two "), stopped, Text("three " * 60), never.wait))
-        await bot.reply(message, gated_answer(Text("again")))
-        assert [reply.text for reply in own(server, message)] == ["One two "]
-        assert server.status(GENERAL, message.thread.thread) == ""
+        more = "three " * 60 if at == "append" else "three "
+        await bot.reply(message, gated_answer(Text("One two "), pressed, Text(more), Text("four ")))
+        assert [reply.text for reply in own(server, message)] == [f"One two {more}four "]
+        assert server.workspace.session_status(*place) == "active"
+        assert [each.user for each in server.ephemerals] == [BOB]
 
 
 @pytest.mark.parametrize("failure", [Unreachable("x"), StorageDown("x"), RuntimeError("x")])

@@ -25,7 +25,7 @@ from bot.agent.models.model import Model
 from bot.agent.regeneration import place_of
 from bot.agent.resume import ResumePlan, plan_after_decision, plan_regeneration, plan_repetition
 from bot.agent.state import Context, State
-from bot.agent.waiting import open_questions, request_of
+from bot.agent.waiting import open_questions, open_requests, request_of
 from bot.chat import (
     SAME_EVERYWHERE,
     AttachmentContent,
@@ -38,6 +38,7 @@ from bot.chat import (
     Message,
     Meter,
     Notice,
+    OpenRequests,
     Part,
     Proposal,
     Question,
@@ -148,7 +149,8 @@ class Agent:
         try:
             while part := await parts.get():
                 yield part
-            await run
+            if open_requests((await run).get("proposals")):
+                yield OpenRequests()
         finally:
             await self._end(run, context, config["configurable"]["thread_id"])
 

@@ -26,11 +26,16 @@ def request_of(call_id: str) -> str:
     return hashlib.sha256(call_id.encode()).hexdigest()[:8]
 
 
+def open_requests(proposals: Mapping[str, ProposalOutcome] | None) -> set[str]:
+    """Return the calls of a thread that wait for a decision."""
+    return {id for id, each in (proposals or {}).items() if not each["refusal"]}
+
+
 def open_questions(
     messages: Sequence[AnyMessage], proposals: Mapping[str, ProposalOutcome]
 ) -> list[ToolCall]:
     """Return the calls whose questions wait for an answer, the newest first."""
-    waiting = {id for id, each in proposals.items() if not each["refusal"]}
+    waiting = open_requests(proposals)
     if not waiting:
         return []
     answers = [each for each in reversed(messages) if isinstance(each, AIMessage)]

@@ -15,6 +15,7 @@ from bot.chat import (
     Json,
     LeaseLost,
     Notice,
+    OpenRequests,
     Part,
     PlatformError,
     Question,
@@ -217,7 +218,7 @@ def _piece(part: Part) -> str:
             return "" if part.status else f"\n\n{part.text}\n\n"
         case Approval() | Question():
             return f"\n\n{request_text(part)}\n\n"
-        case ToolStep() | File() | AnswerButtons():
+        case ToolStep() | File() | AnswerButtons() | OpenRequests():
             return ""
         case _:
             assert_never(part)
