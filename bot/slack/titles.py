@@ -15,14 +15,15 @@ _WORD_ROOM = 20
 _ADDRESS = re.compile(r"(?:https?|mailto):[^\s|>)\]]+", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?=#?\w{1,31};)")
 _EMPHASIS = re.compile(r"(?<!\w)_++|_++(?!\w)")
-_MARKUP = str.maketrans(dict.fromkeys("<>*`~#|[]{}\\", " "))
+_EMPTY = re.compile(r"[(\[]\s{0,9}[)\]]")
+_MARKUP = str.maketrans({**dict.fromkeys("<>|[]{}\\", " "), **dict.fromkeys("*`~", "")})
 
 
 def plain_title(text: str, most: int = MOST_TITLE) -> str:
     """Return the first words of a text on one line, without markup and addresses; empty if none are left."""
-    words = _ADDRESS.sub(" ", well_formed(text[:_MOST_READ]))
+    words = _EMPTY.sub("", _ADDRESS.sub("", well_formed(text[:_MOST_READ])))
     words = _EMPHASIS.sub("", _ENTITY.sub("", words)).translate(_MARKUP)
-    line = one_line(visible(words, _MOST_READ))
+    line = one_line(visible(words, _MOST_READ)).lstrip("#-+ ")
     if not has_visible(line) or not any(map(str.isalnum, line)):
         return ""
     return line if len(line) <= most else _cut(line, most)

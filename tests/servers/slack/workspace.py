@@ -205,6 +205,8 @@ class Workspace:
         self.described: dict[str, dict[str, Json]] = {}
         self.groups: dict[str, str] = {}
         self.broken: list[Json] = []
+        self.app_contexts: dict[str, dict[str, Json]] = {}
+        """What users have open, as their direct messages tell it."""
         self.has_search = False
         self.action_tokens: dict[str, str] = {}
         self.channels: dict[str, Channel] = {}
