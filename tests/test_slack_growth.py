@@ -116,7 +116,7 @@ async def test_a_crash_while_an_answer_grows_leaves_one_message_that_the_next_at
 
         if not is_heard:
             server.fail(method, after_applying=True)
-        more = [] if method == "chat.postMessage" else [grown, Text("two ")]
+        more: list[Any] = [] if method == "chat.postMessage" else [grown, Text("two ")]
         with pytest.raises(asyncio.CancelledError if is_heard else Unreachable):
             await bot.reply(message, gated_answer(Text("One "), *more, killed), is_killed=True)
         await bot.reply(message, gated_answer(Text("Another answer")), attempt=2)

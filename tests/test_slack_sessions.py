@@ -397,3 +397,50 @@ async def test_a_lost_lease_waits_for_no_session(server: Slack, serving: Serve) 
         with pytest.raises(LeaseLost):
             async with asyncio.timeout(20):
                 await bot.platform.thread(message.thread).reply(answer, Receipt(turn, None))
+
+
+@pytest.mark.parametrize("error", ["user_not_found", "invalid_arguments"])
+async def test_a_session_whose_details_slack_refuses_is_begun_without_them(
+    server: Slack, error: str, serving: Serve
+) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        server.fail("agents.sessions.setStatus", error=error, having="initiator_user_id")
+        calls = await calls_of(server, bot, message, gated_answer(Text("hello ")))
+        assert calls == [STREAMED[0], *STREAMED]
+
+
+async def test_an_app_that_is_no_agent_is_asked_once_for_a_session(server: Slack, serving: Serve) -> None:
+    server.workspace.is_agent = False
+    server.tolerate("not_agent_app")
+    async with serving(server):
+        for _ in range(2):
+            await server.answer(GENERAL, await server.say(ALICE, GENERAL, f"{server.mention} hello"))
+            await wait_until(lambda: not server.unfinished(), "finished")
+    assert server.count("agents.sessions.setStatus") == 1
+    assert server.statuses[0].status == THINKING
+
+
+async def test_a_missing_stop_button_is_logged_once(
+    server: Slack, serving: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.workspace.has_stop_button = False
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        await calls_of(server, bot, message, gated_answer(Text("hello ")))
+    (line,) = [each for each in caplog.records if each.message == "stop button missing"]
+    assert "manifest.yml" in line.__dict__["advice"]
+
+
+async def test_a_turn_that_the_agent_does_not_answer_leaves_its_session_alone(
+    server: Slack, serving: Serve
+) -> None:
+    """Such as a typed command, also if it is repeated after a crash."""
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        place = message.thread.channel, message.thread.thread
+        server.workspace.set_session_status(*place, "suspended")
+        for attempt in (1, 2):
+            bot.receipts[message.id] = {**bot.receipts.get(message.id, {}), "received": {message.id: "ok"}}
+            await bot.reply(message, gated_answer(Text("ok ")), attempt=attempt)
+        assert server.workspace.session_status(*place) == "suspended"

@@ -14,8 +14,8 @@ from bot.agent.graph import tool_task
 from bot.agent.history import ANSWERED_CALL
 from bot.agent.regeneration import AGAIN, end_of_question, place_of
 from bot.agent.state import ProposalOutcome, State
-from bot.agent.waiting import open_requests, request_id, request_of
-from bot.chat import OpenRequests, Part, Turn, WaitingCall
+from bot.agent.waiting import note_open_requests, request_id, request_of
+from bot.chat import Part, Turn, WaitingCall
 from bot.tools.waiting import WaitingTool
 
 _MESSAGE = "message_"
@@ -53,9 +53,9 @@ def plan_repetition(state: StateSnapshot, newest: str, tools: Sequence[BaseTool]
     )
     answered = [id for each in asked if (id := each.additional_kwargs.get(ANSWERED_CALL))]
     is_over = all(task.interrupts for task in state.tasks)
-    earlier = list(parts.replay(made, parts.titles_of(tools), waiting_tools))
+    replayed = parts.replay(made, parts.titles_of(tools), waiting_tools)
     return ResumePlan(
-        earlier=[*earlier, OpenRequests()] if is_over and open_requests(proposals) else earlier,
+        earlier=[*replayed, *(note_open_requests(state.values) if is_over else ())],
         requests=[*map(request_of, answered), *_requests_of(made, proposals)],
         is_over=is_over,
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
 from langchain_core.tools import ToolException
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 
 from bot.agent import prompts
 from bot.agent.state import ProposalOutcome
-from bot.chat import Decision, Part, Requests, Turn
+from bot.chat import Decision, OpenRequests, Part, Requests, Turn
 from bot.tools.context import use_asker
 from bot.tools.errors import ToolFailure
 from bot.tools.questions import ASK_USER
@@ -26,16 +27,17 @@ def request_of(call_id: str) -> str:
     return hashlib.sha256(call_id.encode()).hexdigest()[:8]
 
 
-def open_requests(proposals: Mapping[str, ProposalOutcome] | None) -> set[str]:
-    """Return the calls of a thread that wait for a decision."""
-    return {id for id, each in (proposals or {}).items() if not each["refusal"]}
+def note_open_requests(values: Mapping[str, Any]) -> Sequence[Part]:
+    """Return the sign that requests of a thread are open, if they are; `values` are those of its state."""
+    proposals: Mapping[str, ProposalOutcome] = values.get("proposals") or {}
+    return [OpenRequests()] if any(not each["refusal"] for each in proposals.values()) else []
 
 
 def open_questions(
     messages: Sequence[AnyMessage], proposals: Mapping[str, ProposalOutcome]
 ) -> list[ToolCall]:
     """Return the calls whose questions wait for an answer, the newest first."""
-    waiting = open_requests(proposals)
+    waiting = {id for id, each in proposals.items() if not each["refusal"]}
     if not waiting:
         return []
     answers = [each for each in reversed(messages) if isinstance(each, AIMessage)]

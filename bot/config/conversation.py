@@ -48,9 +48,8 @@ class ConversationSettings(BaseSettings):
 
     suggested_prompts: Annotated[tuple[Prompt, ...] | None, NoDecode, BeforeValidator(parse_prompts)] = Field(
         None,
-        description="what users may ask, shown when they open their direct messages on Slack: "
-        "`title | message`, separated by semicolons, or JSON; at most four; `[]`: none; default a user's own "
-        "topics ([how](slack.md#what-users-see))",
+        description="what users may ask, shown when they open their direct messages on Slack "
+        "([how](slack.md#suggested-prompts)): at most four; `[]`: none; default a user's own topics",
     )
 
     answer_buttons: bool = Field(
