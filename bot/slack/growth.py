@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from bot.chat import RateLimited
 from bot.platforms.read_ahead import ReadAhead
 from bot.slack.errors import Refused
-from bot.slack.markdown import paginate
+from bot.slack.markdown import PageBreak, paginate
 from bot.slack.messages import ReplyMessages
 from bot.slack.rate_limits import RateLimits
 from bot.slack.renderer import Renderer
@@ -59,7 +59,8 @@ class Growth:
         self._renderer = renderer
         self._budget = budget
         self._timing = timing
-        self._shown: list[str] = []  # text of each message
+        self._texts = [""]  # of each message, as far as they are known
+        self._shown: list[str] = []
         self._is_behind = False
         self._is_refused = False
         self._due = float("-inf")
@@ -71,9 +72,17 @@ class Growth:
                 for part in await ahead.take(self._patience()):
                     self._renderer.add(part)
                     self._is_behind = not self._is_refused
-                self._renderer.take()  # the text is kept as a whole
+                self._take()
                 if self._patience() == 0 and not ahead.has_ended:
                     await self._grow()
+
+    def _take(self) -> None:
+        for item in self._renderer.take():
+            if isinstance(item, PageBreak):
+                self._texts[-1] += item.close
+                self._texts.append(item.reopen)
+            elif isinstance(item, str):
+                self._texts[-1] += item
 
     def _patience(self) -> float | None:
         return max(0.0, self._due - _now()) if self._is_behind else None
@@ -82,7 +91,8 @@ class Growth:
         self._is_behind = False
         self._due = _now() + self._budget.interval()
         try:
-            for number, text in enumerate(self._texts()):
+            texts = [each for each in self._texts if each.strip()] or self._outline()
+            for number, text in enumerate(texts):
                 if self._shown[number : number + 1] != [text]:
                     await self._show(number, text)
         except RateLimited as error:
@@ -91,10 +101,8 @@ class Growth:
             log.warning("answer does not grow", extra={"error": str(error)})
             self._is_refused = True
 
-    def _texts(self) -> list[str]:
-        text = self._renderer.text
-        if text.strip():
-            return [sheet.text for sheet in paginate(text)]
+    def _outline(self) -> list[str]:
+        """Return the steps, which are shown before there is text, in one message at most."""
         return [sheet.text for sheet in paginate(self._renderer.outline())[:1]]
 
     async def _show(self, number: int, text: str) -> None:

@@ -14,10 +14,14 @@ from bot.chat import Coordination, Permit, RateLimited
 END_SESSION = "agents.sessions.setStatus (end)"
 """Name for calls of that method that end a session, which are counted separately."""
 
+CLOSE_SESSION = "agents.sessions.setStatus (close)"
+"""Name for calls that close the session of a forgotten thread, of which there may be hundreds at once."""
+
 PER_MINUTE: Mapping[str, int] = {
     # of 50 together; an attempt after a crash and a stop also end a session
     "agents.sessions.setStatus": 16,
     END_SESSION: 30,
+    CLOSE_SESSION: 4,
     "assistant.search.context": 9,  # of 10; large workspaces have more
     "assistant.threads.setSuggestedPrompts": 90,
     "chat.appendStream": 90,  # of 100

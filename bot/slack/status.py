@@ -27,7 +27,7 @@ from bot.chat.text import one_line, visible
 from bot.concurrency.tasks import cancel
 from bot.slack.api import SlackApi
 from bot.slack.errors import Refused
-from bot.slack.rate_limits import END_SESSION, RateLimits
+from bot.slack.rate_limits import CLOSE_SESSION, END_SESSION, RateLimits
 from bot.slack.texts import THINKING
 from bot.slack.timing import Timing
 from bot.slack.titles import title_of
@@ -126,6 +126,7 @@ class Status:
         self._none_until: dict[str, float] = {}  # workspaces without sessions
         self._apart_until: dict[str, float] = {}  # workspaces where no session ends with a stream
         self._without_button: set[str] = set()  # workspaces where the app does not subscribe to stops
+        self._forgotten: dict[ThreadId, None] = {}  # threads whose sessions are to be closed
         self._renamed: dict[ThreadId, str] = {}  # titles that users have given
         self._left: dict[ThreadId, None] = {}
         """Threads whose status an attempt may have left; without Redis the next one counts as first."""
@@ -146,6 +147,7 @@ class Status:
             yield
             return
         await receipt.check()
+        self._forgotten.pop(thread, None)
         has_room = not (self._has_none(thread.space) or await self._limits.delay(thread.space, _SESSIONS))
         session.may_end_with_stream = self._apart_until.get(thread.space, 0.0) <= time.monotonic()
         session.creation = self._creation(receipt.turn)
@@ -227,10 +229,29 @@ class Status:
         self._start(self.end(thread))
 
     def close_session(self, thread: ThreadId) -> None:
-        """Close the session of a thread whose memory was removed, in a task."""
+        """Close the session of a thread whose memory was removed, in a task and after those before it.
+
+        A new turn there keeps it open.
+        """
         self._renamed.pop(thread, None)
-        if not self._has_none(thread.space):
-            self._start(self._end_session(thread, "closed"))
+        if self._has_none(thread.space) or len(self._forgotten) >= _MOST_KNOWN:
+            return
+        self._forgotten[thread] = None
+        if len(self._forgotten) == 1:
+            self._start(self._close_sessions())
+
+    async def _close_sessions(self) -> None:
+        while self._forgotten:
+            thread = next(iter(self._forgotten))
+            try:
+                await self._limits.wait(thread.space, CLOSE_SESSION)
+                if thread in self._forgotten:
+                    await self._set_session_patiently(thread, "closed", _NO_DETAILS)
+            except PlatformError as error:
+                log.info("session not closed", extra={"error": repr(error)})
+                self._note(thread.space, error)
+            finally:
+                self._forgotten.pop(thread, None)
 
     def keep_title(self, thread: ThreadId, title: str) -> None:
         """Keep the title that a user has given to a session: it is never replaced by one of the bot."""
@@ -249,7 +270,7 @@ class Status:
     async def _end_session(
         self,
         thread: ThreadId,
-        status: EndStatus | Literal["closed"],
+        status: EndStatus,
         creation: Mapping[str, str] = _NO_DETAILS,
     ) -> None:
         try:
