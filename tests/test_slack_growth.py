@@ -203,3 +203,15 @@ async def test_a_question_leaves_its_session_suspended_with_the_end_of_the_strea
     assert [each.args.get("session_status") for each in server.calls if each.method == "chat.stopStream"][
         -1
     ] == "suspended"
+
+
+async def test_an_answer_of_many_blank_lines_grows_all_the_same(server: Slack, serving: Serve) -> None:
+    """A page of nothing is no message."""
+    async with serving(server, **EDIT) as bot:
+        message = await a_message(bot, server)
+
+        async def begun() -> None:
+            await wait_until(lambda: bool(own(server, message)), "it has begun")
+
+        await bot.reply(message, gated_answer(Text("\n" * 30_000 + "One "), begun, Text("two ")))
+        assert [each.strip() for each in shown(server, message)] == ["One two"]

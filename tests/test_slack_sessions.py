@@ -21,7 +21,7 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.slack.rate_limits import RateLimits
+from bot.slack.rate_limits import CLOSE_SESSION, PER_MINUTE, RateLimits
 from bot.slack.texts import THINKING
 from bot.storage.coordination import RedisCoordination
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
@@ -444,3 +444,23 @@ async def test_a_turn_that_the_agent_does_not_answer_leaves_its_session_alone(
             bot.receipts[message.id] = {**bot.receipts.get(message.id, {}), "received": {message.id: "ok"}}
             await bot.reply(message, gated_answer(Text("ok ")), attempt=attempt)
         assert server.workspace.session_status(*place) == "suspended"
+
+
+async def test_the_sessions_of_many_forgotten_threads_take_no_calls_from_others(
+    server: Slack, serving: Serve
+) -> None:
+    """They are closed one after the other, unless somebody writes there again."""
+    per_minute = {**PER_MINUTE, CLOSE_SESSION: 1}
+    async with serving(server, per_minute=per_minute) as bot:
+        message = await a_message(bot, server)
+        place = message.thread.channel, message.thread.thread
+        others = [replace(message.thread, thread=await server.say(BOB, GENERAL, "hi")) for _ in range(3)]
+        for each in (*others, message.thread):
+            bot.platform.forget_thread(each)
+        await wait_until(
+            lambda: server.workspace.session_status(GENERAL, others[0].thread) == "closed", "closed"
+        )
+        assert await calls_of(server, bot, message, gated_answer(Text("hello "))) == STREAMED
+        assert server.workspace.session_status(*place) == "active"
+    closed = [each.thread_ts for each in server.workspace.session_statuses if each.status == "closed"]
+    assert closed == [others[0].thread]

@@ -141,7 +141,7 @@ async def _connected(
     server: Slack,
     *,
     timing: Timing = TIMING,
-    **settings: str | None,
+    **settings: Any,
 ) -> AsyncIterator[SlackPlatform]:
     arguments: dict[str, Any] = {
         "bot_token": server.bot_token,
@@ -170,7 +170,7 @@ async def _serving(
     check_health: Any = healthy,
     usage: Any = None,
     timing: Timing = TIMING,
-    **settings: str | None,
+    **settings: Any,
 ) -> AsyncIterator[Bot]:
     async with (
         _connected(redis, server, timing=timing, **settings) as platform,
