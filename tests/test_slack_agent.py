@@ -1,5 +1,6 @@
 """Slack's features for agents with the whole bot: sessions, suggested prompts, and what a user has open."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -109,6 +110,17 @@ async def prompts_of(slack: Slack, user: str) -> list[Any]:
     await slack.open_home(user).ended.wait()
     await wait_until(lambda: place in slack.workspace.prompts, "prompts are shown")
     return slack.workspace.prompts[place]
+
+
+async def test_prompts_that_slack_takes_long_for_do_not_outlive_the_bot(
+    settings: dict[str, Any], slack: Slack
+) -> None:
+    async with run_bot(**settings):
+        await slack.wait_for_connections()
+        slack.slow("assistant.threads.setSuggestedPrompts", 60)
+        slack.open_home(ALICE)
+        await wait_until(lambda: slack.count("assistant.threads.setSuggestedPrompts") == 1, "being shown")
+    assert not any("SuggestedPrompts" in str(each.get_coro()) for each in asyncio.all_tasks())
 
 
 async def test_an_operator_chooses_the_prompts(settings: dict[str, Any], slack: Slack) -> None:
