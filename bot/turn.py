@@ -30,6 +30,7 @@ from bot.chat import (
     MemoryWriter,
     Message,
     Notice,
+    OpenRequests,
     Part,
     PlatformError,
     Question,
@@ -174,7 +175,8 @@ class Turns:
             problem = _Problem()
             async with aclosing(_harmless(self._answer_parts(asked, receipt, halt, problem))) as parts:
                 async for part in parts:
-                    said.append(part)
+                    if not isinstance(part, OpenRequests):  # nothing that is said
+                        said.append(part)
                     yield part
             async for shown in self._show_elsewhere(said, receipt):
                 yield shown
@@ -390,7 +392,7 @@ def _inert(part: Part) -> Part:
             return replace(part, alt=harmless(part.alt))
         case Question():
             return replace(part, text=harmless(part.text), options=tuple(map(harmless, part.options)))
-        case Approval() | AnswerButtons():
+        case Approval() | AnswerButtons() | OpenRequests():
             return part
 
 

@@ -43,6 +43,8 @@ SCOPES = {  # https://docs.slack.dev/reference/events and /methods, each page's 
     "message.mpim": "mpim:history",
     "reaction_added": "reactions:read",
     "agent_session_stopped": "",
+    "agent_session_title_changed": "",
+    "app_context_changed": "",
     "app_home_opened": "",
     "user_change": "users:read",
 }

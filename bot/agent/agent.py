@@ -25,7 +25,7 @@ from bot.agent.models.model import Model
 from bot.agent.regeneration import place_of
 from bot.agent.resume import ResumePlan, plan_after_decision, plan_regeneration, plan_repetition
 from bot.agent.state import Context, State
-from bot.agent.waiting import open_questions, request_of
+from bot.agent.waiting import note_open_requests, open_questions, request_of
 from bot.chat import (
     SAME_EVERYWHERE,
     AttachmentContent,
@@ -141,14 +141,14 @@ class Agent:
     ) -> AsyncGenerator[Part]:
         """Run the graph and yield the parts that it emits; closing this ends the run."""
         parts: asyncio.Queue[Part | None] = asyncio.Queue()
-        channel = self._channels.settings_of(turn.messages[-1])
-        context = Context(turn, parts.put_nowait, channel)
+        context = Context(turn, parts.put_nowait, self._channels.settings_of(turn.messages[-1]))
         run = asyncio.create_task(self._graph.ainvoke(begin, config, context=context, durability="sync"))
         run.add_done_callback(lambda _: parts.put_nowait(None))
         try:
             while part := await parts.get():
                 yield part
-            await run
+            for each in note_open_requests(await run):
+                yield each
         finally:
             await self._end(run, context, config["configurable"]["thread_id"])
 

@@ -87,6 +87,7 @@ from bot.chat.parts import (
     Approval,
     File,
     Notice,
+    OpenRequests,
     Part,
     Question,
     Request,
@@ -96,8 +97,26 @@ from bot.chat.parts import (
     unpack_part,
     with_decision,
 )
-from bot.chat.personal_data import Author, Mailboxes, PersonalDataSource, Space, SpaceData
-from bot.chat.platform import Audience, Halt, Health, HealthCheck, NameKind, Names, Platform, Receipt, Thread
+from bot.chat.personal_data import (
+    Author,
+    ForgottenThreads,
+    Mailboxes,
+    PersonalDataSource,
+    Space,
+    SpaceData,
+)
+from bot.chat.platform import (
+    Audience,
+    Halt,
+    Health,
+    HealthCheck,
+    NameKind,
+    Names,
+    Platform,
+    Prompt,
+    Receipt,
+    Thread,
+)
 from bot.chat.platform_info import PlatformInfo, platform_info, register
 from bot.chat.recordings import Recordings, Transcripts
 from bot.chat.requests import ApprovalDisplay, Inquiry, Proposal, Requests, WaitingCall
@@ -153,6 +172,7 @@ __all__ = [
     "Files",
     "Filing",
     "FollowUp",
+    "ForgottenThreads",
     "Halt",
     "Harmless",
     "Health",
@@ -172,6 +192,7 @@ __all__ = [
     "NameKind",
     "Names",
     "Notice",
+    "OpenRequests",
     "Outcome",
     "Part",
     "Passage",
@@ -183,6 +204,7 @@ __all__ = [
     "PlatformError",
     "PlatformInfo",
     "PressRefused",
+    "Prompt",
     "Proposal",
     "Purpose",
     "Question",

@@ -156,7 +156,13 @@ class AnswerButtons:
 
 NO_BUTTONS = AnswerButtons()
 
-Part = Text | ToolStep | Request | Notice | File | AnswerButtons
+
+@dataclass(frozen=True, slots=True)
+class OpenRequests:
+    """Sign at the end of an answer that earlier requests of the thread still wait for decisions."""
+
+
+Part = Text | ToolStep | Request | Notice | File | AnswerButtons | OpenRequests
 """Part of an answer."""
 
 _KINDS: dict[str, type[Part]] = {

@@ -76,7 +76,7 @@ async def open_bot(
         await parts.plugins.wait_for_start()
         note = partial(note_hang_apart, storage.redis_url, access.inbox)
         watchdog = Watchdog(settings.lease_seconds, lambda: access.inbox.under_way, note)
-        spaces = SpaceErasure(_space_sources(storage, access, parts))
+        spaces = SpaceErasure(_space_sources(storage, access, parts, platforms))
         yield Bot(
             settings,
             platforms,
@@ -97,7 +97,7 @@ def _build_personal_data(
     settings: Settings, storage: Storage, access: Access, parts: AgentParts, platforms: Platforms
 ) -> PersonalData:
     owners, erasure = parts.long_term_memory.owners, Erasure(storage.redis, access.inbox)
-    threads = ThreadData(parts.agent, owners, erasure)
+    threads = ThreadData(parts.agent, owners, erasure, platforms)
     sources: list[PersonalDataSource] = [
         threads,
         owners,
@@ -111,9 +111,11 @@ def _build_personal_data(
     return PersonalData(owners, access.account_links, sources, platforms, is_on=settings.enable_memory)
 
 
-def _space_sources(storage: Storage, access: Access, parts: AgentParts) -> Sequence[SpaceData]:
+def _space_sources(
+    storage: Storage, access: Access, parts: AgentParts, platforms: Platforms
+) -> Sequence[SpaceData]:
     owners, erasure = parts.long_term_memory.owners, Erasure(storage.redis, access.inbox)
-    threads = ThreadData(parts.agent, owners, erasure)
+    threads = ThreadData(parts.agent, owners, erasure, platforms)
     return [threads, owners, erasure, access.requests, access.answers, storage.coordination]
 
 

@@ -176,6 +176,9 @@ class Discord:
         """Post an approval request in a channel or in a user's direct messages."""
         await requests.show_request(approval, to, receipt, self._api, self._lookup, is_channel=is_channel)
 
+    def forget_thread(self, id: ThreadId) -> None:
+        """Do nothing: Discord shows nothing of it."""
+
     def refuse_stop(self, stop: Stop, words: str) -> None:
         """Do nothing: on Discord, private answers are possible only to commands and buttons."""
 

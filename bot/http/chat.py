@@ -26,6 +26,7 @@ from bot.chat import (
     Json,
     Message,
     Notice,
+    OpenRequests,
     Part,
     Question,
     Stop,
@@ -378,6 +379,8 @@ def _part_event(part: Part, reader: str) -> bytes:
             return _event("file", to_json(part))
         case AnswerButtons():
             return _event("buttons", asdict(part))
+        case OpenRequests():
+            return b""
         case _:
             assert_never(part)
 

@@ -15,6 +15,7 @@ from bot.chat import (
     Json,
     LeaseLost,
     Notice,
+    OpenRequests,
     Part,
     PlatformError,
     Question,
@@ -218,7 +219,7 @@ def piece(part: Part, reader: str) -> str:
             return "" if part.status else f"\n\n{part.text}\n\n"
         case Approval() | Question():
             return f"\n\n{request_text(part, reader)}\n\n"
-        case ToolStep() | File() | AnswerButtons():
+        case ToolStep() | File() | AnswerButtons() | OpenRequests():
             return ""
         case _:
             assert_never(part)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Set
 
 from bot.chat import Correction, Event, Json, Message, Stop, ThreadId, Withdrawal
+from bot.slack.app_context import APP_CONTEXT, parse_app_context
 from bot.slack.block_text import objects, word
 from bot.slack.content import content_of, mentions_of
 
@@ -205,6 +206,7 @@ def _message(
             "channel_kind": kind,  # not in an app_mention
             "shared": "yes" if body.get("is_ext_shared_channel") else "",  # with other organisations
             **_action_token(event),
+            **({APP_CONTEXT: seen} if kind == "im" and (seen := _app_context(event)) else {}),
         },
         bot_ids=bot_ids,
         author_space=_author_space(body, event, profile),
@@ -217,6 +219,10 @@ def _action_token(event: Mapping[str, Json]) -> dict[str, str]:
     """Return the token for a search in the author's name, if the event has one."""
     token = word(event.get(ACTION_TOKEN)) or word(_object(event.get("assistant_thread")).get(ACTION_TOKEN))
     return {ACTION_TOKEN: token} if token else {}
+
+
+def _app_context(event: Mapping[str, Json]) -> str:
+    return parse_app_context(event.get("app_context")) if "app_context" in event else ""
 
 
 def _bot_ids(event: Mapping[str, Json]) -> tuple[str, ...]:

@@ -49,6 +49,8 @@ class ReplyMessages:
         self._unconfirmed: Mapping[str, Json] | None = receipt.state.get("opening")
         self._is_expecting = False
         self.extras: list[Extra] = []
+        self.is_waiting = bool(receipt.state.get("waiting"))
+        """The thread waits for a user's decision."""
         self.buttons: Sequence[Json] = ()
         """Blocks below the text of the last message."""
 
@@ -58,10 +60,7 @@ class ReplyMessages:
         return self._thread.space
 
     async def recover(self) -> None:
-        """Find the message that an earlier attempt may have sent without an answer, and end its stream.
-
-        Raises `StoppedByUser`.
-        """
+        """Find the message that an earlier attempt may have sent without an answer, and end its stream."""
         if opening := self._unconfirmed:
             found = await self.sent.find(opening, self.pages)
             if found and opening.get("extra"):
@@ -87,23 +86,26 @@ class ReplyMessages:
             return False
         return True
 
-    def expect_stream(self) -> None:
-        """Note that a stream is about to be opened, unless an earlier attempt has sent something.
+    def expect(self, *, stream: bool) -> None:
+        """Note that a message is about to be sent, unless an earlier attempt has sent something.
 
         The checkpoint before the model's request stores it, so that the first text waits for no write.
         """
         if not self.pages and not self._unconfirmed:
-            self._note_opening(stream=True)
+            self._note_opening(stream=stream)
             self._is_expecting = True
 
     def expect_none(self) -> None:
-        """Note that no stream was opened, if none was: then the next attempt need not look for it."""
+        """Note that no message was sent, if none was: then the next attempt need not look for it."""
         if self._is_expecting:
             self._is_expecting = False
             self._receipt.note(opening=None)
 
-    async def start(self, chunks: Sequence[Json]) -> Page:
-        """Open a stream with its first chunks. Raises `RateLimited` at once, without waiting."""
+    async def start(self, chunks: Sequence[Json], *, is_plan: bool = False) -> Page:
+        """Open a stream with its first chunks. Raises `RateLimited` at once, without waiting.
+
+        `is_plan`: its task cards are together in a plan, not between the text.
+        """
         asker = self._receipt.turn.messages[-1].place
         self._note_opening(stream=True)
         self._is_expecting = False
@@ -115,6 +117,7 @@ class ReplyMessages:
             recipient_team_id=asker.get("user_team", self._thread.space),
             recipient_user_id=asker["user"],
             chunks=chunks,
+            **({"task_display_mode": "plan"} if is_plan else {}),
         )
         page = Page(answer["ts"], open=True)
         self.pages.append(page)
@@ -170,7 +173,7 @@ class ReplyMessages:
     async def _stop_both(self, page: Page, last: Mapping[str, Json], session: Session) -> None:
         """End a stream and the session in one call; the stream alone if Slack does not accept that."""
         try:
-            await self._stop(page, {**last, "session_status": "active"})
+            await self._stop(page, {**last, "session_status": session.end_status})
             session.is_busy = False
         except (GivenUp, StoppedByUser, StreamEnded):
             raise
@@ -180,11 +183,9 @@ class ReplyMessages:
             session.refusal = error.code
 
     async def close(self, page: Page, chunks: Sequence[Json] = ()) -> None:
-        """End a stream as it is, if possible. Raises `StoppedByUser`."""
+        """End a stream as it is, if possible."""
         try:
             await self.stop(page, chunks)
-        except StoppedByUser:
-            raise
         except Refused as error:
             if chunks and page.open:  # Slack may refuse the chunks
                 await self.close(page)
@@ -203,6 +204,19 @@ class ReplyMessages:
         await write_with_buttons(edit, {**named, **content(text, buttons)}, {**named, **content(text, ())})
         page.open, page.digest = False, digest(text, buttons)
         self.note()
+
+    async def grow(self, text: str, page: Page | None = None) -> None:
+        """Replace the text of a message that will change again, or post it; its text is not noted.
+
+        An edit needs a permit of `RateLimits`. Raises `RateLimited` at once when Slack limits it.
+        """
+        if page is None:
+            ts = await self._post_once(content(text, ()), digest(text), "")
+            self.pages.append(Page(ts))
+            self.note(opening=None)
+        else:
+            named = {**self._at(page), "metadata": self._metadata()}
+            await self.writer.write_once("chat.update", page.ts, **named, **content(text, ()))
 
     async def post(self, text: str, *, is_last: bool = False) -> None:
         """Post one more message."""
@@ -262,7 +276,7 @@ class ReplyMessages:
         for extra in self.extras:
             if extra.key not in self._posted_extras:
                 await self._post_extra(extra)
-        self.note(finished=True)
+        self.note(finished=True, **({"waiting": True} if self.is_waiting else {}))
 
     async def show_question(self, question: Extra) -> None:
         """Show a question above its answer, once; the answer does not depend on it."""

@@ -13,6 +13,7 @@ METHODS: Mapping[str, Sequence[str]] = {
     "apps.connections.open": (),  # the scope connections:write of the app-level token
     "assistant.search.context": ("search:read.public",),
     "assistant.threads.setStatus": ("chat:write",),
+    "assistant.threads.setSuggestedPrompts": ("assistant:write",),
     "auth.test": (),
     "chat.appendStream": ("chat:write",),
     "chat.delete": ("chat:write",),
@@ -39,6 +40,8 @@ METHODS: Mapping[str, Sequence[str]] = {
 
 EVENTS: Mapping[str, Sequence[str]] = {
     "agent_session_stopped": (),
+    "agent_session_title_changed": (),
+    "app_context_changed": (),
     "app_home_opened": (),
     "app_mention": ("app_mentions:read",),
     "message.channels": ("channels:history",),

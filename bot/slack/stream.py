@@ -17,6 +17,7 @@ from bot.slack.page import Page
 from bot.slack.rate_limits import RateLimits
 from bot.slack.renderer import Card, Renderer
 from bot.slack.status import Session
+from bot.slack.texts import PLAN, PLAN_BROKEN_OFF, plan_done
 from bot.slack.timing import Timing
 from bot.slack.uploads import Uploads
 
@@ -80,19 +81,23 @@ class Stream:
         self._shown = 0  # characters of it that Slack has confirmed
         self._chunks: list[dict[str, Json]] = []  # of the page, not shown yet
         self._running: dict[str, Card] = {}  # the page's cards of steps that have not ended
+        self._plan: set[Json] | None = None  # ids of the page's steps, if it shows them in a plan
         self._started_at = 0.0
         self._flushed_at = float("-inf")
 
     async def follow(self, ahead: ReadAhead) -> bool:
         """Show the parts of `ahead` until it ends; return False if Slack takes no (more) stream here.
 
-        The stream is always ended, unless the lease is lost. Raises `StoppedByUser`.
+        The stream is always ended, unless the lease is lost, also by a user who presses Slack's stop button.
         """
         try:
             with self._budget.share():
                 await self._follow(ahead)
-        except (LeaseLost, StoppedByUser):
+        except LeaseLost:
             raise
+        except StoppedByUser:
+            log.info("stream stopped by user")
+            return False
         except (Refused, _NoStream) as error:
             log.warning("stream refused", extra={"error": str(error)})
             await self._close()
@@ -157,7 +162,8 @@ class Stream:
     async def _close(self) -> None:
         if self._page and self._page.open:
             failed = [card | {"status": "error"} for card in self._running.values()]
-            await self._messages.close(self._page, failed)
+            title = [] if self._plan is None else [_plan_update(PLAN_BROKEN_OFF)]
+            await self._messages.close(self._page, [*title, *failed])
 
     async def _take(self) -> None:
         for item in self._renderer.take():
@@ -178,6 +184,8 @@ class Stream:
 
     def _add_card(self, card: Card) -> None:
         self._chunks.append(card)
+        if self._plan is not None:
+            self._plan.add(card["id"])
         self._running.pop(card["id"], None)
         if card["status"] == "in_progress":
             self._running[card["id"]] = card
@@ -200,8 +208,12 @@ class Stream:
     async def _start(self) -> Page:
         if not await self._budget.may_start(self._messages.team):
             raise _NoStream("Slack's limit of streams per minute is reached")
+        cards = {chunk["id"] for chunk in self._chunks if chunk["type"] == "task_update"}
+        # Slack takes the mode only now: steps that come before the text are often the first of several
+        self._plan = cards if self._chunks[0]["type"] == "task_update" else None
+        title = [] if self._plan is None else [_plan_update(PLAN)]
         try:
-            page = self._page = await self._messages.start(self._chunks)
+            page = self._page = await self._messages.start([*title, *self._chunks], is_plan=bool(title))
         except RateLimited as error:
             raise _NoStream(str(error)) from error
         self._confirm()
@@ -218,6 +230,8 @@ class Stream:
             if not self._has_content():
                 return
             page = await self._start()
+        if self._plan is not None:
+            self._chunks.append(_plan_update(plan_done(len(self._plan))))
         try:
             text = self._reopen + self._body + close
             session = self._session if is_last else None
@@ -243,12 +257,16 @@ class Stream:
 
     def _next_page(self, cut: PageBreak) -> None:
         self._page, self._reopen, self._body, self._shown = None, cut.reopen, "", 0
-        self._chunks, self._running = [], {}
+        self._chunks, self._running, self._plan = [], {}, None
         self._add_text(cut.reopen)
 
 
 class _NoStream(Exception):
     """No stream can be opened now."""
+
+
+def _plan_update(title: str) -> dict[str, Json]:
+    return {"type": "plan_update", "title": title}
 
 
 def _now() -> float:

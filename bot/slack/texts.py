@@ -2,8 +2,35 @@
 
 from collections.abc import Iterable
 
+from bot.chat import Prompt
+from bot.chat.text import count
+
 THINKING = "is thinking…"
 """Status of a thread; Slack puts the bot's name before it."""
+
+PROMPTS = (
+    Prompt("What can you do?", "What can you help me with, and which data can you look up?"),
+    Prompt("Look something up", "Which data do you have, and what could I ask about it?"),
+    Prompt("Draw a chart", "Draw a chart of something interesting in our data."),
+    Prompt("What do you know about me?", "What do you remember about me?"),
+)
+"""Prompts that are suggested to users without topics of their own."""
+
+
+def continued(question: str) -> str:
+    """Return the message that goes on with a topic of an earlier conversation."""
+    return f"Let us go on with this: {question}"
+
+
+PLAN = "Working on it"
+"""Title of the steps before an answer; `plan_done` takes its place."""
+PLAN_BROKEN_OFF = "Not finished"
+
+
+def plan_done(steps: int) -> str:
+    """Return the title of the steps of a complete message."""
+    return f"Done in {count(steps, 'step')}"
+
 
 _ADMINISTRATOR = "Please ask an administrator of the workspace for help"
 

@@ -30,6 +30,9 @@ class Timing:
     flush_interval: float = 1.0
     """Least time between two appends to a stream; twice as long while little text waits."""
 
+    edit_interval: float = 1.2
+    """Least time between two edits of an answer that grows by edits."""
+
     close_timeout: float = 5.0
     """Longest time to end the stream of a failed answer; otherwise the next attempt ends it."""
 
@@ -38,6 +41,18 @@ class Timing:
 
     button_timeout: float = 1.5
     """Time after which a button is acknowledged, even if the answer is not sent yet: Slack waits 3 s."""
+
+    prompts_max_age: float = 600.0
+    """Time for which suggested prompts that a user was shown are not shown again when the user comes back."""
+
+    prompts_timeout: float = 5.0
+    """Longest time to look for a user's topics; then the usual prompts are shown."""
+
+    app_context_max_age: int = 600
+    """Time for which the bot remembers what a user has open in Slack, if they write nothing."""
+
+    app_context_timeout: float = 2.0
+    """Longest time to find out whether a user can read the channel that they have open: a turn waits."""
 
     home_max_age: float = 30.0
     """Time for which a Home tab that was shown is not read again when its user opens it."""

@@ -1,7 +1,7 @@
 """The bot in one workspace: its calls of Slack, and what is known and limited there."""
 
 import asyncio
-from collections.abc import Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
@@ -11,22 +11,29 @@ from bot.chat import (
     Deliver,
     Files,
     InboxLookup,
+    Json,
+    Prompt,
     Receipt,
     ThreadId,
 )
+from bot.commands.commands import Commands
 from bot.platforms.catch_up import CatchUp
 from bot.slack import requests
 from bot.slack.api import Account, Clients, SlackApi
+from bot.slack.app_context import AppContexts
 from bot.slack.ask import Ask
 from bot.slack.audience import Audiences
 from bot.slack.context import Contexts
+from bot.slack.events import team_of_event
+from bot.slack.growth import EditBudget
 from bot.slack.history import ActiveThreads, History
 from bot.slack.home import HomeTabs
 from bot.slack.memberships import Memberships
 from bot.slack.names import Names
 from bot.slack.past import PastMessages
+from bot.slack.prompts import SuggestedPrompts
 from bot.slack.rate_limits import RateLimits
-from bot.slack.reply import SlackThread
+from bot.slack.reply import SlackThread, Streaming
 from bot.slack.status import Status
 from bot.slack.stream import StreamBudget
 from bot.slack.timing import Timing
@@ -46,6 +53,9 @@ class Shared:
     bots: Set[str]
     catch_up_hours: float
     timing: Timing
+    streaming: Streaming = "native"
+    prompts: Sequence[Prompt] | None = None
+    """Suggested prompts of the operator, if there are any."""
 
 
 class Workspace:
@@ -62,6 +72,8 @@ class Workspace:
             api, limits, self.users, self.names, Memberships(api, limits, timing), timing
         )
         self.contexts = Contexts(self.past, timing)
+        self.app_contexts = AppContexts(shared.coordination, timing)
+        self.prompts = SuggestedPrompts(api, limits, timing, shared.prompts)
         self.buttons = requests.Buttons(self.users, api, timing.button_timeout)
         self.home = HomeTabs(api, self.users, limits, timing)
         self.status = Status(api, limits, timing)
@@ -76,10 +88,36 @@ class Workspace:
         )
         self._ask_locks = WeakValueDictionary[str, asyncio.Lock]()
         self._budget = StreamBudget(limits, timing.flush_interval)
+        self._edit_budget = EditBudget(limits, timing.edit_interval)
 
     async def close(self) -> None:
         """End what still runs in the background."""
+        await self.prompts.close()
         await self.status.close()
+
+    async def take_notice(self, body: Mapping[str, Json], team: str, commands: Commands) -> bool:
+        """Take an event that is not about what a thread says; return False for all others."""
+        match body.get("event"):
+            case {"type": "user_change", "user": {"id": str(user)} as described}:
+                await self.users.update(team, user, described)
+            case {"type": "app_home_opened", "tab": "home"}:
+                self.home.open(body["event"], commands)
+            case {"type": "app_home_opened", "tab": "messages"}:
+                self.prompts.open(body["event"], commands)
+            case {"type": "app_context_changed"}:
+                await self.app_contexts.note(team_of_event(body), body["event"])
+            case {
+                "type": "agent_session_title_changed",
+                "channel": str(channel),
+                "thread_ts": str(ts),
+                "title": str(title),
+            }:
+                self.status.keep_title(ThreadId("slack", team_of_event(body), channel, ts), title)
+            case {"type": "app_home_opened" | "agent_session_title_changed"}:
+                pass
+            case _:
+                return False
+        return True
 
     def with_details(self, deliver: Deliver) -> Deliver:
         """Return a `deliver` that first adds to an event what Slack says about its author and names."""
@@ -94,6 +132,8 @@ class Workspace:
             shared.limits,
             self.status,
             self._budget,
+            self._edit_budget,
+            shared.streaming,
             shared.lookup,
             shared.files,
             shared.timing,

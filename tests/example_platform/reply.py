@@ -4,7 +4,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import assert_never
 
-from bot.chat import AnswerButtons, Approval, File, Notice, Part, Question, Receipt, Text, ToolStep
+from bot.chat import (
+    AnswerButtons,
+    Approval,
+    File,
+    Notice,
+    OpenRequests,
+    Part,
+    Question,
+    Receipt,
+    Text,
+    ToolStep,
+)
 from bot.commands.approval_texts import request_text
 from bot.commands.question_texts import question_text
 
@@ -52,7 +63,7 @@ def _rendered(part: Part) -> str:
             return f"\n\n{question_text(part)}\n\n"
         case File():
             return f"\n\nI made the file {part.name}, but I cannot send files here.\n\n"
-        case ToolStep() | AnswerButtons():
+        case ToolStep() | AnswerButtons() | OpenRequests():
             return ""
         case _:
             assert_never(part)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Event, Health, Json, Message, Part, Receipt, Text, Turn
+from bot.chat import Event, Health, Json, Message, Part, Receipt, Stop, Text, Turn
 from bot.commands.commands import Commands
 from bot.inbox import Lookup
 from bot.slack.platform import Slack as SlackPlatform
@@ -75,6 +75,7 @@ class Bot:
     noted: dict[str, Mapping[str, Json]] = field(default_factory=dict)
     """Receipts with what is not stored yet."""
 
+    refuses_stops: bool = False
     failures: int = 0
     doors_open: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -86,6 +87,8 @@ class Bot:
             raise ConnectionError("the store is away")
         if not isinstance(event, Message):
             self.events.append(event)
+            if isinstance(event, Stop) and self.refuses_stops:
+                self.platform.refuse_stop(event, "It is not yours.")
             return
         message = event
         self.messages.append(message)
@@ -138,7 +141,7 @@ async def _connected(
     server: Slack,
     *,
     timing: Timing = TIMING,
-    **settings: str | None,
+    **settings: Any,
 ) -> AsyncIterator[SlackPlatform]:
     arguments: dict[str, Any] = {
         "bot_token": server.bot_token,
@@ -167,7 +170,7 @@ async def _serving(
     check_health: Any = healthy,
     usage: Any = None,
     timing: Timing = TIMING,
-    **settings: str | None,
+    **settings: Any,
 ) -> AsyncIterator[Bot]:
     async with (
         _connected(redis, server, timing=timing, **settings) as platform,

@@ -122,6 +122,8 @@ class WebApi:
         self.subscriptions: set[str] = set(manifest["settings"]["event_subscriptions"]["bot_events"])
         self.shortcuts: list[dict[str, str]] = manifest["features"]["shortcuts"]
         workspace.has_home_tab = manifest["features"]["app_home"]["home_tab_enabled"]
+        workspace.is_agent = "agent_view" in manifest["features"]
+        workspace.has_stop_button = "agent_session_stopped" in self.subscriptions
         self._recent: defaultdict[str, list[float]] = defaultdict(list)
         self.busiest: Counter[str] = Counter()
 

@@ -84,6 +84,8 @@ def _posted(workspace: Workspace, channel: Channel, message: Message) -> list[di
     common = body | {"channel": channel.id, "event_ts": message.ts}
     if workspace.has_search:
         common["assistant_thread"] = {"action_token": workspace.new_action_token(message.user)}
+    if channel.kind == "im" and message.user in workspace.app_contexts:
+        common["app_context"] = workspace.app_contexts[message.user]
     events = [common | {"channel_type": channel.kind}]
     mentioned = f"<@{BOT_USER}>" in message.text
     if mentioned and channel.kind != "im" and not message.from_bot:

@@ -102,10 +102,10 @@ class Slack(SlackServer):
 
     For the app: `url`, `api_url`, `bot_token`, `app_token`, `signing_secret`, `environ`, `bot_user`. Set
     `request_url` to deliver over HTTP instead of Socket Mode. What people do: `say`, `edit`, `remove`,
-    `command`, `shortcut`, `press`, `submit`, `open_home`, `press_home`, `stop`, `send_event`, `send_message`,
-    `describe`. What happened: `answer`, `replies`, `messages`, `ephemerals`, `modals`, `home`, `status`,
-    `statuses`, `calls`, `count`, `deliveries`, `settled`, `sockets`, `wait_for_connections`, `over_tier`,
-    `violations`,
+    `command`, `shortcut`, `press`, `submit`, `open_home`, `press_home`, `stop`, `rename_session`, `look_at`,
+    `send_event`, `send_message`, `describe`. What happened: `answer`, `replies`, `messages`, `ephemerals`,
+    `modals`, `home`, `status`, `statuses`, `calls`, `count`, `deliveries`, `settled`, `sockets`,
+    `wait_for_connections`, `over_tier`, `violations`,
     `unfinished`. Trouble: `fail`, `slow`, `disable`, `outage`, `revoke`, `remove_bot`, `end_stream`,
     `stream_lifetime`, `disconnect`, `drop_sockets`, `deafen_sockets`, `tolerate`, `grant`, `enforce_tiers`;
     the arguments `ack_timeout` and `redelivery_delays` shorten Slack's own times for redelivery (seconds).
@@ -274,6 +274,37 @@ class Slack(SlackServer):
             "thread_ts": thread_ts,
             "user": user,
             "streaming_message_ts": [stream.ts for stream in streams],
+            "event_ts": self.workspace.new_ts(),
+        }
+        return self.send_event(event)
+
+    def rename_session(self, user: str, channel: str, thread_ts: str, title: str) -> Delivery:
+        """Change the title of a session as a user."""
+        before = self.workspace.titles.get((channel, thread_ts))
+        self.workspace.titles[channel, thread_ts] = title
+        event = {
+            "type": "agent_session_title_changed",
+            "channel": channel,
+            "thread_ts": thread_ts,
+            "title": title,
+            "user": user,
+            "team_id": self.workspace.team,
+            "event_ts": self.workspace.new_ts(),
+        }
+        return self.send_event(event | ({"previous_title": before} if before else {}))
+
+    def look_at(self, user: str, channel: str, ts: str = "") -> Delivery:
+        """Open a channel, or a message there, beside the direct messages of the app."""
+        team = {"team_id": self.workspace.team}
+        entity: dict[str, Json] = {"type": "slack#/types/channel_id", "value": channel}
+        if ts:
+            place = {"channel_id": channel, "message_ts": ts}
+            entity = {"type": "slack#/types/message_context", "value": place}
+        event = {
+            "type": "app_context_changed",
+            "user": user,
+            "channel": self.dm(user),
+            "context": {"entities": [entity | team]},
             "event_ts": self.workspace.new_ts(),
         }
         return self.send_event(event)

@@ -107,6 +107,9 @@ class Message:
     streaming_state: Literal["in_progress", "completed"] | None = None
     ended_by: Literal["bot", "slack", "user"] | None = None
     recipient: str | None = None
+    task_display_mode: str = ""
+    plan: str = ""
+    """Title of the plan that shows its tasks."""
     broadcast: bool = False
     edited: bool = False
     edited_ts: str = ""
@@ -202,6 +205,8 @@ class Workspace:
         self.described: dict[str, dict[str, Json]] = {}
         self.groups: dict[str, str] = {}
         self.broken: list[Json] = []
+        self.app_contexts: dict[str, dict[str, Json]] = {}
+        """What users have open, as their direct messages tell it."""
         self.has_search = False
         self.action_tokens: dict[str, str] = {}
         self.channels: dict[str, Channel] = {}
@@ -210,6 +215,11 @@ class Workspace:
         self.ephemerals: list[Ephemeral] = []
         self.statuses: list[Status] = []
         self.session_statuses: list[Status] = []
+        self.is_agent = True
+        """The app is declared as an agent (`agent_view`), else it has no sessions and no prompts."""
+        self.has_stop_button = True
+        """The app subscribes to `agent_session_stopped`."""
+        self.initiators: dict[tuple[str, str | None], str | None] = {}
         self.titles: dict[tuple[str, str | None], str] = {}
         self.prompts: dict[tuple[str, str | None], list[Json]] = {}
         self.stream_lifetime = 300.0
