@@ -45,6 +45,11 @@ def access_fields(text: str, member: object, channel: int, *, needs_history: boo
     return {name: value for name, value in found.items() if value}
 
 
+def knows_roles(guild: discord.Guild) -> bool:
+    """Return whether the client knows the roles of a guild: not if the bot is not in it."""
+    return guild.get_role(guild.id) is not None
+
+
 def allowed_links(place: Mapping[str, str]) -> list[tuple[int, int, bool]]:
     """Return the linked messages in a place: the ids of the channel and the message; is it in a thread?"""
     found = []
@@ -56,7 +61,7 @@ def allowed_links(place: Mapping[str, str]) -> list[tuple[int, int, bool]]:
 
 def _is_open(channel: object, own: int) -> bool:
     """Return whether all members of the server can read a channel, as they read the answer in their own."""
-    if not isinstance(channel, discord.abc.GuildChannel | discord.Thread):
+    if not isinstance(channel, discord.abc.GuildChannel | discord.Thread) or not knows_roles(channel.guild):
         return False
     if channel.id == own:
         return True
@@ -74,7 +79,7 @@ def _can_read(member: discord.Member, channel: object, *, is_in_it: bool = False
 
     The client knows the members of a private thread in part only; the author of a message there `is_in_it`.
     """
-    if not isinstance(channel, discord.abc.GuildChannel | discord.Thread):
+    if not isinstance(channel, discord.abc.GuildChannel | discord.Thread) or not knows_roles(channel.guild):
         return False
     try:
         allowed = channel.permissions_for(member)
