@@ -2,18 +2,22 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Health, RateLimited, Text, Turn, Undeliverable
+from bot.chat import Health, RateLimited, Text, ThreadId, Turn, Undeliverable
 from bot.commands import ask_texts
 from bot.discord import events
 from bot.discord.thread_names import LONGEST, thread_name
 from bot.discord.timing import Timing
+from bot.inbox import Lookup
 from bot.memory.visibility import search_readers, thread_reader, turn_readers
 from tests.servers.discord.service import Channel, ChannelType, Discord
+from tests.servers.model import ModelServer, Script
 from tests.support import discord_platform
+from tests.support.bot import run_bot
 from tests.support.discord_platform import (
     Bot,
     PausedAnswer,
@@ -24,6 +28,7 @@ from tests.support.discord_platform import (
     message_of,
     texts,
 )
+from tests.support.settings import of_discord, of_model
 from tests.support.wait import wait_until
 
 timing = discord_platform.timing
@@ -221,6 +226,48 @@ async def test_a_thread_that_is_deleted_during_an_answer_ends_the_turn(server: D
         await reply
     [told] = texts(server, server.general)
     assert "the channel was deleted." in told
+
+
+async def test_a_thread_that_is_deleted_leaves_nothing_waiting(
+    storage: dict[str, Any],
+    redis: Redis,
+    discord: Discord,
+    model: ModelServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The inbox is done with the message, the log says so, and others are answered."""
+    gate = asyncio.Event()
+    model.script(Script(text="It is Monday.", gate=gate))
+    async with run_bot(**storage, **of_model(model), **of_discord(discord)):
+        await discord.wait_for_connections()
+        asked = await discord.say(discord.alice, discord.general, f"{discord.mention} which day?")
+        discord.remove_channel(await discord.thread_of(asked))
+        gate.set()
+        [told] = await discord.answer(discord.general, ends("the channel was deleted."))
+        assert told.reference is asked
+        thread = ThreadId("discord", str(discord.guild.id), str(asked.id))
+        await wait_until(lambda: Lookup(redis).is_idle(thread), "nothing waits")
+        again = await discord.say(discord.alice, discord.general, f"{discord.mention} and now?")
+        await discord.answer(await discord.thread_of(again), lambda shown: "now?" in shown[-1].content)
+    assert [each.getMessage() for each in caplog.records].count("turn given up") == 1
+    assert not discord.violations
+
+
+async def test_a_private_thread_is_answered_there_and_nobody_else_hears_of_it(
+    server: Discord, live: Bot
+) -> None:
+    secret = server.world.start_thread(server.general, "secret", server.alice, None, private=True)
+    await server.say(server.alice, secret, f"{server.mention} hello")
+    await server.answer(secret, ends("hello"))
+    [message] = live.heard
+    assert message.is_private_thread
+    assert await live.platform.audience(message) == "members"
+    secret.members = {server.alice.id: server.alice}
+    with pytest.raises(Undeliverable):
+        await live.reply(replace(message, id="discord:1"))
+    assert texts(server, server.general) == []
+    [told] = texts(server, server.dm(server.alice))
+    assert "I lack the permission *View Channel*" in told
 
 
 # --- permissions and limits

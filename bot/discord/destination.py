@@ -37,9 +37,12 @@ def in_channel(turn: Turn) -> Destination:
 
 
 def elsewhere(turn: Turn, destination: Destination) -> list[Destination]:
-    """Return places in the server to notify the author in, if `destination` takes no messages."""
+    """Return places in the server to notify the author in, if `destination` takes no messages.
+
+    Readers of its parent are not told of a private thread.
+    """
     question = turn.messages[-1]
     channel, parent = int(question.channel), question.parent
     if channel != destination.channel:  # the question started a thread
         return [Destination(channel, reply_to=int(question.place["message"]))]
-    return [Destination(int(parent))] if parent else []
+    return [Destination(int(parent))] if parent and not question.is_private_thread else []

@@ -56,7 +56,7 @@ REST_REFUSED = "Discord does not accept it."
 """Reason why the rest of an answer cannot be shown."""
 
 FILE_FORBIDDEN = f"I lack the permission *Attach Files* here. {_ADMINISTRATOR} to give it to my role."
-FILE_TOO_LARGE = "it is larger than Discord takes here."
+FILE_TOO_LARGE = "it is larger than Discord takes here. Please ask me for a smaller one."
 FILE_REFUSED = (
     "Discord does not accept it here. It may be too large for this server, or I lack the permission Attach "
     f"Files. {_ADMINISTRATOR} for help."

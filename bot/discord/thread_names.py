@@ -24,7 +24,7 @@ _ID = re.compile(r"<(?:[@#/:]|a:|t:|id:|https?:)[^<>\n]{0,500}>")
 _ADDRESS = re.compile(r"https?://\S+")
 _ADDED = re.compile(r"^\[(?:sticker: .*|voice message of \d+ seconds)\]$", re.MULTILINE)
 _LINE_MARK = re.compile(r"^[ \t]*(?:#{1,3}|-#|>{1,3}|[-*+])[ \t]+", re.MULTILINE)
-_MARK = re.compile(r"[*`]+|~~+|\|\|+|(?<!\w)_+|_+(?!\w)|(?<!\w)@+(?=\w)")
+_MARK = re.compile(r"[*`]+|~~+|\|\|+|(?<!\w)_+|(?<!_)_+(?!\w)|(?<![\w@])@+(?=\w)")
 _JOINERS = "\u200c\u200d\ufe0f"
 """Invisible characters within words of some languages, and within emoji."""
 

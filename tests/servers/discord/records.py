@@ -177,12 +177,16 @@ class Channel:
 
     def permits(self, permission: str) -> bool:
         """Return True if the bot has the permission here."""
-        if self.is_foreign:
+        if self.is_foreign or (self.type is ChannelType.PRIVATE_THREAD and not self._has_bot()):
             return False
         if self.guild is None:
             return permission not in EXTRA_PERMISSIONS
         lacking = self.denied | (self.parent.denied if self.parent else set())
         return permission in (INVITED | self.granted) - lacking
+
+    def _has_bot(self) -> bool:
+        """Return True if the bot sees this private thread: as a member, or as a moderator."""
+        return "manage_threads" in self.granted or any(each.bot for each in self.members.values())
 
 
 @dataclass(frozen=True)
