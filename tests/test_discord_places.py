@@ -7,13 +7,24 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Health, RateLimited, Text, ThreadId, Turn, Undeliverable
+from bot.chat import (
+    AnswerButtons,
+    Health,
+    RateLimited,
+    Since,
+    Text,
+    ThreadId,
+    Turn,
+    Undeliverable,
+    Unreachable,
+)
 from bot.commands import ask_texts
 from bot.discord import events
 from bot.discord.thread_names import LONGEST, thread_name
 from bot.discord.timing import Timing
 from bot.inbox import Lookup
-from bot.memory.visibility import search_readers, thread_reader, turn_readers
+from bot.memory.visibility import account_of, search_readers, thread_reader, turn_readers
+from tests.servers.discord.payloads import channel as channel_json
 from tests.servers.discord.service import Channel, ChannelType, Discord
 from tests.servers.model import ModelServer, Script
 from tests.support import discord_platform
@@ -194,6 +205,24 @@ async def test_an_answer_continues_in_direct_messages_when_its_thread_is_locked(
     assert (thread.archived, thread.locked) == (is_archived, True)
 
 
+async def test_a_move_to_direct_messages_that_was_interrupted_is_told_once(server: Discord, bot: Bot) -> None:
+    thread, held, reply = await thread_with_answer(server, bot)
+    server.archive(thread, locked=True)
+    own = server.dm(server.alice)
+    server.limit("send", 100, 1.0)
+    server.fail("POST", f"/channels/{own.id}/messages", times=3, status=503, after_applying=True)
+    held.after = [Text(" and last"), AnswerButtons("a1")]
+    held.go_on.set()
+    with pytest.raises(Unreachable):
+        await reply
+    asked = message_of(server, server.messages(thread)[0])
+    await bot.reply(asked, answer=held)
+    sentence, answer = server.messages(own)
+    assert "is locked" in sentence.content
+    assert answer.content == "First and last"
+    assert not answer.components, "nobody can rate or repeat it there"
+
+
 async def test_a_locked_thread_is_told_of_in_its_parent_if_the_author_takes_no_messages(
     server: Discord, bot: Bot
 ) -> None:
@@ -273,6 +302,20 @@ async def test_a_private_thread_is_answered_there_and_nobody_else_hears_of_it(
 # --- permissions and limits
 
 
+async def test_earlier_messages_that_the_bot_may_not_read_are_named(server: Discord, live: Bot) -> None:
+    """Discord shows it an empty history, as if nothing had been written."""
+    no_history = {"id": str(server.bot.id), "type": 1, "allow": "0", "deny": str(1 << 16)}
+    server.tell("CHANNEL_UPDATE", channel_json(server.general) | {"permission_overwrites": [no_history]})
+    thread = server.start_thread(server.alice, server.general)
+    await server.say(server.alice, thread, "It rains.")
+    await server.say(server.alice, thread, f"{server.mention} why?")
+    await server.answer(thread, ends("why?"))
+    read = live.platform.context(live.heard[-1], Since())
+    assert read
+    [problem] = (await read(10)).problems
+    assert "I lack the permission Read Message History" in problem
+
+
 async def test_a_missing_permission_is_told_once_an_hour_to_each_author(server: Discord, bot: Bot) -> None:
     """With its name and its channel; the health of Discord lists it, too."""
     server.general.denied |= {"send_messages", "create_public_threads"}
@@ -320,7 +363,9 @@ async def test_a_channel_in_slow_mode_is_waited_for_and_its_author_is_told_once(
 # --- without the bot
 
 
-@pytest.mark.parametrize("type", [ChannelType.TEXT, ChannelType.DM, ChannelType.GROUP_DM])
+@pytest.mark.parametrize(
+    "type", [ChannelType.TEXT, ChannelType.PUBLIC_THREAD, ChannelType.DM, ChannelType.GROUP_DM]
+)
 async def test_a_user_who_installed_the_app_asks_where_the_bot_is_not(
     server: Discord, live: Bot, type: ChannelType
 ) -> None:
@@ -341,9 +386,8 @@ async def test_a_user_who_installed_the_app_asks_where_the_bot_is_not(
         assert message.place["guild"] == message.thread.space == events.DIRECT
         turn = Turn(id=message.id, thread=message.thread, messages=(message,))
         assert search_readers(turn, frozenset(), "everyone") == {thread_reader(turn.thread)}
-        assert all("guild" not in each for each in turn_readers(turn, "everyone"))
-    await wait_until(lambda: len(server.messages(place)) <= 1, "nothing is posted")
-    assert server.count("*", f"/channels/{place.id}/*") == 0
+        assert turn_readers(turn, "everyone") == {thread_reader(turn.thread), account_of(message).digest}
+    assert not [each for each in server.calls if str(place.id) in each.path]
     assert not server.violations
 
 

@@ -30,6 +30,8 @@ there (https://discord.com/developers/docs/topics/opcodes-and-status-codes#json)
 
 NO_ACCESS, NO_PERMISSION = 50001, 50013
 _THREAD_ARCHIVED, _THREAD_LOCKED = 50083, 160005
+_TOO_MANY_THREADS = frozenset({160006, 160007})
+"""As many threads are active as a server may have; no archived one can be reopened."""
 
 _REASONS = {
     10003: texts.CHANNEL_DELETED,
@@ -37,6 +39,7 @@ _REASONS = {
     NO_PERMISSION: texts.NO_PERMISSION,
     _THREAD_ARCHIVED: texts.THREAD_LOCKED,
     _THREAD_LOCKED: texts.THREAD_LOCKED,
+    **dict.fromkeys(_TOO_MANY_THREADS, texts.TOO_MANY_THREADS),
 }
 
 _INTERACTION_ENDED = 50027

@@ -123,6 +123,11 @@ class ReplyMessages:
         """Return whether there is a message to edit."""
         return bool(self._ids)
 
+    @property
+    def _is_moved(self) -> bool:
+        """Return whether the answer is outside its space, where nobody can rate or repeat it."""
+        return bool(self._receipt.state.get("moved"))
+
     async def recover(self) -> bool:
         """Find the messages of an earlier attempt; return whether there may be any."""
         sending: dict[str, Json] | None = self._receipt.state.get("sending")
@@ -155,7 +160,8 @@ class ReplyMessages:
             self._receipt.note(shown=shown)  # stored before they are: an attempt after a crash shows no less
         try:
             for index, text in enumerate(texts):
-                buttons = self.buttons if index == len(texts) - 1 else NO_BUTTONS
+                is_last = index == len(texts) - 1
+                buttons = self.buttons if is_last and not self._is_moved else NO_BUTTONS
                 await self._show_somehow(index, text, buttons)
         except Refused as error:
             log.warning("answer cut short", extra={"reason": str(error)})
@@ -274,7 +280,7 @@ class ReplyMessages:
     ) -> SentMessage:
         """Send a message; attempts with the same `purpose` in a turn send it only once."""
         is_plain = index in self._receipt.state.get("plain", [])
-        if self._receipt.state.get("moved"):  # a nonce holds in all channels
+        if self._is_moved:  # a nonce holds in all channels
             purpose = f"moved {purpose}"
         async with self._part_timeout.limit(f"text {index}"):
             return await self._api.send(

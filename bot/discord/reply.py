@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from bot.chat import (
-    NO_BUTTONS,
     AnswerButtons,
     Approval,
     Files,
@@ -159,14 +158,12 @@ class _Answer:
         self._part_timeout = part_timeout
         self._pace = pace
         self._renderer = Renderer()
-        self._buttons = NO_BUTTONS
         self._asked: list[Request] = []
 
     async def follow(self, ahead: ReadAhead, place: _Place) -> None:
         """Show the parts as they arrive, and return after all are shown. Raises the exception of `ahead`."""
         self._messages, self._status = place.messages, place.status
         self._requests, self._uploads = place.requests, place.uploads
-        self._messages.buttons = self._buttons
         try:
             await self._follow(ahead)
         except ThreadLocked:
@@ -200,7 +197,7 @@ class _Answer:
         for part in await ahead.take(patience):
             match part:
                 case AnswerButtons():
-                    self._messages.buttons = self._buttons = part
+                    self._messages.buttons = part
                 case Approval() | Question() if part.state == "asked":
                     self._asked.append(part)
                 case Approval() | Question():

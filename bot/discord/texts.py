@@ -16,7 +16,11 @@ _ADMINISTRATOR = "Please ask an administrator of the server"
 CHANNEL_DELETED = "the channel was deleted."
 CHANNEL_HIDDEN = f"I can no longer see the channel. {_ADMINISTRATOR} to give me access."
 NO_PERMISSION = f"I do not have permission to write there. {_ADMINISTRATOR} for it."
-THREAD_LOCKED = "the thread is locked. Please ask me again in another place, or ask a moderator to unlock it."
+THREAD_LOCKED = "the thread is locked. Please ask me again elsewhere, or ask a moderator to open it."
+TOO_MANY_THREADS = (
+    "the server has as many open threads as Discord allows. Please ask me again in a channel, or ask a "
+    "moderator to archive some threads."
+)
 MESSAGES_REFUSED = "Discord does not accept my messages there. Please ask me again in another channel."
 """Reasons why an answer cannot be shown in a channel."""
 
@@ -51,6 +55,11 @@ def tags(names: str) -> str:
     """Return the line about the tags of a forum post."""
     return f"[tags: {names}]"
 
+
+NO_HISTORY = (
+    "I lack the permission Read Message History there; an administrator of the server can give it to me"
+)
+"""Reason why earlier messages cannot be read: it completes `not_read`."""
 
 REST_REFUSED = "Discord does not accept it."
 """Reason why the rest of an answer cannot be shown."""

@@ -84,10 +84,13 @@ class World:
 
     def add_foreign_channel(self, type: ChannelType, users: Sequence[User]) -> Channel:
         """Add a channel without the bot: one of a server that it is not in, or one between users."""
-        guild = None
+        guild = parent = None
         if type not in (ChannelType.DM, ChannelType.GROUP_DM):
             guild = Guild(self.snowflake(), "elsewhere", users[0])
-        channel = Channel(self.snowflake(), type, "elsewhere", guild, only_for=tuple(users), is_foreign=True)
+        if type is ChannelType.PUBLIC_THREAD:
+            parent = Channel(self.snowflake(), ChannelType.TEXT, "parent", guild, is_foreign=True)
+        channel = Channel(self.snowflake(), type, "elsewhere", guild, parent, users[0], is_foreign=True)
+        channel.only_for = tuple(users)
         self.channels[channel.id] = channel
         return channel
 
