@@ -24,6 +24,7 @@ from bot.discord.thread_names import LONGEST, thread_name
 from bot.discord.timing import Timing
 from bot.inbox import Lookup
 from bot.memory.visibility import account_of, search_readers, thread_reader, turn_readers
+from bot.storage.files import FileStore
 from tests.servers.discord.payloads import channel as channel_json
 from tests.servers.discord.service import Channel, ChannelType, Discord
 from tests.servers.model import ModelServer, Script
@@ -39,6 +40,7 @@ from tests.support.discord_platform import (
     message_of,
     texts,
 )
+from tests.support.files import PICTURE
 from tests.support.settings import of_discord, of_model
 from tests.support.wait import wait_until
 
@@ -106,6 +108,14 @@ async def test_a_thread_keeps_the_name_that_a_person_gave_it(server: Discord, li
     await server.answer(thread, ends("and coffee?"), after=again)
     assert thread.name == "Tea"
     assert server.count("PATCH", "/channels/*") == 0
+
+
+async def test_a_title_that_the_server_does_not_allow_is_replaced(server: Discord, live: Bot) -> None:
+    blocked = server.fail("POST", "/channels/*/messages/*/threads", status=400, code=200001)
+    question = await server.say(server.alice, server.general, f"{server.mention} a bad word")
+    thread = await server.thread_of(question)
+    await server.answer(thread, ends("a bad word"))
+    assert (blocked.used, thread.name) == (1, "Question")
 
 
 # --- kinds of channels
@@ -203,6 +213,20 @@ async def test_an_answer_continues_in_direct_messages_when_its_thread_is_locked(
     await bot.reply(asked, answer=fixed_answer(f"First{rest}"))
     assert texts(server, server.dm(server.alice)) == shown
     assert (thread.archived, thread.locked) == (is_archived, True)
+
+
+async def test_a_file_that_a_locked_thread_refuses_comes_in_direct_messages(
+    server: Discord, bot: Bot, redis: Redis
+) -> None:
+    """Fault: it was taken off the list before it was shown."""
+    thread, held, reply = await thread_with_answer(server, bot)
+    thread.locked = True
+    held.after = [await FileStore(redis).keep("sales.png", "image/png", PICTURE, "Sales go up")]
+    held.go_on.set()
+    await reply
+    _, answer, file = server.messages(server.dm(server.alice))
+    assert answer.content == "First"
+    assert [each.name for each in file.attachments] == ["sales.png"]
 
 
 async def test_a_move_to_direct_messages_that_was_interrupted_is_told_once(server: Discord, bot: Bot) -> None:

@@ -29,6 +29,9 @@ _HOPELESS = frozenset({10003, 10004, 50001, 50007, 50013})
 there (https://discord.com/developers/docs/topics/opcodes-and-status-codes#json)."""
 
 NO_ACCESS, NO_PERMISSION = 50001, 50013
+NAME_REFUSED = frozenset({20031, 50035, 200001})
+"""The name of a thread has words that the server does not allow, or is not a valid one."""
+
 _THREAD_ARCHIVED, _THREAD_LOCKED = 50083, 160005
 _TOO_MANY_THREADS = frozenset({160006, 160007})
 """As many threads are active as a server may have; no archived one can be reopened."""

@@ -38,7 +38,7 @@ async def notify_author(api: DiscordApi, receipt: Receipt, error: Exception, ref
         if refusals.is_told(place, [author, *(str(each.channel) for each in elsewhere)]):
             log.info("missing permissions told before", extra={"channel": channel})
             return True
-        if missing := await refusals.find_missing(channel):
+        if missing := await refusals.find_missing(channel, place):
             why = texts.permissions_missing(missing, f"<#{place}>")
     text = f"<@{author}> {not_shown(answer(f'<#{channel}>'), why)}"
 

@@ -42,10 +42,10 @@ class Refusals:
         self._told.pop((channel, place), None)
         self._told[channel, place] = time.monotonic()
 
-    async def find_missing(self, channel: str) -> Sequence[str]:
+    async def find_missing(self, channel: str, place: str) -> Sequence[str]:
         """Return the titles of the permissions that the bot lacks to write in a channel or thread.
 
-        Nothing if that cannot be found out.
+        Nothing if that cannot be found out. `place` is the channel, or the parent of the thread.
         """
         try:
             titles = await self._look_up(int(channel))
@@ -55,11 +55,11 @@ class Refusals:
             log.info("missing permissions not looked up", extra={"channel": channel, "error": repr(error)})
             return []
         if titles:
-            log.warning("permissions missing", extra={"channel": channel, "permissions": titles})
+            log.warning("permissions missing", extra={"channel": place, "permissions": titles})
             if len(self._missing) >= _MOST_KEPT:
                 self._missing.pop(next(iter(self._missing)))
-            self._missing.pop(channel, None)
-            self._missing[channel] = time.monotonic(), titles
+            self._missing.pop(place, None)
+            self._missing[place] = time.monotonic(), titles
         return titles
 
     async def _look_up(self, channel: int) -> Sequence[str]:

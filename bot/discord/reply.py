@@ -27,7 +27,7 @@ from bot.discord import destination as destinations
 from bot.discord.api import DiscordApi
 from bot.discord.ask import show_questions
 from bot.discord.destination import Destination
-from bot.discord.errors import GivenUp, Refused, ThreadLocked
+from bot.discord.errors import NAME_REFUSED, GivenUp, Refused, ThreadLocked, code_of
 from bot.discord.fallback import announce_delay, move_to_author, notify_author
 from bot.discord.messages import EditPace, ReplyMessages
 from bot.discord.part_timeout import PartTimeout
@@ -37,6 +37,7 @@ from bot.discord.renderer import Renderer
 from bot.discord.request_guard import Hold
 from bot.discord.requests import Requests
 from bot.discord.status import Status
+from bot.discord.texts import QUESTION
 from bot.discord.thread_names import thread_name
 from bot.discord.threads import start_thread
 from bot.discord.uploads import Uploads
@@ -134,11 +135,18 @@ class DiscordThread:
         channel, message = int(question.channel), int(question.place["message"])
         try:
             async with part_timeout.limit("thread"):
-                name = thread_name(question)
-                return Destination(await start_thread(self._api, channel, message, name, hold=hold))
+                return Destination(await self._create_thread(channel, message, thread_name(question), hold))
         except Undeliverable as error:  # no permission, a channel without threads, too many of them, ...
             log.info("thread not started", extra={"reason": str(error)})
             return destinations.in_channel(turn)
+
+    async def _create_thread(self, channel: int, message: int, name: str, hold: Hold) -> int:
+        try:
+            return await start_thread(self._api, channel, message, name, hold=hold)
+        except Refused as error:
+            if code_of(error) not in NAME_REFUSED:
+                raise
+            return await start_thread(self._api, channel, message, QUESTION, hold=hold)
 
 
 @dataclass(frozen=True, slots=True)
