@@ -69,6 +69,7 @@ async def thread_with_answer(server: Discord, bot: Bot) -> tuple[Channel, Paused
             "Tell Alice: saw the docs",
         ),
         ("# Why?\n> because\n```sql\nSELECT 1\n```", "Why? because"),
+        ("Who did it: ||the butler||, or ||?", "Who did it: , or ?"),
         ("one\u202e two\u200b\u0000 three\r\nfour", "one two three four"),
         ("word " * 40, "word " * 11 + "word…"),
         ("x" * 99, "x" * 59 + "…"),

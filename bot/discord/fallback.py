@@ -10,6 +10,7 @@ from bot.discord.api import DiscordApi
 from bot.discord.destination import Destination
 from bot.discord.errors import NO_ACCESS, NO_PERMISSION, ThreadLocked, code_of, reason
 from bot.discord.messages import nonce_of
+from bot.discord.part_timeout import PartTimeout
 from bot.discord.refusals import Refusals
 from bot.platforms.fallback import Way, notify
 from bot.platforms.texts import answer, not_shown
@@ -56,7 +57,9 @@ async def notify_author(api: DiscordApi, receipt: Receipt, error: Exception, ref
     return await notify([*ways, ({"channel": "direct messages"}, say_directly)])
 
 
-async def move_to_author(api: DiscordApi, receipt: Receipt, error: ThreadLocked) -> Destination:
+async def move_to_author(
+    api: DiscordApi, receipt: Receipt, error: ThreadLocked, part_timeout: PartTimeout
+) -> Destination:
     """Continue a reply in its author's direct messages, and say why. Raises `error` if that is impossible.
 
     What is shown in the thread stays there; the receipt begins again in the new place.
@@ -65,8 +68,9 @@ async def move_to_author(api: DiscordApi, receipt: Receipt, error: ThreadLocked)
     if not author or receipt.state.get("moved"):
         raise error
     try:
-        direct = Destination(await api.open_direct(int(author)))
-        await _say(api, receipt, direct, texts.answered_here(f"<#{channel}>"), "moved")
+        async with part_timeout.limit("move"):
+            direct = Destination(await api.open_direct(int(author)))
+            await _say(api, receipt, direct, texts.answered_here(f"<#{channel}>"), "moved")
     except Undeliverable as refusal:
         log.info("answer not moved to direct messages", extra={"error": str(refusal)})
         raise error from refusal

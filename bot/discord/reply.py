@@ -98,7 +98,7 @@ class DiscordThread:
             try:
                 await answer.follow(ahead, self._place(tasks, destination, receipt, part_timeout))
             except ThreadLocked as error:
-                destination = await move_to_author(self._api, receipt, error)
+                destination = await move_to_author(self._api, receipt, error, part_timeout)
                 await answer.follow(ahead, self._place(tasks, destination, receipt, part_timeout))
 
     def _place(

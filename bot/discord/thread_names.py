@@ -17,6 +17,7 @@ _READ = 2_000
 """Characters of a question in which a title is looked for."""
 
 _CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+_SPOILER = re.compile(r"\|\|[^|\n]{1,500}\|\|")
 _LINK = re.compile(r"\[([^\[\]\n]{1,200})\]\([^()\s]{1,500}\)")
 _ID = re.compile(r"<(?:[@#/:]|a:|t:|id:|https?:)[^<>\n]{0,500}>")
 """Mentions, emoji of a server, times and hidden links: ids that say nothing on screen."""
@@ -40,8 +41,11 @@ def thread_name(question: Message) -> str:
 def title_of(text: str) -> str:
     """Return the first words of a text on one line, without markup; nothing if it has no words."""
     text = text[:_READ]
-    for pattern, instead in ((_CODE, " "), (_ADDED, " "), (_LINK, r"\1"), (_ID, " "), (_ADDRESS, " ")):
-        text = pattern.sub(instead, text)
+    for pattern in (_CODE, _SPOILER, _ADDED):
+        text = pattern.sub(" ", text)
+    text = _LINK.sub(r"\1", text)
+    for pattern in (_ID, _ADDRESS):
+        text = pattern.sub(" ", text)
     text = _MARK.sub("", _LINE_MARK.sub("", text))
     seen = "".join(" " if is_invisible(each) and each not in _JOINERS else each for each in text)
     title = " ".join(seen.split())
