@@ -34,12 +34,13 @@ from bot.discord.archive import DiscordArchive
 from bot.discord.connection import Connection
 from bot.discord.context import Contexts
 from bot.discord.gateway import Listener
-from bot.discord.health import TokenProbe, connection_evidence, shard_evidence
+from bot.discord.health import TokenProbe, connection_evidence, refusal_evidence, shard_evidence
 from bot.discord.identify import IdentifyQueue
 from bot.discord.messages import EditPace
 from bot.discord.names import Names
 from bot.discord.past import PastMessages
 from bot.discord.reader import Reader
+from bot.discord.refusals import Refusals
 from bot.discord.reply import DiscordThread
 from bot.discord.shard import Shard
 from bot.discord.shards import Shards
@@ -113,6 +114,7 @@ class Discord:
         self._shards = Shards(coordination, catch_up_hours, timing)
         self._identify_queue = IdentifyQueue(api, coordination, timing)
         reader = Reader(api)
+        self._refusals = Refusals(reader, timing.refusal_interval)
         self._names = Names(reader, timing)
         self._past = PastMessages(reader, self._names)
         self._contexts = Contexts(self._past, timing)
@@ -149,8 +151,8 @@ class Discord:
 
     def thread(self, id: ThreadId) -> DiscordThread:
         """Return the thread to answer in; makes no request."""
-        part_timeout = self._timing.part_timeout
-        return DiscordThread(id, self._api, self._pace, self._lookup, self._files, part_timeout)
+        part_timeout, refusals = self._timing.part_timeout, self._refusals
+        return DiscordThread(id, self._api, self._pace, self._lookup, self._files, part_timeout, refusals)
 
     async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
         """Return the content of an attachment; its address is signed, so no token is sent."""
@@ -190,7 +192,8 @@ class Discord:
         """Return the state of the token, of the gateway connections and of the shards."""
         rest, probed = await self._probe()
         if self._shards.is_standby:
-            return Health(name=self.name, state=rest, evidence={"standing_by": True, **probed})
+            evidence = {"standing_by": True, **refusal_evidence(self._refusals), **probed}
+            return Health(name=self.name, state=rest, evidence=evidence)
         connections = self._shards.connections or [self._unheld]
         return Health(
             name=self.name,
@@ -199,6 +202,7 @@ class Discord:
                 **connection_evidence(connections),
                 **shard_evidence(self._shards.held),
                 **self._identify_queue.evidence(),
+                **refusal_evidence(self._refusals),
                 **probed,
             },
         )

@@ -6,7 +6,7 @@ import time
 from bot.chat import Approval, InboxLookup, Json, Receipt, Request, Undeliverable
 from bot.discord.api import DiscordApi
 from bot.discord.destination import Destination
-from bot.discord.errors import Refused
+from bot.discord.errors import Refused, ThreadArchived, ThreadLocked
 from bot.discord.messages import find_messages, nonce_of
 from bot.discord.request_buttons import buttons
 from bot.discord.request_forms import render_request, users_to_notify
@@ -67,6 +67,8 @@ class Requests:
             return
         try:
             await _settle(request, message, self._api, self._receipt)
+        except (ThreadArchived, ThreadLocked) as error:  # it is not reopened for that
+            log.info("request not settled in a closed thread", extra={"reason": str(error)})
         except Refused as error:  # a user has deleted it
             log.warning("request buttons not removed", extra={"reason": str(error)})
 

@@ -11,7 +11,14 @@ from discord.http import Route, handle_message_parameters
 
 from bot.chat import StorageDown, well_formed
 from bot.chat.texts import NO_STORAGE, command_failed
+from bot.commands.ask_texts import WHOLE_ANSWER
 from bot.discord.markdown.split import split
+
+_MOST_FOLLOW_UPS = 5
+"""Most follow-ups to a command of an app that is not in the server
+(https://discord.com/developers/docs/interactions/receiving-and-responding#followup-messages)."""
+
+_LONGEST = 2_000
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +37,19 @@ async def answer(interaction: Interaction, text: Callable[[], Awaitable[str]]) -
 
 
 async def follow_up(interaction: discord.Interaction[Any], text: str) -> None:
-    """Show the text of a deferred answer, without link previews: Discord would fetch made-up addresses."""
-    for piece in split(text):
+    """Show the text of a deferred answer, without link previews: Discord would fetch made-up addresses.
+
+    Where only its user has installed the app, a longer one comes as a file.
+    """
+    pieces = split(text)
+    if len(pieces) > _MOST_FOLLOW_UPS and not interaction.is_guild_integration():
+        first = (
+            f"{pieces[0]}\n{WHOLE_ANSWER}" if len(pieces[0]) + len(WHOLE_ANSWER) < _LONGEST else WHOLE_ANSWER
+        )
+        whole = discord.File(io.BytesIO(text.encode()), "answer.md")
+        await interaction.followup.send(first, file=whole, ephemeral=True, suppress_embeds=True)
+        return
+    for piece in pieces:
         await interaction.followup.send(piece, ephemeral=True, suppress_embeds=True)
 
 

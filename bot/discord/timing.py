@@ -54,6 +54,9 @@ class Timing:
     part_timeout: float = 180.0
     """Time after which a part of an answer that keeps failing is replaced by a sentence."""
 
+    refusal_interval: float = 3_600.0
+    """Time in which a missing permission of a channel is told once in the same place."""
+
     delivery_backoff: float = 0.2
     """About the time before an event is stored again after a failure."""
 
