@@ -185,7 +185,7 @@ class AnswerTally:
         known = known or ToolUse()
         failures = known.failures + (step.state == "failed")
         self.tools[name] = replace(
-            known, calls=known.calls + 1, failures=failures, rows=known.rows + step.rows
+            known, calls=known.calls + 1, failures=failures, rows=known.rows + (step.rows or 0)
         )
 
 

@@ -57,23 +57,29 @@ class ReplyMessages:
         """Return the workspace of the messages."""
         return self._thread.space
 
-    async def recover(self) -> None:
+    @property
+    def may_have_stream(self) -> bool:
+        """Return whether an earlier attempt may have left a stream open."""
+        opening = self._unconfirmed or {}
+        return bool(opening.get("stream") or (self.pages and self.pages[-1].open))
+
+    async def recover(self, cards: Sequence[Json] = ()) -> None:
         """Find the message that an earlier attempt may have sent without an answer, and end its stream.
 
-        Raises `StoppedByUser`.
+        Its last chunks are `cards`, so that none looks as if it were running. Raises `StoppedByUser`.
         """
         if opening := self._unconfirmed:
             found = await self.sent.find(opening, self.pages)
             if found and opening.get("extra"):
                 await self._receipt.save(extras=self._posted_extras | {opening["extra"]: found.ts})
-            elif found and await self._ends_here(found):
+            elif found and await self._ends_here(found, cards):
                 self.pages.append(found)
             self._unconfirmed = None
             await self.save(opening=None)
         if self.pages and self.pages[-1].open:
-            await self.close(self.pages[-1])
+            await self.close(self.pages[-1], cards)
 
-    async def _ends_here(self, found: Page) -> bool:
+    async def _ends_here(self, found: Page, cards: Sequence[Json]) -> bool:
         """End a stream that was found; return False if it had ended, so that it can be another turn's.
 
         A user can stop an earlier answer after this turn's question: that message never gets a key.
@@ -81,10 +87,14 @@ class ReplyMessages:
         if not found.open:
             return True
         try:
-            await self.stop(found, ())
+            await self.stop(found, cards)
         except (StoppedByUser, StreamEnded) as error:
             log.info("stream of another answer left", extra={"error": str(error)})
             return False
+        except Refused:
+            if not cards:  # else Slack may refuse them
+                raise
+            return await self._ends_here(found, ())
         return True
 
     def expect_stream(self) -> None:
@@ -170,7 +180,7 @@ class ReplyMessages:
     async def _stop_both(self, page: Page, last: Mapping[str, Json], session: Session) -> None:
         """End a stream and the session in one call; the stream alone if Slack does not accept that."""
         try:
-            await self._stop(page, {**last, "session_status": "active"})
+            await self._stop(page, {**last, "session_status": "suspended" if self.extras else "active"})
             session.is_busy = False
         except (GivenUp, StoppedByUser, StreamEnded):
             raise
@@ -262,7 +272,7 @@ class ReplyMessages:
         for extra in self.extras:
             if extra.key not in self._posted_extras:
                 await self._post_extra(extra)
-        self.note(finished=True)
+        self.note(finished=True, **({"waits": True} if self.extras else {}))
 
     async def show_question(self, question: Extra) -> None:
         """Show a question above its answer, once; the answer does not depend on it."""

@@ -72,6 +72,8 @@ class Session:
     shown: Literal["nothing", "session", "line"] = "nothing"
     is_busy: bool = False
     is_pausing: bool = True
+    is_waiting: bool = False
+    """The answer has ended with a request, which waits for a user."""
     refusal: str = ""
     showing: asyncio.Task[None] = field(init=False)
 
@@ -141,7 +143,7 @@ class Status:
             session.shown, session.is_busy = "session", True
         else:
             session.shown = "line"
-            await self._show_line(thread, THINKING)
+            await self.show_line(thread, THINKING)
 
     async def _clear(self, thread: ThreadId, session: Session, receipt: Receipt) -> None:
         """Clear what is shown after a reply, also by an earlier attempt, which may have crashed."""
@@ -149,19 +151,22 @@ class Status:
         self._left.pop(thread, None)
         if session.shown == "session" and session.is_busy:
             await receipt.hold()  # stores the end of the answer first: Slack's limits may take time
-            await self._end_session(thread)  # even if another thread has found since that there are none
+            # even if another thread has found since that there are none
+            await self._end_session(thread, is_waiting=session.is_waiting)
         elif session.shown == "line" or (session.shown == "nothing" and not is_first):
             await receipt.hold()
-            await self._show_line(thread, "")  # Slack clears the line only with an answer
+            await self.show_line(thread, "")  # Slack clears the line only with an answer
             if not is_first:
-                await self.end(thread)
+                await self.end(thread, is_waiting=session.is_waiting)
+        if session.shown == "session" and not is_first:  # it may have named a tool call
+            await self.show_line(thread, "")
 
-    async def end(self, thread: ThreadId) -> None:
+    async def end(self, thread: ThreadId, *, is_waiting: bool = False) -> None:
         """Clear the status, whichever process has set it. Never raises."""
         if self._has_none(thread.space):
-            await self._show_line(thread, "")
+            await self.show_line(thread, "")
         else:
-            await self._end_session(thread)
+            await self._end_session(thread, is_waiting=is_waiting)
 
     def clear(self, thread: ThreadId) -> None:
         """Clear the status after a user has pressed the stop button, whether or not a turn is running.
@@ -172,11 +177,11 @@ class Status:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    async def _end_session(self, thread: ThreadId) -> None:
+    async def _end_session(self, thread: ThreadId, *, is_waiting: bool) -> None:
         try:
             async with asyncio.timeout(self._timing.status_end_timeout):
                 await self._limits.wait(thread.space, END_SESSION)
-                await self._set_session_patiently(thread, "active")
+                await self._set_session_patiently(thread, "suspended" if is_waiting else "active")
         except (PlatformError, TimeoutError) as error:
             log.warning("session not ended", extra={"error": repr(error)})
             if isinstance(error, PlatformError):
@@ -218,7 +223,8 @@ class Status:
     async def _set_session(self, thread: ThreadId, status: str) -> None:
         await self._api.repeat(_SESSIONS, channel_id=thread.channel, thread_ts=thread.thread, status=status)
 
-    async def _show_line(self, thread: ThreadId, status: str) -> None:
+    async def show_line(self, thread: ThreadId, status: str) -> None:
+        """Show a line of text, or clear it. Never raises."""
         # Slack clears it by itself with an answer, or after two minutes
         try:
             async with asyncio.timeout(self._timing.status_timeout):

@@ -8,7 +8,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from bot.chat import Json, LeaseLost, PlatformError, RateLimited, StorageDown
+from bot.chat import Json, LeaseLost, Part, PlatformError, RateLimited, StorageDown, ToolStep
 from bot.platforms.read_ahead import ReadAhead
 from bot.slack.errors import Refused, StoppedByUser, StreamEnded
 from bot.slack.markdown import PageBreak
@@ -82,6 +82,7 @@ class Stream:
         self._running: dict[str, Card] = {}  # the page's cards of steps that have not ended
         self._started_at = 0.0
         self._flushed_at = float("-inf")
+        self._step_due = float("inf")  # when a step that has just started has to be shown
 
     async def follow(self, ahead: ReadAhead) -> bool:
         """Show the parts of `ahead` until it ends; return False if Slack takes no (more) stream here.
@@ -105,7 +106,7 @@ class Stream:
     async def _follow(self, ahead: ReadAhead) -> None:
         while not ahead.has_ended:
             for part in await ahead.take(self._patience()):
-                self._renderer.add(part)
+                self._add(part)
             if self._patience() == 0:
                 await self._flush()
             if self._renderer.files:
@@ -115,6 +116,12 @@ class Stream:
         elif not isinstance(ahead.failure, LeaseLost):  # without the lease nothing more is written
             await self._abandon()
 
+    def _add(self, part: Part) -> None:
+        self._renderer.add(part)
+        if isinstance(part, ToolStep):
+            due = _now() + self._timing.step_delay if part.state == "started" else float("inf")
+            self._step_due = min(self._step_due, due) if self._renderer.ongoing else due
+
     def _patience(self) -> float | None:
         """Return the seconds until the next flush; None if nothing waits to be shown."""
         if not self._renderer.has_items:
@@ -122,9 +129,10 @@ class Stream:
         interval = self._budget.interval()
         if self._renderer.items_size < _FLUSH_SIZE:
             interval *= 2
-        return max(0.0, self._flushed_at + interval - _now())
+        return max(0.0, min(self._flushed_at + interval, self._step_due) - _now())
 
     async def _flush(self) -> None:
+        self._step_due = float("inf")
         if self._page and (seconds := await self._budget.append_delay(self._messages.team)):
             self._flushed_at = (
                 _now() + seconds - self._budget.interval()

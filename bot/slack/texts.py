@@ -5,6 +5,15 @@ from collections.abc import Iterable
 THINKING = "is thinking…"
 """Status of a thread; Slack puts the bot's name before it."""
 
+
+def working(activity: str) -> str:
+    """Return the status of a thread in which tools run: “is running a query…”."""
+    return f"is {activity[:1].lower()}{activity[1:]}…"
+
+
+INTERRUPTED = "interrupted; I am starting it again"
+"""Outcome of a tool call during which the bot has crashed."""
+
 _ADMINISTRATOR = "Please ask an administrator of the workspace for help"
 
 
