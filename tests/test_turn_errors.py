@@ -117,7 +117,8 @@ async def test_an_error_that_was_kept_is_told_again_without_asking_the_agent() -
     conclusions = Conclusions()
     await run_turn(agent.answer, store=store)
     again = await run_turn(agent.answer, store=store, conclusions=conclusions)
-    assert again == [Text("So "), STEP, Text("far"), Notice("Busy.")]
+    closed = replace(STEP, state="failed", output=STEP_STOPPED)
+    assert again == [Text("So "), STEP, Text("far"), closed, Notice("Busy.")]
     assert agent.runs == 1
     assert conclusions.texts == ["So far\n\nBusy."]
 

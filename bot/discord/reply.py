@@ -34,6 +34,7 @@ from bot.discord.renderer import Renderer
 from bot.discord.request_guard import Hold
 from bot.discord.requests import Requests
 from bot.discord.status import Status
+from bot.discord.timing import Timing
 from bot.discord.uploads import Uploads
 from bot.platforms.read_ahead import ReadAhead
 
@@ -50,10 +51,10 @@ class DiscordThread:
         pace: EditPace,
         lookup: InboxLookup,
         files: Files,
-        part_seconds: float,
+        timing: Timing,
     ) -> None:
         self.id = id
-        self._part_seconds = part_seconds
+        self._timing = timing
         self._files = files
         self._api = api
         self._lookup = lookup
@@ -67,9 +68,9 @@ class DiscordThread:
         if receipt.state.get("finished"):
             return
         if receipt.turn.messages[-1].is_private:
-            await reply_privately(self._api, self._files, parts, receipt)
+            await reply_privately(self._api, self._files, parts, receipt, self._pace, self._timing)
             return
-        part_timeout = PartTimeout(receipt, self._part_seconds)
+        part_timeout = PartTimeout(receipt, self._timing.part_timeout)
         try:
             await self._reply(parts, receipt, part_timeout)
         except Undeliverable as error:
@@ -89,6 +90,7 @@ class DiscordThread:
                 Uploads(self._api, destination, receipt, part_timeout, self._files),
                 part_timeout,
                 self._pace,
+                self._timing.step_delay,
             )
             await answer.follow(ahead)
 
@@ -130,7 +132,9 @@ class _Answer:
         uploads: Uploads,
         part_timeout: PartTimeout,
         pace: EditPace,
+        step_delay: float,
     ) -> None:
+        self._step_delay = step_delay
         self._messages = messages
         self._status = status
         self._requests = requests
@@ -157,6 +161,8 @@ class _Answer:
     async def _take_next(self, ahead: ReadAhead) -> bool:
         """Add new parts until the next edit is allowed; return whether the answer continues."""
         await self._take(ahead, None)
+        if self._renderer.is_working and not ahead.has_ended:
+            await self._take(ahead, self._step_delay)  # a tool that ends soon needs no line of its own
         if self._messages.has_any:
             await self._pace.turn(self._messages.channel)
             await self._take(ahead, 0)

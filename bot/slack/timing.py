@@ -84,7 +84,7 @@ class Timing:
     """Time after which the line that names a tool call is shown again: Slack removes it after two minutes."""
 
     replay_timeout: float = 1.0
-    """Longest time that the cards of an attempt that died wait for the agent, which tells their steps again."""
+    """Longest time that the cards of an attempt that died wait for the agent, which repeats their steps."""
 
     status_timeout: float = 2.0
     """Longest time to show the status, which an answer does not depend on."""
