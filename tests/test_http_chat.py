@@ -96,7 +96,7 @@ async def test_a_stream_brings_each_part_in_order_and_ends_with_the_answer() -> 
         ("text", {"text": "Let me look.\n"}),
         ("tool", step | {"state": "started", "output": ""}),
         ("tool", step | ended),
-        ("tool", failed | {"output": "There is no such tool."}),
+        ("tool", failed | {"output": "No such tool."}),
         ("notice", {"text": "Cut short."}),
         ("done", {"status": "success", "response": "Let me look.\n\n\nCut short.", "thread_id": "t"}),
     ]

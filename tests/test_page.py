@@ -136,7 +136,8 @@ def test_the_page_tells_rows_and_durations_as_the_bot_does_elsewhere() -> None:
         globalThis.document = {{}};
         const {{ duration, figures, shownState }} = await import({(PAGE / "steps.js").as_uri()!r});
         const known = [{{ rows: 1200, seconds: 0.4 }}, {{ rows: 1 }}, {{ rows: 0 }}, {{}}, {{ rows: "<b>" }}];
-        const states = ["failed", "pending"].map((of) => shownState({{ type: "tool", state: "started" }}, of).state);
+        const step = {{ type: "tool", state: "started" }};
+        const states = ["failed", "pending"].map((answer) => shownState(step, answer).state);
         console.log(JSON.stringify([...{list(DURATIONS)}.map(duration), ...known.map(figures), ...states]));
     """
     command = [NODE or "node", "--input-type=module", "--eval", script]
