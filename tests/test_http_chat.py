@@ -82,9 +82,7 @@ async def test_a_stream_brings_each_part_in_order_and_ends_with_the_answer() -> 
         query = ToolStep(id="1", name="sql_query", state="started", title="Query", activity="Running a query")
         yield query
         yield replace(query, state="finished", output="3 rows, 2 columns", rows=3, seconds=0.412)
-        yield ToolStep(
-            id="2", name="made_up", state="failed", title="Made up", output="There is no such tool."
-        )
+        yield ToolStep(id="2", name="made_up", state="failed", title="Made up", output="No such tool.")
         yield Notice("Cut short.")
 
     async with serve_chat(steps) as setup:
