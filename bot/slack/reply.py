@@ -96,8 +96,8 @@ class SlackThread:
         if messages.may_have_stream:
             for part in await ahead.take(self.timing.replay_timeout):
                 renderer.add(part)
-            # what has ended may be on an earlier page
-            cards = renderer.closing_cards(with_ended=len(messages.pages) <= 1)
+            # what has ended may be on an earlier page, which is closed
+            cards = renderer.closing_cards(with_ended=all(page.open for page in messages.pages))
         await messages.recover(cards)
 
 

@@ -158,7 +158,8 @@ class Status:
             await self.show_line(thread, "")  # Slack clears the line only with an answer
             if not is_first:
                 await self.end(thread, is_waiting=session.is_waiting)
-        if session.shown == "session" and not is_first:  # it may have named a tool call
+        if session.shown == "session" and not is_first:  # the line of an earlier attempt may name a tool call
+            await receipt.hold()
             await self.show_line(thread, "")
 
     async def end(self, thread: ThreadId, *, is_waiting: bool = False) -> None:

@@ -151,6 +151,8 @@ class Stream:
         await self._uploads.show(self._renderer)
 
     async def _finish(self) -> None:
+        if self._renderer.files:  # all had come before the stream was followed
+            await self._show_files()
         self._renderer.finish()
         await self._take()
         await self._end_page("", is_last=True)
