@@ -331,7 +331,7 @@ class ReplyMessages:
         while sheets:
             await self.post(sheets.popleft(), is_last=not sheets)
         for page in surplus:
-            await self._delete(page)
+            await self.delete(page)
 
     async def _replace(self, page: Page, text: str, *, is_last: bool) -> bool:
         """Make a message show `text`; return False if Slack does not allow the edit."""
@@ -350,7 +350,8 @@ class ReplyMessages:
             page.digest = ""
             await self.save()
 
-    async def _delete(self, page: Page) -> None:
+    async def delete(self, page: Page) -> None:
+        """Delete a message that is not being streamed, if Slack allows it."""
         await self._doubt(page)
         await self.writer.room("chat.delete")
         try:

@@ -1,6 +1,6 @@
 """Renderer of an answer for Slack: parts in; text, cuts and task cards out. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from bot.chat import File, Json, Notice, Part, Text, ToolStep
 from bot.slack.markdown import PageBreak, Pager, clip
@@ -96,9 +96,10 @@ class Renderer:
             if with_ended or step.state == "started"
         ]
 
-    def outline(self) -> str:
-        """Return the steps as a list, for an answer without text."""
-        shown = [(_title(step), clip(step.outcome, FIELD_LIMIT)) for step in self._steps.values()]
+    def outline(self, ids: Collection[str] | None = None) -> str:
+        """Return the steps as a list, all of them or those with these ids, for a message without text."""
+        steps = [step for step in self._steps.values() if ids is None or step.id in ids]
+        shown = [(_title(step), clip(step.outcome, FIELD_LIMIT)) for step in steps]
         return "\n".join(f"- {title}: {outcome}" if outcome else f"- {title}" for title, outcome in shown)
 
     def _queue(self, items: Iterable[Item]) -> None:

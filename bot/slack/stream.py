@@ -6,7 +6,7 @@ https://docs.slack.dev/reference/methods/chat.startStream, chat.appendStream and
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bot.chat import Json, LeaseLost, Part, PlatformError, RateLimited, StorageDown, ToolStep
 from bot.platforms.read_ahead import ReadAhead
@@ -80,6 +80,7 @@ class Stream:
         self._shown = 0  # characters of it that Slack has confirmed
         self._chunks: list[dict[str, Json]] = []  # of the page, not shown yet
         self._running: dict[str, Card] = {}  # the page's cards of steps that have not ended
+        self._cards: dict[str, None] = {}  # ids of all cards of the page
         self._started_at = 0.0
         self._flushed_at = float("-inf")
         self._step_due = float("inf")  # when a step that has just started has to be shown
@@ -188,6 +189,7 @@ class Stream:
 
     def _add_card(self, card: Card) -> None:
         self._chunks.append(card)
+        self._cards[card["id"]] = None
         self._running.pop(card["id"], None)
         if card["status"] == "in_progress":
             self._running[card["id"]] = card
@@ -239,12 +241,22 @@ class Stream:
         """Complete the message of a stream that Slack has ended, and continue in a new one."""
         page.open = False
         cut, cards_only = self._renderer.cut(), not self._body.strip()
-        unsent = self._chunks
+        running, ended = list(self._running.values()), [id for id in self._cards if id not in self._running]
         await self._complete(page, cut.close)
         self._next_page(cut)
-        if cards_only:  # an edit can hold no card
-            self._chunks = unsent
+        if cards_only:  # no call reaches them any more, and an edit can hold no card
+            await self._replace_cards(page, self._renderer.outline(ended), running)
+
+    async def _replace_cards(self, page: Page, outline: str, running: Sequence[Card]) -> None:
+        """Show cards as text where they have ended, and those that are running in a new message."""
+        if outline:
+            await self._messages.update(page, outline)
+        for card in running:
+            self._add_card(card)
+        if running:
             await self._send()
+        if not outline:
+            await self._messages.delete(page)
 
     async def _complete(self, page: Page, close: str, *, is_last: bool = False) -> None:
         # also if all is shown: without a key it would look like the stream of a later turn
@@ -253,7 +265,7 @@ class Stream:
 
     def _next_page(self, cut: PageBreak) -> None:
         self._page, self._reopen, self._body, self._shown = None, cut.reopen, "", 0
-        self._chunks, self._running = [], {}
+        self._chunks, self._running, self._cards = [], {}, {}
         self._add_text(cut.reopen)
 
 
