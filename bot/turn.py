@@ -4,10 +4,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
-from itertools import groupby
 from typing import Protocol, cast
 
 from bot.chat import (
@@ -45,10 +44,11 @@ from bot.chat import (
     Transcripts,
     Turn,
     harmless,
-    pack_part,
-    unpack_part,
+    pack_parts,
+    unended,
+    unpack_parts,
 )
-from bot.chat.texts import too_long, turn_failed
+from bot.chat.texts import STEP_STOPPED, too_long, turn_failed
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ class Turns:
             return
         said: list[Part] = []
         if receipt.state.get("ending"):
-            said = [unpack_part(each) for each in receipt.state.get("said", ())]
+            said = unpack_parts(receipt.state)
             for part in said:
                 yield part
             async for shown in self._show_elsewhere(said, receipt):
@@ -184,9 +184,12 @@ class Turns:
                 if said:  # else the model has chosen silence
                     self._file(self._heard(asked, receipt), _answer(said, ""), receipt)
                 return
+            for step in unended(said):
+                said.append(replace(step, state="failed", output=STEP_STOPPED))
+                yield said[-1]
             # stored before `conclude`: a repeated agent would take the concluded turn for its own answer
             status = {"ending_status": problem.status} if problem.status else {}
-            await receipt.save(ending=problem.words, **status, said=[pack_part(part) for part in _join(said)])
+            await receipt.save(ending=problem.words, **status, **pack_parts(said))
         ending: str = receipt.state["ending"]
         # idempotent, so it may run again after a crash
         concluded = await self.agent.conclude(self._heard(asked, receipt), _answer(said, ending))
@@ -356,15 +359,6 @@ def _answer(parts: Iterable[Part], ending: str) -> str:
     return "".join([*texts, "\n\n", ending]).strip()
 
 
-def _join(parts: Iterable[Part]) -> Iterator[Part]:
-    """Yield the parts, with consecutive texts joined."""
-    for is_text, group in groupby(parts, lambda part: isinstance(part, Text)):
-        if is_text:
-            yield Text("".join(part.text for part in group if isinstance(part, Text)))
-        else:
-            yield from group
-
-
 async def _harmless(parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
     """Yield the parts of an answer, changed so that none can imitate an approval request."""
     text = Harmless()
@@ -385,7 +379,8 @@ def _inert(part: Part) -> Part:
         case Text():
             return Text(harmless(part.text))
         case ToolStep():
-            return replace(part, title=harmless(part.title), output=harmless(part.output))
+            title, output, activity = map(harmless, (part.title, part.output, part.activity))
+            return replace(part, title=title, output=output, activity=activity)
         case Notice():
             return Notice(harmless(part.text), part.status)
         case File():

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from typing import Any
 
 import aiohttp
@@ -78,6 +79,8 @@ async def test_slack_shows_tools_at_work_on_the_real_database(
         (reply,) = slack.bot_replies(dm, ts)
     assert "Let me count.\n\nThere are some." in answer
     assert [task["status"] for task in reply.tasks.values()] == ["complete"]
+    (output,) = [task["output"] for task in reply.tasks.values()]
+    assert re.fullmatch(r"1 row, 1 column, [0-9.]+ s", output)
     (result,) = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool"]
     assert "| n |" in result
 

@@ -80,17 +80,22 @@ async def test_messages_merged_into_one_turn_get_the_same_answer(setup: Setup) -
 async def test_a_stream_brings_each_part_in_order_and_ends_with_the_answer() -> None:
     async def steps(turn: Turn) -> AsyncIterator[Part]:
         yield Text("Let me look.\n")
-        yield ToolStep(id="1", name="sql_query", state="started", title="Query")
-        yield ToolStep(id="1", name="sql_query", state="finished", title="Query", output="3 rows")
+        query = ToolStep(id="1", name="sql_query", state="started", title="Query", activity="Running a query")
+        yield query
+        yield replace(query, state="finished", output="3 rows, 2 columns", rows=3, seconds=0.412)
+        yield ToolStep(id="2", name="made_up", state="failed", title="Made up", output="No such tool.")
         yield Notice("Cut short.")
 
     async with serve_chat(steps) as setup:
         frames = await setup.stream("x", "t")
-    step = {"id": "1", "name": "sql_query", "title": "Query"}
+    step = {"id": "1", "name": "sql_query", "title": "Query", "activity": "Running a query"}
+    failed = {"id": "2", "name": "made_up", "title": "Made up", "state": "failed"}
+    ended = {"state": "finished", "output": "3 rows, 2 columns", "rows": 3, "seconds": 0.412}
     assert frames == [
         ("text", {"text": "Let me look.\n"}),
         ("tool", step | {"state": "started", "output": ""}),
-        ("tool", step | {"state": "finished", "output": "3 rows"}),
+        ("tool", step | ended),
+        ("tool", failed | {"output": "No such tool."}),
         ("notice", {"text": "Cut short."}),
         ("done", {"status": "success", "response": "Let me look.\n\n\nCut short.", "thread_id": "t"}),
     ]

@@ -303,10 +303,10 @@ class _Nodes:
                     call, proposed, config, turn
                 )
         seconds = round(time.monotonic() - began, 3)
+        result = parts.finished_result(call, result, seconds)
         log.info("tool ran", extra={"tool": call["name"], "status": result.status, "seconds": seconds})
         emit(parts.ended_step(call, result, titles))
-        # a predictable id, so that a rerun recognises a result that is stored already
-        return {"messages": [result.model_copy(update={"id": parts.result_id(call)})]}
+        return {"messages": [result]}
 
     async def _run_decided(
         self, call: ToolCall, proposal: ProposalOutcome, config: RunnableConfig, turn: Turn

@@ -1,10 +1,12 @@
 """Parts of an answer. Plain data."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby
 from typing import Literal
 
 from bot.chat.events import Decision, Json
+from bot.chat.text import count, duration, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,13 +16,18 @@ class Text:
     text: str
 
 
+_MOST_OUTCOME = 120
+"""Most characters of a step's result or error in one line; its duration follows."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolStep:
     """Tool call and its state; a part with the same `id` follows when the state changes.
 
-    `title` describes the call in a few words, `output` (once finished or failed) its result in one or two
-    lines. All of it may contain text from the model or from data: treat it as untrusted. `rows` is the number
-    of rows in a result that is a table.
+    `title` describes the call in a few words, with its most important argument, and `activity` what is being
+    done while it runs ("Running a query"). Once it has ended, `output` is its result or error in one or two
+    lines, `seconds` the time that it took, and `rows` the rows that it read, wrote or changed; each is left
+    out if it is not known. The texts may be from the model or from data: treat them as untrusted.
     """
 
     id: str
@@ -28,7 +35,22 @@ class ToolStep:
     state: Literal["started", "finished", "failed"]
     title: str
     output: str = ""
-    rows: int = field(default=0, compare=False)
+    activity: str = ""
+    rows: int | None = None
+    seconds: float | None = None
+
+    @property
+    def outcome(self) -> str:
+        """Return how the call has ended, in one line: `120 rows, 0.4 s`."""
+        rows = "" if self.rows is None else count(self.rows, "row")
+        result = one_line(self.output, _MOST_OUTCOME).rstrip(".") or rows
+        took = "" if self.seconds is None else duration(self.seconds)
+        return ", ".join(filter(None, (result, took)))
+
+    @property
+    def ongoing(self) -> str:
+        """Return what is being done while the call runs, without a full stop: `Running a query`."""
+        return (self.activity or self.title or self.name).rstrip(".… ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +192,46 @@ _KINDS: dict[str, type[Part]] = {
 }
 
 
-def pack_part(part: Part) -> Json:
-    """Return a part as a receipt stores it; `unpack_part` reverses it."""
-    fields = asdict(part)
-    fields.pop("rows", None)  # an earlier version cannot read it
-    return [type(part).__name__, fields]
+_NEW_FIELDS = ("activity", "rows", "seconds")
+"""Fields of a step that earlier versions cannot read among its others."""
 
 
-def unpack_part(stored: Json) -> Part:
-    """Return a part that `pack_part` has returned."""
-    kind, fields = stored
+def pack_parts(parts: Iterable[Part]) -> dict[str, Json]:
+    """Return parts as a receipt stores them; `unpack_parts` reverses it, with consecutive texts joined."""
+    said, figures = list[Json](), dict[str, Json]()
+    for is_text, group in groupby(parts, lambda part: isinstance(part, Text)):
+        members = list(group)
+        if is_text:
+            members = [Text("".join(part.text for part in members if isinstance(part, Text)))]
+        for number, part in enumerate(members, len(said)):
+            fields = asdict(part)
+            if isinstance(part, ToolStep):
+                figures[str(number)] = {name: fields.pop(name) for name in _NEW_FIELDS}
+            said.append([type(part).__name__, fields])
+    return {"said": said, **({"figures": figures} if figures else {})}
+
+
+def unpack_parts(stored: Mapping[str, Json]) -> list[Part]:
+    """Return the parts in what `pack_parts` has returned."""
+    figures = stored.get("figures") or {}
+    return [
+        _unpacked(kind, {**fields, **figures.get(str(number), {})})
+        for number, (kind, fields) in enumerate(stored.get("said", ()))
+    ]
+
+
+def _unpacked(kind: str, fields: Mapping[str, Json]) -> Part:
     if kind == Approval.__name__:
         return Approval.from_json(fields)
     return Question.from_json(fields) if kind == Question.__name__ else _KINDS[kind](**fields)
+
+
+def unended(parts: Iterable[Part]) -> list[ToolStep]:
+    """Return the steps that have started and not ended."""
+    running: dict[str, ToolStep] = {}
+    for part in parts:
+        if isinstance(part, ToolStep):
+            running.pop(part.id, None)
+            if part.state == "started":
+                running[part.id] = part
+    return list(running.values())

@@ -151,8 +151,9 @@ class Discord:
 
     def thread(self, id: ThreadId) -> DiscordThread:
         """Return the thread to answer in; makes no request."""
-        part_timeout, refusals = self._timing.part_timeout, self._refusals
-        return DiscordThread(id, self._api, self._pace, self._lookup, self._files, part_timeout, refusals)
+        return DiscordThread(
+            id, self._api, self._pace, self._lookup, self._files, self._timing, self._refusals
+        )
 
     async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
         """Return the content of an attachment; its address is signed, so no token is sent."""

@@ -1,7 +1,8 @@
 """Private answers: shown only to the user who asked, in place of the response to their command.
 
-One request shows all of it, and can be repeated. Discord takes it for 15 minutes; after that the answer goes
-to the user's direct messages. https://discord.com/developers/docs/interactions/receiving-and-responding
+One request shows all of it, and can be repeated; others before it show which tools run. Discord takes them
+for 15 minutes; after that the answer goes to the user's direct messages.
+https://discord.com/developers/docs/interactions/receiving-and-responding
 """
 
 import logging
@@ -12,17 +13,29 @@ from typing import Any
 
 from discord import ui
 
-from bot.chat import AnswerButtons, Approval, Files, Notice, Part, Question, Receipt, Request, Undeliverable
+from bot.chat import (
+    AnswerButtons,
+    Approval,
+    Files,
+    Notice,
+    Part,
+    PlatformError,
+    Question,
+    Receipt,
+    Request,
+    Undeliverable,
+)
 from bot.commands import approval_texts, question_texts
 from bot.commands import ask_texts as texts
 from bot.discord.api import DiscordApi, FileUpload
 from bot.discord.events import TOKEN
-from bot.discord.messages import nonce_of
+from bot.discord.messages import EditPace, nonce_of
 from bot.discord.renderer import Renderer
 from bot.discord.request_buttons import MOST_ROWS, buttons, buttons_of_all
 from bot.discord.request_forms import render_private_request
 from bot.discord.responses import edit_response
 from bot.discord.texts import FILE_REFUSED
+from bot.discord.timing import Timing
 from bot.platforms.read_ahead import ReadAhead
 from bot.platforms.texts import FILE_GONE, file, not_shown
 
@@ -40,6 +53,11 @@ class _Answer:
     renderer: Renderer = field(default_factory=Renderer)
     requests: list[Request] = field(default_factory=list)
     files: list[FileUpload] = field(default_factory=list)
+
+    async def take(self, ahead: ReadAhead, patience: float | None) -> None:
+        """Add the parts that arrive within `patience` seconds."""
+        for part in await ahead.take(patience):
+            self.add(part)
 
     def add(self, part: Part) -> None:
         """Add a part; answers here cannot be rated, since only their user sees them."""
@@ -90,7 +108,12 @@ class _Answer:
 
 
 async def reply_privately(
-    api: DiscordApi, files: Files, parts: AsyncIterator[Part], receipt: Receipt
+    api: DiscordApi,
+    files: Files,
+    parts: AsyncIterator[Part],
+    receipt: Receipt,
+    pace: EditPace,
+    timing: Timing,
 ) -> None:
     """Show `parts` when all have come. Raises the exception with which they end, and `PlatformError`."""
     if receipt.state.get("finished"):
@@ -98,8 +121,14 @@ async def reply_privately(
     answer = _Answer()
     async with ReadAhead(parts) as ahead:
         while not ahead.has_ended:
-            for part in await ahead.take(None):
-                answer.add(part)
+            await answer.take(ahead, None)
+            if answer.renderer.is_working and not ahead.has_ended:
+                await answer.take(ahead, timing.step_delay)
+            if answer.renderer.is_working and "sent" not in receipt.state:
+                await pace.turn(int(receipt.turn.messages[-1].place["author"]))
+                await answer.take(ahead, 0)
+                if answer.renderer.is_working:
+                    await _show_steps(api, answer, receipt)
         if ahead.failure:
             raise ahead.failure
     await answer.finish(files)
@@ -112,6 +141,17 @@ async def reply_privately(
     if "sent" in receipt.state:
         await _show_directly(api, answer, receipt)
     receipt.note(finished=True)
+
+
+async def _show_steps(api: DiscordApi, answer: _Answer, receipt: Receipt) -> None:
+    """Show what has come and which tools run; the answer does not depend on it."""
+    text = answer.renderer.messages()[-1]
+    token = receipt.turn.messages[-1].place[TOKEN]
+    try:
+        shown = partial(edit_response, token=token, text=text, files=[], buttons=None)
+        await api.request(shown, receipt.hold)
+    except PlatformError as error:
+        log.debug("steps of a private answer not shown", extra={"error": str(error)})
 
 
 async def _show(api: DiscordApi, answer: _Answer, receipt: Receipt) -> None:

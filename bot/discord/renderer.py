@@ -9,19 +9,23 @@ from bot.discord.markdown.render import Rendering, render
 from bot.discord.markdown.split import Splitter
 
 PIECE = 1_800
-"""Characters of the answer in a message, of the 2,000 that Discord takes: the rest is for the line of running
-tools, and for emoji, in case Discord counts them twice."""
+"""Characters of the answer in a message, of the 2,000 that Discord takes: the rest is for the lines of
+running tools, and for emoji, in case Discord counts them twice."""
 
+_RUNNING_ROOM = 180
+"""UTF-16 units for the lines of running tools."""
+
+_ACTIVITY = 50
 _TITLE = 70
-_OUTPUT = 120
-_MARKS = {"finished": "✅", "failed": "⚠️", "started": "▫️"}
+_OUTCOME = 150
+_MARKS = {"finished": "✓", "failed": "⚠️", "started": "▫️"}
 
 
 class Renderer:
     """Renderer of one answer; `files` are those not shown yet.
 
     Text grows only at its end, so finished messages never change: a finished tool step becomes a separate
-    line; a running one is a temporary line below the last message.
+    line; each running one is a temporary line at the end of the last message.
     """
 
     def __init__(self) -> None:
@@ -66,7 +70,7 @@ class Renderer:
         if pieces and (fence := open_fence(pieces[-1])):
             pieces[-1] += f"\n{fence.closing}"
         if self._steps:
-            status = _status(list(self._steps.values()))
+            status = _running_lines(list(self._steps.values()))
             pieces[-1:] = ["\n".join([*pieces[-1:], status])]
         return pieces
 
@@ -88,13 +92,21 @@ class Renderer:
 
 
 def _line(step: ToolStep) -> str:
-    outcome = f": {_plain(step.output, _OUTPUT)}" if step.output.strip() else ""
-    return f"-# {_MARKS[step.state]} {_plain(step.title, _TITLE)}{outcome}"
+    outcome = f": {_plain(step.outcome, _OUTCOME)}" if step.outcome else ""
+    return f"-# {_MARKS[step.state]} {_plain(step.title or step.name, _TITLE)}{outcome}"
 
 
-def _status(steps: list[ToolStep]) -> str:
-    more = f" (+{len(steps) - 1} more)" if len(steps) > 1 else ""
-    return f"-# 🔎 {_plain(steps[-1].title, _TITLE).rstrip('.…')}…{more}"
+def _running_lines(steps: list[ToolStep]) -> str:
+    """Return one line for each step, as many as there is room for."""
+    lines: list[str] = []
+    room = _RUNNING_ROOM - len(f" (+{len(steps)} more)")
+    for step in steps:
+        line = f"-# ⏳ {_plain(step.ongoing, _ACTIVITY)}…"
+        room -= len(line.encode("utf-16-le")) // 2 + 1
+        if lines and room < 0:
+            return "\n".join(lines) + f" (+{len(steps) - len(lines)} more)"
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _plain(text: str, longest: int) -> str:

@@ -39,6 +39,7 @@ from bot.discord.status import Status
 from bot.discord.texts import QUESTION
 from bot.discord.thread_names import thread_name
 from bot.discord.threads import start_thread
+from bot.discord.timing import Timing
 from bot.discord.uploads import Uploads
 from bot.platforms.read_ahead import ReadAhead
 from bot.platforms.request_guard import Hold
@@ -56,11 +57,11 @@ class DiscordThread:
         pace: EditPace,
         lookup: InboxLookup,
         files: Files,
-        part_seconds: float,
+        timing: Timing,
         refusals: Refusals,
     ) -> None:
         self.id = id
-        self._part_seconds = part_seconds
+        self._timing = timing
         self._refusals = refusals
         self._files = files
         self._api = api
@@ -76,9 +77,9 @@ class DiscordThread:
         if receipt.state.get("finished"):
             return
         if receipt.turn.messages[-1].is_private:
-            await reply_privately(self._api, self._files, parts, receipt)
+            await reply_privately(self._api, self._files, parts, receipt, self._pace, self._timing)
             return
-        part_timeout = PartTimeout(receipt, self._part_seconds)
+        part_timeout = PartTimeout(receipt, self._timing.part_timeout)
         try:
             await self._reply(parts, receipt, part_timeout)
         except Undeliverable as error:
@@ -94,7 +95,7 @@ class DiscordThread:
         async with _tasks() as tasks, ReadAhead(parts) as ahead:
             await show_questions(self._api, receipt, part_timeout)
             destination = await self._open(receipt, part_timeout)
-            answer = _Answer(part_timeout, self._pace)
+            answer = _Answer(part_timeout, self._pace, self._timing.step_delay)
             try:
                 await answer.follow(ahead, self._place(tasks, destination, receipt, part_timeout))
             except ThreadLocked as error:
@@ -162,7 +163,8 @@ class _Place:
 class _Answer:
     """One answer, which may continue in another place."""
 
-    def __init__(self, part_timeout: PartTimeout, pace: EditPace) -> None:
+    def __init__(self, part_timeout: PartTimeout, pace: EditPace, step_delay: float) -> None:
+        self._step_delay = step_delay
         self._part_timeout = part_timeout
         self._pace = pace
         self._renderer = Renderer()
@@ -196,6 +198,8 @@ class _Answer:
         if ahead.has_ended:
             return False
         await self._take(ahead, None)
+        if self._renderer.is_working and not ahead.has_ended:
+            await self._take(ahead, self._step_delay)  # a tool that ends soon needs no line of its own
         if self._messages.has_any:
             await self._pace.turn(self._messages.channel)
             await self._take(ahead, 0)

@@ -48,6 +48,9 @@ class Timing:
     probe_max_age: float = FRESH_SECONDS
     """Time for which the answer to a health check is reused."""
 
+    step_delay: float = 0.3
+    """Time after which a running tool call is shown: what ends sooner is shown with its outcome at once."""
+
     edit_interval: float = 1.2
     """Time between two edits in a channel: Discord takes about five in 5 s, and sends count separately."""
 

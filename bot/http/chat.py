@@ -373,8 +373,9 @@ def _part_event(part: Part, reader: str) -> bytes:
                 "question", asdict(part) | {"question": part.text, "text": request_text(part, reader)}
             )
         case ToolStep():
-            fields = {"id": part.id, "name": part.name, "state": part.state}
-            return _event("tool", fields | {"title": part.title, "output": part.output})
+            fields = asdict(part)
+            unknown = {name for name in ("activity", "rows", "seconds") if fields[name] in ("", None)}
+            return _event("tool", {name: fields[name] for name in fields.keys() - unknown})
         case File():
             return _event("file", to_json(part))
         case AnswerButtons():

@@ -59,20 +59,29 @@ class ReplyMessages:
         """Return the workspace of the messages."""
         return self._thread.space
 
-    async def recover(self) -> None:
-        """Find the message that an earlier attempt may have sent without an answer, and end its stream."""
+    @property
+    def may_have_stream(self) -> bool:
+        """Return whether an earlier attempt may have left a stream open."""
+        opening = self._unconfirmed or {}
+        return bool(opening.get("stream") or (self.pages and self.pages[-1].open))
+
+    async def recover(self, cards: Sequence[Json] = ()) -> None:
+        """Find the message that an earlier attempt may have sent without an answer, and end its stream.
+
+        Its last chunks are `cards`, so that none looks as if it were running.
+        """
         if opening := self._unconfirmed:
             found = await self.sent.find(opening, self.pages)
             if found and opening.get("extra"):
                 await self._receipt.save(extras=self._posted_extras | {opening["extra"]: found.ts})
-            elif found and await self._ends_here(found):
+            elif found and await self._ends_here(found, cards):
                 self.pages.append(found)
             self._unconfirmed = None
             await self.save(opening=None)
         if self.pages and self.pages[-1].open:
-            await self.close(self.pages[-1])
+            await self.close(self.pages[-1], cards)
 
-    async def _ends_here(self, found: Page) -> bool:
+    async def _ends_here(self, found: Page, cards: Sequence[Json]) -> bool:
         """End a stream that was found; return False if it had ended, so that it can be another turn's.
 
         A user can stop an earlier answer after this turn's question: that message never gets a key.
@@ -80,10 +89,14 @@ class ReplyMessages:
         if not found.open:
             return True
         try:
-            await self.stop(found, ())
+            await self.stop(found, cards)
         except (StoppedByUser, StreamEnded) as error:
             log.info("stream of another answer left", extra={"error": str(error)})
             return False
+        except Refused:
+            if not cards:  # else Slack may refuse them
+                raise
+            return await self._ends_here(found, ())
         return True
 
     def expect(self, *, stream: bool) -> None:
@@ -335,7 +348,7 @@ class ReplyMessages:
         while sheets:
             await self.post(sheets.popleft(), is_last=not sheets)
         for page in surplus:
-            await self._delete(page)
+            await self.delete(page)
 
     async def _replace(self, page: Page, text: str, *, is_last: bool) -> bool:
         """Make a message show `text`; return False if Slack does not allow the edit."""
@@ -354,7 +367,8 @@ class ReplyMessages:
             page.digest = ""
             await self.save()
 
-    async def _delete(self, page: Page) -> None:
+    async def delete(self, page: Page) -> None:
+        """Delete a message that is not being streamed, if Slack allows it."""
         await self._doubt(page)
         await self.writer.room("chat.delete")
         try:

@@ -22,9 +22,10 @@ from bot.slack.ask_forms import questions_to_show
 from bot.slack.growth import EditBudget, Growth
 from bot.slack.messages import ReplyMessages
 from bot.slack.rate_limits import RateLimits
-from bot.slack.renderer import Renderer
+from bot.slack.renderer import Card, Renderer
 from bot.slack.requests import Requests
 from bot.slack.status import Session, Status
+from bot.slack.step_line import StepLine
 from bot.slack.stream import Stream, StreamBudget
 from bot.slack.timing import Timing
 from bot.slack.uploads import Uploads
@@ -87,7 +88,7 @@ class SlackThread:
         self, ahead: ReadAhead, messages: ReplyMessages, receipt: Receipt, session: Session, manner: Manner
     ) -> None:
         renderer = Renderer()
-        await messages.recover()
+        await self._recover(ahead, messages, renderer)
         for question in questions_to_show(receipt.turn):
             await messages.show_question(question)
         uploads = Uploads(self.api, messages, receipt, self.files)
@@ -98,9 +99,11 @@ class SlackThread:
             stream = Stream(messages, renderer, self.budget, uploads, session, self.timing)
             if await stream.follow(ahead):
                 return
-        while not ahead.has_ended:
-            for part in await ahead.take(None):
-                renderer.add(part)
+        async with StepLine(self.status, self.id, receipt, self.timing) as line:
+            while not ahead.has_ended:
+                line.name(renderer.ongoing)
+                for part in await ahead.take(None):
+                    renderer.add(part)
         if not ahead.failure:
             renderer.finish()
             await messages.show(renderer.text if renderer.text.strip() else renderer.outline())
@@ -108,6 +111,16 @@ class SlackThread:
                 renderer.finish()
                 await messages.show(renderer.text)
             await messages.finish()
+
+    async def _recover(self, ahead: ReadAhead, messages: ReplyMessages, renderer: Renderer) -> None:
+        """End the stream of an attempt that died; the agent tells again which of its steps were running."""
+        cards: list[Card] = []
+        if messages.may_have_stream:
+            for part in await ahead.take(self.timing.replay_timeout):
+                renderer.add(part)
+            # what has ended may be on an earlier page, which is closed
+            cards = renderer.closing_cards(with_ended=all(page.open for page in messages.pages))
+        await messages.recover(cards)
 
 
 async def _text_of(

@@ -187,22 +187,24 @@ class Status:
             session.shown, session.is_busy = "session", True
         else:
             session.shown = "line"
-            await self._show_line(thread, THINKING)
+            await self.show_line(thread, THINKING)
 
     async def _clear(self, thread: ThreadId, session: Session, receipt: Receipt) -> None:
         """Clear what is shown after a reply, also by an earlier attempt, which may have crashed."""
         is_first = receipt.turn.attempt == 1 and thread not in self._left
         self._left.pop(thread, None)
-        if session.shown == "session" and not session.is_busy:
-            return
         if session.shown == "session":
-            await receipt.hold()  # stores the end of the answer first: Slack's limits may take time
-            # even if another thread has found since that there are none
-            await self._end_session(thread, session.end_status)
+            if session.is_busy:
+                await receipt.hold()  # stores the end of the answer first: Slack's limits may take time
+                # even if another thread has found since that there are none
+                await self._end_session(thread, session.end_status)
+            if not is_first:  # the line of an earlier attempt may name a tool call
+                await receipt.hold()
+                await self.show_line(thread, "")
             return
         if session.shown == "line" or not is_first:
             await receipt.hold()
-            await self._show_line(thread, "")  # Slack clears the line only with an answer
+            await self.show_line(thread, "")  # Slack clears the line only with an answer
         if not is_first:
             await self.end(thread, session.end_status)
         elif session.has_changed and not self._has_none(thread.space):
@@ -217,7 +219,7 @@ class Status:
     async def end(self, thread: ThreadId, status: EndStatus = "active") -> None:
         """Clear the status, whichever process has set it. Never raises."""
         if self._has_none(thread.space):
-            await self._show_line(thread, "")
+            await self.show_line(thread, "")
         else:
             await self._end_session(thread, status)
 
@@ -329,7 +331,8 @@ class Status:
             self._without_button.add(thread.space)
             log.warning("stop button missing", extra={"space": thread.space, "advice": _INSTALL_AGAIN})
 
-    async def _show_line(self, thread: ThreadId, status: str) -> None:
+    async def show_line(self, thread: ThreadId, status: str) -> None:
+        """Show a line of text, or clear it. Never raises."""
         # Slack clears it by itself with an answer, or after two minutes
         try:
             async with asyncio.timeout(self._timing.status_timeout):

@@ -6,9 +6,9 @@ https://docs.slack.dev/reference/methods/chat.startStream, chat.appendStream and
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from bot.chat import Json, LeaseLost, PlatformError, RateLimited, StorageDown
+from bot.chat import Json, LeaseLost, Part, PlatformError, RateLimited, StorageDown, ToolStep
 from bot.platforms.read_ahead import ReadAhead
 from bot.slack.errors import Refused, StoppedByUser, StreamEnded
 from bot.slack.markdown import PageBreak
@@ -82,8 +82,10 @@ class Stream:
         self._chunks: list[dict[str, Json]] = []  # of the page, not shown yet
         self._running: dict[str, Card] = {}  # the page's cards of steps that have not ended
         self._plan: set[Json] | None = None  # ids of the page's steps, if it shows them in a plan
+        self._cards: dict[str, None] = {}  # ids of all cards of the page
         self._started_at = 0.0
         self._flushed_at = float("-inf")
+        self._step_due = float("inf")  # when a step that has just started has to be shown
 
     async def follow(self, ahead: ReadAhead) -> bool:
         """Show the parts of `ahead` until it ends; return False if Slack takes no (more) stream here.
@@ -110,7 +112,7 @@ class Stream:
     async def _follow(self, ahead: ReadAhead) -> None:
         while not ahead.has_ended:
             for part in await ahead.take(self._patience()):
-                self._renderer.add(part)
+                self._add(part)
             if self._patience() == 0:
                 await self._flush()
             if self._renderer.files:
@@ -120,6 +122,12 @@ class Stream:
         elif not isinstance(ahead.failure, LeaseLost):  # without the lease nothing more is written
             await self._abandon()
 
+    def _add(self, part: Part) -> None:
+        self._renderer.add(part)
+        if isinstance(part, ToolStep):
+            due = _now() + self._timing.step_delay if part.state == "started" else float("inf")
+            self._step_due = min(self._step_due, due) if self._renderer.ongoing else due
+
     def _patience(self) -> float | None:
         """Return the seconds until the next flush; None if nothing waits to be shown."""
         if not self._renderer.has_items:
@@ -127,9 +135,10 @@ class Stream:
         interval = self._budget.interval()
         if self._renderer.items_size < _FLUSH_SIZE:
             interval *= 2
-        return max(0.0, self._flushed_at + interval - _now())
+        return max(0.0, min(self._flushed_at + interval, self._step_due) - _now())
 
     async def _flush(self) -> None:
+        self._step_due = float("inf")
         if self._page and (seconds := await self._budget.append_delay(self._messages.team)):
             self._flushed_at = (
                 _now() + seconds - self._budget.interval()
@@ -148,6 +157,8 @@ class Stream:
         await self._uploads.show(self._renderer)
 
     async def _finish(self) -> None:
+        if self._renderer.files:  # all had come before the stream was followed
+            await self._show_files()
         self._renderer.finish()
         await self._take()
         await self._end_page("", is_last=True)
@@ -186,6 +197,7 @@ class Stream:
         self._chunks.append(card)
         if self._plan is not None:
             self._plan.add(card["id"])
+        self._cards[card["id"]] = None
         self._running.pop(card["id"], None)
         if card["status"] == "in_progress":
             self._running[card["id"]] = card
@@ -243,12 +255,22 @@ class Stream:
         """Complete the message of a stream that Slack has ended, and continue in a new one."""
         page.open = False
         cut, cards_only = self._renderer.cut(), not self._body.strip()
-        unsent = self._chunks
+        running, ended = list(self._running.values()), [id for id in self._cards if id not in self._running]
         await self._complete(page, cut.close)
         self._next_page(cut)
-        if cards_only:  # an edit can hold no card
-            self._chunks = unsent
+        if cards_only:  # no call reaches them any more, and an edit can hold no card
+            await self._replace_cards(page, self._renderer.outline(ended), running)
+
+    async def _replace_cards(self, page: Page, outline: str, running: Sequence[Card]) -> None:
+        """Show cards as text where they have ended, and those that are running in a new message."""
+        if outline:
+            await self._messages.update(page, outline)
+        for card in running:
+            self._add_card(card)
+        if running:
             await self._send()
+        if not outline:
+            await self._messages.delete(page)
 
     async def _complete(self, page: Page, close: str, *, is_last: bool = False) -> None:
         # also if all is shown: without a key it would look like the stream of a later turn
@@ -257,7 +279,7 @@ class Stream:
 
     def _next_page(self, cut: PageBreak) -> None:
         self._page, self._reopen, self._body, self._shown = None, cut.reopen, "", 0
-        self._chunks, self._running, self._plan = [], {}, None
+        self._chunks, self._running, self._cards, self._plan = [], {}, {}, None
         self._add_text(cut.reopen)
 
 

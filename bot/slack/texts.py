@@ -32,6 +32,14 @@ def plan_done(steps: int) -> str:
     return f"Done in {count(steps, 'step')}"
 
 
+def working(activity: str) -> str:
+    """Return the status of a thread in which tools run: “is running a query…”."""
+    return f"is {activity[:1].lower()}{activity[1:]}…"
+
+
+INTERRUPTED = "interrupted; I am starting it again"
+"""Outcome of a tool call during which the bot has crashed."""
+
 _ADMINISTRATOR = "Please ask an administrator of the workspace for help"
 
 

@@ -91,6 +91,16 @@ class Timing:
     """Time after which the status is shown: the first text of a quick answer comes before it. With 0, the
     answer waits until it is shown."""
 
+    step_delay: float = 0.3
+    """Time after which a running tool call is named, even if the answer was shown a moment ago: what ends
+    sooner is shown with what follows."""
+
+    line_max_age: float = 100.0
+    """Time after which the line that names a tool call is shown again: Slack removes it after two minutes."""
+
+    replay_timeout: float = 1.0
+    """Longest time that the cards of an attempt that died wait for the agent, which repeats their steps."""
+
     status_timeout: float = 2.0
     """Longest time to show the status, which an answer does not depend on."""
 

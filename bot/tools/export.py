@@ -35,10 +35,11 @@ _NOT_FINISHED = "Writing the file failed, or took too much time or memory.\nExpo
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """Exported file, and the text for the model."""
+    """Exported file, the text for the model, and the number of rows."""
 
     file: File
     words: str
+    rows: int
 
 
 async def export(
@@ -62,7 +63,7 @@ async def export(
     about = f"{count(told['rows'], 'row')} and {count(len(columns), 'column')} as {format.upper()}"
     name = await asyncio.to_thread(file_name, _subject(query), content, format)
     file = await keep(name, _MEDIA_TYPES[format], content, about)
-    return Export(file, _words(columns, told, file, format))
+    return Export(file, _words(columns, told, file, format), told["rows"])
 
 
 async def _fetch(

@@ -5,7 +5,7 @@ from pydantic import BaseModel, Field
 
 from bot.chat import BotError, Json, Keep
 from bot.concurrency.process_pool import Compute
-from bot.tools.artifacts import artifact_of
+from bot.tools.artifacts import TableSize, artifact_of
 from bot.tools.charts.chart import draw
 from bot.tools.charts.plot import Kind
 from bot.tools.errors import ToolFailure
@@ -63,14 +63,14 @@ def file_tools(database: Database, keep: Keep, compute: Compute) -> list[BaseToo
             drawn = await draw(database, keep, compute, query, kind, x, y, title)
         except BotError as error:
             raise ToolFailure(_NOT_KEPT) from error
-        return drawn.words, artifact_of([drawn.file])
+        return drawn.words, artifact_of([drawn.file], TableSize(drawn.rows))
 
     async def export(query: str, format: Format = "csv") -> tuple[str, Json]:
         try:
             exported = await export_rows(database, keep, compute, query, format=format)
         except BotError as error:
             raise ToolFailure(_NOT_KEPT) from error
-        return exported.words, artifact_of([exported.file])
+        return exported.words, artifact_of([exported.file], TableSize(exported.rows))
 
     return [
         StructuredTool.from_function(
@@ -78,7 +78,7 @@ def file_tools(database: Database, keep: Keep, compute: Compute) -> list[BaseToo
             name="chart",
             description=_CHART,
             args_schema=ChartArguments,
-            metadata={"title": "Draw a chart"},
+            metadata={"title": "Draw a chart", "activity": "Drawing a chart"},
             response_format="content_and_artifact",
         ),
         StructuredTool.from_function(
@@ -86,7 +86,7 @@ def file_tools(database: Database, keep: Keep, compute: Compute) -> list[BaseToo
             name="export",
             description=_EXPORT,
             args_schema=ExportArguments,
-            metadata={"title": "Export rows"},
+            metadata={"title": "Export rows", "activity": "Exporting rows"},
             response_format="content_and_artifact",
         ),
     ]

@@ -75,5 +75,5 @@ def ask_user() -> BaseTool:
         name=ASK_USER,
         description=_DESCRIPTION,
         args_schema=AskUserArguments,
-        metadata={"title": "Ask a question"},
+        metadata={"title": "Ask a question", "activity": "Asking a question"},
     )

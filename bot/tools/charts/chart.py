@@ -32,10 +32,11 @@ _NOT_DRAWN = (
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Drawn chart: the file, and the text for the model."""
+    """Drawn chart: the file, the text for the model, and the number of rows."""
 
     file: File
     words: str
+    rows: int
 
 
 async def draw(
@@ -63,7 +64,7 @@ async def draw(
     shown, about = str(told["title"]), str(told["about"])
     alt = ". ".join([each for each in (shown, about) if each])
     file = await keep(file_name(shown or kind, png, "png"), "image/png", png, alt)
-    return Chart(file, str(told["words"]))
+    return Chart(file, str(told["words"]), len(result.rows))
 
 
 def _batches(result: Result) -> list[bytes]:
