@@ -112,7 +112,7 @@ async def test_a_request_whose_lease_is_lost_while_it_waits_for_a_connection_is_
             raise LeaseLost("thread")
 
     async def post(session: aiohttp.ClientSession, text: str) -> str:
-        async with guard_requests(check), session.post(url, data=text) as response:
+        async with guard_requests(check, 10.0), session.post(url, data=text) as response:
             return await response.text()
 
     connector = aiohttp.TCPConnector(limit=1)

@@ -20,7 +20,7 @@ from bot.http.schemas import CompletionError, Failure
 
 PATH = "/openapi.json"
 _REF = "#/components/schemas/{model}"
-_PARAMETER = re.compile(r"\{(\w+)(?::([^{}]*(?:\{\d+\})?[^{}]*))?\}")
+_PARAMETER = re.compile(r"\{(\w+)\}")
 _JSON = "application/json"
 _STATUSES: Mapping[int, str] = {
     200: "Success",
@@ -71,11 +71,14 @@ class Route:
     path: str
     handler: Handler
     operation: Operation | None = None
+    id_pattern: str = ""
+    """Regular expression of the parameter `id`; others are not found."""
 
     @property
     def definition(self) -> web.AbstractRouteDef:
         """Return the route for aiohttp."""
-        return web.route(self.method, self.path, self.handler)
+        path = self.path.replace("{id}", f"{{id:{self.id_pattern}}}") if self.id_pattern else self.path
+        return web.route(self.method, path, self.handler)
 
 
 class Document:
@@ -102,8 +105,9 @@ class _Writer:
         paths: dict[str, dict[str, Json]] = {}
         for route in routes:
             if route.operation:
-                path = _PARAMETER.sub(r"{\1}", route.path)
-                paths.setdefault(path, {})[route.method.lower()] = self._operation(route, route.operation)
+                paths.setdefault(route.path, {})[route.method.lower()] = self._operation(
+                    route, route.operation
+                )
         return {
             "openapi": "3.1.0",
             "info": {"title": "Threadmate", "version": __version__},
@@ -117,8 +121,8 @@ class _Writer:
 
     def _operation(self, route: Route, operation: Operation) -> Json:
         parameters = [
-            {"name": name, "in": "path", "required": True, "schema": _text(pattern)}
-            for name, pattern in _PARAMETER.findall(route.path)
+            {"name": name, "in": "path", "required": True, "schema": _text(route.id_pattern)}
+            for name in _PARAMETER.findall(route.path)
         ]
         parameters += [
             {"name": name, "in": "query", "schema": {"type": "string", "enum": list(values)}}
@@ -127,8 +131,7 @@ class _Writer:
         parameters += [
             {"name": name, "in": "header", "schema": schema} for name, schema in operation.headers.items()
         ]
-        path = _PARAMETER.sub(r"\1", route.path)
-        name = re.sub(r"\W+", "_", route.method.lower() + path).strip("_")
+        name = re.sub(r"\W+", "_", route.method.lower() + route.path).strip("_")
         body = {"requestBody": self._body(operation.body)} if operation.body else {}
         return {
             "operationId": name,

@@ -18,7 +18,8 @@ from bot.http.health import Probes
 from bot.http.memory import MemoryRoutes
 from bot.http.openapi import OF_ANSWERS, Operation, Route
 
-_ANSWER = "/answers/{id:[0-9a-f]{20}}"
+_ANSWER = "/answers/{id}"
+_ANSWER_ID = "[0-9a-f]{20}"
 _KEY = {"Idempotency-Key": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}}
 _THREAD = {THREAD: {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"}}
 _EMPTY: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])
@@ -94,9 +95,9 @@ def _answer_routes(commands: Commands, conversation: Conversation) -> list[Route
         streams=True,
     )
     return [
-        Route("GET", _ANSWER, answers.describe, describe),
-        Route("POST", f"{_ANSWER}/vote", answers.rate, vote),
-        Route("POST", f"{_ANSWER}/regenerate", answers.regenerate, regenerate),
+        Route("GET", _ANSWER, answers.describe, describe, _ANSWER_ID),
+        Route("POST", f"{_ANSWER}/vote", answers.rate, vote, _ANSWER_ID),
+        Route("POST", f"{_ANSWER}/regenerate", answers.regenerate, regenerate, _ANSWER_ID),
     ]
 
 

@@ -19,20 +19,20 @@ Hold = Callable[[], Awaitable[None]]
 @dataclass(frozen=True, slots=True)
 class _Guard:
     hold: Hold | None
-    deadline: asyncio.Timeout
-    seconds: float | None
+    deadline: asyncio.Timeout | None = None
+    seconds: float = 0.0
 
 
 _guard: ContextVar[_Guard | None] = ContextVar("guard", default=None)
 
 
 @asynccontextmanager
-async def guard_requests(hold: Hold | None, seconds: float | None = None) -> AsyncIterator[None]:
+async def guard_requests(hold: Hold | None, seconds: float) -> AsyncIterator[None]:
     """Await `hold` before each request that the body makes with a traced client, and limit each in time.
 
     It is awaited on the open connection, directly before the first byte is sent; its error ends the request.
-    The limit is `seconds`, if any. Waits for rate limits are not limited: cutting one short would cause
-    another request, and discord.py would never end a global one (http.py, HTTPClient.request, 2.7.1). Raises
+    The limit is `seconds`. Waits for rate limits are not limited: cutting one short would cause another
+    request, and discord.py would never end a global one (http.py, HTTPClient.request, 2.7.1). Raises
     `TimeoutError`.
     """
     async with asyncio.timeout(None) as deadline:
@@ -41,6 +41,11 @@ async def guard_requests(hold: Hold | None, seconds: float | None = None) -> Asy
             yield
         finally:
             _guard.reset(token)
+
+
+def hold_requests(hold: Hold) -> None:
+    """Await `hold` before each request that this task makes from now on, see `guard_requests`."""
+    _guard.set(_Guard(hold))
 
 
 def trace_config() -> aiohttp.TraceConfig:
@@ -55,7 +60,7 @@ def trace_config() -> aiohttp.TraceConfig:
 
 async def _begin(*_: object) -> None:
     guard = _guard.get()
-    if guard and guard.seconds is not None:
+    if guard and guard.deadline:
         guard.deadline.reschedule(asyncio.get_running_loop().time() + guard.seconds)
 
 
@@ -67,5 +72,5 @@ async def _check(*_: object) -> None:
 
 async def _end(*_: object) -> None:
     guard = _guard.get()
-    if guard and not guard.deadline.expired():  # an expired one cannot be rescheduled
+    if guard and guard.deadline and not guard.deadline.expired():  # an expired one cannot be rescheduled
         guard.deadline.reschedule(None)
