@@ -7,9 +7,9 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCal
 from langchain_core.tools import BaseTool
 
 from bot.agent import texts
-from bot.chat import Part, Text, ToolStep
+from bot.chat import Artifact, Part, Table, Text, ToolStep
 from bot.chat.text import one_line
-from bot.tools.artifacts import files_of
+from bot.tools.artifacts import artifacts_of, in_order
 
 Titles = Mapping[str, str]
 """Titles by the names of tools, shown to users while a tool runs. Other tools are shown by their names."""
@@ -65,7 +65,7 @@ def ended_step(call: ToolCall, result: ToolMessage, titles: Titles) -> ToolStep:
         state=_STATES[result.status],
         title=_title(call, titles),
         output=_outcome(lines),
-        rows=_row_count(lines) if _is_table(lines) else 0,
+        rows=_row_count(lines) if _is_table(lines) else _shown_rows(result),
     )
 
 
@@ -79,12 +79,17 @@ def replay(
 ) -> Iterator[Part]:
     """Yield the parts that these messages were shown as.
 
-    Calls of `guarded_tools` start when they are decided, all others at once.
+    Calls of `guarded_tools` start when they are decided, all others at once. Tables and files of a round that
+    has not ended come with its end.
     """
     calls: dict[str, ToolCall] = {}
+    running: set[str] = set()
+    shown: list[Artifact] = []
     has_spoken = False
     for message in messages:
         if isinstance(message, AIMessage):
+            yield from in_order(shown)
+            shown, running = [], {call["id"] or "" for call in message.tool_calls}
             if message.text:
                 yield Text(PARAGRAPH + message.text if has_spoken else message.text)
                 has_spoken = True
@@ -97,7 +102,11 @@ def replay(
             if call["name"] in guarded_tools:
                 yield started_step(call, titles)
             yield ended_step(call, message, titles)
-            yield from files_of(message)
+            shown += artifacts_of(message)
+            running.discard(call["id"] or "")
+            if not running:
+                yield from in_order(shown)
+                shown = []
 
 
 def _title(call: ToolCall, titles: Titles) -> str:
@@ -125,6 +134,10 @@ def _row_count(lines: Sequence[str]) -> int:
     return sum(line.startswith("|") for line in lines) - 2
 
 
+def _shown_rows(result: ToolMessage) -> int:
+    return sum(len(part.rows) for part in artifacts_of(result) if isinstance(part, Table))
+
+
 def _outcome(lines: Sequence[str]) -> str:
     """Return a result in one line for the user: the size of a table, else the first line.
 
@@ -135,7 +148,7 @@ def _outcome(lines: Sequence[str]) -> str:
 
 def readable(result: ToolMessage, text: str) -> str:
     """Return what a user can read of a result's text: of an error or a file only the first line."""
-    is_for_model = result.status == "error" or files_of(result)
+    is_for_model = result.status == "error" or artifacts_of(result)
     return text.split("\n", 1)[0] if is_for_model else text
 
 

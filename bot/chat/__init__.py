@@ -78,18 +78,23 @@ from bot.chat.events import (
 )
 from bot.chat.files import AttachmentContent, Files, FileSource, Keep
 from bot.chat.filing import Filing, MemoryWriter
-from bot.chat.imitation import SIGN, Harmless, harmless
+from bot.chat.imitation import SIGN, Harmless, harmless, inert
 from bot.chat.inbox import InboxLookup
 from bot.chat.meter import CallUsage, Meter, Tokens
 from bot.chat.parts import (
     NO_BUTTONS,
     AnswerButtons,
     Approval,
+    Artifact,
+    Chart,
+    ChartSeries,
     File,
     Notice,
     Part,
     Question,
     Request,
+    Table,
+    TableColumn,
     Text,
     ToolStep,
     pack_part,
@@ -125,6 +130,7 @@ __all__ = [
     "ApprovalDisplay",
     "Archive",
     "ArchiveSource",
+    "Artifact",
     "Attachment",
     "AttachmentContent",
     "Attachments",
@@ -137,6 +143,8 @@ __all__ = [
     "ChannelSetting",
     "ChannelSettings",
     "Channels",
+    "Chart",
+    "ChartSeries",
     "Context",
     "ContextSource",
     "Coordination",
@@ -206,6 +214,8 @@ __all__ = [
     "StopRefused",
     "StorageDown",
     "StoredDetails",
+    "Table",
+    "TableColumn",
     "Text",
     "TextDecision",
     "Thread",
@@ -225,6 +235,7 @@ __all__ = [
     "Withdrawal",
     "answer_id",
     "harmless",
+    "inert",
     "name_work",
     "pack_part",
     "parse_decision",

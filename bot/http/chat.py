@@ -30,6 +30,7 @@ from bot.chat import (
     Question,
     Stop,
     StorageDown,
+    Table,
     Text,
     ThreadId,
     ToolStep,
@@ -39,7 +40,7 @@ from bot.commands.commands import Commands, recognise_command
 from bot.concurrency.tasks import cancel
 from bot.http import bodies, texts
 from bot.http.errors import Refusal, not_now
-from bot.http.files import SentFile, store_files, to_json
+from bot.http.files import SentFile, store_files, table_json, to_json
 from bot.http.replies import CALLER, Replies, Reply, at_hand, request_text, stored_parts
 from bot.http.timing import Timing
 
@@ -289,6 +290,8 @@ def _answer(thread: ThreadId, reply: Reply) -> dict[str, Json]:
     A failure is final: a repeated request with the same key gets it again.
     """
     files: Json = {"files": [to_json(file) for file in reply.files]} if reply.files else {}
+    if reply.tables:
+        files["tables"] = [table_json(table) for table in reply.tables]
     if failure := reply.failure:
         response = {"response": reply.markdown} if reply.markdown else {}
         raise Refusal(failure.status or 500, failure.text, details={**response, **files, "final": True})
@@ -312,6 +315,8 @@ def _part_event(part: Part) -> bytes:
         case ToolStep():
             fields = {"id": part.id, "name": part.name, "state": part.state}
             return _event("tool", fields | {"title": part.title, "output": part.output})
+        case Table():
+            return _event("table", table_json(part))
         case File():
             return _event("file", to_json(part))
         case AnswerButtons():

@@ -21,6 +21,7 @@ from bot.chat import (
     Receipt,
     Request,
     StorageDown,
+    Table,
     Text,
     ToolStep,
     Turn,
@@ -30,9 +31,13 @@ from bot.commands import approval_texts, question_texts
 from bot.commands.approval_texts import display_name
 from bot.http import texts
 from bot.http.errors import Refusal, not_now
+from bot.platforms.table_text import markdown
 
 MAX_REMEMBERED = 1_000
 """Most finished answers in memory for callers that repeat a request."""
+
+_MOST_TEXT_ROWS = 20
+"""Most rows of a table in the text of an answer; its data has all of them."""
 
 CALLER = "http:api"
 """Author of all callers: they share one token."""
@@ -71,6 +76,11 @@ class Reply:
     def files(self) -> Sequence[File]:
         """Return the files that were shown so far."""
         return [part for part in self._parts if isinstance(part, File)]
+
+    @property
+    def tables(self) -> Sequence[Table]:
+        """Return the tables that were shown so far."""
+        return [part for part in self._parts if isinstance(part, Table)]
 
     def add(self, part: Part) -> None:
         """Add the next part for every caller."""
@@ -156,6 +166,8 @@ class Replies:
         self._open.clear()
 
     def _remember(self, turn: Turn, answer: Sequence[Part]) -> None:
+        if any(isinstance(part, Table) for part in answer):
+            return  # large, and in the store
         for message in turn.messages:
             self._finished[message.id] = answer
         while len(self._finished) > MAX_REMEMBERED:
@@ -190,8 +202,19 @@ class HttpThread:
 
 
 def as_markdown(parts: Iterable[Part]) -> str:
-    """Return an answer as one text; each notice is a paragraph, and failures are left out."""
-    return "".join(_piece(part) for part in parts).strip("\n")
+    """Return an answer as one text; each notice is a paragraph, and failures are left out.
+
+    The tables come last.
+    """
+    parts = list(parts)
+    text = "".join(_piece(part) for part in parts).strip("\n")
+    tables = [table_text(part) for part in parts if isinstance(part, Table)]
+    return "\n\n".join(filter(None, [text, *tables]))
+
+
+def table_text(table: Table) -> str:
+    """Return the first rows of a table as Markdown."""
+    return markdown(table, _MOST_TEXT_ROWS)
 
 
 def request_text(request: Request) -> str:
@@ -217,7 +240,7 @@ def _piece(part: Part) -> str:
             return "" if part.status else f"\n\n{part.text}\n\n"
         case Approval() | Question():
             return f"\n\n{request_text(part)}\n\n"
-        case ToolStep() | File() | AnswerButtons():
+        case ToolStep() | Table() | File() | AnswerButtons():
             return ""
         case _:
             assert_never(part)
@@ -238,11 +261,13 @@ async def _pass_on(
         shown.append(part)
         for reply in replies:
             reply.add(part)
-    files = [asdict(part) for part in shown if isinstance(part, File)]
+    files = [part.to_json() for part in shown if isinstance(part, File)]
+    tables = [part.to_json() for part in shown if isinstance(part, Table)]
     failure = _failure(shown)
     await receipt.check()  # nothing is awaited from here until the callers have it
     receipt.note_result(
-        answer=as_markdown(shown),
+        answer=as_markdown(part for part in shown if not isinstance(part, Table)),
+        **({"tables": tables} if tables else {}),
         **({"files": files} if files else {}),
         **({"failure": asdict(failure)} if failure else {}),
         finished=True,
@@ -254,7 +279,8 @@ def stored_parts(state: Mapping[str, Json]) -> Sequence[Part]:
     """Return the answer in a finished receipt, with its failure if there is one."""
     files = [File(**each) for each in state.get("files", ())]
     failure = [Notice(**state["failure"])] if "failure" in state else []
-    return [Text(str(state["answer"])), *files, *failure]
+    tables = [Table.from_json(each) for each in state.get("tables", ())]
+    return [Text(str(state["answer"])), *tables, *files, *failure]
 
 
 def _failure(parts: Sequence[Part]) -> Notice | None:

@@ -8,6 +8,7 @@ from bot.chat import AnswerButtons, Approval, Files, InboxLookup, Part, Question
 from bot.platforms.read_ahead import ReadAhead
 from bot.slack.answer_forms import button_blocks
 from bot.slack.api import SlackApi
+from bot.slack.artifacts import Artifacts, NativeBlocks
 from bot.slack.ask_forms import questions_to_show
 from bot.slack.errors import StoppedByUser
 from bot.slack.messages import ReplyMessages
@@ -31,6 +32,7 @@ class SlackThread:
     limits: RateLimits
     status: Status
     budget: StreamBudget
+    native: NativeBlocks
     lookup: InboxLookup
     files: Files
     timing: Timing
@@ -68,10 +70,11 @@ class SlackThread:
         for question in questions_to_show(receipt.turn):
             await messages.show_question(question)
         uploads = Uploads(self.api, messages, receipt, self.files)
+        artifacts = Artifacts(messages, receipt, uploads, self.native)
         has_failed = messages.writer.has_failed("chat.startStream")
         is_new = not messages.pages and not has_failed
         if is_new and _takes_streams(receipt):
-            stream = Stream(messages, renderer, self.budget, uploads, session, self.timing)
+            stream = Stream(messages, renderer, self.budget, artifacts, session, self.timing)
             if await stream.follow(ahead):
                 return
         while not ahead.has_ended:
@@ -80,7 +83,7 @@ class SlackThread:
         if not ahead.failure:
             renderer.finish()
             await messages.show(renderer.text if renderer.text.strip() else renderer.outline())
-            if await uploads.show(renderer):
+            if await artifacts.show(renderer):
                 renderer.finish()
                 await messages.show(renderer.text)
             await messages.finish()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from bot.chat import Json, LeaseLost, PlatformError, RateLimited, StorageDown
 from bot.platforms.read_ahead import ReadAhead
+from bot.slack.artifacts import Artifacts
 from bot.slack.errors import Refused, StoppedByUser, StreamEnded
 from bot.slack.markdown import PageBreak
 from bot.slack.messages import ReplyMessages
@@ -18,7 +19,6 @@ from bot.slack.rate_limits import RateLimits
 from bot.slack.renderer import Card, Renderer
 from bot.slack.status import Session
 from bot.slack.timing import Timing
-from bot.slack.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
@@ -64,13 +64,13 @@ class Stream:
         messages: ReplyMessages,
         renderer: Renderer,
         budget: StreamBudget,
-        uploads: Uploads,
+        artifacts: Artifacts,
         session: Session,
         timing: Timing,
     ) -> None:
         self._messages = messages
         self._session = session  # ends with the last page
-        self._uploads = uploads
+        self._artifacts = artifacts
         self._renderer = renderer
         self._budget = budget
         self._timing = timing
@@ -108,8 +108,8 @@ class Stream:
                 self._renderer.add(part)
             if self._patience() == 0:
                 await self._flush()
-            if self._renderer.files:
-                await self._show_files()
+            if self._renderer.artifacts:
+                await self._show_artifacts()
         if not ahead.failure:
             await self._finish()
         elif not isinstance(ahead.failure, LeaseLost):  # without the lease nothing more is written
@@ -137,10 +137,10 @@ class Stream:
         if self._page and _now() >= self._started_at + self._timing.stream_max_age:
             self._renderer.cut_soon()
 
-    async def _show_files(self) -> None:
-        """Show the text so far, and the files below it; the message continues above them."""
+    async def _show_artifacts(self) -> None:
+        """Show the text so far, and tables and files below it; the message continues above them."""
         await self._flush()
-        await self._uploads.show(self._renderer)
+        await self._artifacts.show(self._renderer)
 
     async def _finish(self) -> None:
         self._renderer.finish()

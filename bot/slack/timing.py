@@ -39,6 +39,9 @@ class Timing:
     button_timeout: float = 1.5
     """Time after which a button is acknowledged, even if the answer is not sent yet: Slack waits 3 s."""
 
+    block_refusal: float = 6 * 3_600.0
+    """Time for which a kind of block that a workspace has refused is not tried there again."""
+
     home_max_age: float = 30.0
     """Time for which a Home tab that was shown is not read again when its user opens it."""
 

@@ -17,6 +17,7 @@ from bot.chat import (
 from bot.platforms.catch_up import CatchUp
 from bot.slack import requests
 from bot.slack.api import Account, Clients, SlackApi
+from bot.slack.artifacts import NativeBlocks
 from bot.slack.ask import Ask
 from bot.slack.audience import Audiences
 from bot.slack.context import Contexts
@@ -76,6 +77,7 @@ class Workspace:
         )
         self._ask_locks = WeakValueDictionary[str, asyncio.Lock]()
         self._budget = StreamBudget(limits, timing.flush_interval)
+        self._native = NativeBlocks(timing.block_refusal)
 
     async def close(self) -> None:
         """End what still runs in the background."""
@@ -94,6 +96,7 @@ class Workspace:
             shared.limits,
             self.status,
             self._budget,
+            self._native,
             shared.lookup,
             shared.files,
             shared.timing,

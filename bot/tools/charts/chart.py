@@ -4,9 +4,9 @@ import asyncio
 import logging
 import pickle
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bot.chat import File, Keep
+from bot.chat import Chart, File, Keep
 from bot.chat.text import one_line
 from bot.concurrency.process_pool import Compute, ComputeError
 from bot.tools.artifacts import file_name
@@ -31,7 +31,7 @@ _NOT_DRAWN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
+class Drawn:
     """Drawn chart: the file, and the text for the model."""
 
     file: File
@@ -40,7 +40,7 @@ class Chart:
 
 async def draw(
     database: Database, keep: Keep, compute: Compute, query: str, kind: Kind, x: str, y: str, title: str
-) -> Chart:
+) -> Drawn:
     """Run the query, draw its rows, store the picture. Raises `ToolFailure` with advice."""
     result = await database.fetch(query, LIMITS)
     if not result.is_complete:
@@ -63,7 +63,8 @@ async def draw(
     shown, about = str(told["title"]), str(told["about"])
     alt = ". ".join([each for each in (shown, about) if each])
     file = await keep(file_name(shown or kind, png, "png"), "image/png", png, alt)
-    return Chart(file, str(told["words"]))
+    values = told.get("chart")
+    return Drawn(replace(file, chart=Chart.from_json(values)) if values else file, str(told["words"]))
 
 
 def _batches(result: Result) -> list[bytes]:
