@@ -50,7 +50,7 @@ def exact_number(text: str | None) -> int | float | None:
 
 
 def code_block(table: Table, most: int) -> tuple[str, int]:
-    """Return a code block of at most `most` characters with aligned columns, and the number of its rows.
+    """Return a code block of at most `most` UTF-16 units with aligned columns, and the number of its rows.
 
     Only a caption is outside of the code, so no text of others is markup. Rows without room are left out.
     """
@@ -69,10 +69,10 @@ def code_block(table: Table, most: int) -> tuple[str, int]:
         lines.append("  ".join(padded).rstrip())
     lines.insert(1, "  ".join("─" * width for width in widths))
     head = [_code(table.title), ""] if table.title else []
-    room = most - _AROUND - sum(len(each) + 1 for each in head)
+    room = most - _AROUND - sum(utf16_units(each) + 1 for each in head)
     fitting: list[str] = []
     for line in lines:
-        room -= len(line) + 1
+        room -= utf16_units(line) + 1
         if room < 0:
             break
         fitting.append(line)
@@ -131,6 +131,11 @@ def _cell(value: str | None, widest: int) -> str:
 def _pad(text: str, width: int, *, is_right: bool) -> str:
     blanks = " " * (width - _width(text))
     return blanks + text if is_right else text + blanks
+
+
+def utf16_units(text: str) -> int:
+    """Return the UTF-16 units of a text: some services count these, and others fewer."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _width(text: str) -> int:

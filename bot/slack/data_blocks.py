@@ -7,7 +7,7 @@ import html
 from typing import Literal
 
 from bot.chat import Chart, Json, Table
-from bot.platforms.table_text import NULL, caption, code_block, exact_number, is_cut
+from bot.platforms.table_text import NULL, caption, code_block, exact_number, is_cut, utf16_units
 from bot.slack.markdown import clip
 
 TableForm = Literal["data_table", "table", "text"]
@@ -124,8 +124,7 @@ def _over_x(chart: Chart, labels: list[str], names: list[str]) -> dict[str, Json
 
 
 def _size(value: str | None) -> int:
-    text = value or NULL
-    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+    return utf16_units(value or NULL)
 
 
 def _cell(value: str | None, *, is_number: bool) -> Json:
