@@ -20,7 +20,6 @@ from bot.chat import (
     AnswerTally,
     Approval,
     ApprovalDisplay,
-    File,
     Halt,
     Harmless,
     Health,
@@ -40,10 +39,10 @@ from bot.chat import (
     Text,
     Thread,
     ThreadId,
-    ToolStep,
     Transcripts,
     Turn,
     harmless,
+    inert,
     pack_parts,
     unended,
     unpack_parts,
@@ -195,7 +194,7 @@ class Turns:
         concluded = await self.agent.conclude(self._heard(asked, receipt), _answer(said, ending))
         shown_ids = {each.id for each in said if isinstance(each, Question)}
         closed = [
-            _inert(each) for each in concluded if not (isinstance(each, Question) and each.id in shown_ids)
+            inert(each) for each in concluded if not (isinstance(each, Question) and each.id in shown_ids)
         ]
         for part in closed:
             yield part
@@ -368,27 +367,9 @@ async def _harmless(parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
             if shown:
                 yield Text(shown)
             if not isinstance(part, Text | AnswerButtons):
-                yield _inert(part)
+                yield inert(part)
     if shown := text.rest():
         yield Text(shown)
-
-
-def _inert(part: Part) -> Part:
-    """Return a whole part, changed so that it cannot imitate an approval request."""
-    match part:
-        case Text():
-            return Text(harmless(part.text))
-        case ToolStep():
-            title, output, activity = map(harmless, (part.title, part.output, part.activity))
-            return replace(part, title=title, output=output, activity=activity)
-        case Notice():
-            return Notice(harmless(part.text), part.status)
-        case File():
-            return replace(part, alt=harmless(part.alt))
-        case Question():
-            return replace(part, text=harmless(part.text), options=tuple(map(harmless, part.options)))
-        case Approval() | AnswerButtons() | OpenRequests():
-            return part
 
 
 def _generator(parts: AsyncIterator[Part]) -> AsyncGenerator[Part]:

@@ -91,6 +91,15 @@ def test_the_cells_of_a_table_are_data() -> None:
 
 
 @needs_node
+def test_rows_are_sorted_as_numbers_before_texts_and_missing_values_come_last() -> None:
+    script = "const {sortRows} = await import(process.argv[1]); const rows = [[10], [null], ['x'], [9]];"
+    shown = "console.log(JSON.stringify([sortRows(rows, 0, false), sortRows(rows, 0, true)]));"
+    command = [NODE or "node", "--input-type=module", "-e", script + shown, (PAGE / "table.js").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=50)
+    assert json.loads(done.stdout) == [[[9], [10], ["x"], [None]], [["x"], [10], [9], [None]]]
+
+
+@needs_node
 def test_an_address_in_a_cell_can_be_followed_and_a_tag_of_a_line_break_breaks_the_line() -> None:
     (table,) = render(["| a |\n|---|\n| see https://a.b/c<br>(https://a.b/d) |"])
     assert table["text"] == "asee https://a.b/c\n(https://a.b/d)"

@@ -17,7 +17,7 @@ from tests.support.turns import derive_audience
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "tools.md"
 
-NEED_MORE = {"sql_execute", "chart", "export", "memory_save", "memory_search", "ask_user"} | {
+NEED_MORE = {"sql_execute", "table", "chart", "export", "memory_save", "memory_search", "ask_user"} | {
     *("read_messages", "search_messages", "find_person")
 }
 """Tools that are there only with a writer, a store of files, a memory, a chat service, or if it can ask."""

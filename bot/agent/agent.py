@@ -28,12 +28,12 @@ from bot.agent.state import Context, State
 from bot.agent.waiting import note_open_requests, open_questions, request_of
 from bot.chat import (
     SAME_EVERYWHERE,
+    Artifact,
     AttachmentContent,
     Attachments,
     Channels,
     ContextSource,
     Decision,
-    File,
     Files,
     Message,
     Meter,
@@ -92,14 +92,14 @@ class Agent:
         Raises `AnswerError` if no model answers, and `StorageDown` if Redis does not.
         """
         config = self._config(turn)
-        files: set[str] = set()
+        shown: set[tuple[type, str]] = set()
         try:
             async with aclosing(self._parts(turn, config)) as answer:
                 async for part in answer:
-                    if isinstance(part, File):
-                        if part.id in files:  # repeated, or stored before a crash and shown after it
+                    if isinstance(part, Artifact):
+                        if (key := (type(part), part.id)) in shown:  # shown already, or stored before a crash
                             continue
-                        files.add(part.id)
+                        shown.add(key)
                     yield part
         except STORAGE_ERRORS as error:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error

@@ -8,9 +8,9 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCal
 from langchain_core.tools import BaseTool
 
 from bot.agent import texts
-from bot.chat import Part, Text, ToolStep
+from bot.chat import Artifact, Part, Text, ToolStep
 from bot.chat.text import one_line
-from bot.tools.artifacts import files_of, size_of
+from bot.tools.artifacts import artifacts_of, in_order, size_of
 
 Titles = Mapping[str, Mapping[str, str]]
 """Metadata by the names of tools: `title` and `activity`. Other tools are shown by their names."""
@@ -109,12 +109,17 @@ def replay(
 ) -> Iterator[Part]:
     """Yield the parts that these messages were shown as.
 
-    Calls of `guarded_tools` start when they are decided, all others at once.
+    Calls of `guarded_tools` start when they are decided, all others at once. Tables and files of a round that
+    has not ended come with its end.
     """
     calls: dict[str, ToolCall] = {}
+    running: set[str] = set()
+    shown: list[Artifact] = []
     has_spoken = False
     for message in messages:
         if isinstance(message, AIMessage):
+            yield from in_order(shown)
+            shown, running = [], {call["id"] or "" for call in message.tool_calls}
             if message.text:
                 yield Text(PARAGRAPH + message.text if has_spoken else message.text)
                 has_spoken = True
@@ -127,7 +132,11 @@ def replay(
             if call["name"] in guarded_tools:
                 yield started_step(call, titles)
             yield ended_step(call, message, titles)
-            yield from files_of(message)
+            shown += artifacts_of(message)
+            running.discard(call["id"] or "")
+            if not running:
+                yield from in_order(shown)
+                shown = []
 
 
 def _title(call: ToolCall, titles: Titles) -> str:
@@ -154,5 +163,5 @@ def _first_line(text: str) -> str:
 
 def readable(result: ToolMessage, text: str) -> str:
     """Return what a user can read of a result's text: of an error or a file only the first line."""
-    is_for_model = result.status == "error" or files_of(result)
+    is_for_model = result.status == "error" or artifacts_of(result)
     return text.split("\n", 1)[0] if is_for_model else text

@@ -78,19 +78,24 @@ from bot.chat.events import (
 )
 from bot.chat.files import AttachmentContent, Files, FileSource, Keep
 from bot.chat.filing import Filing, MemoryWriter
-from bot.chat.imitation import SIGN, Harmless, harmless
+from bot.chat.imitation import SIGN, Harmless, harmless, inert
 from bot.chat.inbox import InboxLookup
 from bot.chat.meter import CallUsage, Meter, Tokens
 from bot.chat.parts import (
     NO_BUTTONS,
     AnswerButtons,
     Approval,
+    Artifact,
+    Chart,
+    ChartSeries,
     File,
     Notice,
     OpenRequests,
     Part,
     Question,
     Request,
+    Table,
+    TableColumn,
     Text,
     ToolStep,
     pack_parts,
@@ -145,6 +150,7 @@ __all__ = [
     "ApprovalDisplay",
     "Archive",
     "ArchiveSource",
+    "Artifact",
     "Attachment",
     "AttachmentContent",
     "Attachments",
@@ -157,6 +163,8 @@ __all__ = [
     "ChannelSetting",
     "ChannelSettings",
     "Channels",
+    "Chart",
+    "ChartSeries",
     "Context",
     "ContextSource",
     "Coordination",
@@ -229,6 +237,8 @@ __all__ = [
     "StopRefused",
     "StorageDown",
     "StoredDetails",
+    "Table",
+    "TableColumn",
     "Text",
     "TextDecision",
     "Thread",
@@ -248,6 +258,7 @@ __all__ = [
     "Withdrawal",
     "answer_id",
     "harmless",
+    "inert",
     "name_work",
     "pack_parts",
     "parse_decision",

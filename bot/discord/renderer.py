@@ -2,11 +2,12 @@
 
 from discord.utils import escape_markdown
 
-from bot.chat import File, Notice, Part, Text, ToolStep
+from bot.chat import File, Notice, Part, Table, Text, ToolStep
 from bot.chat.text import one_line
 from bot.discord.markdown.fences import open_fence
 from bot.discord.markdown.render import Rendering, render
 from bot.discord.markdown.split import Splitter
+from bot.platforms.table_text import code_block, is_cut
 
 PIECE = 1_800
 """Characters of the answer in a message, of the 2,000 that Discord takes: the rest is for the lines of
@@ -50,6 +51,11 @@ class Renderer:
                 self._set_apart(part.text, apart=2)
             case ToolStep(state="started"):
                 self._steps[part.id] = part
+            case Table():
+                block, rows = code_block(part, PIECE)
+                self._set_apart(block, apart=2)
+                if rows < part.total or is_cut(part) or not part.is_whole:
+                    self.files.append(part.file)
             case File():  # shown in a separate message by bot.discord.uploads
                 self.files.append(part)
             case ToolStep():

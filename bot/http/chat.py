@@ -31,6 +31,7 @@ from bot.chat import (
     Question,
     Stop,
     StorageDown,
+    Table,
     Text,
     ThreadId,
     ToolStep,
@@ -41,7 +42,7 @@ from bot.concurrency.tasks import cancel
 from bot.http import bodies, texts
 from bot.http.callers import CALLER, ApiCaller, caller_in
 from bot.http.errors import Refusal, not_now
-from bot.http.files import SentFile, store_files, to_json
+from bot.http.files import SentFile, store_files, table_json, to_json
 from bot.http.replies import Replies, Reply, at_hand, request_text, stored_parts
 from bot.http.timing import Timing
 
@@ -349,6 +350,8 @@ def _answer(thread: ThreadId, reply: Reply) -> dict[str, Json]:
     """
     markdown = reply.markdown(caller_in(thread).author)
     files: Json = {"files": [to_json(file) for file in reply.files]} if reply.files else {}
+    if reply.tables:
+        files["tables"] = [table_json(table) for table in reply.tables]
     if failure := reply.failure:
         response = {"response": markdown} if markdown else {}
         raise Refusal(failure.status or 500, failure.text, details={**response, **files, "final": True})
@@ -376,6 +379,8 @@ def _part_event(part: Part, reader: str) -> bytes:
             fields = asdict(part)
             unknown = {name for name in ("activity", "rows", "seconds") if fields[name] in ("", None)}
             return _event("tool", {name: fields[name] for name in fields.keys() - unknown})
+        case Table():
+            return _event("table", table_json(part))
         case File():
             return _event("file", to_json(part))
         case AnswerButtons():

@@ -22,6 +22,7 @@ from bot.chat import (
     Receipt,
     Request,
     StorageDown,
+    Table,
     Text,
     ToolStep,
     Turn,
@@ -32,9 +33,13 @@ from bot.commands.approval_texts import display_name
 from bot.http import texts
 from bot.http.callers import caller_in
 from bot.http.errors import Refusal, not_now
+from bot.platforms.table_text import markdown
 
 MAX_REMEMBERED = 1_000
 """Most finished answers in memory for callers that repeat a request."""
+
+_MOST_TEXT_ROWS = 20
+"""Most rows of a table in the text of an answer; its data has all of them."""
 
 
 class Reply:
@@ -69,6 +74,11 @@ class Reply:
     def files(self) -> Sequence[File]:
         """Return the files that were shown so far."""
         return [part for part in self._parts if isinstance(part, File)]
+
+    @property
+    def tables(self) -> Sequence[Table]:
+        """Return the tables that were shown so far."""
+        return [part for part in self._parts if isinstance(part, Table)]
 
     def add(self, part: Part) -> None:
         """Add the next part for every caller."""
@@ -154,6 +164,8 @@ class Replies:
         self._open.clear()
 
     def _remember(self, turn: Turn, answer: Sequence[Part]) -> None:
+        if any(isinstance(part, Table) for part in answer):
+            return  # large, and in the store
         for message in turn.messages:
             self._finished[message.id] = answer
         while len(self._finished) > MAX_REMEMBERED:
@@ -190,9 +202,17 @@ class HttpThread:
 def as_markdown(parts: Iterable[Part], reader: str) -> str:
     """Return an answer as one text; each notice is a paragraph, and failures are left out.
 
-    Requests call the `reader`, an author as in `Message`, "you".
+    The tables come last. Requests call the `reader`, an author as in `Message`, "you".
     """
-    return "".join(piece(part, reader) for part in parts).strip("\n")
+    parts = list(parts)
+    text = "".join(piece(part, reader) for part in parts).strip("\n")
+    tables = [table_text(part) for part in parts if isinstance(part, Table)]
+    return "\n\n".join(filter(None, [text, *tables]))
+
+
+def table_text(table: Table) -> str:
+    """Return the first rows of a table as Markdown."""
+    return markdown(table, _MOST_TEXT_ROWS)
 
 
 def request_text(request: Request, reader: str) -> str:
@@ -219,7 +239,7 @@ def piece(part: Part, reader: str) -> str:
             return "" if part.status else f"\n\n{part.text}\n\n"
         case Approval() | Question():
             return f"\n\n{request_text(part, reader)}\n\n"
-        case ToolStep() | File() | AnswerButtons() | OpenRequests():
+        case ToolStep() | Table() | File() | AnswerButtons() | OpenRequests():
             return ""
         case _:
             assert_never(part)
@@ -240,11 +260,14 @@ async def _pass_on(
         shown.append(part)
         for reply in replies:
             reply.add(part)
-    files = [asdict(part) for part in shown if isinstance(part, File)]
+    files = [part.to_json() for part in shown if isinstance(part, File)]
+    tables = [part.to_json() for part in shown if isinstance(part, Table)]
     failure = _failure(shown)
+    without_tables = [part for part in shown if not isinstance(part, Table)]
     await receipt.check()  # nothing is awaited from here until the callers have it
     receipt.note_result(
-        answer=as_markdown(shown, caller_in(receipt.turn.thread).author),
+        answer=as_markdown(without_tables, caller_in(receipt.turn.thread).author),
+        **({"tables": tables} if tables else {}),
         **({"files": files} if files else {}),
         **({"failure": asdict(failure)} if failure else {}),
         finished=True,
@@ -256,7 +279,8 @@ def stored_parts(state: Mapping[str, Json]) -> Sequence[Part]:
     """Return the answer in a finished receipt, with its failure if there is one."""
     files = [File(**each) for each in state.get("files", ())]
     failure = [Notice(**state["failure"])] if "failure" in state else []
-    return [Text(str(state["answer"])), *files, *failure]
+    tables = [Table.from_json(each) for each in state.get("tables", ())]
+    return [Text(str(state["answer"])), *tables, *files, *failure]
 
 
 def _failure(parts: Sequence[Part]) -> Notice | None:

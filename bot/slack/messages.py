@@ -297,11 +297,24 @@ class ReplyMessages:
             return
         content = {"text": question.text, "blocks": question.blocks}
         try:
-            ts = await self._post_once(content, question.key, question.key)
+            await self.post_form(question.key, content)
         except Refused as error:
             log.info("question not shown", extra={"error": str(error)})
-            ts = ""
-        await self._receipt.save(extras=self._posted_extras | {question.key: ts}, opening=None)
+            await self._receipt.save(extras=self._posted_extras | {question.key: ""}, opening=None)
+
+    def has_posted(self, key: str) -> bool:
+        """Return whether an extra message exists."""
+        return key in self._posted_extras
+
+    async def post_form(self, key: str, content: Mapping[str, Json]) -> None:
+        """Post an extra message in one of its forms. Raises `Refused`, after which another can be tried."""
+        ts = await self._post_once(content, key, key)
+        await self._receipt.save(extras=self._posted_extras | {key: ts}, opening=None)
+
+    async def post_last_form(self, key: str, content: Mapping[str, Json], text: str) -> None:
+        """Post an extra message in its last form, or its text as it is."""
+        ts = await self._post(content, text, key)
+        await self._receipt.save(extras=self._posted_extras | {key: ts}, opening=None)
 
     @property
     def _posted_extras(self) -> dict[str, str]:
@@ -309,8 +322,7 @@ class ReplyMessages:
 
     async def _post_extra(self, extra: Extra) -> None:
         content = {"text": extra.text, "blocks": extra.blocks}
-        ts = await self._post(content, BlockText("").read(extra.blocks), extra.key)
-        await self._receipt.save(extras=self._posted_extras | {extra.key: ts}, opening=None)
+        await self.post_last_form(extra.key, content, BlockText("").read(extra.blocks))
 
     async def change_extra(self, ts: str, extra: Extra) -> None:
         """Replace an extra message, also one of another turn. Raises `Refused`."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from bot.chat import File, Json, Notice, Part, Text, ToolStep
+from bot.chat import Artifact, File, Json, Notice, Part, Table, Text, ToolStep
 from bot.slack.markdown import PageBreak, Pager, clip
 from bot.slack.texts import INTERRUPTED
 
@@ -20,9 +20,10 @@ _ACTIVITY_LIMIT = 80
 
 
 class Renderer:
-    """Renderer of one answer; `files` are still to be shown."""
+    """Renderer of one answer; `artifacts` are still to be shown, `files` those of them that are uploaded."""
 
     def __init__(self) -> None:
+        self.artifacts: list[Artifact] = []
         self.files: list[File] = []
         self._pager = Pager()
         self._items: list[Item] = []
@@ -39,9 +40,9 @@ class Renderer:
                 self._queue(self._pager.paragraph(text))
             case ToolStep():
                 self._queue([*self._pager.flush(), self._update(part)])
-            case File():  # shown in a separate message by bot.slack.uploads
+            case Table() | File():  # shown in separate messages by bot.slack.artifacts
                 self._queue(self._pager.flush())
-                self.files.append(part)
+                self.artifacts.append(part)
 
     def finish(self) -> None:
         """End the answer: nothing is held back any longer."""

@@ -18,6 +18,7 @@ from bot.chat import (
 from bot.platforms.read_ahead import ReadAhead
 from bot.slack.answer_forms import button_blocks
 from bot.slack.api import SlackApi
+from bot.slack.artifacts import Artifacts, NativeBlocks
 from bot.slack.ask_forms import questions_to_show
 from bot.slack.growth import EditBudget, Growth
 from bot.slack.messages import ReplyMessages
@@ -48,6 +49,7 @@ class SlackThread:
     budget: StreamBudget
     edit_budget: EditBudget
     streaming: Streaming
+    native: NativeBlocks
     lookup: InboxLookup
     files: Files
     timing: Timing
@@ -92,11 +94,12 @@ class SlackThread:
         for question in questions_to_show(receipt.turn):
             await messages.show_question(question)
         uploads = Uploads(self.api, messages, receipt, self.files)
+        artifacts = Artifacts(messages, receipt, uploads, self.native)
         is_new = not messages.pages
         if is_new and manner == "edit":
             await Growth(messages, renderer, self.edit_budget, self.timing).follow(ahead)
         elif is_new and manner == "stream" and not messages.writer.has_failed("chat.startStream"):
-            stream = Stream(messages, renderer, self.budget, uploads, session, self.timing)
+            stream = Stream(messages, renderer, self.budget, artifacts, session, self.timing)
             if await stream.follow(ahead):
                 return
         async with StepLine(self.status, self.id, receipt, self.timing) as line:
@@ -107,7 +110,7 @@ class SlackThread:
         if not ahead.failure:
             renderer.finish()
             await messages.show(renderer.text if renderer.text.strip() else renderer.outline())
-            if await uploads.show(renderer):
+            if await artifacts.show(renderer):
                 renderer.finish()
                 await messages.show(renderer.text)
             await messages.finish()

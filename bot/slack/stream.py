@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from bot.chat import Json, LeaseLost, Part, PlatformError, RateLimited, StorageDown, ToolStep
 from bot.platforms.read_ahead import ReadAhead
+from bot.slack.artifacts import Artifacts
 from bot.slack.errors import Refused, StoppedByUser, StreamEnded
 from bot.slack.markdown import PageBreak
 from bot.slack.messages import ReplyMessages
@@ -19,7 +20,6 @@ from bot.slack.renderer import Card, Renderer
 from bot.slack.status import Session
 from bot.slack.texts import PLAN, PLAN_BROKEN_OFF, plan_done
 from bot.slack.timing import Timing
-from bot.slack.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
@@ -65,13 +65,13 @@ class Stream:
         messages: ReplyMessages,
         renderer: Renderer,
         budget: StreamBudget,
-        uploads: Uploads,
+        artifacts: Artifacts,
         session: Session,
         timing: Timing,
     ) -> None:
         self._messages = messages
         self._session = session  # ends with the last page
-        self._uploads = uploads
+        self._artifacts = artifacts
         self._renderer = renderer
         self._budget = budget
         self._timing = timing
@@ -115,8 +115,8 @@ class Stream:
                 self._add(part)
             if self._patience() == 0:
                 await self._flush()
-            if self._renderer.files:
-                await self._show_files()
+            if self._renderer.artifacts:
+                await self._show_artifacts()
         if not ahead.failure:
             await self._finish()
         elif not isinstance(ahead.failure, LeaseLost):  # without the lease nothing more is written
@@ -151,14 +151,14 @@ class Stream:
         if self._page and _now() >= self._started_at + self._timing.stream_max_age:
             self._renderer.cut_soon()
 
-    async def _show_files(self) -> None:
-        """Show the text so far, and the files below it; the message continues above them."""
+    async def _show_artifacts(self) -> None:
+        """Show the text so far, and tables and files below it; the message continues above them."""
         await self._flush()
-        await self._uploads.show(self._renderer)
+        await self._artifacts.show(self._renderer)
 
     async def _finish(self) -> None:
-        if self._renderer.files:  # all had come before the stream was followed
-            await self._show_files()
+        if self._renderer.artifacts:  # all had come before the stream was followed
+            await self._show_artifacts()
         self._renderer.finish()
         await self._take()
         await self._end_page("", is_last=True)

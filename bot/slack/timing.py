@@ -53,6 +53,8 @@ class Timing:
 
     app_context_timeout: float = 2.0
     """Longest time to find out whether a user can read the channel that they have open: a turn waits."""
+    block_refusal: float = 6 * 3_600.0
+    """Time for which a kind of block that a workspace has refused is not tried there again."""
 
     home_max_age: float = 30.0
     """Time for which a Home tab that was shown is not read again when its user opens it."""

@@ -21,6 +21,7 @@ from bot.platforms.catch_up import CatchUp
 from bot.slack import requests
 from bot.slack.api import Account, Clients, SlackApi
 from bot.slack.app_context import AppContexts
+from bot.slack.artifacts import NativeBlocks
 from bot.slack.ask import Ask
 from bot.slack.audience import Audiences
 from bot.slack.context import Contexts
@@ -89,6 +90,7 @@ class Workspace:
         self._ask_locks = WeakValueDictionary[str, asyncio.Lock]()
         self._budget = StreamBudget(limits, timing.flush_interval)
         self._edit_budget = EditBudget(limits, timing.edit_interval)
+        self._native = NativeBlocks(timing.block_refusal)
 
     async def close(self) -> None:
         """End what still runs in the background."""
@@ -134,6 +136,7 @@ class Workspace:
             self._budget,
             self._edit_budget,
             shared.streaming,
+            self._native,
             shared.lookup,
             shared.files,
             shared.timing,

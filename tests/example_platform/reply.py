@@ -13,11 +13,13 @@ from bot.chat import (
     Part,
     Question,
     Receipt,
+    Table,
     Text,
     ToolStep,
 )
 from bot.commands.approval_texts import request_text
 from bot.commands.question_texts import question_text
+from bot.platforms.table_text import code_block
 
 Say = Callable[[str, str], Awaitable[None]]
 """Writes a line to a user. Raises `Unreachable`."""
@@ -61,6 +63,8 @@ def _rendered(part: Part) -> str:
             return f"\n\n{request_text(part)}\n\n"
         case Question():
             return f"\n\n{question_text(part)}\n\n"
+        case Table():
+            return f"\n\n{code_block(part, 4_000)[0]}\n\n"
         case File():
             return f"\n\nI made the file {part.name}, but I cannot send files here.\n\n"
         case ToolStep() | AnswerButtons() | OpenRequests():

@@ -4,6 +4,7 @@ import { buttonsNode } from "./feedback.js";
 import { fileNode } from "./files.js";
 import { copyText, element, render } from "./markdown.js";
 import { shownState, stepNode } from "./steps.js";
+import { tableNode } from "./table.js";
 
 const WAITING = { approval: "Waiting for approval", question: "Waiting for an answer" };
 
@@ -113,16 +114,21 @@ function button(label, onClick, style = "button") {
   return made;
 }
 
-/** Returns the text of an answer, without its steps. */
-export const answerText = (message) =>
-  message.parts
-    .filter((part) => part.type !== "tool" && part.type !== "file")
+const NO_TEXT = ["tool", "table", "file"];
+
+/** Returns the text of an answer, without its steps; its tables come last, as in the whole answer. */
+export function answerText({ parts }) {
+  const text = parts
+    .filter((part) => !NO_TEXT.includes(part.type))
     .map((part) => (part.type === "text" ? part.text : `\n\n${part.text}\n\n`))
     .join("")
     .trim();
+  return [text, ...parts.filter((part) => part.type === "table").map((part) => part.text)].filter(Boolean).join("\n\n");
+}
 
 function partNode(part) {
   if (part.type === "tool") return stepNode(part);
+  if (part.type === "table") return tableNode(part);
   if (part.type === "file") return fileNode(part);
   return element("div", { class: part.type === "notice" ? "notice markdown" : "markdown" }, render(part.text));
 }

@@ -113,6 +113,8 @@ class WebApi:
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
         self.disabled: set[str] = set()
+        self.lacking: set[str] = set()
+        """Kinds of blocks that no workspace takes yet."""
         self.tolerated: set[str] = set()
         self.outage: Literal["unreachable", "broken"] | None = None
         self.enforce_tiers = False
@@ -163,6 +165,7 @@ class WebApi:
             call.team = workspace.team
             self._check_scope(workspace, method, call.args)
             self._check_tier(method, call)
+            self._check_blocks(call)
             body = self._apply(workspace, request, method, call)
         except Refused as refusal:
             return self._refuse(call, refusal)
@@ -211,6 +214,12 @@ class WebApi:
         if channel and method.name in IN_CHANNELS:
             needed = f"{PLURALS.get(channel.kind, channel.kind)}:{IN_CHANNELS[method.name]}"
         require(needed is None or needed in self.scopes, "missing_scope", str(needed))
+
+    def _check_blocks(self, call: Call) -> None:
+        blocks = call.args.get("blocks")
+        kinds = {str(block.get("type")) for block in blocks} if isinstance(blocks, list) else set()
+        if lacking := kinds & self.lacking:
+            raise Refused("invalid_blocks", f"unsupported type: {lacking}", provoked=True)
 
     def _check_tier(self, method: Method, call: Call) -> None:
         per_channel = method.name == "chat.postMessage"

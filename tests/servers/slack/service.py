@@ -529,6 +529,10 @@ class Slack(SlackServer):
         """Answer `token_revoked` from now on."""
         self.web_api.revoked.add(token)
 
+    def lack_blocks(self, *kinds: str) -> None:
+        """Refuse these kinds of blocks, as a workspace to which Slack has not brought them yet."""
+        self.web_api.lacking.update(kinds)
+
     def tolerate(self, *errors: str) -> None:
         """Record no violations for these refusals; `unfinished` also tolerates what the app leaves open."""
         self.web_api.tolerated.update(errors)
