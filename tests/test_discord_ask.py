@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import SIGN, Message, Part, Question, Text, Turn
-from bot.commands import ask_texts
+from bot.commands import ask_texts, question_texts
 from bot.discord.adapter import INFO
 from bot.discord.destination import known_destination
 from bot.memory.filing import FinishedTurn
@@ -114,7 +114,7 @@ def which_fruit(turn: Turn, *options: str) -> Question:
     )
 
 
-async def test_a_question_in_a_private_answer_has_buttons_or_says_that_words_cannot_be_given(
+async def test_a_question_in_a_private_answer_has_buttons_for_its_options_and_for_words(
     server: Discord, live: Bot
 ) -> None:
     async def answer(turn: Turn) -> AsyncIterator[Part]:
@@ -126,11 +126,12 @@ async def test_a_question_in_a_private_answer_has_buttons_or_says_that_words_can
     await wait_until(lambda: ask_texts.PRESS in chosen.content, "the buttons")
     assert chosen.content.startswith("Hm.")
     assert chosen.original
-    assert [each["label"] for each in chosen.original.components[0]["components"]] == ["Apples", "Pears"]
+    labels = [each["label"] for each in chosen.original.buttons]
+    assert labels == ["Apples", "Pears", question_texts.IN_WORDS]
     in_words = await server.command("ask", options={"question": "say", "private": True})
-    await wait_until(lambda: ask_texts.NO_ANSWER_HERE in in_words.content, "the sentence")
+    await wait_until(lambda: ask_texts.WRITE in in_words.content, "the button")
     assert in_words.original
-    assert not in_words.original.components
+    assert [each["label"] for each in in_words.original.buttons] == [question_texts.IN_WORDS]
 
 
 async def test_a_long_private_answer_with_a_request_shows_the_request_whole(

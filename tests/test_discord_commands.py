@@ -90,7 +90,7 @@ async def test_a_press_that_fails_says_so(server: Discord, bot: Bot) -> None:
     async with bot.listen():
         await server.wait_for_connections()
         await bot.reply(await direct(server), answer=fixed_answer(request))
-        [asked] = [each for each in server.messages(server.dm(server.alice)) if each.components]
+        [asked] = [each for each in server.messages(server.dm(server.alice)) if each.buttons]
         pressed = await server.click(server.alice, asked, "Approve")
     assert "Something went wrong on my side." in pressed.content
 

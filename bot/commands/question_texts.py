@@ -24,6 +24,16 @@ _SIGN = "❓"
 PLACEHOLDER = "Choose an answer"
 """Text of a menu before something is chosen."""
 
+IN_WORDS = "Answer in words"
+FORM = "Your answer"
+FORM_OPTION = "Choose an answer"
+FORM_WORDS = "Or write one"
+EMPTY = "You have neither chosen nor written an answer. Please press the button again."
+"""Label of the button for a form, its title, the labels of its fields, and the reply to an empty one."""
+
+MOST_WORDS = 1_000
+"""Most characters of an answer in words that a form takes."""
+
 ANSWER_STOPPED = "my work on the answer was stopped"
 """Reason of a question that ends with the turn of its answer."""
 

@@ -174,16 +174,25 @@ class DiscordApi:
         self,
         channel: int,
         message: int,
-        text: str,
+        content: str | ui.LayoutView,
         *,
         hold: Hold,
         buttons: ui.View | None = None,
         without_buttons: bool = False,
     ) -> None:
-        """Replace the text of a message of the bot, and its buttons; without both arguments these stay."""
-        form: dict[str, Any] = {"content": well_formed(text)}
-        if buttons or without_buttons:
-            form["view"] = buttons
+        """Replace the text of a message of the bot, and its buttons; without both arguments these stay.
+
+        A layout replaces both for ever: Discord takes no text in its place.
+        https://docs.discord.com/developers/resources/message#edit-message
+        """
+        form: dict[str, Any]
+        if isinstance(content, ui.LayoutView):
+            flags = discord.MessageFlags(suppress_embeds=True)  # discord.py adds that of layouts
+            form = {"content": None, "view": content, "flags": flags}
+        else:
+            form = {"content": well_formed(content)}
+            if buttons or without_buttons:
+                form["view"] = buttons
 
         async def edit(client: discord.Client) -> None:
             with handle_message_parameters(**form, allowed_mentions=PINGS) as parameters:

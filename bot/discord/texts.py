@@ -11,6 +11,10 @@ MESSAGES_REFUSED = "Discord does not accept my messages there. Please ask me aga
 REST_REFUSED = "Discord does not accept it."
 """Reason why the rest of an answer cannot be shown."""
 
+FORM_LOST = "I was restarted while this form was open, and cannot take it. Please open it again."
+BUTTON_LOST = "This is from another version of me, and I do not know it. Please ask me again."
+"""Answers to a form from before a restart, and to a button of another version."""
+
 FILE_REFUSED = (
     "Discord does not accept it here. It may be too large for this server, or I lack the permission Attach "
     f"Files. {_ADMINISTRATOR} for help."
