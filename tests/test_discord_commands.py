@@ -80,7 +80,10 @@ async def test_a_press_that_fails_says_so(server: Discord, bot: Bot) -> None:
         async def decide_in_words(self, order: TextDecision, message: Message) -> str:
             raise AssertionError(order)
 
-        async def choose(self, id: str, option: int, by: Chooser) -> DecisionAnswer:
+        async def choose(self, id: str, answer: int | str, by: Chooser) -> DecisionAnswer:
+            raise AssertionError(id)
+
+        async def find(self, id: str) -> None:
             raise AssertionError(id)
 
     bot.commands = replace(bot.commands, requests=Broken())

@@ -142,9 +142,7 @@ class DiscordApi:
         if buttons:
             form["view"] = buttons
         if tell:
-            form["allowed_mentions"] = PINGS.merge(
-                discord.AllowedMentions(users=[discord.Object(user) for user in tell])
-            )
+            form["allowed_mentions"] = _pings(tell)
 
         async def send(client: discord.Client) -> SentMessage:
             async def post(**reference: Any) -> Json:
@@ -179,11 +177,12 @@ class DiscordApi:
         hold: Hold,
         buttons: ui.View | None = None,
         without_buttons: bool = False,
+        tell: Sequence[int] = (),
     ) -> None:
         """Replace the text of a message of the bot, and its buttons; without both arguments these stay.
 
-        A layout replaces both for ever: Discord takes no text in its place.
-        https://docs.discord.com/developers/resources/message#edit-message
+        A layout replaces both for ever: Discord takes no text in its place. The message keeps the mentions of
+        users in `tell`. https://docs.discord.com/developers/resources/message#edit-message
         """
         form: dict[str, Any]
         if isinstance(content, ui.LayoutView):
@@ -195,7 +194,7 @@ class DiscordApi:
                 form["view"] = buttons
 
         async def edit(client: discord.Client) -> None:
-            with handle_message_parameters(**form, allowed_mentions=PINGS) as parameters:
+            with handle_message_parameters(**form, allowed_mentions=_pings(tell)) as parameters:
                 await client.http.edit_message(channel, message, params=parameters)
 
         await self.request(edit, hold)
@@ -347,6 +346,11 @@ def _release_global_limit(client: discord.Client) -> Iterator[None]:
     except asyncio.CancelledError:
         client.http._global_over.set()
         raise
+
+
+def _pings(users: Sequence[int]) -> discord.AllowedMentions:
+    """Return the rule for a text whose mentions of these users count, beside `PINGS`."""
+    return PINGS.merge(discord.AllowedMentions(users=[discord.Object(user) for user in users] or False))
 
 
 async def _post(client: discord.Client, channel: int, **form: Any) -> Json:

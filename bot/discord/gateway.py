@@ -130,6 +130,7 @@ class Listener(Client):
             case "socket_event_type":
                 self._shard.connection.note_event()
             case "connect" | "resumed":
+                self._shard.presence = "" if event == "connect" else None
                 self._shard.connection.mark_connected()
             case "disconnect":
                 self._shard.connection.mark_lost()

@@ -46,7 +46,8 @@ class Requests:
         channel, id = map(int, self._receipt.state["extras"][request.id])
         card = request_card(request, is_reply=self._destination.reply_to is not None)
         try:
-            await self._api.edit(channel, id, card, hold=self._receipt.hold)
+            tell = users_to_notify(request)
+            await self._api.edit(channel, id, card, hold=self._receipt.hold, tell=tell)
         except Refused as error:  # the text says the same, and has the same buttons
             log.warning("request not made a card", extra={"request": request.id, "reason": str(error)})
         self._receipt.note(cards=[*cards, request.id])

@@ -1,5 +1,7 @@
 """Sentences that only Discord's users read."""
 
+from datetime import datetime
+
 _ADMINISTRATOR = "Please ask an administrator of the server"
 
 CHANNEL_DELETED = "the channel was deleted."
@@ -10,6 +12,16 @@ MESSAGES_REFUSED = "Discord does not accept my messages there. Please ask me aga
 
 REST_REFUSED = "Discord does not accept it."
 """Reason why the rest of an answer cannot be shown."""
+
+STORAGE_DOWN = "Redis unavailable"
+MODEL_DOWN = "Language model unavailable"
+"""Presence of the bot while it cannot answer."""
+
+
+def rate_limited(until: datetime) -> str:
+    """Return the presence while the model service takes no more requests."""
+    return f"Rate limited until {until:%H:%M} UTC"
+
 
 FORM_LOST = "I was restarted while this form was open, and cannot take it. Please open it again."
 BUTTON_LOST = "This is from another version of me, and I do not know it. Please ask me again."

@@ -74,6 +74,9 @@ def check_form(components: Sequence[Json]) -> None:
     path = "data.components"
     _require(1 <= len(components) <= MOST_IN_FORM, path, "Must be between 1 and 5 in length.")
     _check_each(components, IN_FORM, path)
+    rows = [each for each in components if each["type"] == Kind.ACTION_ROW]
+    inner = [each for row in rows for each in row["components"]]
+    _check_each(inner, SELECTS | {Kind.TEXT_INPUT}, path)
     names = [each["custom_id"] for each in rules.walk(components) if "custom_id" in each]
     _require(len(set(names)) == len(names), path, "Component custom id cannot be duplicated")
 
