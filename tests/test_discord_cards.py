@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.chat import Approval, Json, Message, Question, Receipt, Request, Turn
-from bot.discord.cards import fits, layout, private_card, request_card, text_card
+from bot.discord.cards import fits, private_card, request_card, text_card
 from bot.discord.request_forms import render_request
 from tests.servers.discord import layouts
 from tests.servers.discord.records import MessageFlag
@@ -119,7 +119,6 @@ def test_what_does_not_fit_into_one_message_is_known_before() -> None:
     assert not fits(many)
     assert fits([*text_card("x" * 3_999 + "\ny").children])
     assert not fits([*text_card("😀" * 2_000 + "\ny").children])
-    assert layout([]).is_finished()
 
 
 async def ask(server: Discord, bot: Bot, request: Request = ASKED) -> tuple[Message, Any]:

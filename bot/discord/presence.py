@@ -76,4 +76,4 @@ async def _show(shard: Shard, text: str) -> None:
         log.info("presence not shown", extra={"shard": shard.number, "error": repr(error)})
         return
     shard.presence = text
-    log.info("presence shown", extra={"shard": shard.number, "presence": text})
+    log.debug("presence shown", extra={"shard": shard.number, "presence": text})
