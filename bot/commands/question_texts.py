@@ -104,6 +104,8 @@ NOT_FOR_EXTERNAL = (
     "Guests and users from other organisations cannot answer this with a button. Please write your answer."
 )
 
+WRITE_A_MESSAGE = "The form is for the user who asked me. Please write your answer as a message here."
+
 
 def not_accepted(platform: str) -> str:
     """Return the notice for a question that a platform refuses to show."""

@@ -137,7 +137,7 @@ class Listener(Client):
             case "interaction":
                 self._shard.note_language(args[0].user.id, str(args[0].locale))
                 if self._is_forgotten(args[0]):
-                    event = "forgotten_interaction"
+                    self.dispatch("forgotten_interaction", args[0])
         if not self.is_closed():  # else it has no loop for handlers; the next session reads the history
             super().dispatch(event, *args, **kwargs)
 

@@ -5,7 +5,7 @@ to the user's direct messages. https://discord.com/developers/docs/interactions/
 """
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -73,10 +73,7 @@ class _Answer:
 
         A request is always shown whole, as its user decides by it; a long answer becomes a file.
         """
-        files = [
-            replace(each, name=f"{number}_{accepted_name(each.name)}")
-            for number, each in enumerate(self.files, 1)
-        ]
+        files = _with_own_names(self.files)
         pages = self.renderer.messages() or ([] if self.requests else ["…"])
         cards = [private_card(each) for each in self.requests]
         words: list[Piece] = [ui.TextDisplay(each) for each in pages]
@@ -89,6 +86,16 @@ class _Answer:
                 cards.pop()
             words += [more] if len(cards) < len(self.requests) else []
         return layout([*words, *cards, *map(file_piece, files)]), files
+
+
+def _with_own_names(files: Sequence[FileUpload]) -> list[FileUpload]:
+    """Return files with names that Discord does not change, each another: a layout names its files."""
+    named: dict[str, FileUpload] = {}
+    for number, each in enumerate(files, 1):
+        name = accepted_name(each.name)
+        name = f"{number}_{name}" if name in named or name == _FILE else name
+        named[name] = replace(each, name=name)
+    return list(named.values())
 
 
 async def reply_privately(

@@ -205,7 +205,8 @@ class Requests:
         words = _words(question, answer) if isinstance(question, Question) else ""
         if record is None or not isinstance(question, Question) or not words:
             return DecisionAnswer(question_texts.UNKNOWN, is_known=False)
-        if refusal := await self.questions.refusal(record, question, by):
+        in_words = isinstance(answer, str)
+        if refusal := await self.questions.refusal(record, question, by, in_words=in_words):
             return DecisionAnswer(refusal)
         if question.state != "asked":
             return DecisionAnswer(question_texts.too_late(question), record.thread)
