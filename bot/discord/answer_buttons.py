@@ -3,9 +3,11 @@
 An answer itself stays an ordinary text, which users can search, quote and edit; so its buttons are no layout.
 """
 
+import logging
 import re
 from typing import Any, Self, cast
 
+import discord
 from discord import ui
 
 from bot.chat import AnswerButtons, Vote
@@ -17,6 +19,8 @@ from bot.discord.forms import vote_form
 from bot.discord.presses import Interaction, answer_press, defer, take_press
 from bot.discord.responses import apologise, edit_response, follow_up
 from bot.platforms.answers import DETAILS, RATE, REGENERATE, describe, rate, regenerate
+
+log = logging.getLogger(__name__)
 
 _ID = r"(?P<answer>[0-9a-f]{1,64})"
 
@@ -98,6 +102,10 @@ class ActionButton(ui.DynamicItem[ui.Button[Any]], template=rf"(?P<action>{'|'.j
 async def _show_details(interaction: Interaction, text: str) -> None:
     """Show the details of an answer as a card; a sentence, and a text too long for a card, as they are."""
     if "\n" in text and len(text) <= MOST_TEXT:
-        await edit_response(interaction.client, interaction.token, text_card(text))
-    else:
-        await follow_up(interaction, text)
+        try:
+            await edit_response(interaction.client, interaction.token, text_card(text))
+        except discord.HTTPException as error:
+            log.warning("details not shown as a card", extra={"error": str(error)})
+        else:
+            return
+    await follow_up(interaction, text)

@@ -7,7 +7,7 @@ of a layout. Discord allows this change of a message, but not the way back, see 
 import logging
 import time
 
-from bot.chat import Approval, InboxLookup, Json, Receipt, Request, Undeliverable
+from bot.chat import Approval, InboxLookup, Json, PlatformError, Receipt, Request, Undeliverable
 from bot.discord.api import DiscordApi
 from bot.discord.cards import request_card
 from bot.discord.destination import Destination
@@ -48,7 +48,7 @@ class Requests:
         try:
             tell = users_to_notify(request)
             await self._api.edit(channel, id, card, hold=self._receipt.hold, tell=tell)
-        except Refused as error:  # the text says the same, and has the same buttons
+        except PlatformError as error:  # the text says the same, and has the same buttons
             log.warning("request not made a card", extra={"request": request.id, "reason": str(error)})
         self._receipt.note(cards=[*cards, request.id])
 
