@@ -222,7 +222,10 @@ async def test_a_decision_of_days_ago_is_told_at_once(headers: dict[str, str]) -
         async def decide_in_words(self, order: TextDecision, message: Message) -> str:
             raise AssertionError(order)
 
-        async def choose(self, id: str, option: int, by: Chooser) -> DecisionAnswer:
+        async def choose(self, id: str, answer: int | str, by: Chooser) -> DecisionAnswer:
+            raise AssertionError(id)
+
+        async def find(self, id: str) -> None:
             raise AssertionError(id)
 
     commands = replace(healthy(), requests=Late())

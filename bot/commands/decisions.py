@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from bot.chat import Message, TextDecision, ThreadId
+from bot.chat import Message, Request, TextDecision, ThreadId, WaitingCall
 from bot.commands import approval_texts
 
 
@@ -18,7 +18,7 @@ class DecisionAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Chooser:
-    """User who answers a question by a button: an author with a name and roles, as in `Message`."""
+    """User who presses a button or submits a form: an author with a name and roles, as in `Message`."""
 
     author: str
     name: str = ""
@@ -44,8 +44,11 @@ class Decisions(Protocol):
         for a confirmation.
         """
 
-    async def choose(self, id: str, option: int, by: Chooser) -> DecisionAnswer:
-        """Take the answer of a user who has pressed the button of an option, if the question is for them."""
+    async def choose(self, id: str, answer: int | str, by: Chooser) -> DecisionAnswer:
+        """Take the answer of a user, if the question is for them: the number of an option, or words."""
+
+    async def find(self, id: str) -> tuple[Request, WaitingCall] | None:
+        """Return a request as it is now, for a user who sees it; None for an unknown id."""
 
 
 def unknown_request(id: str) -> DecisionAnswer:

@@ -57,6 +57,7 @@ async def open_bot(
             ChannelCommand(access.channels, access.control.allow_list.is_admin, parts.plugins.toolbox),
             access.control.allow_list.is_admin,
             access.answers,
+            parts.model,
         )
         http = next((each for each in platforms if isinstance(each, Http)), None)
         page = await stack.enter_async_context(http.serve(commands, platforms.webhooks)) if http else None

@@ -124,9 +124,7 @@ class DiscordApi:
         if buttons:
             form["view"] = buttons
         if tell:
-            form["allowed_mentions"] = PINGS.merge(
-                discord.AllowedMentions(users=[discord.Object(user) for user in tell])
-            )
+            form["allowed_mentions"] = _pings(tell)
 
         async def send(client: discord.Client) -> SentMessage:
             async def post(**reference: Any) -> Json:
@@ -158,19 +156,29 @@ class DiscordApi:
         self,
         channel: int,
         message: int,
-        text: str,
+        content: str | ui.LayoutView,
         *,
         hold: Hold,
         buttons: ui.View | None = None,
         without_buttons: bool = False,
+        tell: Sequence[int] = (),
     ) -> None:
-        """Replace the text of a message of the bot, and its buttons; without both arguments these stay."""
-        form: dict[str, Any] = {"content": well_formed(text)}
-        if buttons or without_buttons:
-            form["view"] = buttons
+        """Replace the text of a message of the bot, and its buttons; without both arguments these stay.
+
+        A layout replaces both for ever: Discord takes no text in its place. The message keeps the mentions of
+        users in `tell`. https://docs.discord.com/developers/resources/message#edit-message
+        """
+        form: dict[str, Any]
+        if isinstance(content, ui.LayoutView):
+            flags = discord.MessageFlags(suppress_embeds=True)  # discord.py adds that of layouts
+            form = {"content": None, "view": content, "flags": flags}
+        else:
+            form = {"content": well_formed(content)}
+            if buttons or without_buttons:
+                form["view"] = buttons
 
         async def edit(client: discord.Client) -> None:
-            with handle_message_parameters(**form, allowed_mentions=PINGS) as parameters:
+            with handle_message_parameters(**form, allowed_mentions=_pings(tell)) as parameters:
                 await client.http.edit_message(channel, message, params=parameters)
 
         await self.request(edit, hold)
@@ -331,6 +339,11 @@ def _locked_if_archived() -> Iterator[None]:
         yield
     except ThreadArchived as error:
         raise ThreadLocked(str(error)) from error.__cause__
+
+
+def _pings(users: Sequence[int]) -> discord.AllowedMentions:
+    """Return the rule for a text whose mentions of these users count, beside `PINGS`."""
+    return PINGS.merge(discord.AllowedMentions(users=[discord.Object(user) for user in users] or False))
 
 
 async def _post(client: discord.Client, channel: int, **form: Any) -> Json:

@@ -140,7 +140,7 @@ async def show_questions(api: DiscordApi, receipt: Receipt, part_timeout: PartTi
         text, token = _shown(each), each.place[TOKEN]
         try:
             async with part_timeout.limit("question"):
-                await api.request(partial(edit_response, token=token, text=text), receipt.hold)
+                await api.request(partial(edit_response, token=token, content=text), receipt.hold)
         except Undeliverable as error:
             log.info("question not shown by its command", extra={"error": str(error)})
             await _show_later(api, each, text, receipt)

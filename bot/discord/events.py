@@ -1,6 +1,6 @@
 """Parser of discord.py's messages. Pure."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -337,9 +337,14 @@ def _request_of(message: discord.Message, me: int) -> str:
     if not isinstance(answer, discord.Message) or answer.author.id != me:
         return ""
     # discord.py sets no components if the payload has none
-    rows = (each for each in getattr(answer, "components", ()) if isinstance(each, discord.ActionRow))
-    names = (str(getattr(each, "custom_id", None) or "") for row in rows for each in row.children)
+    names = _custom_ids(getattr(answer, "components", ()))
     return next((id for verb, _, id in (each.partition(":") for each in names) if verb == "approve"), "")
+
+
+def _custom_ids(components: Iterable[object]) -> Iterator[str]:
+    for each in components:
+        yield str(getattr(each, "custom_id", None) or "")
+        yield from _custom_ids(getattr(each, "children", ()))
 
 
 def readable_text(message: discord.Message, me: int) -> str:

@@ -39,6 +39,7 @@ from bot.discord.identify import IdentifyQueue
 from bot.discord.messages import EditPace
 from bot.discord.names import Names
 from bot.discord.past import PastMessages
+from bot.discord.presence import Presence
 from bot.discord.reader import Reader
 from bot.discord.refusals import Refusals
 from bot.discord.reply import DiscordThread
@@ -131,7 +132,10 @@ class Discord:
         """Listen to shards, deliver events and answer commands until cancelled."""
         gateway = await self._identify_queue.gateway()
         DiscordWebSocket.DEFAULT_GATEWAY = URL(gateway.url)
-        await self._shards.hold(self._wish or gateway.shards, partial(self._listen, deliver, commands))
+        shards, interval = self._shards, self._timing.presence_interval
+        presence = Presence(lambda: shards.held, lambda: shards.is_storage_down, commands.model, interval)
+        listening = shards.hold(self._wish or gateway.shards, partial(self._listen, deliver, commands))
+        await first_failure(listening, presence.keep())
 
     async def _listen(self, deliver: Deliver, commands: Commands, shard: Shard) -> None:
         listener = Listener(

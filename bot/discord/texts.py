@@ -1,6 +1,7 @@
 """Sentences that only Discord's users read."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 QUESTION = "Question"
 """Name of a thread whose question has no words, if its author has no name either."""
@@ -66,6 +67,20 @@ REST_REFUSED = "Discord does not accept it."
 
 FILE_FORBIDDEN = f"I lack the permission *Attach Files* here. {_ADMINISTRATOR} to give it to my role."
 FILE_TOO_LARGE = "it is larger than Discord takes here. Please ask me for a smaller one."
+STORAGE_DOWN = "Redis unavailable"
+MODEL_DOWN = "Language model unavailable"
+"""Presence of the bot while it cannot answer."""
+
+
+def rate_limited(until: datetime) -> str:
+    """Return the presence while the model service takes no more requests."""
+    return f"Rate limited until {until:%H:%M} UTC"
+
+
+FORM_LOST = "I was restarted while this form was open, and cannot take it. Please open it again."
+BUTTON_LOST = "This is from another version of me, and I do not know it. Please ask me again."
+"""Answers to a form from before a restart, and to a button of another version."""
+
 FILE_REFUSED = (
     "Discord does not accept it here. It may be too large for this server, or I lack the permission Attach "
     f"Files. {_ADMINISTRATOR} for help."

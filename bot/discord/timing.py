@@ -105,6 +105,9 @@ class Timing:
     release_timeout: float = 1.0
     """Longest time to give the shards back at the end; later their leases expire."""
 
+    presence_interval: float = 15.0
+    """Time between two looks at what the presence should show; Discord takes five changes in 20 s."""
+
     sync_backoff: float = 5.0
     """Time before the second attempt to register the commands; it doubles with each one."""
 

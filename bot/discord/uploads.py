@@ -52,7 +52,7 @@ class Uploads(uploads.Uploads):
             return False
         bound = self._part_timeout.limit("history")
         recent = await find_messages(self._api, self._destination, known["at"], bound)
-        return any(_accepted_name(file) in message.files for message in recent)
+        return any(accepted_name(file.name) in message.files for message in recent)
 
     async def _upload(self, file: File, content: bytes) -> None:
         await self._note(file, at=time.time())
@@ -60,13 +60,13 @@ class Uploads(uploads.Uploads):
         async with self._part_timeout.limit(f"file {file.id}"):
             await self._api.attach(
                 self._destination.channel,
-                FileUpload(_accepted_name(file), content, file.alt),
+                FileUpload(accepted_name(file.name), content, file.alt),
                 nonce=nonce,
                 reply_to=self._destination.reply_to,
                 hold=self._receipt.hold,
             )
 
 
-def _accepted_name(file: File) -> str:
-    """Return the name with only characters that Discord does not replace."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", file.name)
+def accepted_name(name: str) -> str:
+    """Return the name of a file with only characters that Discord does not replace."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name)

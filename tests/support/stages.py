@@ -191,7 +191,7 @@ class DiscordStage:
     async def press(self, step: Says) -> None:
         await wait_until_idle(self._redis)
         for message in reversed(self._replies()):
-            labels = [each.get("label") for row in message.components for each in row["components"]]
+            labels = [each.get("label") for each in message.buttons]
             if step.button and step.button in labels:
                 await self._discord.click(self._users[step.person], message, step.button)
                 return

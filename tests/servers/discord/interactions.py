@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from tests.servers.discord import layouts as layouts
 from tests.servers.discord import payloads as payloads
 from tests.servers.discord.api import Reply, Request, Route
 from tests.servers.discord.drafts import SENDABLE_FLAGS, apply_edit, read_draft
@@ -333,6 +334,5 @@ def _choices(data: Json) -> list[Json]:
 def _modal(data: Json) -> Json:
     length(data.get("title"), "data.title", 1, 45)
     length(data.get("custom_id"), "data.custom_id", 1, 100)
-    if not 1 <= len(data.get("components") or []) <= 5:
-        raise form_error("data.components", "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 5 in length.")
+    layouts.check_form(data.get("components") or [])
     return data

@@ -12,6 +12,7 @@ from tests.servers.discord.records import (
     Guild,
     Json,
     Message,
+    MessageFlag,
     User,
     snowflake_time,
 )
@@ -233,7 +234,7 @@ def message(message: Message) -> Json:
         "id": str(message.id),
         "channel_id": str(message.channel.id),
         "author": user(message.author),
-        "content": message.content,
+        "content": "" if MessageFlag.COMPONENTS_V2 in message.flags else message.content,
         "timestamp": timestamp(message.sent_at),
         "edited_timestamp": timestamp(message.edited_at) if message.edited_at else None,
         "tts": False,

@@ -1,6 +1,6 @@
 """Users, channels and messages of the simulated Discord as plain data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from typing import Any
@@ -221,6 +221,7 @@ class Attachment:
 class Message:
     """Message with the history of its text.
 
+    With components v2 its `content` is the text in them, which users read; its payload has none.
     `history` begins with the first text; `mentions` are the users that it pinged, after `allowed_mentions`;
     `deleted_at` is set once it is deleted; `more` adds to its payload or replaces parts of it.
     """
@@ -247,6 +248,11 @@ class Message:
     more: Mapping[str, Json] = field(default_factory=dict)
 
     @property
+    def buttons(self) -> list[Json]:
+        """Return the buttons and menus below the text, or in it."""
+        return [each for each in _walk(self.components) if each.get("custom_id")]
+
+    @property
     def ephemeral(self) -> bool:
         return MessageFlag.EPHEMERAL in self.flags
 
@@ -259,6 +265,13 @@ class Message:
     def sent_at(self) -> float:
         """Return the time of sending in Unix seconds."""
         return snowflake_time(self.id)
+
+
+def _walk(components: Sequence[Json]) -> Iterator[Json]:
+    for each in components:
+        yield each
+        yield from _walk(each.get("components") or [])
+        yield from _walk([each["accessory"]] if each.get("accessory") else [])
 
 
 @dataclass(frozen=True)

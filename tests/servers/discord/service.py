@@ -286,9 +286,9 @@ class Discord(DiscordServer):
         return await self._outcome(*sent, timeout)
 
     async def submit(
-        self, opened: Interaction, values: Mapping[str, str], *, timeout: float = 30
+        self, opened: Interaction, values: Mapping[str, str | Sequence[str]], *, timeout: float = 30
     ) -> Interaction:
-        """Submit the form that `opened` showed; `values` are by the inputs' `custom_id`."""
+        """Submit the form that `opened` showed; `values` are by the fields' `custom_id`."""
         if opened.modal is None:
             raise NotOffered("no form was opened")
         rows = [fill_in_row(each, values) for each in opened.modal["components"]]
