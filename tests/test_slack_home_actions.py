@@ -34,9 +34,11 @@ def storage(storage: dict[str, Any], model: ModelServer) -> dict[str, Any]:
 
 async def opened(slack: Slack, user: str) -> str:
     """Open the Home tab; return its text once it is shown."""
-    before = slack.count("views.publish")
+    before = len(slack.workspace.home_history)
     slack.open_home(user, "home")
-    await wait_until(lambda: slack.count("views.publish") > before, "the tab is published")
+    await wait_until(
+        lambda: user in [each for each, _ in slack.workspace.home_history[before:]], "the tab is shown"
+    )
     return text_of(slack, user)
 
 
