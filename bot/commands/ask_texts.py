@@ -7,6 +7,7 @@ ASK_ABOUT_DESCRIPTION = "Ask a question about this message; the answer comes in 
 """Names of the shortcuts; Slack takes at most 24 characters of a name."""
 
 FORM_QUESTION = "Your question"
+FORM_FILES = "Files for the agent to read"
 FORM_SEND = "Ask"
 FORM_CANCEL = "Cancel"
 

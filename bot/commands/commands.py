@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.chat import (
+    Admission,
     Correction,
     Health,
     HealthCheck,
@@ -19,7 +20,7 @@ from bot.commands import question_texts, texts
 from bot.commands.answers import AnswerActions
 from bot.commands.approval_texts import NOT_FOR_EXTERNAL
 from bot.commands.channel import ChannelCommand
-from bot.commands.decisions import Chooser, DecisionAnswer, Decisions, unknown_request
+from bot.commands.decisions import Chooser, DecisionAnswer, Decisions, RequestsOfUser, unknown_request
 from bot.commands.health import describe, in_a_line
 from bot.commands.memory import PersonalMemory, answer_typed, is_typed
 from bot.commands.redis import Operations
@@ -53,6 +54,10 @@ class Commands:
     """Actions of the buttons below answers, also of those that were shown before they were switched off."""
     model: HealthCheck | None = None
     """Health of the language model as its last calls have shown it; None in a process without one."""
+    admission: Admission | None = None
+    """Access control of the home page; without it everybody is answered."""
+    waiting: RequestsOfUser | None = None
+    """Look-up of the requests that the home page shows."""
 
     async def health(self, by: str, *, is_external: bool = False) -> str:
         """Answer `/agent-health` with one line, or for administrators with the evidence of each part."""

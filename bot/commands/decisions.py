@@ -1,7 +1,8 @@
 """Decisions of requests: the protocol, and the answer to the user who decides."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from bot.chat import Message, Request, TextDecision, ThreadId, WaitingCall
 from bot.commands import approval_texts
@@ -49,6 +50,23 @@ class Decisions(Protocol):
 
     async def find(self, id: str) -> tuple[Request, WaitingCall] | None:
         """Return a request as it is now, for a user who sees it; None for an unknown id."""
+
+
+class WaitingRequest(NamedTuple):
+    """Request that waits for a user, with the threads that show it, as text; it expires at a Unix time."""
+
+    id: str
+    kind: Literal["approval", "question"]
+    text: str
+    threads: Sequence[str]
+    expires_at: float
+
+
+class RequestsOfUser(Protocol):
+    """Look-up of requests by the users for whom they wait."""
+
+    async def waiting_for(self, by: str) -> Sequence[WaitingRequest]:
+        """Return the approvals that an author can give, and the questions to them. Raises `StorageDown`."""
 
 
 def unknown_request(id: str) -> DecisionAnswer:

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
-from bot.access.requests import Copies
+from bot.access.requests import Copies, WaitingRequests
 from bot.agent import ThreadData
 from bot.app import Bot
 from bot.chat import HealthCheck, PersonalDataSource, SpaceData
@@ -58,6 +58,8 @@ async def open_bot(
             access.control.allow_list.is_admin,
             access.answers,
             parts.model,
+            access.control.allow_list,
+            WaitingRequests(access.requests.store, access.requests.approvals),
         )
         http = next((each for each in platforms if isinstance(each, Http)), None)
         page = await stack.enter_async_context(http.serve(commands, platforms.webhooks)) if http else None

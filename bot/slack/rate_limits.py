@@ -82,8 +82,13 @@ class RateLimits:
         self._permit_seconds = permit_seconds
         self._permits: dict[str, list[tuple[float, Permit]]] = {}  # by counter, with the end of validity
 
-    async def delay(self, team: str, method: str, channel: str = "", *, is_urgent: bool = False) -> float:
-        """Return the seconds until Slack accepts one more call; 0 counts it as made."""
+    async def delay(
+        self, team: str, method: str, channel: str = "", *, is_urgent: bool = False, leave: int = 0
+    ) -> float:
+        """Return the seconds until Slack accepts one more call; 0 counts it as made.
+
+        `leave` are the calls per minute that are left to other callers.
+        """
         counter = f"slack:{team}" + (f":{channel}" if method in _IN_EACH_CHANNEL else "")
         asked_at = time.monotonic()
         if self._use_permit(counter, method, asked_at):
@@ -91,6 +96,7 @@ class RateLimits:
         calls = {each: self.per_minute[each] for each in (method, *_SOON_AFTER.get(method, ()))}
         if is_urgent:
             calls[method] += _RESERVED.get(method, 0)
+        calls[method] -= leave
         seconds, permits = await self.coordination.take(
             counter,
             calls,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 from bot.chat import (
@@ -28,7 +28,8 @@ from bot.slack.context import Contexts
 from bot.slack.events import team_of_event
 from bot.slack.growth import EditBudget
 from bot.slack.history import ActiveThreads, History
-from bot.slack.home import HomeTabs
+from bot.slack.home import MOST_AT_ONCE, HomeTabs
+from bot.slack.home_presses import HomePresses
 from bot.slack.memberships import Memberships
 from bot.slack.names import Names
 from bot.slack.past import PastMessages
@@ -57,6 +58,7 @@ class Shared:
     streaming: Streaming = "native"
     prompts: Sequence[Prompt] | None = None
     """Suggested prompts of the operator, if there are any."""
+    home_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_AT_ONCE))
 
 
 class Workspace:
@@ -69,14 +71,14 @@ class Workspace:
         self.users = Users(api, limits, timing)
         self.names = Names(api, limits, self.users, timing)
         self.audiences = Audiences(api, timing)
-        self.past = PastMessages(
-            api, limits, self.users, self.names, Memberships(api, limits, timing), timing
-        )
+        memberships = Memberships(api, limits, timing)
+        self.past = PastMessages(api, limits, self.users, self.names, memberships, timing)
         self.contexts = Contexts(self.past, timing)
         self.app_contexts = AppContexts(shared.coordination, timing)
         self.prompts = SuggestedPrompts(api, limits, timing, shared.prompts)
         self.buttons = requests.Buttons(self.users, api, timing.button_timeout)
-        self.home = HomeTabs(api, self.users, limits, timing)
+        self.home = HomeTabs(api, self.users, self.audiences, memberships, limits, shared.home_slots, timing)
+        self.home_presses = HomePresses(api, self.home, timing)
         self.status = Status(api, limits, timing)
         self.catch_up = CatchUp(
             shared.coordination,
@@ -95,6 +97,7 @@ class Workspace:
     async def close(self) -> None:
         """End what still runs in the background."""
         await self.prompts.close()
+        await self.home.close()
         await self.status.close()
 
     async def take_notice(self, body: Mapping[str, Json], team: str, commands: Commands) -> bool:

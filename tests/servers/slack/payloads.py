@@ -175,19 +175,27 @@ def message_action(workspace: Workspace, callback_id: str, user: str, message: M
 
 
 def home_actions(
-    workspace: Workspace, view: dict[str, Json], user: str, block_id: str, element: dict[str, Json]
+    workspace: Workspace,
+    view: dict[str, Json],
+    user: str,
+    block_id: str,
+    element: dict[str, Json],
+    value: str,
 ) -> dict[str, Json]:
     """Return the press of a button on the Home tab: it has no message, no channel and no response_url."""
+    chosen = {"selected_conversation": value} if element["type"] == "conversations_select" else {}
     action = {
         "type": element["type"],
         "action_id": element["action_id"],
         "block_id": block_id,
         "action_ts": workspace.new_ts(),
         **({"value": element["value"]} if "value" in element else {}),
+        **chosen,
     }
+    team = workspace.described.get(user, {}).get("team_id", workspace.team)
     return {
         "type": "block_actions",
-        "user": {"id": user, "username": workspace.users[user], "team_id": workspace.team},
+        "user": {"id": user, "username": workspace.users[user], "team_id": team},
         "api_app_id": APP,
         "token": "verification-token",
         "container": {"type": "view", "view_id": view["id"]},

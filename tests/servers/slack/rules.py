@@ -182,8 +182,10 @@ def _check_element(element: dict[str, Json]) -> None:
         require(len(button.get("value", "")) <= 2_000, "invalid_blocks", "value over 2000")
         if isinstance(button.get("text"), dict):
             _check_text(button["text"], 75, "button", ("plain_text",))
-    if element["type"] == "static_select":
-        _check_select(element)
+    if element["type"] in MOST_OPTIONS:
+        _check_options(element)
+    if element["type"] == "conversations_select":
+        _check_conversations(element)
     if element["type"] == "feedback_buttons":
         _check_feedback(element)
     if element["type"] == "button":
@@ -200,14 +202,37 @@ def _check_feedback(element: dict[str, Json]) -> None:
         require(not more, "invalid_blocks", f"{name} has {more}")
 
 
-def _check_select(element: dict[str, Json]) -> None:
-    if "placeholder" in element:
-        _check_text(element["placeholder"], 150, "placeholder", ("plain_text",))
-    options = element.get("options", [])
-    require(1 <= len(options) <= 100, "invalid_blocks", f"a select takes 1 to 100 options: {len(options)}")
+MOST_OPTIONS = {"static_select": 100, "radio_buttons": 10, "checkboxes": 10}
+
+
+def _check_options(element: Mapping[str, Json]) -> None:
+    """Check the options of a menu, radio buttons or checkboxes; an initial one must be among them."""
+    _check_placeholder(element)
+    kind, options = element["type"], element.get("options", [])
+    most = MOST_OPTIONS[kind]
+    require(1 <= len(options) <= most, "invalid_blocks", f"{kind} takes 1 to {most} options: {len(options)}")
     for each in options:
         _check_text(each.get("text"), 75, "option", ("plain_text", "mrkdwn"))
         require(1 <= len(each.get("value", "")) <= 150, "invalid_blocks", "an option's value takes 1 to 150")
+    chosen = (
+        [element["initial_option"]] if "initial_option" in element else element.get("initial_options", [])
+    )
+    require(all(each in options for each in chosen), "invalid_blocks", "an initial option is no option")
+
+
+def _check_conversations(element: Mapping[str, Json]) -> None:
+    """Check https://docs.slack.dev/reference/block-kit/composition-objects/conversation-filter-object too."""
+    _check_placeholder(element)
+    only = element.get("filter")
+    require(only is None or only, "invalid_blocks", "a filter takes at least one field")
+    included = (only or {}).get("include", ["im"])
+    known = {"im", "mpim", "private", "public"}
+    require(included and set(included) <= known, "invalid_blocks", f"filter.include {included}")
+
+
+def _check_placeholder(element: Mapping[str, Json]) -> None:
+    if "placeholder" in element:
+        _check_text(element["placeholder"], 150, "placeholder", ("plain_text",))
 
 
 def _check_table(block: dict[str, Json]) -> None:

@@ -142,6 +142,11 @@ class Slack(SlackServer):
         self.workspace.files[file.id] = file
         return file
 
+    def upload(self, user: str, name: str, mimetype: str, data: bytes) -> str:
+        """Upload a file as a user, for the input of a form; return its id."""
+        self._know(user)
+        return self._file(user, name, mimetype, data).id
+
     def edit(self, channel: str, ts: str, text: str) -> None:
         """Change a message as its author."""
         message = self.message(channel, ts)
@@ -223,7 +228,7 @@ class Slack(SlackServer):
         """
         if not modal.is_open:
             raise LookupError("the form is closed")
-        payload = view_submission(self.workspace, modal, fill_in(modal, typed))
+        payload = view_submission(self.workspace, modal, fill_in(self.workspace, modal, typed))
         delivery = self._deliver("interactive", payload)
         await delivery.ended.wait()
         try:
@@ -246,19 +251,21 @@ class Slack(SlackServer):
     async def press_home(self, user: str, action_id: str, value: str = "", *, view: Json = None) -> Delivery:
         """Press a button of the Home tab, the first with this `value`; confirm if Slack asks.
 
-        `view` is the tab that the user still sees, if it is not the newest.
+        In a menu of channels `value` is the channel that is chosen. `view` is the tab that the user still
+        sees, if it is not the newest.
         """
         view = view or self.workspace.homes[user]
         found = [
             (block, each)
             for block in view["blocks"]
             for each in [*block.get("elements", []), block.get("accessory", {})]
-            if each.get("action_id") == action_id and value in ("", each.get("value"))
+            if each.get("action_id") == action_id
+            and (value in ("", each.get("value")) or each["type"] == "conversations_select")
         ]
         if not found:
             raise LookupError(f"no button {action_id} {value}")
         block, element = found[0]
-        payload = home_actions(self.workspace, view, user, block.get("block_id", "block"), element)
+        payload = home_actions(self.workspace, view, user, block.get("block_id", "block"), element, value)
         delivery = self._deliver("interactive", payload)
         await delivery.ended.wait()
         return delivery
