@@ -44,7 +44,7 @@ from bot.slack.app_credentials import AppCredentials
 from bot.slack.archive import SlackArchive
 from bot.slack.downloads import fetch
 from bot.slack.errors import NotInstalled
-from bot.slack.events import Unreadable, event_id, parse_event, place_of, team_of
+from bot.slack.events import Unreadable, bot_mentioned_in, event_id, parse_event, place_of, team_of
 from bot.slack.history import ActiveThreads
 from bot.slack.ids import own_id, team_in
 from bot.slack.installed import InstalledWorkspaces
@@ -273,6 +273,7 @@ class Slack:
             log.error("event given up, the process has hung on it", extra={"event_id": id})
             return
         try:
+            body = await self._workspaces.for_answering(body)
             workspace = await self._workspaces.of_event(body)
             if workspace:
                 await self._deliver_in(workspace, deliver, commands, id, body)
@@ -292,7 +293,8 @@ class Slack:
                 return
         with name_work(f"event:{id}"):
             try:
-                event = parse_event(body, who.user_id, self._bots - who.names)
+                bot = bot_mentioned_in(body, who.user_id)
+                event = parse_event(body, bot, self._bots - who.names)
             except Unreadable as error:  # acknowledged: otherwise Slack would repeat it
                 log.warning("event skipped", extra={"event_id": body.get("event_id"), "error": str(error)})
                 return

@@ -1,7 +1,7 @@
 """The bot in one workspace: its calls of Slack, and what is known and limited there."""
 
 import asyncio
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
@@ -27,6 +27,7 @@ from bot.slack.names import Names
 from bot.slack.past import PastMessages
 from bot.slack.rate_limits import RateLimits
 from bot.slack.reply import SlackThread
+from bot.slack.shared_channels import Connections
 from bot.slack.status import Status
 from bot.slack.stream import StreamBudget
 from bot.slack.timing import Timing
@@ -58,6 +59,7 @@ class Workspace:
         self.users = Users(api, limits, timing)
         self.names = Names(api, limits, self.users, timing)
         self.audiences = Audiences(api, timing)
+        self.connections = Connections(api, timing)
         self.past = PastMessages(
             api, limits, self.users, self.names, Memberships(api, limits, timing), timing
         )
@@ -104,6 +106,10 @@ class Workspace:
         shared = self._shared
         deliver = self.with_details(deliver)
         return Ask(self.api, deliver, shared.lookup, shared.timing, self._ask_locks)
+
+    async def teams_of(self, user: str) -> Sequence[str]:
+        """Return the workspaces of a user, as far as Slack says."""
+        return await self.users.teams((await self.api.who()).team_id, user)
 
     async def is_external(self, user: str) -> bool:
         """Return whether a user is a guest or from another organisation, as far as Slack says."""

@@ -282,7 +282,10 @@ class Slack(SlackServer):
         """Send any inner event that the app subscribes to. Raises `LookupError` for others."""
         if subscription(event) not in self.web_api.subscriptions:
             raise LookupError(f"the manifest does not subscribe to {subscription(event)}")
-        return self._deliver("events_api", event_callback(self.workspace, event))
+        place = event.get("channel") or event.get("item", {}).get("channel")
+        channel = self.workspace.channels.get(place) if isinstance(place, str) else None
+        is_shared = channel is not None and channel.is_shared
+        return self._deliver("events_api", event_callback(self.workspace, event, is_shared=is_shared))
 
     def send_payload(self, payload: dict[str, Json]) -> Delivery:
         """Send a payload unchanged, even if it is invalid."""
