@@ -195,8 +195,9 @@ def test_for_many_workspaces_the_app_can_be_installed_and_hears_of_it(
     one, many = (yaml.safe_load(printed(capsys, *http, *oauth)) for oauth in ([], ["--oauth", url]))
     assert many["oauth_config"].pop("redirect_urls") == ["https://bot.example.org/slack/oauth_redirect"]
     events = many["settings"]["event_subscriptions"]["bot_events"]
-    assert events[-3:] == ["app_uninstalled", "team_access_revoked", "tokens_revoked"]
-    del events[-3:]
+    lifecycle = ["app_uninstalled", "team_access_granted", "team_access_revoked", "tokens_revoked"]
+    assert events[-4:] == lifecycle
+    del events[-4:]
     for option in ("org_deploy_enabled", "token_rotation_enabled"):
         assert (one["settings"][option], many["settings"][option]) == (False, True)
         many["settings"][option] = False

@@ -131,6 +131,16 @@ class SlackApp(Slack):
         chosen = [each.workspace for each in tenants]
         self.oauth.choice = Grant(chosen, organisation) if chosen else None
 
+    def add_to_organisation(self, tenant: Tenant, organisation: str, *, told: bool) -> None:
+        """Let an administrator of an organisation use the app in one more workspace; the app may be told."""
+        reached = [self.web_api.organisations[each] for each in self.oauth.tokens_of(organisation)]
+        for workspaces in reached:
+            workspaces[tenant.workspace.team] = tenant.workspace
+            for each in workspaces.values():
+                each.organisation, each.siblings = organisation, list(workspaces)
+        if told:
+            tenant.send_event({"type": "team_access_granted", "team_ids": [tenant.workspace.team]})
+
     def end(self, id: str) -> None:
         """End all tokens of a workspace or an organisation."""
         self.web_api.revoked.update(self.oauth.tokens_of(id))
