@@ -137,6 +137,7 @@ class Slack:
         self._timing = timing
         self._notices: set[asyncio.Task[None]] = set()
         self._app: AsyncApp | None = None
+        self._take_event: DeliverEvent | None = None
         self._sockets: Sockets | None = None
         self._last_event: float | None = None
 
@@ -148,7 +149,7 @@ class Slack:
     async def receive(self, deliver: Deliver, commands: Commands) -> None:
         """Connect, deliver events and answer commands until cancelled."""
         await self._workspaces.begin()
-        deliver_event = partial(self._deliver_event, deliver, commands)
+        deliver_event = self._take_event = partial(self._deliver_event, deliver, commands)
         self._app = build_app(
             self._workspaces,
             self._clients,
@@ -166,7 +167,7 @@ class Slack:
                 self._workspaces.mark_connected()
                 await self._workspaces.wait_until_deaf()
         finally:
-            self._app = self._sockets = None
+            self._app = self._take_event = self._sockets = None
             self._workspaces.mark_lost()
 
     async def catch_up(self, deliver: Deliver) -> None:
@@ -257,10 +258,10 @@ class Slack:
             await first_failure(sockets.watch(workspaces.mark_missed), workspaces.wait_until_deaf())
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        app = self._app
-        if app is None:
+        app, take_event = self._app, self._take_event
+        if app is None or take_event is None:
             return web.Response(status=503, text="Not connected to Slack yet")
-        return await serve(app, self._signing_secret, request)
+        return await serve(app, take_event, self._signing_secret, request)
 
     def _note_arrival(self) -> None:
         self._last_event = time.monotonic()

@@ -441,7 +441,13 @@ class Slack(SlackServer):
         return self.socket_mode.sockets
 
     async def wait_for_connections(self, sockets: int = 1, timeout: float = 30) -> None:
-        """Wait until the app has at least `sockets` connections that Slack has not asked it to leave."""
+        """Wait until the app has at least `sockets` connections that Slack has not asked it to leave.
+
+        In HTTP mode, wait until it takes requests.
+        """
+        if self.request_url:
+            await wait_until(self.verify_url, "the app takes requests", timeout)
+            return
         await wait_until(
             lambda: sum(not each.retiring for each in self.sockets) >= sockets,
             f"{sockets} sockets are open",
