@@ -6,6 +6,7 @@ only the events that it subscribes to; Discord's gives the bot the permissions o
 
 import ast
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -289,3 +290,16 @@ def test_a_token_without_an_application_is_told(
 
 def test_the_manifest_is_data_that_no_text_of_a_command_can_break() -> None:
     assert yaml.safe_load(manifest()) == MANIFEST
+
+
+@pytest.mark.parametrize("command", ["manifest", "settings"])
+def test_a_command_whose_output_nobody_reads_ends_as_others_do(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    """`./dev run manifest | head` ended with a trace."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as output:
+        monkeypatch.setattr("sys.stdout", output)
+        assert main([command]) == 141
+    assert capfd.readouterr().err == ""
