@@ -9,19 +9,26 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from bot.chat import Event
+from bot.commands.health import describe
+from bot.slack.app_credentials import AppCredentials
 from bot.slack.events import team_of_interaction
+from bot.slack.installations import Installation
 from bot.slack.timing import Timing
 from bot.storage.coordination import RedisCoordination
 from tests.servers.model import ModelServer
 from tests.servers.slack.app import SlackApp, Tenant
 from tests.servers.slack.payloads import event_callback
 from tests.servers.slack.service import ALICE, BOB, GENERAL
+from tests.support import slack_platform
 from tests.support.memory import wait_until_filed
 from tests.support.platforms import platforms_with
 from tests.support.settings import of_model
 from tests.support.slack_app import install, run_app, vault
+from tests.support.slack_platform import COMMANDS, Connect
 from tests.support.wait import wait_until
 
+connected = slack_platform.connect_platform
 QUICK = platforms_with(slack_timing=Timing(installation_max_age=0.1), catch_up_seconds=0.1)
 
 
@@ -418,6 +425,44 @@ async def test_a_workspace_in_trouble_is_named_and_does_not_stop_the_others(
         await ask(two)
 
 
+async def test_health_of_a_thousand_workspaces_is_a_summary(
+    app: SlackApp, redis: Redis, connected: Connect
+) -> None:
+    """Also if all of them are in trouble at once."""
+    own = vault(redis)
+    for number in range(1_000):
+        lost = Installation(
+            id=f"T{number:04}",
+            name="A" * 200,
+            url="",
+            bot_token="xoxb",
+            bot_id="B1",
+            bot_user_id="U1",
+            refresh_token="xoxe",
+            expires_at=1.0,
+            refused_at=1.0,
+        )
+        await own.write(lost.id, asdict(lost))
+    http: dict[str, Any] = {"app_token": None, "signing_secret": "secret", "bot_token": None}
+    credentials = AppCredentials(app.oauth.client_id, app.oauth.client_secret)
+    async with connected(app, **http, credentials=credentials, vault=own) as slack:
+        receiving = asyncio.create_task(slack.receive(nothing, COMMANDS))
+
+        async def is_counted() -> bool:
+            return (await slack.health()).evidence.get("workspaces") == 1_000
+
+        await wait_until(is_counted, "the workspaces are known")
+        health = await slack.health()
+        receiving.cancel()
+        await asyncio.wait([receiving])
+    assert health.state == "degraded"
+    assert health.evidence["tokens_lost"] == health.evidence["workspaces_in_trouble"] == 1_000
+    assert len(describe([health])) < 2_000
+
+
+async def nothing(_: Event) -> None: ...
+
+
 async def test_a_damaged_record_does_not_stop_other_workspaces_and_the_app_can_be_installed_again(
     storage: dict[str, Any], model: ModelServer, app: SlackApp, redis: Redis
 ) -> None:
@@ -446,8 +491,6 @@ async def test_files_are_read_and_shown_with_the_token_of_their_workspace(
 
 
 async def test_the_record_of_an_installation_says_nothing_in_a_log(redis: Redis) -> None:
-    from bot.slack.installations import Installation
-
     installation = Installation(
         id="T1", name="One", url="", bot_token="xoxb-secret", bot_id="B1", bot_user_id="U1"
     )

@@ -38,6 +38,9 @@ _TEAM = re.compile(r"T[A-Z0-9]{1,40}", re.ASCII)
 _MOST_NAMED = 5
 """Most workspaces in trouble that health names."""
 
+_MOST_REASON = 300
+"""Most characters of each reason."""
+
 
 class InstalledWorkspaces:
     """All workspaces in which the app is installed; implements `bot.slack.workspaces.Workspaces`."""
@@ -210,7 +213,7 @@ class InstalledWorkspaces:
         """Begin to check the workspaces whose turn it is: a slow one does not keep the others waiting."""
         self._departures.begin(deliver)
         await self._connected.wait()
-        await self._organisations.read_all()
+        self._organisations.begin_reading()
         teams = list(await self._installations.all())
         self._count = len(teams)
         before = time.monotonic() - len(teams) / _CHECKS_PER_SECOND
@@ -263,17 +266,20 @@ class InstalledWorkspaces:
         state, evidence = await self._probe()
         refused = {each.id: describe_loss(each) for each in self._installations.refused}
         unread = {team: reason for team, reason in sorted(self._trouble.items()) if team not in refused}
-        trouble = [f"{team}: {reason}" for team, reason in (*sorted(refused.items()), *unread.items())]
+        trouble = [*sorted(refused.items()), *unread.items()]
         shown = {"workspaces": self._count, "workspaces_open": len(self._open)}
         if trouble:
             state = "degraded" if state == "ok" else state
             shown |= {"workspaces_in_trouble": len(trouble)}
-            return state, {**evidence, **shown, "trouble": "; ".join(trouble[:_MOST_NAMED])}
+            shown |= {"tokens_lost": len(refused)} if refused else {}
+            named = [f"{team}: {reason[:_MOST_REASON]}" for team, reason in trouble[:_MOST_NAMED]]
+            return state, {**evidence, **shown, "trouble": "; ".join(named)}
         return state, {**evidence, **shown}
 
     async def close(self) -> None:
         """End what still runs in the background."""
         await cancel(*self._checks.values())
+        await self._organisations.close()
         await self._tokens.close()
         for workspace in self._open.values():
             await workspace.close()
