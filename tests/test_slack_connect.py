@@ -10,7 +10,9 @@ from redis.asyncio import Redis
 
 from bot.access import texts as access_texts
 from bot.app import Bot
-from bot.slack.events import parse_event
+from bot.slack.api import open_api
+from bot.slack.events import bot_mentioned_in, parse_event, team_of_event
+from bot.slack.shared_channels import Connections
 from bot.slack.timing import Timing
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.app import SlackApp, Tenant
@@ -229,3 +231,29 @@ def test_an_author_is_external_although_their_team_has_the_app_too() -> None:
     message = parse_event(body, BOT_USER)
     assert message
     assert message.is_external  # type: ignore[union-attr]
+
+
+def test_without_an_authorization_the_workspace_is_the_one_that_receives_the_event() -> None:
+    """In a shared channel `team_id` is its host, which may be a stranger's workspace."""
+    body = {"team_id": HOST, "context_team_id": GUEST, "authorizations": [{"team_id": None}]}
+    assert team_of_event({**body, "is_ext_shared_channel": True}) == GUEST
+    assert team_of_event(body) == HOST
+
+
+@pytest.mark.parametrize(
+    ("text", "bot"), [("<@U0B> hi", "U0B"), ("<@U0A> and <@U0B>", "U0A"), ("hi", "U0A"), ("<@U0C>", "U0A")]
+)
+def test_a_mention_of_the_other_installations_bot_is_one_of_this_bot(text: str, bot: str) -> None:
+    body = {"event": {"text": text}, "authorizations": [{"user_id": "U0B", "is_bot": True}]}
+    assert bot_mentioned_in(body, "U0A") == bot
+
+
+async def test_a_channel_is_described_once_also_if_slack_names_no_members(app: SlackApp) -> None:
+    """Slack does not say of direct messages who is a member."""
+    tenant = app.add_workspace(HOST)
+    app.web_api.tokens["xoxb-host"], app.web_api.workspaces["xoxb-host"] = "bot", tenant.workspace
+    async with open_api("xoxb-host", app.api_url, Timing()) as api:
+        connections = Connections(api, Timing())
+        for _ in range(3):
+            assert (await connections.of(tenant.dm(DANA), is_member=True)).is_member
+        assert app.count("conversations.info") == 1

@@ -280,11 +280,14 @@ def team_of_event(body: Mapping[str, Json]) -> str:
     # `team_id` is null for events of a whole Enterprise organisation
     installation = next(iter(objects(body.get("authorizations"))), {})
     event = _object(body.get("event"))
-    teams = (installation.get("team_id"), *(body.get(name) for name in _TEAMS), event.get("team"))
+    # in a shared channel `team_id` is the workspace that hosts it
+    names = _TEAMS_OF_SHARED if body.get("is_ext_shared_channel") else _TEAMS
+    teams = (installation.get("team_id"), *(body.get(name) for name in names), event.get("team"))
     return next(filter(None, map(word, teams)), "unknown")
 
 
 _TEAMS = ("team_id", "context_team_id", "enterprise_id")
+_TEAMS_OF_SHARED = ("context_team_id", "team_id", "enterprise_id")
 
 
 def bot_mentioned_in(body: Mapping[str, Json], bot_user_id: str) -> str:

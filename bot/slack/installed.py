@@ -109,7 +109,9 @@ class InstalledWorkspaces:
                 return None
         team = team_of_event(body)
         installation = next(iter(objects(body.get("authorizations"))), {})
-        if installation.get("is_enterprise_install") is True and _TEAM.fullmatch(team):
+        # in a shared channel the other fields may name a foreign workspace
+        is_named = word(installation.get("team_id")) == team or not body.get("is_ext_shared_channel")
+        if installation.get("is_enterprise_install") is True and is_named and _TEAM.fullmatch(team):
             await self._installations.note_reached(team, word(installation.get("enterprise_id")))
         found = await self._installations.find(team)
         if found is None:

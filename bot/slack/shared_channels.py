@@ -8,7 +8,7 @@ same for all of these events and in the history: the author and the channel.
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bot.chat import Correction, CredentialsRejected, Deliver, Event, Json, Message, Unreachable
@@ -49,6 +49,8 @@ class Connections:
         if until > time.monotonic() and (known.is_member or not is_member):
             return known
         seen = await self._fetch(channel)
+        if is_member:  # Slack does not say it of direct messages
+            seen = replace(seen, is_member=True)
         timing = self._timing
         seconds = timing.audience_max_age if seen.is_member else timing.unknown_audience_max_age
         self._entries.pop(channel, None)
