@@ -24,7 +24,7 @@ from tests.support.approvals import (
 )
 from tests.support.bot import run_bot
 from tests.support.http_caller import Caller
-from tests.support.settings import of_discord, of_model, of_slack
+from tests.support.settings import needs_sockets, of_discord, of_model, of_slack
 from tests.support.table import Shelf
 from tests.support.wait import wait_until
 
@@ -155,6 +155,7 @@ async def test_a_copy_that_slack_has_not_confirmed_is_shown_once(
         assert f"Rejected by <@{BOB}>" in str(shown.blocks)
 
 
+@needs_sockets
 async def test_who_asks_over_http_is_told_where_it_was_shown(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack
 ) -> None:
@@ -317,6 +318,7 @@ async def test_an_approver_of_another_platform_has_a_name_or_none_but_no_id(
         assert str(bob.id) not in str(everything)
 
 
+@needs_sockets
 async def test_of_one_person_three_requests_are_open_at_most(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack
 ) -> None:

@@ -16,7 +16,7 @@ from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support.bot import http_port, run_bot
 from tests.support.http_caller import chat, post_chat
 from tests.support.memory import wait_until_filed
-from tests.support.settings import of_discord, of_model, of_slack
+from tests.support.settings import needs_sockets, of_discord, of_model, of_slack
 from tests.support.wait import wait_until
 
 
@@ -184,6 +184,7 @@ async def test_http_hundred_concurrent_threads_each_with_its_own_memory(storage:
         assert answer.count("secret of") == 1
 
 
+@needs_sockets
 async def test_one_process_serves_all_platforms_with_separate_memory(
     storage: dict[str, Any], model: ModelServer, slack: Slack, discord: Discord
 ) -> None:
@@ -211,6 +212,7 @@ async def test_memory_survives_a_restart_of_the_bot(storage: dict[str, Any], mod
         assert "message 2 of" in await chat(bot, "do you?")
 
 
+@needs_sockets
 async def test_model_that_fails_is_told_in_words_everywhere(
     storage: dict[str, Any], model: ModelServer, slack: Slack, discord: Discord
 ) -> None:

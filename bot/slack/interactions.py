@@ -24,7 +24,7 @@ from bot.slack.api import SDK_LOG, Clients
 from bot.slack.ask import add_shortcuts
 from bot.slack.block_text import word
 from bot.slack.commands import add_commands, is_listened_to
-from bot.slack.errors import NotInstalled
+from bot.slack.errors import NotInstalled, TokenLost
 from bot.slack.events import team_of_interaction
 from bot.slack.home_presses import add_feedback_form, is_home
 from bot.slack.markdown import mrkdwn
@@ -80,8 +80,7 @@ def build_app(
                 await _press(workspace, body, commands)
         except (NotInstalled, StorageDown) as error:
             log.warning("interaction refused", extra={"error": str(error)})
-            words = texts.NOT_INSTALLED if isinstance(error, NotInstalled) else NO_STORAGE
-            return await _refuse(body, words, clients.session, timing)
+            return await _refuse(body, _sentence(error), clients.session, timing)
         return BoltResponse(status=200) if is_press else await next()
 
     app = AsyncApp(
@@ -120,6 +119,12 @@ async def _press(workspace: Workspace, body: Mapping[str, Json], commands: Comma
         await workspace.home_presses.take(body, commands)
     else:
         await workspace.buttons.handle(body, (await workspace.api.who()).team_id, commands)
+
+
+def _sentence(error: NotInstalled | StorageDown) -> str:
+    if isinstance(error, TokenLost):
+        return texts.ACCESS_LOST
+    return texts.NOT_INSTALLED if isinstance(error, NotInstalled) else NO_STORAGE
 
 
 async def _refuse(

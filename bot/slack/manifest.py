@@ -89,7 +89,8 @@ _EVENT_REASONS: Mapping[str, str] = {
     "app_context_changed": "the channel that a user has open beside the bot",
     "app_home_opened": "show the Home tab, and suggested prompts in direct messages",
     "app_uninstalled": "what is known of the workspace is removed",
-    "team_access_revoked": "the same, for a workspace of an organisation",
+    "team_access_granted": "a workspace of an organisation in which the app is used from now on",
+    "team_access_revoked": "as app_uninstalled, for a workspace of an organisation",
     "tokens_revoked": "as app_uninstalled",
     "user_change": "a new name or time zone",
 }

@@ -45,7 +45,7 @@ from bot.slack.app_credentials import AppCredentials
 from bot.slack.archive import SlackArchive
 from bot.slack.downloads import fetch
 from bot.slack.errors import NotInstalled
-from bot.slack.events import Unreadable, event_id, parse_event, place_of, team_of
+from bot.slack.events import Unreadable, bot_mentioned_in, event_id, parse_event, place_of, team_of
 from bot.slack.history import ActiveThreads
 from bot.slack.ids import own_id, team_in
 from bot.slack.installed import InstalledWorkspaces
@@ -145,6 +145,7 @@ class Slack:
         self._notices: set[asyncio.Task[None]] = set()
         self._refused: set[tuple[ThreadId, float]] = set()  # presses of the stop button, being delivered
         self._app: AsyncApp | None = None
+        self._take_event: DeliverEvent | None = None
         self._sockets: Sockets | None = None
         self._last_event: float | None = None
 
@@ -156,7 +157,7 @@ class Slack:
     async def receive(self, deliver: Deliver, commands: Commands) -> None:
         """Connect, deliver events and answer commands until cancelled."""
         await self._workspaces.begin()
-        deliver_event = partial(self._deliver_event, deliver, commands)
+        deliver_event = self._take_event = partial(self._deliver_event, deliver, commands)
         self._app = build_app(
             self._workspaces,
             self._clients,
@@ -174,7 +175,7 @@ class Slack:
                 self._workspaces.mark_connected()
                 await self._workspaces.wait_until_deaf()
         finally:
-            self._app = self._sockets = None
+            self._app = self._take_event = self._sockets = None
             self._workspaces.mark_lost()
 
     async def catch_up(self, deliver: Deliver) -> None:
@@ -272,10 +273,10 @@ class Slack:
             await first_failure(sockets.watch(workspaces.mark_missed), workspaces.wait_until_deaf())
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        app = self._app
-        if app is None:
+        app, take_event = self._app, self._take_event
+        if app is None or take_event is None:
             return web.Response(status=503, text="Not connected to Slack yet")
-        return await serve(app, self._signing_secret, request)
+        return await serve(app, take_event, self._signing_secret, request)
 
     def _note_arrival(self) -> None:
         self._last_event = time.monotonic()
@@ -288,6 +289,7 @@ class Slack:
             log.error("event given up, the process has hung on it", extra={"event_id": id})
             return
         try:
+            body = await self._workspaces.for_answering(body)
             workspace = await self._workspaces.of_event(body)
             if workspace:
                 await self._deliver_in(workspace, deliver, commands, id, body)
@@ -302,7 +304,8 @@ class Slack:
             return
         with name_work(f"event:{id}"):
             try:
-                event = parse_event(body, who.user_id, self._bots - who.names)
+                bot = bot_mentioned_in(body, who.user_id)
+                event = parse_event(body, bot, self._bots - who.names)
             except Unreadable as error:  # acknowledged: otherwise Slack would repeat it
                 log.warning("event skipped", extra={"event_id": body.get("event_id"), "error": str(error)})
                 return

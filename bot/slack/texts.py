@@ -76,6 +76,11 @@ MEMORY_USAGE = (
 
 NOT_INSTALLED = "I am not installed in your workspace, so you can use no buttons or commands of mine here."
 
+ACCESS_LOST = (
+    "I have lost my access to this workspace, so I cannot answer here. An administrator of the workspace has "
+    "to install me again, at the address that ends with /slack/install."
+)
+
 MEMORY_SENT = "I have sent you a file in our direct messages."
 
 

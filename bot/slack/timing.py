@@ -116,6 +116,12 @@ class Timing:
     installation_max_age: float = 2.0
     """Time for which another process may still use an installation that has changed."""
 
+    organisation_max_age: float = 600.0
+    """Time after which the list of an organisation's workspaces is read again."""
+
+    organisation_min_age: float = 15.0
+    """Time after which it is read again for a workspace that is not in it."""
+
     token_reserve: float = 7_200.0
     """Time before the end of a token at which the next one is requested: tokens live twelve hours."""
 

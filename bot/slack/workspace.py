@@ -36,6 +36,7 @@ from bot.slack.past import PastMessages
 from bot.slack.prompts import SuggestedPrompts
 from bot.slack.rate_limits import RateLimits
 from bot.slack.reply import SlackThread, Streaming
+from bot.slack.shared_channels import Connections
 from bot.slack.status import Status
 from bot.slack.stream import StreamBudget
 from bot.slack.timing import Timing
@@ -71,6 +72,7 @@ class Workspace:
         self.users = Users(api, limits, timing)
         self.names = Names(api, limits, self.users, timing)
         self.audiences = Audiences(api, timing)
+        self.connections = Connections(api, timing)
         memberships = Memberships(api, limits, timing)
         self.past = PastMessages(api, limits, self.users, self.names, memberships, timing)
         self.contexts = Contexts(self.past, timing)
@@ -150,6 +152,10 @@ class Workspace:
         shared = self._shared
         deliver = self.with_details(deliver)
         return Ask(self.api, deliver, shared.lookup, shared.timing, self._ask_locks)
+
+    async def teams_of(self, user: str) -> Sequence[str]:
+        """Return the workspaces of a user, as far as Slack says."""
+        return await self.users.teams((await self.api.who()).team_id, user)
 
     async def is_external(self, user: str) -> bool:
         """Return whether a user is a guest or from another organisation, as far as Slack says."""

@@ -205,8 +205,14 @@ class WebApi:
         if (team := call.args.get("team_id")) in reached:
             return reached[team]
         place = call.args.get("channel") or call.args.get("channel_id") or ""
+        trigger, user = call.args.get("trigger_id") or "", call.args.get("user") or ""
         first = next(iter(reached.values()))
-        return next((each for each in reached.values() if place in each.channels), first)
+        here = (
+            each
+            for each in reached.values()
+            if place in each.channels or trigger in each.triggers or (not place and user in each.users)
+        )
+        return next(here, first)
 
     def _check_scope(self, workspace: Workspace, method: Method, args: Args) -> None:
         needed = next((scope for start, scope in SCOPES.items() if method.name.startswith(start)), None)

@@ -54,6 +54,13 @@ def event_callback(
     }
 
 
+def installed_by(workspace: Workspace) -> dict[str, Json]:
+    """Return the fields of an interaction about the installation of an organisation."""
+    organisation = workspace.organisation
+    enterprise = {"id": organisation, "name": f"Organisation {organisation}"} if organisation else None
+    return {"enterprise": enterprise, "is_enterprise_install": bool(organisation)}
+
+
 def message_events(
     workspace: Workspace, change: Change, message: Message, before: str
 ) -> list[dict[str, Json]]:
@@ -109,7 +116,8 @@ def slash_command(
         "command": command,
         "text": text,
         "api_app_id": APP,
-        "is_enterprise_install": "false",
+        "is_enterprise_install": "true" if workspace.organisation else "false",
+        **({"enterprise_id": workspace.organisation} if workspace.organisation else {}),
         "trigger_id": workspace.new_trigger(user),
     }
 
@@ -139,8 +147,7 @@ def block_actions(
         "container": container | ({"thread_ts": message.thread_ts} if message.thread_ts else {}),
         "trigger_id": workspace.new_trigger(user),
         "team": {"id": workspace.team, "domain": "test"},
-        "enterprise": None,
-        "is_enterprise_install": False,
+        **installed_by(workspace),
         "channel": {"id": channel.id, "name": channel.name or "directmessage"},
         "message": message_json(workspace, message, metadata=True),
         "state": {"values": {}},
@@ -156,8 +163,7 @@ def shortcut(workspace: Workspace, callback_id: str, user: str) -> dict[str, Jso
         "action_ts": workspace.new_ts(),
         "team": {"id": workspace.team, "domain": "test"},
         "user": {"id": user, "username": workspace.users[user], "team_id": workspace.team},
-        "is_enterprise_install": False,
-        "enterprise": None,
+        **installed_by(workspace),
         "callback_id": callback_id,
         "trigger_id": workspace.new_trigger(user),
     }
@@ -201,8 +207,7 @@ def home_actions(
         "container": {"type": "view", "view_id": view["id"]},
         "trigger_id": workspace.new_trigger(user),
         "team": {"id": workspace.team, "domain": "test"},
-        "enterprise": None,
-        "is_enterprise_install": False,
+        **installed_by(workspace),
         "view": view,
         "actions": [action],
     }

@@ -320,7 +320,10 @@ class Slack(SlackServer):
         """Send any inner event that the app subscribes to. Raises `LookupError` for others."""
         if subscription(event) not in self.web_api.subscriptions:
             raise LookupError(f"the manifest does not subscribe to {subscription(event)}")
-        return self._deliver("events_api", event_callback(self.workspace, event))
+        place = event.get("channel") or event.get("item", {}).get("channel")
+        channel = self.workspace.channels.get(place) if isinstance(place, str) else None
+        is_shared = channel is not None and channel.is_shared
+        return self._deliver("events_api", event_callback(self.workspace, event, is_shared=is_shared))
 
     def send_payload(self, payload: dict[str, Json]) -> Delivery:
         """Send a payload unchanged, even if it is invalid."""
@@ -476,7 +479,13 @@ class Slack(SlackServer):
         return self.socket_mode.sockets
 
     async def wait_for_connections(self, sockets: int = 1, timeout: float = 30) -> None:
-        """Wait until the app has at least `sockets` connections that Slack has not asked it to leave."""
+        """Wait until the app has at least `sockets` connections that Slack has not asked it to leave.
+
+        In HTTP mode, wait until it takes requests.
+        """
+        if self.request_url:
+            await wait_until(self.verify_url, "the app takes requests", timeout)
+            return
         await wait_until(
             lambda: sum(not each.retiring for each in self.sockets) >= sockets,
             f"{sockets} sockets are open",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.servers.slack.methods import Args, method
+from tests.servers.slack.payloads import installed_by
 from tests.servers.slack.rules import MOST_OPTIONS, Refused, check_blocks, require
 from tests.servers.slack.workspace import (
     APP,
@@ -248,8 +249,7 @@ def view_submission(workspace: Workspace, modal: Modal, values: dict[str, Json])
         "trigger_id": workspace.new_trigger(modal.user),
         "view": modal.view | {"state": {"values": values}},
         "response_urls": [],
-        "is_enterprise_install": False,
-        "enterprise": None,
+        **installed_by(workspace),
     }
 
 

@@ -42,6 +42,8 @@ class Channel:
     removed_by_test: bool = False
     is_shared: bool = False
     """True if it is shared with other organisations."""
+    teams: list[str] = field(default_factory=list)
+    """Workspaces that share it, the host first."""
 
 
 @dataclass(slots=True)
@@ -110,6 +112,8 @@ class Message:
     task_display_mode: str = ""
     plan: str = ""
     """Title of the plan that shows its tasks."""
+    team: str = ""
+    """Workspace in which it was written."""
     broadcast: bool = False
     edited: bool = False
     edited_ts: str = ""
@@ -307,7 +311,8 @@ class Workspace:
         message = self.find(channel, ts)
         if message is None:
             raise Refused("message_not_found", f"{channel} {ts}")
-        require(message.from_bot, not_own, f"{channel} {ts}")
+        is_own = message.from_bot and message.team == self.team
+        require(is_own, not_own, f"{channel} {ts}")
         return message
 
     def check_thread(
@@ -330,6 +335,7 @@ class Workspace:
     def add(self, message: Message, action: Literal["post", "start"] = "post") -> None:
         """Put a message into its channel."""
         message.record(action)
+        message.team = message.team or self.described.get(message.user, {}).get("team_id", self.team)
         self.messages[message.channel].append(message)
         if message.from_bot and message.thread_ts is not None:
             self.set_status(message.channel, message.thread_ts, "")
@@ -382,10 +388,11 @@ def _latest(statuses: list[Status], channel: str, thread_ts: str | None) -> str:
 
 def message_json(workspace: Workspace, message: Message, *, metadata: bool = False) -> dict[str, Json]:
     """Return a message as the Web API and events show it."""
+    home = message.team or workspace.team
     body: dict[str, Json] = {
         "type": "message",
         "user": message.user,
-        "team": workspace.team,
+        "team": home,
         "ts": message.ts,
         "text": message.text,
         "blocks": _blocks(message),
@@ -397,12 +404,14 @@ def message_json(workspace: Workspace, message: Message, *, metadata: bool = Fal
         body["bot_profile"] = {
             "id": bot_id,
             "app_id": app_id,
-            "team_id": workspace.team,
+            "team_id": home,
             "name": name,
             "deleted": False,
         }
     else:
         body["client_msg_id"] = f"00000000-0000-4000-8000-{message.ts.replace('.', '')[-12:]}"
+    if workspace.channels[message.channel].teams:
+        body |= {"user_team": home, "source_team": home}
     if message.files:
         body["files"] = [file.json(workspace.base, workspace.team) for file in message.files]
         body |= {"subtype": "file_share", "upload": False}
