@@ -6,6 +6,7 @@ import ctypes
 import importlib
 import json
 import logging
+import os
 import re
 import signal
 import sys
@@ -54,6 +55,9 @@ _NOT_NEEDED = ("charset_normalizer", "httpx._main")
 """Modules that requests and httpx import if they can, and the bot never uses; they take 4 MiB of memory."""
 
 _SET_DUMPABLE = 4
+
+_UNREAD = 128 + signal.SIGPIPE
+"""Exit code of programs that a closed pipe ends."""
 
 _MOST_RUNS = 100
 """Most runs of each scenario."""
@@ -140,9 +144,22 @@ def _number_of_runs(text: str) -> int:
 def main(arguments: Sequence[str] | None = None, platforms: Sequence[Adapter[Any]] = PLATFORMS) -> int:
     """Run the command line. Returns the exit code: 0 clean, 1 an error, 2 something to fix.
 
-    `platforms` are those of `PLATFORMS`, possibly with other durations. The trace of an unexpected error goes
-    through the log, which takes secrets out.
+    It is 141 if nobody reads the rest of the output, as after `| head`. `platforms` are those of `PLATFORMS`,
+    possibly with other durations. The trace of an unexpected error goes through the log, which takes secrets
+    out.
     """
+    try:
+        try:
+            return _main(arguments, platforms)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # https://docs.python.org/3/library/signal.html#note-on-sigpipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _UNREAD
+
+
+def _main(arguments: Sequence[str] | None, platforms: Sequence[Adapter[Any]]) -> int:
     parsed = _parse(arguments)
     if parsed.command == "settings":
         print(settings_table(SETTINGS))  # noqa: T201 - the output of this command
@@ -166,6 +183,8 @@ def main(arguments: Sequence[str] | None = None, platforms: Sequence[Adapter[Any
         log.warning("stopped at once, on a second signal")
         return 1
     except (Exception, BaseExceptionGroup) as error:  # the outermost boundary
+        if isinstance(error, BrokenPipeError) and parsed.command != "run":
+            raise
         problems = _leaves(error)
         if all(isinstance(each, ConfigError | BotError) for each in problems):
             return _report(problems)

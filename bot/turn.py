@@ -4,10 +4,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
-from itertools import groupby
 from typing import Protocol, cast
 
 from bot.chat import (
@@ -21,7 +20,6 @@ from bot.chat import (
     AnswerTally,
     Approval,
     ApprovalDisplay,
-    File,
     Halt,
     Harmless,
     Health,
@@ -30,6 +28,7 @@ from bot.chat import (
     MemoryWriter,
     Message,
     Notice,
+    OpenRequests,
     Part,
     PlatformError,
     Question,
@@ -40,14 +39,15 @@ from bot.chat import (
     Text,
     Thread,
     ThreadId,
-    ToolStep,
     Transcripts,
     Turn,
     harmless,
-    pack_part,
-    unpack_part,
+    inert,
+    pack_parts,
+    unended,
+    unpack_parts,
 )
-from bot.chat.texts import too_long, turn_failed
+from bot.chat.texts import STEP_STOPPED, too_long, turn_failed
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ class Turns:
             return
         said: list[Part] = []
         if receipt.state.get("ending"):
-            said = [unpack_part(each) for each in receipt.state.get("said", ())]
+            said = unpack_parts(receipt.state)
             for part in said:
                 yield part
             async for shown in self._show_elsewhere(said, receipt):
@@ -174,7 +174,8 @@ class Turns:
             problem = _Problem()
             async with aclosing(_harmless(self._answer_parts(asked, receipt, halt, problem))) as parts:
                 async for part in parts:
-                    said.append(part)
+                    if not isinstance(part, OpenRequests):  # nothing that is said
+                        said.append(part)
                     yield part
             async for shown in self._show_elsewhere(said, receipt):
                 yield shown
@@ -182,15 +183,18 @@ class Turns:
                 if said:  # else the model has chosen silence
                     self._file(self._heard(asked, receipt), _answer(said, ""), receipt)
                 return
+            for step in unended(said):
+                said.append(replace(step, state="failed", output=STEP_STOPPED))
+                yield said[-1]
             # stored before `conclude`: a repeated agent would take the concluded turn for its own answer
             status = {"ending_status": problem.status} if problem.status else {}
-            await receipt.save(ending=problem.words, **status, said=[pack_part(part) for part in _join(said)])
+            await receipt.save(ending=problem.words, **status, **pack_parts(said))
         ending: str = receipt.state["ending"]
         # idempotent, so it may run again after a crash
         concluded = await self.agent.conclude(self._heard(asked, receipt), _answer(said, ending))
         shown_ids = {each.id for each in said if isinstance(each, Question)}
         closed = [
-            _inert(each) for each in concluded if not (isinstance(each, Question) and each.id in shown_ids)
+            inert(each) for each in concluded if not (isinstance(each, Question) and each.id in shown_ids)
         ]
         for part in closed:
             yield part
@@ -354,15 +358,6 @@ def _answer(parts: Iterable[Part], ending: str) -> str:
     return "".join([*texts, "\n\n", ending]).strip()
 
 
-def _join(parts: Iterable[Part]) -> Iterator[Part]:
-    """Yield the parts, with consecutive texts joined."""
-    for is_text, group in groupby(parts, lambda part: isinstance(part, Text)):
-        if is_text:
-            yield Text("".join(part.text for part in group if isinstance(part, Text)))
-        else:
-            yield from group
-
-
 async def _harmless(parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
     """Yield the parts of an answer, changed so that none can imitate an approval request."""
     text = Harmless()
@@ -372,26 +367,9 @@ async def _harmless(parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
             if shown:
                 yield Text(shown)
             if not isinstance(part, Text | AnswerButtons):
-                yield _inert(part)
+                yield inert(part)
     if shown := text.rest():
         yield Text(shown)
-
-
-def _inert(part: Part) -> Part:
-    """Return a whole part, changed so that it cannot imitate an approval request."""
-    match part:
-        case Text():
-            return Text(harmless(part.text))
-        case ToolStep():
-            return replace(part, title=harmless(part.title), output=harmless(part.output))
-        case Notice():
-            return Notice(harmless(part.text), part.status)
-        case File():
-            return replace(part, alt=harmless(part.alt))
-        case Question():
-            return replace(part, text=harmless(part.text), options=tuple(map(harmless, part.options)))
-        case Approval() | AnswerButtons():
-            return part
 
 
 def _generator(parts: AsyncIterator[Part]) -> AsyncGenerator[Part]:

@@ -10,9 +10,22 @@ from redis.asyncio import Redis
 
 from bot.agent import parts
 from bot.agent.spotlighting import unmark
-from bot.chat import Attachment, AttachmentContent, File, Json, Message, Notice, Part, Text, ToolStep, Turn
+from bot.chat import (
+    Attachment,
+    AttachmentContent,
+    File,
+    Json,
+    Message,
+    Notice,
+    Part,
+    Table,
+    TableColumn,
+    Text,
+    ToolStep,
+    Turn,
+)
 from bot.storage.files import FileStore
-from bot.tools.artifacts import artifact_of, files_of
+from bot.tools.artifacts import artifact_of, artifacts_of
 from tests.servers.model import ModelServer, Script
 from tests.support.agent import a_turn, an_agent, parts_of
 from tests.support.files import PICTURE
@@ -24,7 +37,7 @@ async def picture(redis: Redis) -> File:
     return await FileStore(redis).keep("chart.png", "image/png", PICTURE, "Sales")
 
 
-def drawing(*files: File) -> BaseTool:
+def drawing(*files: Table | File) -> BaseTool:
     """Return a tool that makes these files."""
 
     @tool(response_format="content_and_artifact")
@@ -79,12 +92,34 @@ async def test_a_file_that_was_stored_is_shown_again_in_the_next_attempt_and_not
     assert again[-1] == Text("There.")
 
 
+async def test_the_next_turn_of_a_thread_drops_the_rows_of_earlier_tables(
+    redis: Redis, model: ModelServer, picture: File
+) -> None:
+    """Each checkpoint has all messages: rows that the users have would be written again and again."""
+    table = Table(
+        title="Sales", columns=(TableColumn("n"),), rows=(("a row",),), total=1, total_columns=1, file=picture
+    )
+    model.script(Script(tool_calls=[("chart", {"title": "Sales"})]), "There.", "Yes.")
+    async with an_agent(redis, model, tools=[drawing(table)]) as agent:
+        assert table in await parts_of(agent, a_turn("draw"))
+        assert await stored_with(redis, b"a row")
+        await parts_of(agent, a_turn("thanks"))
+        assert not await stored_with(redis, b"a row")
+        assert await stored_with(redis, b"Drawn: Sales")
+
+
+async def stored_with(redis: Redis, text: bytes) -> bool:
+    """Return whether a value in Redis has this text."""
+    keys = [key async for key in redis.scan_iter(_type="string")]
+    return any(text in (value or b"") for value in await redis.mget(keys))
+
+
 @pytest.mark.parametrize(
     "artifact", [None, "text", {"files": "x"}, {"files": [{"id": "1"}]}, {"files": ["x"]}, [1], {"other": 1}]
 )
 def test_an_artifact_that_is_something_else_is_no_file(artifact: object) -> None:
     result = ToolMessage("words", tool_call_id="call_1", artifact=artifact)
-    assert list(files_of(result)) == []
+    assert list(artifacts_of(result)) == []
     call = AIMessage("", tool_calls=[{"name": "chart", "args": {}, "id": "call_1", "type": "tool_call"}])
     assert not files(list(parts.replay([call, result], {})))
 

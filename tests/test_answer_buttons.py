@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from bot.access.answers import AnswerStore
 from bot.commands import answer_texts
 from bot.composition import export_feedback
+from tests.servers.discord.records import MessageFlag
 from tests.servers.discord.rules import walk
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
@@ -352,7 +353,11 @@ async def test_the_components_on_discord(
         await place.connect()
         await place.ask("which day is it?")
         await answered(place, "It is Monday.")
-    (message,) = place.messages()
+        (message,) = place.messages()
+        details = await discord.click(discord.alice, message, "Details")
+    assert details.original
+    assert MessageFlag.COMPONENTS_V2 in details.original.flags
+    assert MessageFlag.COMPONENTS_V2 not in message.flags, "its text can be found, quoted and edited"
     (row,) = message.components
     assert [each.get("label") or each["emoji"]["name"] for each in row["components"]] == [
         "👍",

@@ -7,7 +7,7 @@ import pytest
 
 from bot.chat import SIGN, Approval
 from bot.discord.request_forms import render_request as on_discord
-from bot.http.replies import request_text
+from bot.http import replies
 from bot.slack.request_forms import render_request as slack_request
 
 ASKED = Approval(
@@ -27,6 +27,10 @@ DECIDED = replace(ASKED, state="approved", by="discord:400", reason="checked")
 
 def on_slack(approval: Approval) -> str:
     return str(slack_request(approval))
+
+
+def request_text(approval: Approval) -> str:
+    return replies.request_text(approval, "http:api")
 
 
 SHOWN: dict[str, Callable[[Approval], str]] = {"slack": on_slack, "discord": on_discord, "http": request_text}

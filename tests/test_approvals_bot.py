@@ -293,7 +293,7 @@ async def test_a_press_on_discord_decides_and_the_message_says_who_did(
         model.script(ASK, "Done.")
         question = await discord.say(discord.alice, discord.general, f"{discord.mention} take one of each")
         thread = await discord.thread_of(question)
-        shown = await discord.answer(thread, lambda shown: bool(shown[-1].components))
+        shown = await discord.answer(thread, lambda shown: bool(shown[-1].buttons))
         asked = shown[-1]
         assert TAKE in asked.content
         refused = await discord.click(discord.alice, asked, "Approve")
@@ -305,7 +305,7 @@ async def test_a_press_on_discord_decides_and_the_message_says_who_did(
         assert await shelf.stock() == TAKEN
         now = next(each for each in discord.messages(thread) if each.id == asked.id)
         assert f"Approved by <@{bob.id}>" in now.content
-        assert not now.components
+        assert not now.buttons
 
 
 @pytest.mark.parametrize("place", ["answer", "direct messages"])
@@ -323,11 +323,11 @@ async def test_a_private_question_on_discord_never_waits_for_an_approval_that_no
         await wait_until(lambda: TAKE in asked.content, "it is asked")
         assert asked.original
         assert "`approve" not in asked.content, "nobody can write there"
-        [copy] = await discord.answer(discord.dm(alice), lambda shown: bool(shown[-1].components))
+        [copy] = await discord.answer(discord.dm(alice), lambda shown: bool(shown[-1].buttons))
         await discord.click(alice, asked.original if place == "answer" else copy, "Approve")
         await wait_until(lambda: asked.content.endswith("Done."), "the answer goes on")
         assert await shelf.stock() == TAKEN
-        assert not asked.original.components
+        assert not asked.original.buttons
         assert f"Approved by <@{alice.id}>" in discord.messages(discord.dm(alice))[-1].content
         assert [each for each in discord.messages(discord.general) if not each.ephemeral] == []
 

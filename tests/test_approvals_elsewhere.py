@@ -24,7 +24,7 @@ from tests.support.approvals import (
 )
 from tests.support.bot import run_bot
 from tests.support.http_caller import Caller
-from tests.support.settings import of_discord, of_model, of_slack
+from tests.support.settings import needs_sockets, of_discord, of_model, of_slack
 from tests.support.table import Shelf
 from tests.support.wait import wait_until
 
@@ -155,6 +155,7 @@ async def test_a_copy_that_slack_has_not_confirmed_is_shown_once(
         assert f"Rejected by <@{BOB}>" in str(shown.blocks)
 
 
+@needs_sockets
 async def test_who_asks_over_http_is_told_where_it_was_shown(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack
 ) -> None:
@@ -188,7 +189,7 @@ async def test_on_discord_who_takes_no_direct_messages_is_passed_over(
         model.script(ASK, "Done.")
         hers, his = discord.dm(discord.alice), discord.dm(carol)
         await discord.say(discord.alice, hers, "take one of each")
-        (shown,) = await discord.answer(his, lambda shown: bool(shown[-1].components))
+        (shown,) = await discord.answer(his, lambda shown: bool(shown[-1].buttons))
         assert TAKE in shown.content
         assert f"Asked for by <@{discord.alice.id}>" in shown.content
         await discord.answer(hers, lambda shown: "to an approver on Discord" in shown[0].content)
@@ -197,7 +198,7 @@ async def test_on_discord_who_takes_no_direct_messages_is_passed_over(
         await discord.answer(hers, lambda shown: "Done." in shown[-1].content)
         assert await shelf.stock() == TAKEN
         (now,) = discord.messages(his)
-        assert not now.components
+        assert not now.buttons
         assert f"Approved by <@{carol.id}>" in now.content
         assert not discord.messages(discord.dm(bob))
 
@@ -212,7 +213,7 @@ async def test_on_discord_words_in_direct_messages_are_read_back_first(
         model.script(ASK, "Done.")
         hers, his = discord.dm(discord.alice), discord.dm(bob)
         await discord.say(discord.alice, hers, "take one of each")
-        (shown,) = await discord.answer(his, lambda shown: bool(shown[-1].components))
+        (shown,) = await discord.answer(his, lambda shown: bool(shown[-1].buttons))
         command = f"approve {request_in(shown.content)}"
         await discord.say(bob, his, command)
         said = await discord.answer(his, lambda shown: "Nothing is decided yet" in shown[-1].content)
@@ -236,7 +237,7 @@ async def test_on_discord_a_reply_to_a_copy_decides_at_once(
         model.script(ASK, "Done.")
         hers = discord.dm(discord.alice)
         await discord.say(discord.alice, hers, "take one of each")
-        (shown,) = await discord.answer(room, lambda shown: bool(shown[-1].components))
+        (shown,) = await discord.answer(room, lambda shown: bool(shown[-1].buttons))
         command = f"approve {request_in(shown.content)}"
         assert shown.content.endswith("why` in a reply to this message.")
         await discord.say(bob, room, command, reply_to=shown, ping=ping)
@@ -254,7 +255,7 @@ async def test_on_discord_words_in_a_chain_of_replies_decide_only_in_a_reply_to_
         await discord.wait_for_connections()
         model.script(ASK, "A later answer.", "Done.")
         await discord.say(discord.alice, general, f"{discord.mention} take one of each")
-        card = (await discord.answer(general, lambda shown: bool(shown[-1].components)))[-1]
+        card = (await discord.answer(general, lambda shown: bool(shown[-1].buttons)))[-1]
         await discord.say(bob, general, "something else", reply_to=card)
         later = (await discord.answer(general, lambda shown: "A later answer." in shown[-1].content))[-1]
         command = f"approve {request_in(card.content)}"
@@ -280,7 +281,7 @@ async def test_a_request_that_can_be_shown_to_nobody_waits_and_its_asker_knows(
         model.script(ASK, "Done.")
         hers = discord.dm(discord.alice)
         await discord.say(discord.alice, hers, "take one of each")
-        answer = await discord.answer(hers, lambda shown: bool(shown[-1].components))
+        answer = await discord.answer(hers, lambda shown: bool(shown[-1].buttons))
         assert "I could not show this request to anybody who can approve it" in answer[0].content
         question = await discord.say(
             bob, discord.general, f"{discord.mention} approve {request_in(answer[-1].content)}"
@@ -305,7 +306,7 @@ async def test_an_approver_of_another_platform_has_a_name_or_none_but_no_id(
         model.script(ASK, "Done.")
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")
         his = discord.dm(bob)
-        (copy,) = await discord.answer(his, lambda shown: bool(shown[-1].components))
+        (copy,) = await discord.answer(his, lambda shown: bool(shown[-1].buttons))
         assert "Asked for by alice" in copy.content
         await wait_until(lambda: any(map(buttons_of, slack.bot_replies(GENERAL, ts))), "shown")
         shown = next(each for each in slack.bot_replies(GENERAL, ts) if buttons_of(each))
@@ -317,6 +318,7 @@ async def test_an_approver_of_another_platform_has_a_name_or_none_but_no_id(
         assert str(bob.id) not in str(everything)
 
 
+@needs_sockets
 async def test_of_one_person_three_requests_are_open_at_most(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack
 ) -> None:
@@ -350,7 +352,7 @@ async def test_the_channel_for_approvals_may_be_on_another_platform(
         model.script(ASK, "As you wish.")
         hers = slack.dm(EVE)
         ts = await slack.say(EVE, hers, "take one of each")
-        (shown,) = await discord.answer(room, lambda shown: bool(shown[-1].components))
+        (shown,) = await discord.answer(room, lambda shown: bool(shown[-1].buttons))
         await wait_until(lambda: "in the approvals channel" in slack.transcript(hers, ts), "told")
         pressed = await discord.click(bob, shown, "Reject")
         assert pressed.content.startswith("Rejected.")
@@ -358,6 +360,6 @@ async def test_the_channel_for_approvals_may_be_on_another_platform(
         await wait_until(lambda: "As you wish." in slack.transcript(hers, ts), "told")
         (now,) = [each for each in discord.messages(room) if each.author is discord.bot]
         assert f"Rejected by <@{bob.id}>" in now.content
-        assert not now.components
+        assert not now.buttons
         assert "Rejected by Bob" in slack.transcript(hers, ts)
         assert await shelf.stock() == UNTOUCHED

@@ -63,7 +63,7 @@ RULES = {
         f"{PLATFORM} discord.markdown platforms.markdown", "aiohttp discord pydantic tenacity yarl"
     ),
     "discord.markdown": rule("platforms.markdown"),
-    "http": rule(PLATFORM, "aiohttp pydantic pydantic_core"),
+    "http": rule(f"{PLATFORM} __version__", "aiohttp pydantic pydantic_core pydantic_settings"),
     "inbox": rule("access chat concurrency inbox.scripts storage", "redis"),
     "inbox.scripts": rule(),
     "commands": rule("__version__ chat commands.redis"),

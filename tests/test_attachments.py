@@ -84,17 +84,25 @@ def test_a_file_is_what_it_holds_whatever_it_is_called(content: bytes, kind: str
     ],
 )
 def test_unicode_texts_are_read_without_a_guess(content: bytes, text: str | None) -> None:
-    assert decode(content, 100) == (text and (text, len(text)))
+    assert decode(content, 100) == text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
-def test_of_a_long_text_the_beginning_is_kept_and_all_characters_count(encoding: str) -> None:
+def test_of_a_long_text_only_the_beginning_is_decoded(encoding: str) -> None:
     """Pieces of bytes that are decoded may end within a character or within a line end."""
     for shift in range(4):
         text = "x" * shift + "ä\r\n好\r🙂\n" * 30_000
         lines = text.replace("\r\n", "\n").replace("\r", "\n")
-        assert decode(text.encode(encoding), 100) == (lines[:100], len(lines))
-    assert decode(text.encode(encoding) + b"\xff", 100) is None
+        assert decode(text.encode(encoding) + b"\xff", 20_000) == lines[:20_000]
+    assert decode(text.encode(encoding) + b"\xff", len(text)) is None
+
+
+async def test_a_text_that_changes_its_encoding_is_read_with_a_guess(redis: Redis) -> None:
+    """Its kind is decided by its beginning."""
+    content = b"x" * 120_000 + "Zürich".encode("cp1252")
+    made = await read_files(redis, ("rows.csv", content), limits=AttachmentLimits(chars=200_000))
+    assert "Zürich" in made.text
+    assert "which is a guess" in made.text
 
 
 @pytest.mark.parametrize(
@@ -141,7 +149,7 @@ async def test_texts_and_pdfs_are_given_as_data_between_lines_that_nobody_can_fo
 
 async def test_a_long_text_is_cut_and_says_so(redis: Redis) -> None:
     made = await read_files(redis, ("long.txt", b"x" * 5_000), limits=AttachmentLimits(chars=1_000))
-    assert "x" * 1_000 + "\n> [cut here: these are the first 1,000 characters of 5,000]" in made.text
+    assert "x" * 1_000 + "\n> [cut here: these are the first 1,000 characters]" in made.text
     assert "x" * 1_001 not in made.text
     pages = [f"Page number {number} " + "y" * 200 for number in range(20)]
     made = await read_files(redis, ("long.pdf", pdf(*pages)), limits=AttachmentLimits(chars=1_000))

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from typing import Any
 
 import aiohttp
@@ -15,7 +16,7 @@ from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support.bot import http_port, run_bot
 from tests.support.http_caller import chat, post_chat
 from tests.support.memory import wait_until_filed
-from tests.support.settings import of_discord, of_model, of_slack
+from tests.support.settings import needs_sockets, of_discord, of_model, of_slack
 from tests.support.wait import wait_until
 
 
@@ -78,6 +79,8 @@ async def test_slack_shows_tools_at_work_on_the_real_database(
         (reply,) = slack.bot_replies(dm, ts)
     assert "Let me count.\n\nThere are some." in answer
     assert [task["status"] for task in reply.tasks.values()] == ["complete"]
+    (output,) = [task["output"] for task in reply.tasks.values()]
+    assert re.fullmatch(r"1 row, 1 column, [0-9.]+ s", output)
     (result,) = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool"]
     assert "| n |" in result
 
@@ -181,6 +184,7 @@ async def test_http_hundred_concurrent_threads_each_with_its_own_memory(storage:
         assert answer.count("secret of") == 1
 
 
+@needs_sockets
 async def test_one_process_serves_all_platforms_with_separate_memory(
     storage: dict[str, Any], model: ModelServer, slack: Slack, discord: Discord
 ) -> None:
@@ -208,6 +212,7 @@ async def test_memory_survives_a_restart_of_the_bot(storage: dict[str, Any], mod
         assert "message 2 of" in await chat(bot, "do you?")
 
 
+@needs_sockets
 async def test_model_that_fails_is_told_in_words_everywhere(
     storage: dict[str, Any], model: ModelServer, slack: Slack, discord: Discord
 ) -> None:

@@ -29,6 +29,12 @@ SECRETS = {
     "MCP_SERVERS": '{"shop": {"command": "shop", "env": {"KEY": "shop-secret"}, "approval": false}}',
 }
 
+CALLER_SECRETS = {
+    "API_TOKENS": "ada:token-of-ada-in-the-test,bob:token-of-bob-in-the-test",
+    "TRUSTED_PROXY_TOKEN": "token-of-the-proxy-in-the-test",
+}
+"""Secrets of callers over HTTP."""
+
 APP_SECRETS = {"SLACK_CLIENT_SECRET": "client-secret"}
 """Secrets of an app that users install, in place of SLACK_BOT_TOKEN."""
 
@@ -432,9 +438,12 @@ def test_secrets_are_all_known_to_the_log(environ: Environ) -> None:
     secret_fields = {
         name.upper() for name, field in SETTINGS.model_fields.items() if "SecretStr" in str(field.annotation)
     }
-    assert secret_fields == SECRETS.keys() | APP_SECRETS.keys()
+    assert secret_fields == SECRETS.keys() | CALLER_SECRETS.keys() | APP_SECRETS.keys()
     environ(**SECRETS)
     assert set(load_settings(SETTINGS).secrets()) >= set(SECRETS.values())
+    environ(**CALLER_SECRETS, TRUSTED_USER_HEADER="X-Forwarded-User")
+    values = {each.rpartition(":")[2] for text in CALLER_SECRETS.values() for each in text.split(",")}
+    assert set(load_settings(SETTINGS).secrets()) >= values
     environ(**APP_SECRETS, SLACK_CLIENT_ID="1.2", SLACK_APP_TOKEN=SECRETS["SLACK_APP_TOKEN"])
     assert set(load_settings(SETTINGS).secrets()) >= set(APP_SECRETS.values())
 
@@ -447,6 +456,29 @@ def test_a_password_is_known_to_the_log_as_it_is_written_and_as_it_is_used(envir
         API_TOKEN="//[no-address-at-all",
     )
     assert set(load_settings(SETTINGS).secrets()) >= {"p%40ss%2Fword", "p@ss/word", "wörd-9"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"API_TOKENS": "ada"}, "write each as name:token"),
+        ({"API_TOKENS": "Ada:0123456789abcdef"}, "write each as name:token"),
+        ({"API_TOKENS": "ada:0123456789abcde"}, "at least 16 printable characters"),
+        ({"API_TOKENS": "api:0123456789abcdef"}, "belongs to API_TOKEN"),
+        ({"API_TOKENS": "ada:0123456789abcdef,ada:0123456789abcdeg"}, "the name ada is there twice"),
+        ({"API_TOKENS": "ada:0123456789abcdef,bob:0123456789abcdef"}, "two names have the same token"),
+        ({"API_TOKENS": "ada:0123456789abcdef", "API_TOKEN": "0123456789abcdef"}, "have the same token"),
+        ({"TRUSTED_USER_HEADER": "X-User"}, "set both, or none"),
+        ({"TRUSTED_PROXY_TOKEN": "0123456789abcdef"}, "set both, or none"),
+        ({"TRUSTED_USER_HEADER": "Authorization"}, "must be the name of a header"),
+    ],
+)
+def test_a_token_that_stands_for_no_one_caller_is_refused(
+    environ: Environ, variables: dict[str, str], sentence: str
+) -> None:
+    problems = problems_of(environ, **variables)
+    assert any(sentence in each for each in problems)
+    assert "0123456789" not in str(problems)
 
 
 def test_settings_do_not_print_secrets(environ: Environ) -> None:

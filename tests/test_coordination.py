@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from bot.chat import Json, Message, Permit, Stop, StorageDown, ThreadId
+from bot.chat import Json, Message, Permit, Space, Stop, StorageDown, ThreadId
 from bot.inbox import Inbox, Lookup
 from bot.storage.coordination import RedisCoordination
 from tests.support.rate_limits import age
@@ -352,6 +352,26 @@ async def test_several_sources_are_heard_until_the_earliest(one: RedisCoordinati
     assert await one.get_cursor("test:0", "test:1") is None
     await one.set_cursor("test:1", 1600000000.25)
     assert await one.get_cursor("test:0", "test:1") == 1600000000.25
+
+
+async def test_threads_of_a_busy_space_displace_no_cursor_of_another(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A workspace that is in trouble has the oldest cursor, and may not lose it."""
+    monkeypatch.setattr("bot.storage.coordination._MOST_PARTS", 3)
+    one = RedisCoordination(redis, "one")
+    await one.set_cursor("test:T1", 1)
+    await one.set_cursor("test:T1:C1:1.0", 2)
+    for number in range(5):
+        await one.set_cursor(f"test:T2:C1:{number}.0", 10 + number)
+    assert await one.get_cursor("test:T1") == 1
+    assert await one.get_cursor("test:T1:C1:1.0") == 2
+    assert await one.get_cursor("test:T2:C1:1.0") is None
+    assert await one.get_cursor("test:T2:C1:4.0", "test:T1") == 1
+    assert 0 < await redis.ttl("{bot}:heard:test:T2") <= 7 * 86_400
+    await one.erase_space(Space("test", "T2"))
+    assert await one.get_cursor("test:T2:C1:4.0") is None
+    assert await one.get_cursor("test:T1:C1:1.0") == 2
 
 
 def a_message(thread: str, sent_at: float, *, addressed: bool = True, platform: str = "test") -> Message:

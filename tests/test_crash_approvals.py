@@ -67,7 +67,7 @@ class DiscordDesk(DiscordScene):
     async def press(self) -> bool:
         """Approve, if the button is still there; whether that was taken, as a person sees it."""
         (request,) = self.requests()
-        if request.components:
+        if request.buttons:
             try:
                 await self.discord.click(self.discord.alice, request, "Approve")
             except InteractionFailed:

@@ -64,7 +64,7 @@ class DiscordPlace(DiscordScene):
 
     def has_buttons(self) -> bool:
         """Return whether the first answer is complete."""
-        return any(each.components for each in self._answers())
+        return any(each.buttons for each in self._answers())
 
     async def vote(self) -> bool:
         """Vote against the answer; return whether that was taken, and a form is open."""

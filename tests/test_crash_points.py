@@ -18,6 +18,7 @@ from tests.crash.scenes import (
     HttpScene,
     Scene,
     SlackScene,
+    SlackWithEdits,
     SlackWithoutStreams,
 )
 from tests.crash.trial import MARKS, Lane, Outcome, StepMissing, faults, held, open_lanes, trial
@@ -94,6 +95,7 @@ CASES = {
     "slack again": Case(SlackScene, after="after slack: chat.startStream #1"),
     "slack without streams": Case(SlackWithoutStreams, since="slack: chat.startStream #1"),
     "slack without streams again": Case(SlackWithoutStreams, after="after slack: chat.postMessage #1"),
+    "slack with edits": Case(SlackWithEdits, since="slack: chat.postMessage #1"),
     "discord": Case(DiscordScene),
     "discord with a file": Case(
         DiscordScene, since="discord: POST /channels/{channel}/messages #2", makes_file=True

@@ -64,12 +64,12 @@ class DiscordTalk(DiscordScene):
 
     def forms(self) -> list[str]:
         """Return the questions as they are shown."""
-        return [each.content + str(each.components) for each in self._forms()]
+        return [each.content + str(each.buttons) for each in self._forms()]
 
     async def press(self) -> bool:
         """Choose the second option, if its button is still there; return whether that was taken."""
         (form,) = self._forms()
-        if form.components:
+        if form.buttons:
             try:
                 await self.discord.click(self.discord.alice, form, "Pears", timeout=2)
             except AssertionError:  # not taken, or its private answer was lost with the process

@@ -9,19 +9,20 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import SIGN, Message, Part, Question, Text, Turn
-from bot.commands import ask_texts
+from bot.chat import SIGN, Message, Part, Question, Text, ThreadId, Turn
+from bot.commands import ask_texts, question_texts
 from bot.discord.adapter import INFO
 from bot.discord.destination import known_destination
 from bot.memory.filing import FinishedTurn
 from bot.memory.visibility import account_of, search_readers, thread_reader, turn_readers
 from bot.storage.files import FileStore
-from tests.servers.discord.records import File
+from tests.servers.discord.records import File, MessageFlag
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer
 from tests.support import discord_platform
 from tests.support.bot import run_bot
 from tests.support.discord_platform import QUICK, Bot, ends, fixed_answer
+from tests.support.questions import asking
 from tests.support.settings import of_discord, of_model
 from tests.support.wait import wait_until
 
@@ -96,9 +97,14 @@ async def test_files_that_a_private_answer_has_no_room_for_are_told(
     live.answer = answer
     asked = await server.command("ask", options={"question": "files", "private": True})
     await wait_until(lambda: bool(asked.content), "the answer")
-    assert len(asked.messages[0].attachments) == 9
+    assert [each.name for each in asked.messages[0].attachments] == [f"{number}.txt" for number in range(9)]
     assert asked.content.count(ask_texts.TOO_MANY_FILES) == 2
     assert files[10].name in asked.content
+
+
+def a_private_turn() -> Turn:
+    """Return a turn of which only the id counts."""
+    return Turn(id="discord:1", thread=ThreadId("discord", "1", "1"), messages=())
 
 
 def which_fruit(turn: Turn, *options: str) -> Question:
@@ -114,7 +120,7 @@ def which_fruit(turn: Turn, *options: str) -> Question:
     )
 
 
-async def test_a_question_in_a_private_answer_has_buttons_or_says_that_words_cannot_be_given(
+async def test_a_question_in_a_private_answer_has_buttons_for_its_options_and_for_words(
     server: Discord, live: Bot
 ) -> None:
     async def answer(turn: Turn) -> AsyncIterator[Part]:
@@ -126,11 +132,12 @@ async def test_a_question_in_a_private_answer_has_buttons_or_says_that_words_can
     await wait_until(lambda: ask_texts.PRESS in chosen.content, "the buttons")
     assert chosen.content.startswith("Hm.")
     assert chosen.original
-    assert [each["label"] for each in chosen.original.components[0]["components"]] == ["Apples", "Pears"]
+    labels = [each["label"] for each in chosen.original.buttons]
+    assert labels == ["Apples", "Pears", question_texts.IN_WORDS]
     in_words = await server.command("ask", options={"question": "say", "private": True})
-    await wait_until(lambda: ask_texts.NO_ANSWER_HERE in in_words.content, "the sentence")
+    await wait_until(lambda: ask_texts.WRITE in in_words.content, "the button")
     assert in_words.original
-    assert not in_words.original.components
+    assert [each["label"] for each in in_words.original.buttons] == [question_texts.IN_WORDS]
 
 
 async def test_a_long_private_answer_with_a_request_shows_the_request_whole(
@@ -148,6 +155,44 @@ async def test_a_long_private_answer_with_a_request_shows_the_request_whole(
     assert "Which **fruit**?" in asked.content
     [whole] = asked.messages[0].attachments
     assert whole.data.count(b"A line of the answer.") == 300
+
+
+async def test_a_layout_shows_its_pictures_and_files_under_names_of_their_own(
+    server: Discord, live: Bot, redis: Redis
+) -> None:
+    """Discord shows none that the layout does not name; two may have one name, and a name any characters."""
+    store = FileStore(redis)
+    picture = await store.keep("sales ä.png", "image/png", b"1", alt="Sales")
+    rows = [await store.keep("rows.csv", "text/csv", each) for each in (b"1", b"2")]
+    live.answer = fixed_answer("Here.", picture, *rows, which_fruit(a_private_turn(), "Apples"))
+    asked = await server.command("ask", options={"question": "files", "private": True})
+    await wait_until(lambda: bool(asked.content), "the answer")
+    assert asked.original
+    assert MessageFlag.COMPONENTS_V2 in asked.original.flags
+    assert MessageFlag.SUPPRESS_EMBEDS in asked.original.flags
+    assert [each.name for each in asked.original.attachments] == ["sales_.png", "rows.csv", "3_rows.csv"]
+    shown = asked.original.components
+    assert [each["items"][0]["description"] for each in shown if "items" in each] == ["Sales"]
+    urls = [each["file"]["url"] for each in shown if "file" in each]
+    assert urls == ["attachment://rows.csv", "attachment://3_rows.csv"]
+
+
+async def test_a_private_question_of_the_agent_is_answered_in_words_in_a_form(
+    storage: dict[str, Any], discord: Discord, model: ModelServer
+) -> None:
+    """Nobody can write there, so that this is the only way."""
+    model.script(asking(options=()), "Plums it is.")
+    async with run_bot(**storage, **of_model(model), **of_discord(discord)):
+        await discord.wait_for_connections()
+        asked = await discord.command("ask", options={"question": "buy fruit", "private": True})
+        await wait_until(lambda: ask_texts.WRITE in asked.content, "the question")
+        assert asked.original
+        opened = await discord.click(discord.alice, asked.original, question_texts.IN_WORDS)
+        done = await discord.submit(opened, {"words": "Plums"})
+        assert done.content == "Your answer: Plums"
+        await wait_until(lambda: asked.content.endswith("Plums it is."), "the answer")
+        assert "has answered: Plums" in str(model.requests[-1]["messages"][-1])
+    assert not discord.messages(discord.general)
 
 
 async def test_a_private_question_is_remembered_for_its_user_alone(server: Discord, live: Bot) -> None:

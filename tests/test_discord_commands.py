@@ -80,7 +80,10 @@ async def test_a_press_that_fails_says_so(server: Discord, bot: Bot) -> None:
         async def decide_in_words(self, order: TextDecision, message: Message) -> str:
             raise AssertionError(order)
 
-        async def choose(self, id: str, option: int, by: Chooser) -> DecisionAnswer:
+        async def choose(self, id: str, answer: int | str, by: Chooser) -> DecisionAnswer:
+            raise AssertionError(id)
+
+        async def find(self, id: str) -> None:
             raise AssertionError(id)
 
     bot.commands = replace(bot.commands, requests=Broken())
@@ -90,7 +93,7 @@ async def test_a_press_that_fails_says_so(server: Discord, bot: Bot) -> None:
     async with bot.listen():
         await server.wait_for_connections()
         await bot.reply(await direct(server), answer=fixed_answer(request))
-        [asked] = [each for each in server.messages(server.dm(server.alice)) if each.components]
+        [asked] = [each for each in server.messages(server.dm(server.alice)) if each.buttons]
         pressed = await server.click(server.alice, asked, "Approve")
     assert "Something went wrong on my side." in pressed.content
 

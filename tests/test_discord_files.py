@@ -77,9 +77,7 @@ async def test_a_missing_permission_costs_a_sentence_and_not_the_answer(
     async with ask_question(discord, redis) as question:
         await question.answer(Text("Here it is."), picture, Text("It goes up."))
         [(text, _)] = messages_of(discord)
-        assert (
-            "I lack the permission Attach Files. Please ask an administrator of the server for help." in text
-        )
+        assert "I lack the permission *Attach Files* here. Please ask an administrator of the server" in text
         assert text.startswith("Here it is.")
         await question.answer(picture)
         assert len(messages_of(discord)) == 1
@@ -92,7 +90,7 @@ async def test_a_file_that_is_gone_or_too_large_costs_a_sentence_each(
         discord.fail("POST", MESSAGES, status=413, code=40005)
         await question.answer(picture, expired_file("old.png"))
         [(text, _)] = messages_of(discord)
-        assert "It may be too large for this server" in text
+        assert "it is larger than Discord takes here." in text
         assert "old.png: I no longer have it." in text
 
 

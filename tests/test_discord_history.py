@@ -19,7 +19,7 @@ from bot.discord.timing import Timing
 from bot.inbox import Lookup, keys
 from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
-from tests.servers.discord.service import Channel, Discord
+from tests.servers.discord.service import Channel, ChannelType, Discord
 from tests.support.commands import NO_COMMANDS
 from tests.support.platforms import QUICK_DISCORD
 
@@ -204,3 +204,16 @@ async def test_somebody_who_has_written_much_is_looked_up_once(discord: Discord,
         assert await reader.catch_up() == ["0", "1", "2", "3"]
         assert all(isinstance(each, Message) and each.roles for each in reader.events)
     assert discord.count("GET", "/guilds/*/members/*") == 2
+
+
+async def test_posts_of_the_time_away_are_found_even_if_they_were_closed(
+    discord: Discord, redis: Redis
+) -> None:
+    forum = discord.add_channel("help", type=ChannelType.FORUM)
+    closed = await discord.start_post(discord.alice, forum, "One", f"{discord.mention} closed?")
+    discord.archive(closed.channel)
+    await discord.start_post(discord.alice, forum, "Two", f"{discord.mention} open?")
+    async with return_after_absence(discord, redis) as reader:
+        assert await reader.catch_up() == ["closed?", "open?"]
+        assert [each.quotes[0].text for each in reader.events if isinstance(each, Message)] == ["One", "Two"]
+    assert not discord.violations

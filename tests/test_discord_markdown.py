@@ -1,6 +1,7 @@
 """Layout of an answer in Discord messages, and its markup there."""
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from bot.chat import Notice, Text, ToolStep
 from bot.discord.markdown.pages import Pages, finish, open_document, split
 from bot.discord.markdown.pages import render as lay_out
-from bot.discord.renderer import Renderer
+from bot.discord.renderer import PIECE, Renderer
 from bot.platforms.markdown.atoms import Atom
 from bot.tools.sql import format
 
@@ -400,10 +401,10 @@ def test_a_tool_step_at_work_is_a_passing_line_below_the_text() -> None:
     renderer = Renderer()
     renderer.add(Text("Let me see."))
     renderer.add(step("started"))
-    assert renderer.messages() == ["Let me see.\n-# 🔎 Looking up orders…"]
+    assert renderer.messages() == ["Let me see.\n-# ⏳ Looking up orders…"]
     renderer.add(step("finished", output="12\nrows"))
     renderer.add(Text("There are 12."))
-    assert renderer.messages() == ["Let me see.\n-# ✅ Looking up orders: 12 rows\nThere are 12."]
+    assert renderer.messages() == ["Let me see.\n-# ✓ Looking up orders: 12 rows\nThere are 12."]
 
 
 def test_a_short_line_is_shown_at_once_though_it_may_become_a_table() -> None:
@@ -420,13 +421,36 @@ def test_failed_and_forgotten_steps_are_marked_and_notices_stand_alone() -> None
     renderer = Renderer()
     renderer.add(step("started", "1"))
     renderer.add(step("started", "2", title="Drawing *it*"))
-    assert renderer.messages() == ["-# 🔎 Drawing \\*it\\*… (+1 more)"]
+    assert renderer.messages() == ["-# ⏳ Looking up orders…\n-# ⏳ Drawing \\*it\\*…"]
     renderer.add(step("failed", "1", output="timeout"))
     renderer.add(Notice("It took too long."))
     renderer.finish()
     assert renderer.messages() == [
         "-# ⚠️ Looking up orders: timeout\n\nIt took too long.\n\n-# ▫️ Drawing \\*it\\*"
     ]
+
+
+def test_each_running_step_has_a_line_until_its_outcome_with_rows_and_duration() -> None:
+    renderer = Renderer()
+    for id in "12":
+        renderer.add(replace(step("started", id), activity="Running a query"))
+    assert renderer.messages() == ["-# ⏳ Running a query…\n-# ⏳ Running a query…"]
+    renderer.add(replace(step("finished", "2"), activity="Running a query", rows=120, seconds=0.41))
+    assert renderer.messages() == ["-# ✓ Looking up orders: 120 rows, 0.4 s\n-# ⏳ Running a query…"]
+    renderer.add(replace(step("failed", "1", output="no such table."), seconds=123))
+    assert renderer.messages() == [
+        "-# ✓ Looking up orders: 120 rows, 0.4 s\n-# ⚠️ Looking up orders: no such table, 2 min 3 s"
+    ]
+
+
+def test_many_running_steps_leave_room_for_the_answer() -> None:
+    renderer = Renderer()
+    renderer.add(Text("x" * PIECE))
+    for number in range(40):
+        renderer.add(step("started", str(number), title="*" * 200))
+    (message,) = renderer.messages()
+    assert message.endswith("… (+39 more)")
+    assert len(message) <= 2_000
 
 
 def test_a_code_block_is_shown_closed_while_it_is_written() -> None:

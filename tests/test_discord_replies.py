@@ -208,16 +208,17 @@ async def test_a_long_answer_goes_on_in_further_messages(server: Discord, bot: B
 async def test_tool_steps_are_small_lines_and_notices_paragraphs(server: Discord, bot: Bot) -> None:
     question = await direct(server)
     channel = server.dm(server.alice)
-    step = ToolStep(id="1", name="sql_query", state="started", title="Looking up the orders")
-    done = ToolStep(
-        id="1", name="sql_query", state="finished", title="Looking up the orders", output="3 rows"
-    )
+    title, activity = "Looking up the orders", "Running a query"
+    step = ToolStep(id="1", name="sql_query", state="started", title=title, activity=activity)
+    done = replace(step, state="finished", rows=3, seconds=0.42)
     held = PausedAnswer([step], [done, Text("There are 3."), Notice("Time is up.")])
     reply = asyncio.create_task(bot.reply(question, answer=held))
-    await server.answer(channel, ends("-# 🔎 Looking up the orders…"))
+    await server.answer(channel, ends("-# ⏳ Running a query…"))
     held.go_on.set()
     await reply
-    assert texts(server, channel) == ["-# ✅ Looking up the orders: 3 rows\nThere are 3.\n\nTime is up."]
+    assert texts(server, channel) == [
+        "-# ✓ Looking up the orders: 3 rows, 0.4 s\nThere are 3.\n\nTime is up."
+    ]
 
 
 async def test_the_bot_types_while_it_thinks(server: Discord, bot: Bot) -> None:

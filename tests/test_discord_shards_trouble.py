@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import CredentialsRejected, Unreachable
+from bot.discord.texts import STORAGE_DOWN
 from tests.servers.discord.service import Channel, Discord
 from tests.support import discord_processes
 from tests.support.discord_processes import (
@@ -63,7 +64,7 @@ async def test_the_last_sessions_are_counted_one_by_one(discord: Discord, launch
 async def test_while_redis_is_away_what_is_held_is_kept(
     discord: Discord, launch: Launch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing new is taken; when it is back, nothing has moved."""
+    """Nothing new is taken, and the presence says why; when it is back, nothing has moved."""
     one, two = await launch("one", 2), await launch("two", 2)
     await spread((one, 1), (two, 1))
     await wait_for_connections(discord, 2)
@@ -74,12 +75,15 @@ async def test_while_redis_is_away_what_is_held_is_kept(
     await wait_until(lambda: time.monotonic() - began > 1.5 * QUICK.shard_lease, "the leases have ended")
     assert "shards not renewed" in caplog.text
     assert discord.shards == everything(2)
+    shown = [each for each in discord.sessions if each.connected]
+    await wait_until(lambda: {each.presence for each in shown} == {STORAGE_DOWN}, "the trouble is shown")
     for process in (one, two):
         process.link.is_cut = False
     rounds = len(caplog.records)
     await wait_until(lambda: one.platform._shards._is_certain, "renewed")
     await wait_until(lambda: two.platform._shards._is_certain, "renewed")
     assert len(caplog.records) == rounds
+    await wait_until(lambda: {each.presence for each in shown} == {""}, "the trouble is over")
     assert (len(one.holds), len(two.holds), len(discord.sessions)) == (1, 1, sessions)
 
 

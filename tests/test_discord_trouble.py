@@ -260,7 +260,8 @@ async def test_where_the_whole_server_takes_nothing_the_author_is_told_in_a_dire
         with pytest.raises(Undeliverable):
             await question.answer(Text("Here it is."))
         [told] = texts(discord, discord.dm(discord.alice))
-        assert "I do not have permission to write there" in told
+        assert f"I lack the permission *Send Messages in Threads* in <#{discord.general.id}>" in told
+        assert "ask an administrator" in told
 
 
 async def test_a_person_who_cannot_be_told_anywhere_costs_nothing_more(

@@ -21,7 +21,7 @@ NOT_SETTINGS = frozenset(
         *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "PIP_CERT", "REQUESTS_CA_BUNDLE"),  # read by libraries
         *("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OLLAMA_CONTEXT_LENGTH"),
         *("NEED_MORE", "OPEN_TOOLS", "READ_TOOLS"),  # constants
-        "TEST_EVENT_LOOP",  # read by tests/conftest.py
+        *("TEST_EVENT_LOOP", "TEST_SLACK_MODE"),  # read by the tests
     }
 )
 

@@ -227,7 +227,7 @@ async def test_guests_of_a_voice_channel_on_discord_administer_and_approve_nothi
         model.script(ASK, Script(text="Done.", gate=gate))
         asked = await discord.say(discord.alice, discord.general, f"{discord.mention} take one of each")
         thread = await discord.thread_of(asked)
-        card = (await discord.answer(thread, lambda shown: bool(shown[-1].components)))[-1]
+        card = (await discord.answer(thread, lambda shown: bool(shown[-1].buttons)))[-1]
         assert (await discord.click(bob, card, "Approve")).content == NOT_FOR_EXTERNAL
         assert await shelf.stock() == before
         await discord.say(discord.alice, thread, "count")

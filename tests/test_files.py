@@ -1,11 +1,12 @@
 """The store of files, in a real Redis."""
 
 import re
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import FileTooLarge
+from bot.chat import FileTooLarge, StorageDown
 from bot.storage.files import MOST_BYTES, FileStore
 from tests.support.files import PICTURE
 
@@ -57,6 +58,50 @@ async def test_the_oldest_files_make_room_when_all_together_take_too_much(redis:
     # one that is kept again counts once
     await store.keep("2.bin", "application/octet-stream", bytes(100))
     assert len(await redis.keys("{bot}:file:*")) == 2
+
+
+LARGE = bytes(range(256)) * 4_096 + b"end"
+"""Content in five pieces."""
+
+
+async def test_a_large_file_is_stored_in_pieces_and_found_whole(redis: Redis) -> None:
+    """Once; no command holds more than a piece."""
+    store = FileStore(redis)
+    file = await store.keep("noise.bin", "application/octet-stream", LARGE)
+    assert await FileStore(redis).find(file.id) == (file, LARGE)
+    lengths = [await redis.hstrlen(f"{{bot}}:file:{file.id}", f"piece:{number}") for number in range(6)]
+    assert lengths == [262_144] * 4 + [3, 0]
+    await redis.hdel(f"{{bot}}:file:{file.id}", "piece:0")
+    assert await store.keep("noise.bin", "application/octet-stream", LARGE) == file, "it is not written again"
+    assert await store.find(file.id) is None, "a part of a file is not a file"
+    assert all([0 < await redis.ttl(key) <= 24 * 3600 for key in await redis.keys("{bot}:*")])
+
+
+async def test_a_large_file_that_a_crash_interrupts_is_written_again(redis: Redis) -> None:
+    class Killed(FileStore):
+        async def _write_pieces(self, id: str, content: bytes, *args: Any) -> None:
+            await redis.hset(f"{{bot}}:file:{id}", "piece:0", content[:262_144])
+            raise ConnectionError
+
+    store = FileStore(redis)
+    killed = Killed(redis)
+    with pytest.raises(StorageDown):
+        await killed.keep("noise.bin", "application/octet-stream", LARGE)
+    file = await store.keep("noise.bin", "application/octet-stream", LARGE)
+    assert await store.find(file.id) == (file, LARGE)
+
+
+async def test_a_large_file_that_is_removed_while_it_is_written_leaves_nothing(redis: Redis) -> None:
+    """It is found no more, and takes no place that nobody counts."""
+
+    class Slow(FileStore):
+        async def _write_pieces(self, *args: Any) -> None:
+            await FileStore(redis, most_bytes=len(LARGE)).keep("new.bin", "text/plain", b"x" * len(LARGE))
+            await super()._write_pieces(*args)
+
+    file = await Slow(redis).keep("noise.bin", "application/octet-stream", LARGE)
+    assert await FileStore(redis).find(file.id) is None
+    assert len(await redis.keys("{bot}:file:*")) == 1
 
 
 async def test_every_key_of_a_file_expires(redis: Redis) -> None:

@@ -34,7 +34,7 @@ async def test_a_chart_over_http_without_any_model(redis_url: str, database_url:
             assert (await response.read()).decode("utf-8-sig").startswith("status,orders\r\ndelivered,")
 
 
-async def test_a_chart_comes_into_the_threads_of_slack_and_discord(
+async def test_a_chart_is_drawn_by_slack_and_comes_as_a_picture_into_the_thread_of_discord(
     redis: Redis, redis_url: str, database_url: str, model: ModelServer, slack: Slack, discord: Discord
 ) -> None:
     def respond(request: dict[str, list[dict[str, str]]]) -> Script | str:
@@ -58,15 +58,15 @@ async def test_a_chart_comes_into_the_threads_of_slack_and_discord(
         await discord.wait_for_connections()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} draw the orders")
         await slack.answer(GENERAL, ts, until=lambda text: "delivered" in text)
-        [file] = [file for each in slack.replies(GENERAL, ts) for file in each.files]
-        assert Image.open(io.BytesIO(file.data or b"")).format == "PNG"
-        assert file.alt.startswith("Orders by status. Bar chart of Orders over Status")
+        [drawn] = [each for each in slack.replies(GENERAL, ts) if each.blocks[:1] and not each.tasks]
+        assert drawn.blocks[0]["chart"]["series"][0]["data"][0]["label"] == "delivered"
+        assert drawn.text.startswith("Orders by status. Bar chart of Orders over Status")
         question = await discord.say(discord.alice, discord.general, f"{discord.mention} draw the orders")
         thread = await discord.thread_of(question)
         await wait_until(lambda: len(discord.messages(thread)) == 2, "text and picture are there")
         [attached] = [file for each in discord.messages(thread) for file in each.attachments]
-        assert attached.data == file.data
-        assert attached.description == file.alt
+        assert Image.open(io.BytesIO(attached.data)).format == "PNG"
+        assert attached.description == drawn.text
 
 
 async def test_a_workbook_comes_into_the_threads_of_slack_and_discord(

@@ -16,7 +16,7 @@ from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Command, Slack
 from tests.support.bot import http_port, run_bot
 from tests.support.obedient_model import obey, order
-from tests.support.settings import of_model, of_slack
+from tests.support.settings import needs_sockets, of_model, of_slack
 from tests.support.wait import wait_until
 
 MARK, BOBS = "alicemarker", "bobmarker"
@@ -248,6 +248,7 @@ async def chat(port: int, message: str, thread: str) -> str:
             return str((await response.json())["response"])
 
 
+@needs_sockets
 async def test_http_shows_and_removes_what_was_said_over_http(
     storage: dict[str, Any], redis: Redis, slack: Slack
 ) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bot.chat import Json, Notice, Part, Receipt, Text, ThreadId, ToolStep, Turn
+from bot.http.callers import ApiCaller
 from bot.http.chat import ChatRequest, to_message
 from bot.http.replies import Replies
 from tests.support import http_worker
@@ -79,17 +80,22 @@ async def test_messages_merged_into_one_turn_get_the_same_answer(setup: Setup) -
 async def test_a_stream_brings_each_part_in_order_and_ends_with_the_answer() -> None:
     async def steps(turn: Turn) -> AsyncIterator[Part]:
         yield Text("Let me look.\n")
-        yield ToolStep(id="1", name="sql_query", state="started", title="Query")
-        yield ToolStep(id="1", name="sql_query", state="finished", title="Query", output="3 rows")
+        query = ToolStep(id="1", name="sql_query", state="started", title="Query", activity="Running a query")
+        yield query
+        yield replace(query, state="finished", output="3 rows, 2 columns", rows=3, seconds=0.412)
+        yield ToolStep(id="2", name="made_up", state="failed", title="Made up", output="No such tool.")
         yield Notice("Cut short.")
 
     async with serve_chat(steps) as setup:
         frames = await setup.stream("x", "t")
-    step = {"id": "1", "name": "sql_query", "title": "Query"}
+    step = {"id": "1", "name": "sql_query", "title": "Query", "activity": "Running a query"}
+    failed = {"id": "2", "name": "made_up", "title": "Made up", "state": "failed"}
+    ended = {"state": "finished", "output": "3 rows, 2 columns", "rows": 3, "seconds": 0.412}
     assert frames == [
         ("text", {"text": "Let me look.\n"}),
         ("tool", step | {"state": "started", "output": ""}),
-        ("tool", step | {"state": "finished", "output": "3 rows"}),
+        ("tool", step | ended),
+        ("tool", failed | {"output": "No such tool."}),
         ("notice", {"text": "Cut short."}),
         ("done", {"status": "success", "response": "Let me look.\n\n\nCut short.", "thread_id": "t"}),
     ]
@@ -211,7 +217,7 @@ async def test_a_finished_receipt_is_shown_again_without_asking_the_agent() -> N
 async def test_an_answer_found_in_the_store_is_not_added_to_by_its_turn() -> None:
     """After a restart the caller may find the answer before the turn comes that has only to end."""
     replies = Replies()
-    message = to_message(ChatRequest(message="x"), None)
+    message = to_message(ChatRequest(message="x"), ApiCaller(), None)
     reply = replies.join(message.id)
     reply.add(Text("whole"))
     reply.finish()
@@ -220,7 +226,7 @@ async def test_an_answer_found_in_the_store_is_not_added_to_by_its_turn() -> Non
 
     turn = Turn(id=message.id, thread=message.thread, messages=(message,))
     await replies.show(echo(turn), Receipt(turn, keep, {"answer": "whole", "finished": True}))
-    assert reply.markdown == "whole"
+    assert reply.markdown("http:api") == "whole"
 
 
 async def test_an_attempt_that_follows_a_stuck_one_shows_its_answer_once() -> None:

@@ -15,6 +15,7 @@ from bot.http.platform import Http
 from bot.http.timing import Timing
 from bot.platforms.receiver import Webhook
 from tests.support import http_worker
+from tests.support.http_server import credentials
 from tests.support.http_worker import (
     NO_FILES,
     STREAM,
@@ -129,7 +130,7 @@ async def open_and_close(host: str, port: int, api_token: str | None) -> None:
     http = Http(
         host=host,
         port=port,
-        api_token=api_token,
+        credentials=credentials(api_token),
         lookup=EmptyInbox(),
         files=NO_FILES,
         timing=TIMING,
@@ -221,7 +222,10 @@ async def test_a_decision_of_days_ago_is_told_at_once(headers: dict[str, str]) -
         async def decide_in_words(self, order: TextDecision, message: Message) -> str:
             raise AssertionError(order)
 
-        async def choose(self, id: str, option: int, by: Chooser) -> DecisionAnswer:
+        async def choose(self, id: str, answer: int | str, by: Chooser) -> DecisionAnswer:
+            raise AssertionError(id)
+
+        async def find(self, id: str) -> None:
             raise AssertionError(id)
 
     commands = replace(healthy(), requests=Late())

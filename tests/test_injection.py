@@ -30,7 +30,7 @@ from tests.support.memory import remember
 from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.sql_database import scratch_database
 
-READ_TOOLS = {"sql_schema", "sql_query", "memory_search", "current_time", "chart", "export"}
+READ_TOOLS = {"sql_schema", "sql_query", "memory_search", "current_time", "table", "chart", "export"}
 SECRET = "the vault opens with 4711"
 OURS, THEIRS = ThreadId("slack", "T1", "C1", "1.1"), ThreadId("slack", "T1", "C2", "2.2")
 

@@ -21,10 +21,10 @@ from bot.agent.models.arguments import Unreadable, read_arguments
 from bot.agent.spotlighting import indent, label, mark
 from bot.chat import Text, parse_decision
 from bot.discord import events
-from bot.discord.destination import thread_name
 from bot.discord.markdown.pages import split
 from bot.discord.payloads import read_message
 from bot.discord.renderer import Renderer as DiscordRenderer
+from bot.discord.thread_names import title_of
 from bot.memory.memory import _is_reworded
 from bot.memory.terms import indexed_terms
 from bot.slack.events import parse_event
@@ -236,7 +236,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "the kind of a file": lambda text: kind_of(text.encode()),
     "pages of Discord": split,
     "a stream to Discord": stream_to_discord,
-    "the name of a thread": thread_name,
+    "the name of a thread": title_of,
     "words that are remembered": indexed_terms,
     "facts that are much alike": lambda text: _is_reworded(text, text[: len(text) // 2] + "x" + text[::-1]),
 }

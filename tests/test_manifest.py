@@ -6,6 +6,7 @@ only the events that it subscribes to; Discord's gives the bot the permissions o
 
 import ast
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,8 @@ SCOPES = {  # https://docs.slack.dev/reference/events and /methods, each page's 
     "message.mpim": "mpim:history",
     "reaction_added": "reactions:read",
     "agent_session_stopped": "",
+    "agent_session_title_changed": "",
+    "app_context_changed": "",
     "app_home_opened": "",
     "user_change": "users:read",
 }
@@ -195,8 +198,9 @@ def test_for_many_workspaces_the_app_can_be_installed_and_hears_of_it(
     one, many = (yaml.safe_load(printed(capsys, *http, *oauth)) for oauth in ([], ["--oauth", url]))
     assert many["oauth_config"].pop("redirect_urls") == ["https://bot.example.org/slack/oauth_redirect"]
     events = many["settings"]["event_subscriptions"]["bot_events"]
-    assert events[-3:] == ["app_uninstalled", "team_access_revoked", "tokens_revoked"]
-    del events[-3:]
+    lifecycle = ["app_uninstalled", "team_access_granted", "team_access_revoked", "tokens_revoked"]
+    assert events[-4:] == lifecycle
+    del events[-4:]
     for option in ("org_deploy_enabled", "token_rotation_enabled"):
         assert (one["settings"][option], many["settings"][option]) == (False, True)
         many["settings"][option] = False
@@ -288,3 +292,16 @@ def test_a_token_without_an_application_is_told(
 
 def test_the_manifest_is_data_that_no_text_of_a_command_can_break() -> None:
     assert yaml.safe_load(manifest()) == MANIFEST
+
+
+@pytest.mark.parametrize("command", ["manifest", "settings"])
+def test_a_command_whose_output_nobody_reads_ends_as_others_do(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    """`./dev run manifest | head` ended with a trace."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as output:
+        monkeypatch.setattr("sys.stdout", output)
+        assert main([command]) == 141
+    assert capfd.readouterr().err == ""

@@ -19,7 +19,7 @@ from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support.bot import http_port, run_bot
 from tests.support.memory import wait_until_filed
 from tests.support.obedient_model import obey, order
-from tests.support.settings import of_discord, of_model, of_slack
+from tests.support.settings import needs_sockets, of_discord, of_model, of_slack
 from tests.support.turns import slack_message
 from tests.support.wait import wait_until
 
@@ -139,6 +139,7 @@ async def test_discord_keeps_closed_channels_and_direct_messages_apart(
         assert not {"5000", "4711", "1234"} & set(mine.split())
 
 
+@needs_sockets
 async def test_platforms_do_not_see_each_other(
     storage: dict[str, Any], redis: Redis, slack: Slack, discord: Discord
 ) -> None:

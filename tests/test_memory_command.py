@@ -27,7 +27,7 @@ class DownMemory(PersonalMemory):
     async def show(self, caller: Caller) -> str:
         raise DOWN
 
-    async def overview(self, caller: Caller) -> MemoryOverview:
+    async def overview(self, caller: Caller, first: int = 0) -> MemoryOverview:
         raise DOWN
 
     async def list_facts(self, caller: Caller, words: str) -> str:

@@ -141,8 +141,10 @@ async def test_waits_do_not_add_up_beyond_the_limit(model: ModelServer) -> None:
     async with a_bench(model, timeout=1.9) as bench:
         with pytest.raises(AnswerError, match="is overloaded") as refused:
             await bench.ask()
+        limited = await bench.model.health()
     assert refused.value.status == 429
     assert len(model.requests) == 2
+    assert limited.evidence["rate_limited_s"] == 1, "the presence on Discord says until when"
 
 
 async def test_a_busy_model_is_not_waited_for_while_another_is_free(model: ModelServer) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bot.chat.text import duration
 from tests.support.growth import MOST_GROWTH
 
 NODE = shutil.which("node")
@@ -90,6 +91,15 @@ def test_the_cells_of_a_table_are_data() -> None:
 
 
 @needs_node
+def test_rows_are_sorted_as_numbers_before_texts_and_missing_values_come_last() -> None:
+    script = "const {sortRows} = await import(process.argv[1]); const rows = [[10], [null], ['x'], [9]];"
+    shown = "console.log(JSON.stringify([sortRows(rows, 0, false), sortRows(rows, 0, true)]));"
+    command = [NODE or "node", "--input-type=module", "-e", script + shown, (PAGE / "table.js").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=50)
+    assert json.loads(done.stdout) == [[[9], [10], ["x"], [None]], [["x"], [10], [9], [None]]]
+
+
+@needs_node
 def test_an_address_in_a_cell_can_be_followed_and_a_tag_of_a_line_break_breaks_the_line() -> None:
     (table,) = render(["| a |\n|---|\n| see https://a.b/c<br>(https://a.b/d) |"])
     assert table["text"] == "asee https://a.b/c\n(https://a.b/d)"
@@ -109,6 +119,39 @@ def test_what_the_page_shows_of_headings_and_code() -> None:
     ]
     texts = ["C#", "a", "pyCopy`a`", "a`b ```c``", "`a`", "https://[https://[", "ab"]
     assert [each["text"] for each in render(sources)] == texts
+
+
+DURATIONS = {
+    0.0: "0.1 s",
+    0.412: "0.4 s",
+    9.96: "10 s",
+    59.6: "1 min",
+    123.0: "2 min 3 s",
+    3_900.0: "1 h 5 min",
+    1e9: "99 h 59 min",
+}
+
+
+@pytest.mark.parametrize("seconds", DURATIONS)
+def test_a_duration_is_told_in_words(seconds: float) -> None:
+    assert duration(seconds) == DURATIONS[seconds]
+
+
+@needs_node
+def test_the_page_tells_rows_and_durations_as_the_bot_does_elsewhere() -> None:
+    """One format, in two languages."""
+    expected = [*DURATIONS.values(), "1,200 rows, 0.4 s", "1 row", "0 rows", "", "", "stopped", "started"]
+    script = f"""
+        globalThis.document = {{}};
+        const {{ duration, figures, shownState }} = await import({(PAGE / "steps.js").as_uri()!r});
+        const known = [{{ rows: 1200, seconds: 0.4 }}, {{ rows: 1 }}, {{ rows: 0 }}, {{}}, {{ rows: "<b>" }}];
+        const step = {{ type: "tool", state: "started" }};
+        const states = ["failed", "pending"].map((answer) => shownState(step, answer).state);
+        console.log(JSON.stringify([...{list(DURATIONS)}.map(duration), ...known.map(figures), ...states]));
+    """
+    command = [NODE or "node", "--input-type=module", "--eval", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=50)
+    assert json.loads(done.stdout) == expected
 
 
 @needs_node

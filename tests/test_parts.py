@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from bot.agent.graph import build_graph
 from bot.agent.models.openai_service import open_model
 from bot.agent.state import Context
 from bot.chat import File, Notice, Part, Text, ThreadId, ToolStep, Turn
-from bot.tools.artifacts import artifact_of
+from bot.tools.artifacts import TableSize, artifact_of
 from bot.tools.sql.format import Column, Result, markdown
 from tests.servers.model import KEY, ModelServer, Script
 
@@ -39,9 +40,9 @@ TURN = Turn(id="question", thread=ThreadId("test", "space", "channel"), messages
 
 TOOLS: list[BaseTool] = [sql_query, current_time]
 
-sql_query.metadata = {"title": "Query the database"}
+sql_query.metadata = {"title": "Query the database", "activity": "Running a query"}
 current_time.metadata = {"title": "Look at the clock"}
-TITLES = {**parts.titles_of(TOOLS), "sql_schema": "Look at the database schema"}
+TITLES = {**parts.titles_of(TOOLS), "sql_schema": {"title": "Look at the database schema"}}
 
 
 async def lived(model: ModelServer, rounds: int = 5) -> tuple[list[Part], list[AnyMessage]]:
@@ -146,11 +147,13 @@ def test_a_step_keeps_its_id_and_title_until_its_end() -> None:
     started = parts.started_step(call, TITLES)
     ended = parts.ended_step(call, ToolMessage("\n\n  one row \nanother", tool_call_id="1"), TITLES)
     assert started == ToolStep(
-        id="1", name="sql_query", state="started", title="Query the database: select 1"
+        id="1",
+        name="sql_query",
+        state="started",
+        title="Query the database: select 1",
+        activity="Running a query",
     )
-    assert ended == ToolStep(
-        id="1", name="sql_query", state="finished", title=started.title, output="one row"
-    )
+    assert ended == replace(started, state="finished", output="one row")
     failed = parts.ended_step(call, ToolMessage("no such table", tool_call_id="1", status="error"), TITLES)
     assert (failed.state, failed.output) == ("failed", "no such table")
 
@@ -195,7 +198,42 @@ def test_the_step_of_a_query_tells_the_size_of_its_result_and_not_its_head(
     """People saw `| id | name |` as what a query had found, on Slack and on Discord."""
     table = markdown(Result(tuple(Column(name, "text") for name in columns), rows, is_complete))
     call = ToolCall(name="sql_query", args={"query": "select 1"}, id="1")
-    assert parts.ended_step(call, ToolMessage(table, tool_call_id="1"), TITLES).output == output
+    size = TableSize(len(rows), len(columns), not is_complete)
+    result = ToolMessage(table, tool_call_id="1", artifact=artifact_of(size=size))
+    step = parts.ended_step(call, result, TITLES)
+    assert (step.output, step.rows) == (output, len(rows))
+    of_an_earlier_version = parts.ended_step(call, ToolMessage(table, tool_call_id="1"), TITLES)
+    assert (of_an_earlier_version.output, of_an_earlier_version.rows) == ("", None)
+
+
+@pytest.mark.parametrize(
+    "artifact", [None, [], {"table": 1}, {"table": [1, 2]}, {"table": [-1, 0, False]}, {"table": ["9", 0, 0]}]
+)
+def test_rows_come_only_from_a_tool_that_has_counted_them(artifact: object) -> None:
+    """A text may look like a table, and a checkpoint may hold anything."""
+    result = ToolMessage("| a |\n| --- |\n| 1 |", tool_call_id="1", artifact=artifact)
+    assert parts.ended_step(a_call(), result, TITLES).rows is None
+
+
+@pytest.mark.parametrize("seconds", [None, "1", -1.0, float("nan"), 1e300])
+def test_a_step_has_no_duration_that_was_not_measured(seconds: object) -> None:
+    result = ToolMessage("now", tool_call_id="1", additional_kwargs={"seconds": seconds})
+    assert parts.ended_step(a_call(), result, TITLES).seconds is None
+
+
+def test_a_step_is_replayed_with_the_time_that_its_tool_took_then() -> None:
+    """A later attempt neither measures it again nor shows another figure."""
+    call = a_call(query="select 1")
+    result = parts.finished_result(call, ToolMessage("done", tool_call_id="1"), 0.412)
+    *_, ended = parts.replay([AIMessage("", tool_calls=[call]), result], TITLES)
+    assert isinstance(ended, ToolStep)
+    assert (ended.seconds, ended.outcome) == (0.412, "done, 0.4 s")
+
+
+def test_a_tool_without_words_is_named_while_it_runs() -> None:
+    """Such as one of a plug-in."""
+    step = parts.started_step(a_call(name="github__create_issue"), TITLES)
+    assert step.ongoing == "Using Create issue (github)"
 
 
 def test_title_and_output_are_one_short_line() -> None:

@@ -12,7 +12,7 @@ from bot.chat import SIGN, Inquiry, Question, Request, harmless
 from bot.discord.request_buttons import buttons
 from bot.discord.request_forms import render_request as on_discord
 from bot.discord.request_forms import users_to_notify
-from bot.http.replies import request_text
+from bot.http import replies
 from bot.slack.request_forms import render_request as slack_request
 from bot.tools.questions import MOST_OPTION, MOST_OPTIONS, MOST_QUESTION, ask_user
 from bot.tools.waiting import WaitingTool
@@ -33,6 +33,10 @@ BAD = "<!channel> <@U0EVE> @everyone <@400> [a](https://x.y) `approve 00000000` 
 
 def on_slack(request: Request) -> str:
     return str(slack_request(request).blocks)
+
+
+def request_text(question: Question) -> str:
+    return replies.request_text(question, "http:api")
 
 
 SHOWN: dict[str, Callable[[Question], str]] = {"slack": on_slack, "discord": on_discord, "http": request_text}
@@ -58,10 +62,8 @@ def test_a_question_cannot_pass_for_an_approval_request(platform: str) -> None:
     assert "00000000" not in shown
     assert SIGN not in SHOWN[platform](replace(ANSWERED, answer=fake))
     names = re.findall(r"'action_id': '([^']*)'", on_slack(asked))
-    view = buttons(asked)
-    assert view
-    names += [str(getattr(each, "custom_id", "")) for each in view.children]
-    assert len(names) == 4
+    names += [str(getattr(each, "custom_id", "")) for each in buttons(asked).children]
+    assert len(names) == 5, "a button for words on Discord, where they may have no place"
     assert all(name.startswith("answer:") for name in names)
 
 
@@ -102,15 +104,14 @@ def test_options_are_buttons_up_to_five_and_then_a_menu() -> None:
         items: list[Any] = actions["elements"] if count <= 5 else actions["elements"][0]["options"]
         assert len(items) == count
         assert all(len(each["text"]["text"]) <= 75 for each in items)
-        view = buttons(asked)
-        assert view
-        assert len(view.children) == (count if count <= 5 else 1)
+        assert len(buttons(asked).children) == (count if count <= 5 else 1) + 1, "and one for words"
 
 
-def test_without_options_there_are_no_buttons() -> None:
+def test_without_options_there_are_no_buttons_for_them() -> None:
     asked = replace(ASKED, options=())
     assert slack_request(asked).blocks[-1]["type"] == "context"
-    assert buttons(asked) is None
+    (words,) = buttons(asked).children
+    assert getattr(words, "custom_id", "") == f"answer:{asked.id}:words"
 
 
 @pytest.mark.parametrize(

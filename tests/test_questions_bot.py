@@ -565,7 +565,7 @@ async def test_in_a_direct_message_on_discord_the_next_message_answers(
         await discord.wait_for_connections()
         model.script(asking(), "Pears it is.")
         await discord.say(discord.alice, direct, "buy fruit")
-        await discord.answer(direct, lambda shown: bool(shown[-1].components))
+        await discord.answer(direct, lambda shown: bool(shown[-1].buttons))
         await discord.say(discord.alice, direct, "Pears")
         shown = await discord.answer(direct, lambda shown: shown[-1].content == "Pears it is.")
         assert "answered: Pears" in shown[0].content
@@ -580,7 +580,7 @@ async def test_where_the_bot_answers_by_replies_a_reply_to_the_question_answers(
         await discord.wait_for_connections()
         model.script(asking(), "Pears it is.")
         await discord.say(discord.alice, discord.general, f"{discord.mention} buy fruit")
-        shown = await discord.answer(discord.general, lambda shown: bool(shown[-1].components))
+        shown = await discord.answer(discord.general, lambda shown: bool(shown[-1].buttons))
         assert "write your answer in a reply to this message" in shown[-1].content
         await discord.say(discord.alice, discord.general, "Pears", reply_to=shown[-1], ping=False)
         await discord.answer(discord.general, lambda shown: shown[-1].content == "Pears it is.")

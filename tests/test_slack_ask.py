@@ -76,10 +76,16 @@ async def test_a_question_from_anywhere_is_answered_in_direct_messages(
         form = await slack.shortcut(ASK, ALICE)
         with pytest.raises(LookupError):
             await slack.submit(form, {})
-        await slack.submit(form, {"question": "Which day is it?"})
+        file = slack.upload(ALICE, "note.txt", "text/plain", b"The code is 4711.")
+        await slack.submit(form, {"question": "Which day is it?", "files": file})
         [root] = slack.messages(slack.dm(ALICE))[:1]
         assert root.from_bot
         await slack.answer(slack.dm(ALICE), root.ts, until=lambda text: "Monday" in text)
+        assert "The code is 4711." in str(model.requests)
+        refusal = slack.fail("views.open", error="invalid_arguments")
+        without_files = await slack.shortcut(ASK, ALICE)
+    assert refusal.hits == 1
+    assert "file_input" not in str(without_files.view)
     assert not slack.violations
 
 
@@ -174,7 +180,7 @@ def test_any_message_fits_into_a_form() -> None:
     message = {"type": "message", "ts": "1.2", "user": BOB, "text": hostile, "files": files}
     body = {"type": "message_action", "action_ts": "3.4", "channel": {"id": "C1"}, "message": message}
     subject = subject_of(body, BOT_USER)
-    form = ask_form(subject)
+    form = ask_form(subject, takes_files=True)
     check_view(form)
     kept = load_subject(form["private_metadata"])
     assert (kept.channel, kept.ts, kept.thread_ts, kept.asked_ts) == ("C1", "1.2", "1.2", "3.4")
@@ -186,5 +192,5 @@ def test_any_message_fits_into_a_form() -> None:
     "body", [{}, {"message": "x"}, {"message": {"text": 5, "files": "x"}}, {"action_ts": []}]
 )
 def test_a_payload_of_another_form_still_opens_a_form(body: Any) -> None:
-    check_view(ask_form(subject_of(body, BOT_USER)))
+    check_view(ask_form(subject_of(body, BOT_USER), takes_files=True))
     assert isinstance(load_subject(Subject("1.0").dump()), Subject)

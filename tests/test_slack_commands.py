@@ -11,6 +11,7 @@ from bot.chat import Health, StorageDown
 from bot.slack.responses import follow_up
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
+from tests.support.settings import needs_sockets
 from tests.support.slack_platform import TIMING, Serve, gated_answer, healthy
 from tests.support.wait import wait_until
 
@@ -82,6 +83,7 @@ async def test_an_unknown_command_gets_a_sentence(server: Slack, serving: Serve)
         )
 
 
+@needs_sockets
 async def test_health_tells_the_sockets_and_the_last_event(server: Slack, serving: Serve) -> None:
     patient = replace(TIMING, probe_timeout=30)  # however busy the machine is
     began = time.monotonic()

@@ -11,6 +11,7 @@ from bot.chat import CredentialsRejected, Unreachable
 from bot.slack.socket_mode import SOCKETS
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support import slack_platform
+from tests.support.settings import needs_sockets
 from tests.support.slack_platform import COMMANDS, TIMING, Bot, Connect, Serve, echo, gated_answer
 from tests.support.wait import wait_until
 
@@ -93,6 +94,7 @@ async def test_slack_is_told_only_after_the_message_is_kept(server: Slack, servi
         assert bot.messages
 
 
+@needs_sockets
 async def test_a_message_that_could_not_be_kept_comes_again(server: Slack, serving: Serve) -> None:
     async with serving(server) as bot:
         bot.failures = 1
@@ -120,6 +122,7 @@ async def test_a_message_is_kept_and_acknowledged_while_the_web_api_is_limited(
 # --- sockets
 
 
+@needs_sockets
 async def test_events_on_a_socket_do_not_pass_through_bolt(
     server: Slack, serving: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +150,7 @@ async def test_nothing_is_lost_while_slack_replaces_a_socket(server: Slack, serv
         assert len(server.events("message")[0].attempts) == 1
 
 
+@needs_sockets
 async def test_a_start_requests_one_address_for_each_socket(server: Slack, serving: Serve) -> None:
     """Slack allows a limited number a minute, which processes that restart in quick succession share."""
     async with serving(server):
@@ -162,6 +166,7 @@ async def test_sockets_that_break_are_opened_again(server: Slack, serving: Serve
         await bot.wait_for_messages()
 
 
+@needs_sockets
 async def test_a_socket_that_tries_an_expired_address_gets_a_new_one(server: Slack, serving: Serve) -> None:
     async with serving(server):
         server.socket_mode.ticket_lifetime = -1

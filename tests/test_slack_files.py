@@ -41,6 +41,16 @@ async def test_an_answer_that_is_only_a_file_is_shown(slack: Slack, redis: Redis
         assert replies(slack, question) == [("", ["sales-1a2b3c4d.png"])]
 
 
+async def test_a_file_is_shown_that_came_while_the_stream_of_a_dead_attempt_was_looked_for(
+    slack: Slack, redis: Redis, picture: File
+) -> None:
+    """There is none, so the whole answer is known before its own stream is opened."""
+    async with ask_question(slack, redis) as question:
+        question.state["opening"] = {"stream": True}
+        await question.answer(Text("Here it is."), picture)
+        assert replies(slack, question) == [("Here it is.", []), ("", ["sales-1a2b3c4d.png"])]
+
+
 @pytest.mark.parametrize("after_applying", [False, True])
 async def test_a_file_is_shown_once_though_nobody_knows_what_came_of_the_upload(
     slack: Slack, redis: Redis, picture: File, after_applying: bool

@@ -1,18 +1,29 @@
 """The Home tab on Slack: what a user is told about themselves, live after actions, and nothing of others."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import StorageDown
+from bot.chat import Message, StorageDown, ThreadId
 from bot.chat.texts import NO_STORAGE
 from bot.commands import home_texts
 from bot.commands.commands import Commands
+from bot.commands.decisions import WaitingRequest
 from bot.commands.home import Home, read_home
-from bot.commands.memory import Caller, KnownFact, KnownThread, MemoryOverview
-from bot.slack.home_view import EXPORT, FORGET, FORGET_ALL, REFRESH, home_view
+from bot.commands.memory import FACTS_OF_PAGE, Caller, KnownFact, KnownThread, MemoryOverview
+from bot.slack.home_view import (
+    EXPORT,
+    FORGET,
+    FORGET_ALL,
+    REFRESH,
+    HomeState,
+    Places,
+    home_view,
+    load_state,
+)
 from tests.servers.model import ModelServer
 from tests.servers.slack.rules import visible_text
 from tests.servers.slack.service import ALICE, BOB, GENERAL, TEAM, Slack
@@ -21,7 +32,7 @@ from tests.support.bot import run_bot
 from tests.support.commands import no_health, nothing_to_stop
 from tests.support.memory import wait_until_filed
 from tests.support.obedient_model import obey, order
-from tests.support.settings import of_model, of_slack
+from tests.support.settings import is_slack_over_http, of_model, of_slack
 from tests.support.wait import wait_until
 
 
@@ -34,9 +45,11 @@ def storage(storage: dict[str, Any], model: ModelServer) -> dict[str, Any]:
 
 async def opened(slack: Slack, user: str) -> str:
     """Open the Home tab; return its text once it is shown."""
-    before = slack.count("views.publish")
+    before = len(slack.workspace.home_history)
     slack.open_home(user, "home")
-    await wait_until(lambda: slack.count("views.publish") > before, "the tab is published")
+    await wait_until(
+        lambda: user in [each for each, _ in slack.workspace.home_history[before:]], "the tab is shown"
+    )
     return text_of(slack, user)
 
 
@@ -173,7 +186,8 @@ async def test_without_a_memory_the_tab_still_shows_what_is_stored(
         await ask(slack, ALICE, slack.dm(ALICE), fact)
         await wait_until_filed(redis, 1)
     async with run_bot(**storage, **of_slack(slack), enable_memory=False):
-        await wait_until(lambda: slack.count("apps.connections.open") > 2, "the sockets are open")
+        is_open = lambda: is_slack_over_http() or slack.count("apps.connections.open") > 2  # noqa: E731
+        await wait_until(is_open, "the sockets are open")
         await slack.wait_for_connections()
         shown = await opened(slack, ALICE)
         assert "Alice likes tea" in shown
@@ -214,38 +228,73 @@ class NoStorage:
     async def count_votes(self, by: str) -> Any:
         raise StorageDown("Redis did not answer")
 
-    async def overview(self, caller: Caller) -> Any:
+    async def overview(self, caller: Caller, first: int) -> Any:
         raise StorageDown("Redis did not answer")
 
+    async def waiting_for(self, by: str) -> Any:
+        raise ValueError("a bug")
 
-async def test_a_section_that_cannot_be_read_has_a_sentence_and_the_others_stay() -> None:
+
+PRESS = Message(
+    id="", thread=ThreadId("slack", "T1", "D1"), author="slack:U1", text="", sent_at=0, addressed=True
+)
+PLACES = Places("https://test.slack.com/", "T1", "D1", frozenset({"C1"}))
+
+
+async def test_a_part_that_cannot_be_read_has_a_sentence_and_the_others_stay() -> None:
     down: Any = NoStorage()
 
     async def usage(by: str, of_all: bool) -> str:
         return "used nothing"
 
-    commands = Commands(no_health, nothing_to_stop, usage=usage, memory=down, answers=down)
-    home = await read_home(commands, Caller("slack:U1", "T1"), "slack:D1", is_external=False)
-    assert (home.usage, home.feedback, home.trouble) == ("used nothing", NO_STORAGE, NO_STORAGE)
-    assert NO_STORAGE in visible_text(home_view(home, "", "D1", "", "T1")["blocks"])
+    commands = Commands(no_health, nothing_to_stop, usage=usage, memory=down, answers=down, waiting=down)
+    home = await read_home(commands, PRESS)
+    assert isinstance(home, Home)
+    assert not home.is_complete
+    shown = visible_text(home_view(home, HomeState("D1"), "", PLACES, 0)["blocks"]).splitlines()
+    assert shown[shown.index(home_texts.MEMORY) + 1] == NO_STORAGE
+    assert shown[shown.index(home_texts.FEEDBACK) + 1] == NO_STORAGE
+    assert shown[shown.index(home_texts.WAITING) + 1] == home_texts.NOT_READ
+    assert shown[shown.index(home_texts.USAGE) + 1] == "used nothing"
 
 
 def test_the_largest_and_most_hostile_home_is_a_view_that_slack_takes() -> None:
-    """Texts are cut, facts and questions are no markup, links lead into this workspace only."""
+    """Texts are cut, facts and questions are no markup, links lead to what the user can read only."""
     hostile = "<!channel> <@U0BOB> *x* <https://evil.example|click> & `y` \x00\ud83d " + "x" * 5_000
-    facts = [KnownFact(f"{number:08x}", hostile, "today") for number in range(20)]
-    places = ["slack:t1:c1:1.5", "slack:t2:c1:1.5", "discord:1:2:3", "slack:t1:~digest:1.5", hostile]
-    threads = [KnownThread(each, hostile, "today") for each in places * 2]
+    facts = [KnownFact(f"{number:08x}", hostile, "today") for number in range(FACTS_OF_PAGE)]
+    places = ["slack:t1:c1:1.5", "slack:t1:d1:2.5", "slack:t1:c2:1.5", "slack:t1:d2:1.5", "slack:t2:c1:1.5"]
+    places += ["discord:1:2:3", "slack:t1:~digest:1.5", "slack:t1:c1", hostile]
+    threads = [KnownThread(each, hostile, "today") for each in places * 9]
     text = (hostile + "\n") * 10
-    home = Home(text, text, text, text, MemoryOverview(10_000, 10_000, facts, threads))
-    view = home_view(home, text, "D1", "https://test.slack.com/", "T1")
+    waiting = [WaitingRequest("1f", "approval", hostile, places, 3_600.0)] * 20
+    memory = MemoryOverview(10_000, 10_000, facts, threads, first=50)
+    home = Home(
+        health=text, usage=text, feedback=text, opinions=text, memory=memory, waiting=waiting, is_admin=True
+    )
+    view = home_view(home, HomeState("D1", 50), text, PLACES, 0)
     check_home(view)
     blocks = view["blocks"]
     links = [each["elements"][0]["elements"][0].get("url") for each in blocks if each["type"] == "rich_text"]
-    assert [link for link in links if link] == ["https://test.slack.com/archives/C1/p15"] * 2
+    base = "https://test.slack.com/archives"
+    assert links == [f"{base}/C1/p15"] * 10 + [f"{base}/C1/p15", f"{base}/D1/p25"] * 5
     for block in blocks:
         if block.get("text", {}).get("type") == "mrkdwn":
             assert "<!" not in block["text"]["text"]
             assert "<@" not in block["text"]["text"]
-        if "accessory" in block:
+        if block.get("accessory", {}).get("type") == "button":
             assert block["text"]["type"] == "plain_text"
+
+
+def test_while_slack_does_not_list_the_channels_of_a_user_the_tab_says_so() -> None:
+    threads = [KnownThread(f"slack:t1:{each}:1.5", f"asked in {each}", "today") for each in ("c2", "d1")]
+    home = Home(memory=MemoryOverview(0, 2, (), threads))
+    shown = visible_text(home_view(home, HomeState(), "", replace(PLACES, has_all=False), 0)["blocks"])
+    assert "asked in d1" in shown
+    assert "asked in c2" not in shown
+    assert home_texts.THREADS_NOT_CHECKED in shown
+
+
+@pytest.mark.parametrize("metadata", ["D1", "D1 ", "D1 -5", "D1 1e9", "D1 ٣", "D1 99999999", "D1 10 5"])
+def test_the_state_of_a_view_is_read_even_if_an_earlier_version_has_made_it(metadata: str) -> None:
+    assert load_state(metadata) == HomeState("D1", 0)
+    assert load_state(HomeState("D1", 20).dump()) == HomeState("D1", 20)

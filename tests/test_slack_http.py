@@ -1,39 +1,23 @@
 """HTTP mode of Slack: only signed requests are read, and none of them is an error of ours."""
 
-import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
 import aiohttp
 import pytest
-from aiohttp import web
 
-from bot.slack.platform import Slack as SlackPlatform
 from tests.servers.slack.requests import signed_headers
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import Connect, Serve
+from tests.support.slack_platform import Connect, Serve, served
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
 connected = slack_platform.connect_platform
 serving = slack_platform.serve
 server = slack_platform.server
-
-
-@contextlib.asynccontextmanager
-async def served(platform: SlackPlatform) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_post("/slack/events", platform.webhooks["/slack/events"].handle)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
-    finally:
-        await runner.cleanup()
 
 
 async def status_of(server: Slack, serving: Serve, body: bytes, headers: Mapping[str, str]) -> int:
@@ -167,3 +151,13 @@ async def test_without_a_signature_nothing_is_read(
     server: Slack, headers: dict[str, str], body: bytes, serving: Serve
 ) -> None:
     assert await status_of(server, serving, body, headers) == 401
+
+
+@pytest.mark.parametrize(("age", "status"), [(0.0, 200), (600.0, 401), (-600.0, 401)])
+async def test_a_signature_counts_for_a_few_minutes(
+    server: Slack, serving: Serve, age: float, status: int
+) -> None:
+    """Else a request that somebody has recorded could be sent again."""
+    body = json.dumps({"type": "event_callback", "event": {"type": "of_tomorrow"}}).encode()
+    headers = signed_headers(server.signing_secret, body, "application/json", age=age)
+    assert await status_of(server, serving, body, headers) == status

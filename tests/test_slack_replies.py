@@ -143,12 +143,33 @@ async def test_an_answer_that_slack_interrupts_goes_on_in_a_new_message(
     assert [reply.text for reply in server.replies(GENERAL, ts)] == ["One two " + "three " * 60, "four."]
 
 
-async def test_a_card_that_came_too_late_for_its_stream_is_shown_in_a_new_one(
+async def test_a_card_whose_stream_slack_has_ended_becomes_text_with_its_outcome(
     server: Slack, serving: Serve
 ) -> None:
-    server.tolerate("unfinished")  # no call reaches a card whose stream Slack has ended
+    """No call reaches it any more, and it would look for ever as if it ran."""
     step = ToolStep(id="c1", name="sql", state="started", title="Count")
+    async with serving(server) as bot:
 
+        async def ended() -> None:
+            await wait_until(lambda: bool(server.replies(GENERAL, ts)), "a stream")
+            server.end_stream(GENERAL, server.replies(GENERAL, ts)[0].ts)
+
+        async def edited() -> None:
+            await wait_until(lambda: server.count("chat.update") == 1, "the outcome")
+
+        done = ToolStep(id="c1", name="sql", state="finished", title="Count", output="42", seconds=301)
+        bot.answer = gated_answer(step, ended, done, edited, Text("There are 42."))
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} count")
+        await server.answer(GENERAL, ts, until=lambda text: "42." in text)
+    assert [each.text for each in server.replies(GENERAL, ts)] == ["- Count: 42, 5 min 1 s", "There are 42."]
+
+
+async def test_a_card_that_runs_on_when_slack_ends_its_stream_runs_in_a_new_message(
+    server: Slack, serving: Serve
+) -> None:
+    """The message that holds nothing else is removed."""
+    step = ToolStep(id="c1", name="sql", state="started", title="Count")
+    other = replace(step, id="c2", title="Draw")
     async with serving(server) as bot:
 
         async def ended() -> None:
@@ -156,13 +177,16 @@ async def test_a_card_that_came_too_late_for_its_stream_is_shown_in_a_new_one(
             server.end_stream(GENERAL, server.replies(GENERAL, ts)[0].ts)
 
         async def carried_over() -> None:
-            await wait_until(lambda: len(server.replies(GENERAL, ts)) == 2, "a second stream")
+            await wait_until(lambda: server.count("chat.delete") == 1, "one message is left")
+            [reply] = server.replies(GENERAL, ts)
+            assert [each["status"] for each in reply.tasks.values()] == ["in_progress"] * 2
 
-        done = ToolStep(id="c1", name="sql", state="finished", title="Count", output="42")
-        bot.answer = gated_answer(step, ended, done, carried_over, Text("There are 42."))
+        done = [replace(each, state="finished", seconds=0.4) for each in (step, other)]
+        bot.answer = gated_answer(step, ended, other, carried_over, *done, Text("There are 42."))
         ts = await server.say(ALICE, GENERAL, f"{server.mention} count")
         await server.answer(GENERAL, ts, until=lambda text: "42." in text)
-    assert server.replies(GENERAL, ts)[1].tasks["c1"]["status"] == "complete"
+    [reply] = server.replies(GENERAL, ts)
+    assert [each["status"] for each in reply.tasks.values()] == ["complete"] * 2
 
 
 async def test_a_limited_append_is_repeated_and_nothing_is_lost(server: Slack, serving: Serve) -> None:

@@ -11,7 +11,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from tests.servers.slack.service import ALICE, BOT_USER, GENERAL, Slack
 from tests.support import slack_client
-from tests.support.slack_client import Json, button, error_of, serve, socket_mode
+from tests.support.slack_client import Json, button, error_of, section, serve, socket_mode
 from tests.support.wait import wait_until
 
 environment = slack_client.environment
@@ -132,6 +132,15 @@ def a_view(**fields: Json) -> dict[str, Json]:
     return {"type": "modal", "callback_id": "form", "title": text, "submit": text, "blocks": [block]} | fields
 
 
+OTHER = {"text": {"type": "plain_text", "text": "Other"}, "value": "other"}
+
+
+def a_choice(**fields: Json) -> dict[str, Json]:
+    option = {"text": {"type": "plain_text", "text": "One"}, "value": "one"}
+    element = {"type": "radio_buttons", "action_id": "choice", "options": [option]} | fields
+    return {"type": "input", "block_id": "choice", "label": option["text"], "element": element}
+
+
 @asynccontextmanager
 async def asking_app(slack: Slack, client: AsyncWebClient, http: bool) -> AsyncIterator[None]:
     """/ask opens a form, which is told that the name `no` is wrong."""
@@ -198,6 +207,10 @@ async def test_a_form_without_an_answer_stays_open(slack: Slack, client: AsyncWe
         (a_view(private_metadata="x" * 3_001), "invalid_arguments"),
         (a_view(callback_id="x" * 256), "invalid_arguments"),
         (a_view(blocks=[]), "invalid_arguments"),
+        (a_view(blocks=[a_choice(options=[])]), "invalid_arguments"),
+        (a_view(blocks=[a_choice(initial_option=OTHER)]), "invalid_arguments"),
+        (a_view(blocks=[a_choice(options=[OTHER] * 11)]), "invalid_arguments"),
+        (a_view(blocks=[section("x" * 3_001)]), "invalid_arguments"),
         (a_view(blocks=a_view()["blocks"] * 2), "invalid_arguments"),
         ({name: value for name, value in a_view().items() if name != "submit"}, "invalid_arguments"),
     ],
@@ -235,3 +248,24 @@ async def test_a_pressed_button_replaces_its_message(slack: Slack, client: Async
         assert (await slack.press(ALICE, GENERAL, ts, "press")).acked
         await wait_until(lambda: slack.message(GENERAL, ts).visible_text == "pressed yes", "it was replaced")
     assert not slack.violations
+
+
+async def test_an_open_form_is_replaced_by_its_newest_hash_only_and_has_two_above_it(
+    slack: Slack, client: AsyncWebClient
+) -> None:
+    opened = await client.views_open(trigger_id=slack.workspace.new_trigger(ALICE), view=a_view())
+    id, newest = str(opened["view"]["id"]), str(opened["view"]["hash"])
+    updated = await client.views_update(view_id=id, hash=newest, view=a_view(private_metadata="new"))
+    assert slack.modals[0].view["private_metadata"] == "new"
+    late = client.views_update(view_id=id, hash=newest, view=a_view())
+    assert await error_of(late) == "hash_conflict"
+    assert str(updated["view"]["id"]) == id
+    for _ in range(2):
+        await client.views_push(trigger_id=slack.workspace.new_trigger(ALICE), view=a_view())
+    assert not slack.violations
+    more = client.views_push(trigger_id=slack.workspace.new_trigger(ALICE), view=a_view())
+    assert await error_of(more) == "push_limit_reached"
+    assert await error_of(client.views_update(view_id="V0", view=a_view())) == "not_found"
+    nothing_open = client.views_push(trigger_id=slack.workspace.new_trigger(BOT_USER), view=a_view())
+    assert await error_of(nothing_open) == "not_found"
+    assert len(slack.modals) == 3

@@ -4,7 +4,7 @@ import pytest
 from slack_sdk.models.messages.chunk import TaskUpdateChunk
 from slack_sdk.web.async_client import AsyncWebClient
 
-from tests.servers.slack.service import ALICE, GENERAL, Slack
+from tests.servers.slack.service import ALICE, BOB, EVE, GENERAL, Slack
 from tests.support import slack_client
 from tests.support.slack_client import RECIPIENT, Json, error_of, section, start
 
@@ -184,3 +184,51 @@ async def test_opening_the_app_is_an_event(slack: Slack, client: AsyncWebClient)
     prompts = [{"title": "Help", "message": "What can you do?"}]
     await client.assistant_threads_setSuggestedPrompts(channel_id=event["channel"], prompts=prompts)
     assert slack.workspace.prompts[event["channel"], None] == prompts
+
+
+async def test_a_session_has_the_details_of_its_creation_until_a_user_changes_them(
+    slack: Slack, client: AsyncWebClient, root: str
+) -> None:
+    session, place = client.agents_sessions_setStatus, {"channel_id": GENERAL, "thread_ts": root}
+    for title in ("One", "Two"):
+        await session(**place, status="processing", title=title, initiator_user_id=ALICE)
+    assert slack.workspace.titles[GENERAL, root] == "One"
+    event = slack.rename_session(BOB, GENERAL, root, "Three").event
+    assert (event["previous_title"], event["title"]) == ("One", "Three")
+    await client.agents_sessions_rename(**place, title="Four")
+    assert slack.workspace.titles[GENERAL, root] == "Four"
+    assert not slack.violations
+
+
+async def test_sessions_are_refused(slack: Slack, client: AsyncWebClient, root: str) -> None:
+    session, rename = client.agents_sessions_setStatus, client.agents_sessions_rename
+    place = {"channel_id": GENERAL, "thread_ts": root}
+    assert await error_of(rename(**place, title="None")) == "session_not_found"
+    long = session(**place, status="active", title="x" * 201)
+    assert await error_of(long) == "invalid_arguments"
+    stranger = session(**place, status="active", initiator_user_id=EVE)
+    assert await error_of(stranger) == "user_not_found"
+    slack.workspace.is_agent = False
+    assert await error_of(session(**place, status="active")) == "not_agent_app"
+    assert len(slack.violations) == 4
+
+
+async def test_without_the_event_of_the_stop_button_slack_warns(
+    slack: Slack, client: AsyncWebClient, root: str
+) -> None:
+    place = {"channel_id": GENERAL, "thread_ts": root}
+    assert "warning" not in (await client.agents_sessions_setStatus(**place, status="processing")).data
+    slack.workspace.has_stop_button = False
+    answer = await client.agents_sessions_setStatus(**place, status="processing")
+    assert answer["warning"] == "missing_agent_session_stopped_event_subscription"
+    await client.agents_sessions_setStatus(**place, status="active")
+
+
+async def test_a_title_of_a_plan_needs_a_plan(slack: Slack, client: AsyncWebClient, root: str) -> None:
+    title = {"type": "plan_update", "title": "Steps"}
+    ts = await start(client, root, chunks=[title], task_display_mode="plan")
+    assert slack.message(GENERAL, ts).plan == "Steps"
+    other = await start(client, root, markdown_text="a")
+    append = client.chat_appendStream(channel=GENERAL, ts=other, chunks=[title])
+    assert await error_of(append) == "invalid_chunks"
+    assert len(slack.violations) == 1

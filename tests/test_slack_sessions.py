@@ -21,10 +21,10 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.slack.rate_limits import RateLimits
+from bot.slack.rate_limits import CLOSE_SESSION, PER_MINUTE, RateLimits
 from bot.slack.texts import THINKING
 from bot.storage.coordination import RedisCoordination
-from tests.servers.slack.service import ALICE, GENERAL, Slack
+from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support import slack_platform
 from tests.support.slack_platform import LONG, TIMING, Answer, Bot, Serve, a_message, gated_answer, own
 from tests.support.wait import wait_until
@@ -35,19 +35,27 @@ serving = slack_platform.serve
 server = slack_platform.server
 
 
-async def test_a_person_stops_the_answer_and_that_is_its_end(server: Slack, serving: Serve) -> None:
+@pytest.mark.parametrize("at", ["append", "end"])
+async def test_an_answer_whose_stop_is_refused_is_shown_whole_in_the_message_that_slack_has_ended(
+    server: Slack, at: str, serving: Serve
+) -> None:
+    """Its session goes on until then: the press alone ends nothing."""
     async with serving(server) as bot:
         message = await a_message(bot, server)
+        place = message.thread.channel, message.thread.thread
 
-        async def stopped() -> None:
+        async def pressed() -> None:
             await wait_until(lambda: bool(own(server, message)), "a stream")
-            server.stop(ALICE, GENERAL, message.thread.thread)
+            bot.refuses_stops = True
+            delivery = server.stop(BOB, *place)
+            await delivery.ended.wait()
+            assert server.workspace.session_status(*place) == "processing"
 
-        never = asyncio.Event()
-        await bot.reply(message, gated_answer(Text("One two "), stopped, Text("three " * 60), never.wait))
-        await bot.reply(message, gated_answer(Text("again")))
-        assert [reply.text for reply in own(server, message)] == ["One two "]
-        assert server.status(GENERAL, message.thread.thread) == ""
+        more = "three " * 60 if at == "append" else "three "
+        await bot.reply(message, gated_answer(Text("One two "), pressed, Text(more), Text("four ")))
+        assert [reply.text for reply in own(server, message)] == [f"One two {more}four "]
+        assert server.workspace.session_status(*place) == "active"
+        assert [each.user for each in server.ephemerals] == [BOB]
 
 
 @pytest.mark.parametrize("failure", [Unreachable("x"), StorageDown("x"), RuntimeError("x")])
@@ -389,3 +397,70 @@ async def test_a_lost_lease_waits_for_no_session(server: Slack, serving: Serve) 
         with pytest.raises(LeaseLost):
             async with asyncio.timeout(20):
                 await bot.platform.thread(message.thread).reply(answer, Receipt(turn, None))
+
+
+@pytest.mark.parametrize("error", ["user_not_found", "invalid_arguments"])
+async def test_a_session_whose_details_slack_refuses_is_begun_without_them(
+    server: Slack, error: str, serving: Serve
+) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        server.fail("agents.sessions.setStatus", error=error, having="initiator_user_id")
+        calls = await calls_of(server, bot, message, gated_answer(Text("hello ")))
+        assert calls == [STREAMED[0], *STREAMED]
+
+
+async def test_an_app_that_is_no_agent_is_asked_once_for_a_session(server: Slack, serving: Serve) -> None:
+    server.workspace.is_agent = False
+    server.tolerate("not_agent_app")
+    async with serving(server):
+        for _ in range(2):
+            await server.answer(GENERAL, await server.say(ALICE, GENERAL, f"{server.mention} hello"))
+            await wait_until(lambda: not server.unfinished(), "finished")
+    assert server.count("agents.sessions.setStatus") == 1
+    assert server.statuses[0].status == THINKING
+
+
+async def test_a_missing_stop_button_is_logged_once(
+    server: Slack, serving: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.workspace.has_stop_button = False
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        await calls_of(server, bot, message, gated_answer(Text("hello ")))
+    (line,) = [each for each in caplog.records if each.message == "stop button missing"]
+    assert "manifest.yml" in line.__dict__["advice"]
+
+
+async def test_a_turn_that_the_agent_does_not_answer_leaves_its_session_alone(
+    server: Slack, serving: Serve
+) -> None:
+    """Such as a typed command, also if it is repeated after a crash."""
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        place = message.thread.channel, message.thread.thread
+        server.workspace.set_session_status(*place, "suspended")
+        for attempt in (1, 2):
+            bot.receipts[message.id] = {**bot.receipts.get(message.id, {}), "received": {message.id: "ok"}}
+            await bot.reply(message, gated_answer(Text("ok ")), attempt=attempt)
+        assert server.workspace.session_status(*place) == "suspended"
+
+
+async def test_the_sessions_of_many_forgotten_threads_take_no_calls_from_others(
+    server: Slack, serving: Serve
+) -> None:
+    """They are closed one after the other, unless somebody writes there again."""
+    per_minute = {**PER_MINUTE, CLOSE_SESSION: 1}
+    async with serving(server, per_minute=per_minute) as bot:
+        message = await a_message(bot, server)
+        place = message.thread.channel, message.thread.thread
+        others = [replace(message.thread, thread=await server.say(BOB, GENERAL, "hi")) for _ in range(3)]
+        for each in (*others, message.thread):
+            bot.platform.forget_thread(each)
+        await wait_until(
+            lambda: server.workspace.session_status(GENERAL, others[0].thread) == "closed", "closed"
+        )
+        assert await calls_of(server, bot, message, gated_answer(Text("hello "))) == STREAMED
+        assert server.workspace.session_status(*place) == "active"
+    closed = [each.thread_ts for each in server.workspace.session_statuses if each.status == "closed"]
+    assert closed == [others[0].thread]

@@ -14,7 +14,7 @@ from bot.chat import Approval, File, Receipt, Text, ThreadId, Undeliverable, Unr
 from bot.slack.api import open_api
 from bot.slack.health import TokenProbe
 from bot.slack.rate_limits import RateLimits
-from bot.slack.status import Status
+from bot.slack.status import Session, Status
 from bot.slack.timing import Timing
 from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
@@ -382,7 +382,7 @@ async def test_sessions_are_asked_for_again_after_a_time(slack: Slack, redis: Re
             """Nothing is kept."""
 
         for _ in range(2):
-            async with status.at_work(question.thread, Receipt(question.turn, keep)):
+            async with status.at_work(question.thread, Receipt(question.turn, keep), Session()):
                 fault.lift()
     assert [each.status for each in slack.workspace.session_statuses] == ["processing", "active"]
 
@@ -401,8 +401,8 @@ async def test_a_session_ends_even_if_the_workspace_has_lost_them_meanwhile(
         async def keep(state: Any) -> None:
             """Nothing is kept."""
 
-        async with status.at_work(question.thread, Receipt(question.turn, keep)):
+        async with status.at_work(question.thread, Receipt(question.turn, keep), Session()):
             slack.fail(SESSIONS, error="feature_disabled")
-            async with status.at_work(question.thread, Receipt(question.turn, keep)):
+            async with status.at_work(question.thread, Receipt(question.turn, keep), Session()):
                 """The refusal of another thread, as far as the workspace is concerned."""
     assert [each.status for each in slack.workspace.session_statuses] == ["processing", "active"]

@@ -9,18 +9,26 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from bot.chat import Event
+from bot.commands.health import describe
+from bot.slack.app_credentials import AppCredentials
 from bot.slack.events import team_of_interaction
+from bot.slack.installations import Installation
 from bot.slack.timing import Timing
 from bot.storage.coordination import RedisCoordination
 from tests.servers.model import ModelServer
 from tests.servers.slack.app import SlackApp, Tenant
+from tests.servers.slack.payloads import event_callback
 from tests.servers.slack.service import ALICE, BOB, GENERAL
+from tests.support import slack_platform
 from tests.support.memory import wait_until_filed
 from tests.support.platforms import platforms_with
 from tests.support.settings import of_model
 from tests.support.slack_app import install, run_app, vault
+from tests.support.slack_platform import COMMANDS, Connect
 from tests.support.wait import wait_until
 
+connected = slack_platform.connect_platform
 QUICK = platforms_with(slack_timing=Timing(installation_max_age=0.1), catch_up_seconds=0.1)
 
 
@@ -207,7 +215,7 @@ async def test_an_organisation_is_installed_once_for_all_its_workspaces(
         assert "(message 1 of" in await ask(one)
         ts = await two.say(ALICE, "C0SECOND", f"{two.mention} hello")
         assert "(message 1 of" in await two.answer("C0SECOND", ts)
-        assert (await vault(redis).read("T0TWO"))["T0TWO"] == {"organisation": "E0ORG"}
+        assert (await vault(redis).read("T0TWO"))["T0TWO"]["organisation"] == "E0ORG"
 
         def are_listed() -> bool:
             listed = [call.args.get("team_id") for call in app.calls if call.method == "users.conversations"]
@@ -221,6 +229,33 @@ async def test_an_organisation_is_installed_once_for_all_its_workspaces(
 
 async def _is_empty(redis: Redis) -> bool:
     return not await vault(redis).read()
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told of it", "not told of it"])
+async def test_a_new_workspace_of_an_organisation_is_served_before_its_first_event(
+    storage: dict[str, Any], model: ModelServer, app: SlackApp, redis: Redis, *, told: bool
+) -> None:
+    """A command there was refused until somebody had written a message."""
+    one, two = app.add_workspace("T0ONE"), app.add_workspace("T0TWO")
+    timing = Timing(installation_max_age=0.1, organisation_min_age=0.0)
+    platforms = platforms_with(slack_timing=timing, catch_up_seconds=0.1)
+    async with run_app(app, platforms, **storage, **of_model(model)) as bot:
+        await install(bot, app, one, organisation="E0ORG")
+
+        async def is_known() -> bool:
+            return "T0ONE" in await vault(redis).read()
+
+        await wait_until(is_known, "its first workspace is known without an event")
+        assert not app.count("users.info")
+        app.add_to_organisation(two, "E0ORG", told=told)
+        await app.wait_until_settled()
+        assert ("T0TWO" in await vault(redis).read()) == told
+        assert "not installed" not in await two.command_text("/agent-health", "", ALICE, GENERAL)
+        ts = await two.say("W0WANDA", two.add_channel("C0SECOND"), f"{two.mention} hello")
+        assert "(message 1 of" in await two.answer("C0SECOND", ts)
+        outside = app.add_workspace("T0OUT")
+        outside.workspace.organisation = "E0ORG"
+        assert "not installed" in await outside.command_text("/agent-health", "", ALICE, GENERAL)
 
 
 async def test_a_press_counts_in_a_workspace_that_the_installation_reaches(
@@ -292,10 +327,53 @@ async def test_a_workspace_can_leave_its_organisation(
         await ask(one)
         ts = await two.say(ALICE, "C0SECOND", f"{two.mention} hello")
         await two.answer("C0SECOND", ts)
-        one.send_event({"type": "team_access_revoked", "team_ids": ["T0TWO"]})
+        left = {"type": "team_access_revoked", "team_ids": ["T0TWO"]}
+        late = event_callback(one.workspace, left) | {"event_time": int(time.time()) - 60}
+        await one.send_payload(late).ended.wait()
+        assert not await _has_left(redis, "T0TWO"), "it was added again since then"
+        one.send_event(left)
         await wait_until(lambda: _is_gone(redis, "T0TWO"), "the workspace is forgotten")
         await ask(one)
         await app.wait_until_settled()
+
+
+async def test_a_workspace_whose_token_is_lost_is_named_and_recovers_with_a_new_installation(
+    storage: dict[str, Any], model: ModelServer, app: SlackApp, redis: Redis
+) -> None:
+    """Slack's answer with the next token is lost; others go on, and what is missed is answered later."""
+    app.oauth.token_seconds = 43_200
+    one, two = app.add_workspace("T0ONE"), app.add_workspace("T0TWO")
+    timing = Timing(installation_max_age=0.1, token_retry_interval=0.1)
+    platforms = platforms_with(slack_timing=timing, catch_up_seconds=0.1)
+    async with run_app(app, platforms, **storage, **of_model(model)) as bot:
+        await install(bot, app, one)
+        await install(bot, app, two)
+        await ask(one)
+        app.oauth.loses = 1
+        await age(redis, "T0ONE", 3_600)
+        slack = next(each for each in bot.platforms if each.name == "slack")
+
+        async def is_named() -> bool:
+            await ask(one)
+            trouble = str((await slack.health()).evidence.get("trouble"))
+            return "T0ONE: its token ends at" in trouble and "/slack/install" in trouble
+
+        await wait_until(is_named, "health says until when the old token is valid")
+        await app.wait_until_settled()
+        await age(redis, "T0ONE", -1)
+        assert "lost my access" in await one.command_text("/agent-health", "", ALICE, GENERAL)
+        ts = await one.say(ALICE, GENERAL, f"{one.mention} are you there?")
+        await app.wait_until_settled()
+        assert all(each.acked for each in app.deliveries), "else Slack would end the events of all"
+        assert not one.bot_replies(GENERAL, ts)
+        assert "(message 1 of" in await ask(two)
+        assert "200" in await install(bot, app, one)
+        assert "are you there?" in await one.answer(GENERAL, ts)
+
+        async def is_well() -> bool:
+            return "trouble" not in (await slack.health()).evidence
+
+        await wait_until(is_well, "health names it no more")
 
 
 @pytest.mark.parametrize("is_socket_mode", [False, True], ids=["http", "sockets"])
@@ -347,6 +425,44 @@ async def test_a_workspace_in_trouble_is_named_and_does_not_stop_the_others(
         await ask(two)
 
 
+async def test_health_of_a_thousand_workspaces_is_a_summary(
+    app: SlackApp, redis: Redis, connected: Connect
+) -> None:
+    """Also if all of them are in trouble at once."""
+    own = vault(redis)
+    for number in range(1_000):
+        lost = Installation(
+            id=f"T{number:04}",
+            name="A" * 200,
+            url="",
+            bot_token="xoxb",
+            bot_id="B1",
+            bot_user_id="U1",
+            refresh_token="xoxe",
+            expires_at=1.0,
+            refused_at=1.0,
+        )
+        await own.write(lost.id, asdict(lost))
+    http: dict[str, Any] = {"app_token": None, "signing_secret": "secret", "bot_token": None}
+    credentials = AppCredentials(app.oauth.client_id, app.oauth.client_secret)
+    async with connected(app, **http, credentials=credentials, vault=own) as slack:
+        receiving = asyncio.create_task(slack.receive(nothing, COMMANDS))
+
+        async def is_counted() -> bool:
+            return (await slack.health()).evidence.get("workspaces") == 1_000
+
+        await wait_until(is_counted, "the workspaces are known")
+        health = await slack.health()
+        receiving.cancel()
+        await asyncio.wait([receiving])
+    assert health.state == "degraded"
+    assert health.evidence["tokens_lost"] == health.evidence["workspaces_in_trouble"] == 1_000
+    assert len(describe([health])) < 2_000
+
+
+async def nothing(_: Event) -> None: ...
+
+
 async def test_a_damaged_record_does_not_stop_other_workspaces_and_the_app_can_be_installed_again(
     storage: dict[str, Any], model: ModelServer, app: SlackApp, redis: Redis
 ) -> None:
@@ -375,8 +491,6 @@ async def test_files_are_read_and_shown_with_the_token_of_their_workspace(
 
 
 async def test_the_record_of_an_installation_says_nothing_in_a_log(redis: Redis) -> None:
-    from bot.slack.installations import Installation
-
     installation = Installation(
         id="T1", name="One", url="", bot_token="xoxb-secret", bot_id="B1", bot_user_id="U1"
     )

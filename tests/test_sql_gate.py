@@ -225,6 +225,7 @@ async def test_every_tool_refuses_the_same_with_the_same_words(
     for tool, arguments in (
         ("sql_query", {"query": query}),
         ("export", {"query": query}),
+        ("table", {"query": query}),
         ("chart", {"query": query, "kind": "bar"}),
     ):
         with pytest.raises(ToolFailure) as caught:

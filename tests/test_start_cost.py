@@ -43,6 +43,7 @@ MOST_BYTES = 121 * 2**20
 
 REPORT = """
 import asyncio, gc, json, logging, os, signal, sys
+sys.modules["rich"] = None  # structlog imports it where the tools for tests have installed it
 import bot.main
 def report(**state):
     tops = sorted({name.partition(".")[0] for name, module in sys.modules.items() if module})

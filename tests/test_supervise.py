@@ -112,6 +112,9 @@ class ScriptedPlatform:
     ) -> ThreadId | None:
         raise NotImplementedError
 
+    def forget_thread(self, id: ThreadId) -> None:
+        raise NotImplementedError
+
     def refuse_stop(self, stop: Stop, words: str) -> None:
         raise NotImplementedError
 

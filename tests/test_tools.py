@@ -17,7 +17,7 @@ from tests.support.turns import derive_audience
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "tools.md"
 
-NEED_MORE = {"sql_execute", "chart", "export", "memory_save", "memory_search", "ask_user"} | {
+NEED_MORE = {"sql_execute", "table", "chart", "export", "memory_save", "memory_search", "ask_user"} | {
     *("read_messages", "search_messages", "find_person")
 }
 """Tools that are there only with a writer, a store of files, a memory, a chat service, or if it can ask."""
@@ -37,7 +37,11 @@ async def test_names_arguments_and_titles_are_documented(redis: Redis) -> None:
             *(database, recall, None, FileStore(redis).keep, orders, Platforms([], [], {})), asks=True
         )
         fewest = toolset(database, None)
-    titles = titles_of(tools)
+    words = titles_of(tools)
+    assert {name for name, each in words.items() if "activity" not in each} == {
+        "stay_silent"
+    }  # it never runs
+    titles = {name: each["title"] for name, each in words.items()}
     rows = re.findall(r"^\| `(\w+)\((.*?)\)` \| (.*?) \|", DOCUMENT.read_text(), re.MULTILINE)
     documented = [(name, re.findall(r"\w+", arguments), title) for name, arguments, title in rows]
     assert [(tool.name, list(tool.args), titles[tool.name]) for tool in fewest] == [

@@ -1,8 +1,10 @@
 """Charts: what is drawn of which rows, what is refused with which words, and that pictures are legible."""
 
 import io
+import json
 import tracemalloc
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from typing import cast
@@ -14,11 +16,13 @@ from langchain_core.messages import ToolMessage
 from PIL import Image
 from redis.asyncio import Redis
 
+from bot.chat import Chart, File
 from bot.storage.files import FileStore
-from bot.tools.artifacts import files_of
+from bot.tools.artifacts import artifacts_of
 from bot.tools.charts import labels
 from bot.tools.charts.drawing import render_plot
 from bot.tools.charts.image import CARD, COLOURS, HEIGHT, INK, SOFT, WIDTH, render
+from bot.tools.charts.native import chart_of
 from bot.tools.charts.plot import MOST_BARS, MOST_SERIES, Kind, Plot, arrange
 from bot.tools.errors import ToolFailure
 from bot.tools.sql.database import Database
@@ -303,6 +307,37 @@ def test_names_that_no_font_has_become_numbers_that_the_words_explain() -> None:
     assert drawing.names_by_number == {"#1": "\u13a0\u13a1", "#2": "\u13a2"}
 
 
+def test_a_pie_has_few_slices_by_size_and_the_others_together() -> None:
+    many = rows("name:text n:int8", *((f"n{number}", number) for number in range(10)))
+    made = plot(many, "pie", "name", "n")
+    assert list(made.xs) == ["n9", "n8", "n7", "n6", "n5", "4 others"]
+    assert list(made.series[0].values) == [9, 8, 7, 6, 5, 10]
+    assert len(draw(made).getcolors(1 << 20) or ()) > 6
+
+
+@pytest.mark.parametrize(
+    ("result", "kind", "has_values"),
+    [
+        (STATUS, "bar", True),
+        (STATUS, "pie", True),
+        (STATUS, "stacked", True),  # one series, which is on nothing
+        (MONTHS, "line", False),  # a value is missing
+        (rows("day:date n:int8", ("2026-01-01", 1), ("2026-02-01", 2), ("2026-03-01", 3)), "line", True),
+        (rows("day:date n:int8", ("2026-01-01", 1), ("2026-01-02", 2), ("2026-03-01", 3)), "line", False),
+        (rows("x:text a:int8 b:int8", ("p", 1, 2), ("q", 3, 4)), "stacked", False),
+        (rows("x:text n:int8", *((f"n{number}", 1) for number in range(MOST_BARS + 1))), "bar", False),
+    ],
+)
+def test_services_draw_only_what_they_show_as_the_picture_does(
+    result: Result, kind: Kind, has_values: bool
+) -> None:
+    """They need each value, place labels at even distances, and stack nothing."""
+    chart = chart_of(plot(result, kind, result.columns[0].name))
+    assert bool(chart) == has_values
+    if chart:
+        assert Chart.from_json(json.loads(json.dumps(asdict(chart)))) == chart
+
+
 def test_a_title_is_text_and_no_formula() -> None:
     formula = arrange(STATUS, "bar", "status", "orders", r"$\frac{a}{0}$ {x} %s", is_ordered=False)
     assert draw(formula).width == WIDTH
@@ -325,7 +360,10 @@ async def test_a_chart_is_kept_with_words_for_who_cannot_see_it(pool: Database, 
     message = await call(
         pool, redis, "chart", query=query, kind="line", x="month", y="orders", title="Orders"
     )
-    [file] = files_of(message)
+    [file] = artifacts_of(message)
+    assert isinstance(file, File)
+    assert file.chart is not None
+    assert file.chart.title == "Orders"
     found = await FileStore(redis).find(file.id)
     assert found is not None
     assert Image.open(io.BytesIO(found[1])).size == (WIDTH, HEIGHT)

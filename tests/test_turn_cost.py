@@ -34,7 +34,7 @@ from tests.support.graph import a_bench
 from tests.support.http_caller import Caller
 from tests.support.platforms import platforms_with
 from tests.support.redis_trips import BACKGROUND, RedisTrips, Trip, redis_trips
-from tests.support.settings import of_discord, of_model, of_slack
+from tests.support.settings import needs_sockets, of_discord, of_model, of_slack
 
 TURNS = ("slack, new", "slack, known", "slack, one tool", "discord, known", "http, new", "http, known")
 """Turns that are measured, each in a new or a known thread."""
@@ -253,6 +253,7 @@ async def test_a_turn_after_a_pause_on_slack(
     assert more == {"trips": 0, "commands": PAUSES[pause]}
 
 
+@needs_sockets
 async def test_a_turn_costs_no_more_with_a_second_process(
     settings: dict[str, Any], model: ModelServer, slack: Slack, meter: Meter
 ) -> None:
@@ -326,6 +327,7 @@ async def test_turns_over_http_in_a_thread_that_grows_long(
         assert sum(spent[-PERIOD:]) <= GROWTH * sum(spent[-2 * PERIOD : -PERIOD]), f"{name} by turn: {spent}"
 
 
+@needs_sockets
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="other versions of Python call otherwise")
 async def test_function_calls_of_a_turn_and_of_a_token(settings: dict[str, Any]) -> None:
     """Only the bot is counted: the servers have a thread of their own."""

@@ -29,7 +29,10 @@ from bot.chat import (
     Turn,
     Undeliverable,
     Unreachable,
+    pack_parts,
+    unpack_parts,
 )
+from bot.chat.texts import STEP_STOPPED
 from tests.support.one_turn import (
     STEP,
     THREAD,
@@ -70,14 +73,26 @@ async def test_whatever_was_shown_is_shown_again_after_a_crash() -> None:
         by="test:ada",
     )
     file = File(id="f1", name="a.csv", media_type="text/csv", size=3, alt="rows")
-    parts: list[Part] = [approval, STEP, Text("So far."), file, Notice("Hm.")]
+    ended = replace(STEP, id="2", state="finished", activity="Running", rows=3, seconds=0.4)
+    parts: list[Part] = [approval, STEP, Text("So far."), ended, file, Notice("Hm.")]
     store, agent = Store(), Agent(*parts, error=AnswerError("Busy."))
     conclusions = Conclusions("It was done.")
     first = await run_turn(agent.answer, store=store, conclusions=conclusions)
     store.state = json.loads(json.dumps(store.state))
     again = await run_turn(agent.answer, store=store, conclusions=conclusions)
-    assert first == again == [*parts, Notice("It was done."), Notice("Busy.")]
+    closed = replace(STEP, state="failed", output=STEP_STOPPED)
+    assert first == again == [*parts, closed, Notice("It was done."), Notice("Busy.")]
     assert agent.runs == 1
+
+
+def test_an_earlier_version_reads_the_parts_that_a_receipt_holds() -> None:
+    """Processes of two versions run side by side while one replaces the other; new figures lie apart."""
+    stored = pack_parts([Text("a"), Text("b"), replace(STEP, rows=3, seconds=0.4)])
+    assert stored["said"] == [
+        ["Text", {"text": "ab"}],
+        ["ToolStep", {"id": "1", "name": "sql_query", "state": "started", "title": "Query", "output": ""}],
+    ]
+    assert unpack_parts({"said": stored["said"]}) == [Text("ab"), STEP]
 
 
 async def test_a_decision_is_carried_out_although_somebody_has_said_stop() -> None:
@@ -102,7 +117,8 @@ async def test_an_error_that_was_kept_is_told_again_without_asking_the_agent() -
     conclusions = Conclusions()
     await run_turn(agent.answer, store=store)
     again = await run_turn(agent.answer, store=store, conclusions=conclusions)
-    assert again == [Text("So "), STEP, Text("far"), Notice("Busy.")]
+    closed = replace(STEP, state="failed", output=STEP_STOPPED)
+    assert again == [Text("So "), STEP, Text("far"), closed, Notice("Busy.")]
     assert agent.runs == 1
     assert conclusions.texts == ["So far\n\nBusy."]
 

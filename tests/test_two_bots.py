@@ -20,7 +20,7 @@ from tests.servers.discord.service import Channel, Discord
 from tests.servers.discord.service import Message as Posted
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support.bot import http_port, program, run_bot
-from tests.support.settings import of_discord, of_slack
+from tests.support.settings import needs_sockets, of_discord, of_slack
 from tests.support.wait import wait_until
 
 LIMIT = 3
@@ -130,6 +130,7 @@ async def _slack_pair(slack: Slack) -> AsyncIterator[SlackPair]:
         assert not second.violations
 
 
+@needs_sockets
 async def test_two_bots_on_slack_stop_by_themselves(
     stores: tuple[str, str], database_url: str, slack: Slack
 ) -> None:

@@ -61,6 +61,7 @@ async def test_one_sees_what_one_has_used_and_what_is_left(redis: Redis) -> None
         "**Your usage today** (resets at 00:00 UTC, in 11 h 30 min)",
         "- 1,000 tokens read, 200 tokens written, 0.0045 USD, in 1 model call",
         "- budget 1.00 USD: 0.9955 USD left",
+        "- this month: 1,000 tokens read, 200 tokens written, 0.0045 USD, in 1 model call",
     ]
     assert "100 tokens left" in await report(redis, user="1300 tokens")("slack:U1", False, names=NOBODY)
 

@@ -231,6 +231,17 @@ class SpendingStore:
             values: Any = await self._redis.hmget(_keys(day)[0], [f"{account}|{name}" for name in names])
         return Usage(*(int(value or 0) for value in values))
 
+    async def usage_of_month(self, day: str, account: str) -> Usage:
+        """Return the amount that one account has spent from the first of a month to a day."""
+        month, _, last = day.rpartition("-")
+        fields = [f"{account}|{name}" for name in Usage.__dataclass_fields__]
+        with storage_errors():
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for number in range(1, int(last) + 1):
+                    pipeline.hmget(_keys(f"{month}-{number:02}")[0], fields)
+                days = await pipeline.execute()
+        return Usage(*(sum(int(value or 0) for value in values) for values in zip(*days, strict=True)))
+
     async def usage_of_all(self, day: str) -> Mapping[str, Usage]:
         """Return the amount that each account has spent."""
         with storage_errors():

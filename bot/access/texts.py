@@ -153,6 +153,11 @@ def budget_left(most: str, left: str) -> str:
     return f"- budget {most}: {left} left"
 
 
+def usage_of_month(used: str) -> str:
+    """Return the line about this month in a report; it begins and ends at 00:00 UTC, as days do."""
+    return f"- this month: {used}"
+
+
 def feedback(good: int, bad: int) -> str:
     """Return the line about the feedback on answers in a report of all usage."""
     return f"- feedback: {good:,} 👍, {bad:,} 👎"

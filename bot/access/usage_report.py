@@ -1,4 +1,4 @@
-"""Report of `/agent-usage`: a user's own usage today, and for administrators that of all users."""
+"""Report of `/agent-usage`: a user's own usage, and for administrators that of all users today."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -32,7 +32,10 @@ class UsageReport:
     """Function that counts the votes on answers of a day; without it there are none."""
 
     async def __call__(self, by: str, of_all: bool, *, names: Names) -> str:
-        """Return today's usage of `by`, or of all users for an administrator. Raises `StorageDown`."""
+        """Return the usage of `by` today and in this month, or for an administrator that of all users today.
+
+        Raises `StorageDown`.
+        """
         if of_all and not self.access.is_admin(by):
             return texts.NOT_ADMIN
         moment = self.clock()
@@ -40,8 +43,10 @@ class UsageReport:
         title = texts.usage_title(until_midnight(moment), of_all=of_all)
         if of_all:
             return "\n".join([title, *await self._totals(day, names)])
-        spent = await self.store.usage_of(day, f"user {by}")
-        return "\n".join([title, f"- {self._describe(spent)}", *self._remaining("BUDGET_USER", spent)])
+        account = f"user {by}"
+        spent = await self.store.usage_of(day, account)
+        month = texts.usage_of_month(self._describe(await self.store.usage_of_month(day, account)))
+        return "\n".join([title, f"- {self._describe(spent)}", *self._remaining("BUDGET_USER", spent), month])
 
     async def _totals(self, day: str, names: Names) -> list[str]:
         accounts = await self.store.usage_of_all(day)

@@ -25,15 +25,15 @@ from bot.agent.models.model import Model
 from bot.agent.regeneration import place_of
 from bot.agent.resume import ResumePlan, plan_after_decision, plan_regeneration, plan_repetition
 from bot.agent.state import Context, State
-from bot.agent.waiting import open_questions, request_of
+from bot.agent.waiting import note_open_requests, open_questions, request_of
 from bot.chat import (
     SAME_EVERYWHERE,
+    Artifact,
     AttachmentContent,
     Attachments,
     Channels,
     ContextSource,
     Decision,
-    File,
     Files,
     Message,
     Meter,
@@ -92,14 +92,14 @@ class Agent:
         Raises `AnswerError` if no model answers, and `StorageDown` if Redis does not.
         """
         config = self._config(turn)
-        files: set[str] = set()
+        shown: set[tuple[type, str]] = set()
         try:
             async with aclosing(self._parts(turn, config)) as answer:
                 async for part in answer:
-                    if isinstance(part, File):
-                        if part.id in files:  # repeated, or stored before a crash and shown after it
+                    if isinstance(part, Artifact):
+                        if (key := (type(part), part.id)) in shown:  # shown already, or stored before a crash
                             continue
-                        files.add(part.id)
+                        shown.add(key)
                     yield part
         except STORAGE_ERRORS as error:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
@@ -141,14 +141,14 @@ class Agent:
     ) -> AsyncGenerator[Part]:
         """Run the graph and yield the parts that it emits; closing this ends the run."""
         parts: asyncio.Queue[Part | None] = asyncio.Queue()
-        channel = self._channels.settings_of(turn.messages[-1])
-        context = Context(turn, parts.put_nowait, channel)
+        context = Context(turn, parts.put_nowait, self._channels.settings_of(turn.messages[-1]))
         run = asyncio.create_task(self._graph.ainvoke(begin, config, context=context, durability="sync"))
         run.add_done_callback(lambda _: parts.put_nowait(None))
         try:
             while part := await parts.get():
                 yield part
-            await run
+            for each in note_open_requests(await run):
+                yield each
         finally:
             await self._end(run, context, config["configurable"]["thread_id"])
 

@@ -45,7 +45,7 @@ from bot.chat import (
     Text,
     Turn,
 )
-from bot.tools.artifacts import files_of
+from bot.tools.artifacts import artifacts_of, in_order, without_values
 from bot.tools.context import tool_config, use_asker
 from bot.tools.errors import ToolFailure
 from bot.tools.toolset import OPEN_TOOLS, STAY_SILENT
@@ -219,7 +219,9 @@ class _Nodes:
         if conclude and not answer.text.strip() and not is_silent(answer):
             answer = AIMessage(self._partial_answer(messages), id=answer.id)
             emit(Text(answer.text))
-        return {"messages": [answer]}
+        # earlier turns have ended: their users have the tables
+        shown = [] if state["iterations"] else without_values(messages)
+        return {"messages": [*shown, answer]}
 
     def _call_meter(self) -> CallMeter:
         context = get_runtime(Context).context
@@ -303,10 +305,10 @@ class _Nodes:
                     call, proposed, config, turn
                 )
         seconds = round(time.monotonic() - began, 3)
+        result = parts.finished_result(call, result, seconds)
         log.info("tool ran", extra={"tool": call["name"], "status": result.status, "seconds": seconds})
         emit(parts.ended_step(call, result, titles))
-        # a predictable id, so that a rerun recognises a result that is stored already
-        return {"messages": [result.model_copy(update={"id": parts.result_id(call)})]}
+        return {"messages": [result]}
 
     async def _run_decided(
         self, call: ToolCall, proposal: ProposalOutcome, config: RunnableConfig, turn: Turn
@@ -339,16 +341,15 @@ class _Nodes:
         return result
 
     async def observe(self, state: State) -> Update:
-        """Show the files of the round, count it, and keep its newest error.
+        """Show the tables and files of the round, count it, and keep its newest error.
 
         Not in `act`: after a crash before the result is stored, the tool could create another file than the
         one that users see already.
         """
         emit = get_runtime(Context).context.emit
         results = history.newest_results(state["messages"])
-        for result in results:
-            for file in files_of(result):
-                emit(file)
+        for part in in_order(part for result in results for part in artifacts_of(result)):
+            emit(part)
         errors = [result.text for result in results if result.status == "error"]
         answered = {message.tool_call_id for message in state["messages"] if isinstance(message, ToolMessage)}
         asked = {

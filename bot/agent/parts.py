@@ -1,18 +1,25 @@
 """Conversion of LangChain messages to the parts of an answer. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
 from langchain_core.tools import BaseTool
 
 from bot.agent import texts
-from bot.chat import Part, Text, ToolStep
+from bot.chat import Artifact, Part, Text, ToolStep
 from bot.chat.text import one_line
-from bot.tools.artifacts import files_of
+from bot.tools.artifacts import artifacts_of, in_order, size_of
 
-Titles = Mapping[str, str]
-"""Titles by the names of tools, shown to users while a tool runs. Other tools are shown by their names."""
+Titles = Mapping[str, Mapping[str, str]]
+"""Metadata by the names of tools: `title` and `activity`. Other tools are shown by their names."""
+
+_SECONDS = "seconds"
+"""Key of a result's `additional_kwargs` with the time that its tool has taken."""
+
+_LONGEST = 10**9
+"""Seconds; a longer time is not one that was measured."""
 
 _MAX_TITLE = 120
 
@@ -48,25 +55,48 @@ def has_spoken(messages: Sequence[AnyMessage]) -> bool:
 
 def titles_of(tools: Iterable[BaseTool]) -> Titles:
     """Return the titles of tools, by name; those of plug-ins have none."""
-    return {tool.name: tool.metadata["title"] for tool in tools if tool.metadata and "title" in tool.metadata}
+    return {tool.name: tool.metadata for tool in tools if tool.metadata and "title" in tool.metadata}
 
 
 def started_step(call: ToolCall, titles: Titles) -> ToolStep:
     """Return the step that shows a tool call as started."""
-    return ToolStep(id=call["id"] or "", name=call["name"], state="started", title=_title(call, titles))
+    return ToolStep(
+        id=call["id"] or "",
+        name=call["name"],
+        state="started",
+        title=_title(call, titles),
+        activity=titles.get(call["name"], {}).get("activity") or texts.using(_plugin_title(call["name"])),
+    )
 
 
 def ended_step(call: ToolCall, result: ToolMessage, titles: Titles) -> ToolStep:
     """Return the step that shows a tool call with its result."""
-    lines = _lines(result.text)
-    return ToolStep(
-        id=call["id"] or "",
-        name=call["name"],
+    size = size_of(result) if result.status == "success" else None
+    return replace(
+        started_step(call, titles),
         state=_STATES[result.status],
-        title=_title(call, titles),
-        output=_outcome(lines),
-        rows=_row_count(lines) if _is_table(lines) else 0,
+        output=texts.table_size(size.rows, size.columns, is_cut=size.is_cut)
+        if size
+        else _first_line(result.text),
+        rows=size.rows if size else None,
+        seconds=_seconds_of(result),
     )
+
+
+def finished_result(call: ToolCall, result: ToolMessage, seconds: float) -> ToolMessage:
+    """Return a result as the checkpoint holds it, with the time that the tool has taken.
+
+    A repeated attempt shows the same time. The id is predictable, so that a rerun recognises a result that is
+    stored already.
+    """
+    more = {**result.additional_kwargs, _SECONDS: seconds}
+    return result.model_copy(update={"id": result_id(call), "additional_kwargs": more})
+
+
+def _seconds_of(result: ToolMessage) -> float | None:
+    """Return the time that the tool has taken; an earlier version has stored none."""
+    seconds = result.additional_kwargs.get(_SECONDS)
+    return seconds if isinstance(seconds, int | float) and 0 <= seconds < _LONGEST else None
 
 
 def result_id(call: ToolCall) -> str:
@@ -79,12 +109,17 @@ def replay(
 ) -> Iterator[Part]:
     """Yield the parts that these messages were shown as.
 
-    Calls of `guarded_tools` start when they are decided, all others at once.
+    Calls of `guarded_tools` start when they are decided, all others at once. Tables and files of a round that
+    has not ended come with its end.
     """
     calls: dict[str, ToolCall] = {}
+    running: set[str] = set()
+    shown: list[Artifact] = []
     has_spoken = False
     for message in messages:
         if isinstance(message, AIMessage):
+            yield from in_order(shown)
+            shown, running = [], {call["id"] or "" for call in message.tool_calls}
             if message.text:
                 yield Text(PARAGRAPH + message.text if has_spoken else message.text)
                 has_spoken = True
@@ -97,11 +132,15 @@ def replay(
             if call["name"] in guarded_tools:
                 yield started_step(call, titles)
             yield ended_step(call, message, titles)
-            yield from files_of(message)
+            shown += artifacts_of(message)
+            running.discard(call["id"] or "")
+            if not running:
+                yield from in_order(shown)
+                shown = []
 
 
 def _title(call: ToolCall, titles: Titles) -> str:
-    title = titles.get(call["name"]) or _plugin_title(call["name"])
+    title = titles.get(call["name"], {}).get("title") or _plugin_title(call["name"])
     detail = next((str(value) for value in call["args"].values() if value), "")
     return f"{title}: {one_line(detail, _MAX_TITLE)}" if detail else title
 
@@ -113,35 +152,16 @@ def _plugin_title(name: str) -> str:
     return f"{title} ({plugin})" if plugin else title
 
 
-def _lines(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip()]
+def _first_line(text: str) -> str:
+    """Return the first line of a result; those after it may hold instructions to the model.
 
-
-def _is_table(lines: Sequence[str]) -> bool:
-    return len(lines) > 1 and lines[0].startswith("|") and set(lines[1]) <= set("|-: ")
-
-
-def _row_count(lines: Sequence[str]) -> int:
-    return sum(line.startswith("|") for line in lines) - 2
-
-
-def _outcome(lines: Sequence[str]) -> str:
-    """Return a result in one line for the user: the size of a table, else the first line.
-
-    The lines after the first may hold instructions to the model, which are never shown.
+    The head of a table says nothing: a tool of an earlier version has not reported the number of its rows.
     """
-    return _table_size(lines) if _is_table(lines) else one_line(lines[0] if lines else "", _MAX_TITLE)
+    line = next((each for each in map(str.strip, text.splitlines()) if each), "")
+    return "" if line.startswith("|") else one_line(line, _MAX_TITLE)
 
 
 def readable(result: ToolMessage, text: str) -> str:
     """Return what a user can read of a result's text: of an error or a file only the first line."""
-    is_for_model = result.status == "error" or files_of(result)
+    is_for_model = result.status == "error" or artifacts_of(result)
     return text.split("\n", 1)[0] if is_for_model else text
-
-
-def _table_size(lines: Sequence[str]) -> str:
-    """Return the rows and columns of a Markdown table that `bot.tools.sql.format` wrote."""
-    rows = _row_count(lines)
-    columns = lines[0].replace("\\|", "").count("|") - 1
-    is_cut = "there are more" in lines[-1] and not lines[-1].startswith("|")
-    return texts.table_size(rows, columns, is_cut=is_cut)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.agent.agent import Agent
-from bot.chat import Author, Json, Mailboxes, Space, StillBusy
+from bot.chat import Author, ForgottenThreads, Json, Mailboxes, Space, StillBusy
 from bot.memory import Owners, digests
 
 PATIENCE = 30.0
@@ -22,6 +22,7 @@ class ThreadData:
     agent: Agent
     owners: Owners
     mailboxes: Mailboxes
+    shown: ForgottenThreads
 
     async def export(self, user: Sequence[Author]) -> Mapping[str, Json]:
         """Return a user's messages, by thread."""
@@ -53,7 +54,8 @@ class ThreadData:
                     busy.add(thread.inbox)
                 else:
                     if thread.is_alone:
-                        await self.mailboxes.leave(thread.inbox)
+                        for id in await self.mailboxes.leave(thread.inbox):
+                            self.shown.forget_thread(id)
         if busy:
             raise StillBusy(len(busy))
 

@@ -14,7 +14,7 @@ from bot.agent.graph import tool_task
 from bot.agent.history import ANSWERED_CALL
 from bot.agent.regeneration import AGAIN, end_of_question, place_of
 from bot.agent.state import ProposalOutcome, State
-from bot.agent.waiting import request_id, request_of
+from bot.agent.waiting import note_open_requests, request_id, request_of
 from bot.chat import Part, Turn, WaitingCall
 from bot.tools.waiting import WaitingTool
 
@@ -52,10 +52,12 @@ def plan_repetition(state: StateSnapshot, newest: str, tools: Sequence[BaseTool]
         lambda each: isinstance(each, HumanMessage), reversed(messages[: ids.index(newest) + 1])
     )
     answered = [id for each in asked if (id := each.additional_kwargs.get(ANSWERED_CALL))]
+    is_over = all(task.interrupts for task in state.tasks)
+    replayed = parts.replay(made, parts.titles_of(tools), waiting_tools)
     return ResumePlan(
-        earlier=list(parts.replay(made, parts.titles_of(tools), waiting_tools)),
+        earlier=[*replayed, *(note_open_requests(state.values) if is_over else ())],
         requests=[*map(request_of, answered), *_requests_of(made, proposals)],
-        is_over=all(task.interrupts for task in state.tasks),
+        is_over=is_over,
     )
 
 

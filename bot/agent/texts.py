@@ -29,7 +29,13 @@ def unknown_request(id: str) -> str:
 
 def table_size(rows: int, columns: int, *, is_cut: bool) -> str:
     """Return the outcome of a step that found a table; `is_cut`: there are more rows."""
-    return f"{'the first ' if is_cut else ''}{count(rows, 'row')}, {count(columns, 'column')}"
+    shown = f"{'the first ' if is_cut else ''}{count(rows, 'row')}"
+    return f"{shown}, {count(columns, 'column')}" if columns else shown
+
+
+def using(tool: str) -> str:
+    """Return what is being done while a tool runs that has no words for it."""
+    return f"Using {tool}"
 
 
 ANOTHER_ANSWER = "_Another answer to the same question:_"

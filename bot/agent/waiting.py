@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
 from langchain_core.tools import ToolException
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 
 from bot.agent import prompts
 from bot.agent.state import ProposalOutcome
-from bot.chat import Decision, Part, Requests, Turn
+from bot.chat import Decision, OpenRequests, Part, Requests, Turn
 from bot.tools.context import use_asker
 from bot.tools.errors import ToolFailure
 from bot.tools.questions import ASK_USER
@@ -24,6 +25,12 @@ def request_id(call: ToolCall) -> str:
 def request_of(call_id: str) -> str:
     """Return the id of the request of the call with that id."""
     return hashlib.sha256(call_id.encode()).hexdigest()[:8]
+
+
+def note_open_requests(values: Mapping[str, Any]) -> Sequence[Part]:
+    """Return the sign that requests of a thread are open, if they are; `values` are those of its state."""
+    proposals: Mapping[str, ProposalOutcome] = values.get("proposals") or {}
+    return [OpenRequests()] if any(not each["refusal"] for each in proposals.values()) else []
 
 
 def open_questions(

@@ -78,26 +78,51 @@ from bot.chat.events import (
 )
 from bot.chat.files import AttachmentContent, Files, FileSource, Keep
 from bot.chat.filing import Filing, MemoryWriter
-from bot.chat.imitation import SIGN, Harmless, harmless
+from bot.chat.imitation import SIGN, Harmless, harmless, inert
 from bot.chat.inbox import InboxLookup
 from bot.chat.meter import CallUsage, Meter, Tokens
 from bot.chat.parts import (
     NO_BUTTONS,
     AnswerButtons,
     Approval,
+    Artifact,
+    Chart,
+    ChartSeries,
     File,
     Notice,
+    OpenRequests,
     Part,
     Question,
     Request,
+    Table,
+    TableColumn,
     Text,
     ToolStep,
-    pack_part,
-    unpack_part,
+    pack_parts,
+    unended,
+    unpack_parts,
     with_decision,
 )
-from bot.chat.personal_data import Author, Mailboxes, PersonalDataSource, Space, SpaceData
-from bot.chat.platform import Audience, Halt, Health, HealthCheck, NameKind, Names, Platform, Receipt, Thread
+from bot.chat.personal_data import (
+    Author,
+    ForgottenThreads,
+    Mailboxes,
+    PersonalDataSource,
+    Space,
+    SpaceData,
+)
+from bot.chat.platform import (
+    Audience,
+    Halt,
+    Health,
+    HealthCheck,
+    NameKind,
+    Names,
+    Platform,
+    Prompt,
+    Receipt,
+    Thread,
+)
 from bot.chat.platform_info import PlatformInfo, platform_info, register
 from bot.chat.recordings import Recordings, Transcripts
 from bot.chat.requests import ApprovalDisplay, Inquiry, Proposal, Requests, WaitingCall
@@ -125,6 +150,7 @@ __all__ = [
     "ApprovalDisplay",
     "Archive",
     "ArchiveSource",
+    "Artifact",
     "Attachment",
     "AttachmentContent",
     "Attachments",
@@ -137,6 +163,8 @@ __all__ = [
     "ChannelSetting",
     "ChannelSettings",
     "Channels",
+    "Chart",
+    "ChartSeries",
     "Context",
     "ContextSource",
     "Coordination",
@@ -153,6 +181,7 @@ __all__ = [
     "Files",
     "Filing",
     "FollowUp",
+    "ForgottenThreads",
     "Halt",
     "Harmless",
     "Health",
@@ -172,6 +201,7 @@ __all__ = [
     "NameKind",
     "Names",
     "Notice",
+    "OpenRequests",
     "Outcome",
     "Part",
     "Passage",
@@ -183,6 +213,7 @@ __all__ = [
     "PlatformError",
     "PlatformInfo",
     "PressRefused",
+    "Prompt",
     "Proposal",
     "Purpose",
     "Question",
@@ -206,6 +237,8 @@ __all__ = [
     "StopRefused",
     "StorageDown",
     "StoredDetails",
+    "Table",
+    "TableColumn",
     "Text",
     "TextDecision",
     "Thread",
@@ -225,13 +258,15 @@ __all__ = [
     "Withdrawal",
     "answer_id",
     "harmless",
+    "inert",
     "name_work",
-    "pack_part",
+    "pack_parts",
     "parse_decision",
     "platform_info",
     "readers_in",
     "register",
-    "unpack_part",
+    "unended",
+    "unpack_parts",
     "well_formed",
     "well_formed_json",
     "with_channel",

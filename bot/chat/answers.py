@@ -33,7 +33,7 @@ class ModelUse:
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:
-    """Calls of one tool for an answer, how many of them failed, and the rows of their tables."""
+    """Calls of one tool for an answer, how many of them failed, and the rows that they read or changed."""
 
     calls: int = 0
     failures: int = 0
@@ -185,7 +185,7 @@ class AnswerTally:
         known = known or ToolUse()
         failures = known.failures + (step.state == "failed")
         self.tools[name] = replace(
-            known, calls=known.calls + 1, failures=failures, rows=known.rows + step.rows
+            known, calls=known.calls + 1, failures=failures, rows=known.rows + (step.rows or 0)
         )
 
 

@@ -5,7 +5,21 @@ custom emoji; a command that would decide a request loses the request's id.
 """
 
 import re
+from dataclasses import replace
 
+from bot.chat.parts import (
+    AnswerButtons,
+    Approval,
+    Chart,
+    File,
+    Notice,
+    OpenRequests,
+    Part,
+    Question,
+    Table,
+    Text,
+    ToolStep,
+)
 from bot.chat.text_decisions import AROUND, MOST_BETWEEN
 
 SIGN = "🔏"
@@ -75,3 +89,36 @@ class Harmless:
         shown = _from(text[:end], len(self._shown))
         self._shown, self._held = text[max(0, end - _LONGEST) : end], text[end:]
         return shown
+
+
+def inert(part: Part) -> Part:
+    """Return a whole part, changed so that it cannot imitate an approval request."""
+    match part:
+        case Text():
+            return Text(harmless(part.text))
+        case ToolStep():
+            title, output, activity = map(harmless, (part.title, part.output, part.activity))
+            return replace(part, title=title, output=output, activity=activity)
+        case Notice():
+            return Notice(harmless(part.text), part.status)
+        case Table():
+            columns = tuple(replace(each, name=harmless(each.name)) for each in part.columns)
+            rows = tuple(tuple(value and harmless(value) for value in row) for row in part.rows)
+            return replace(part, title=harmless(part.title), columns=columns, rows=rows)
+        case File():
+            return replace(part, alt=harmless(part.alt), chart=part.chart and _inert_chart(part.chart))
+        case Question():
+            return replace(part, text=harmless(part.text), options=tuple(map(harmless, part.options)))
+        case Approval() | AnswerButtons() | OpenRequests():
+            return part
+
+
+def _inert_chart(chart: Chart) -> Chart:
+    return replace(
+        chart,
+        title=harmless(chart.title),
+        labels=tuple(map(harmless, chart.labels)),
+        series=tuple(replace(each, name=harmless(each.name)) for each in chart.series),
+        x_label=harmless(chart.x_label),
+        y_label=harmless(chart.y_label),
+    )

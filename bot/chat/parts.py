@@ -1,10 +1,12 @@
 """Parts of an answer. Plain data."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby
 from typing import Literal
 
 from bot.chat.events import Decision, Json
+from bot.chat.text import count, duration, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,13 +16,18 @@ class Text:
     text: str
 
 
+_MOST_OUTCOME = 120
+"""Most characters of a step's result or error in one line; its duration follows."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolStep:
     """Tool call and its state; a part with the same `id` follows when the state changes.
 
-    `title` describes the call in a few words, `output` (once finished or failed) its result in one or two
-    lines. All of it may contain text from the model or from data: treat it as untrusted. `rows` is the number
-    of rows in a result that is a table.
+    `title` describes the call in a few words, with its most important argument, and `activity` what is being
+    done while it runs ("Running a query"). Once it has ended, `output` is its result or error in one or two
+    lines, `seconds` the time that it took, and `rows` the rows that it read, wrote or changed; each is left
+    out if it is not known. The texts may be from the model or from data: treat them as untrusted.
     """
 
     id: str
@@ -28,7 +35,22 @@ class ToolStep:
     state: Literal["started", "finished", "failed"]
     title: str
     output: str = ""
-    rows: int = field(default=0, compare=False)
+    activity: str = ""
+    rows: int | None = None
+    seconds: float | None = None
+
+    @property
+    def outcome(self) -> str:
+        """Return how the call has ended, in one line: `120 rows, 0.4 s`."""
+        rows = "" if self.rows is None else count(self.rows, "row")
+        result = one_line(self.output, _MOST_OUTCOME).rstrip(".") or rows
+        took = "" if self.seconds is None else duration(self.seconds)
+        return ", ".join(filter(None, (result, took)))
+
+    @property
+    def ongoing(self) -> str:
+        """Return what is being done while the call runs, without a full stop: `Running a query`."""
+        return (self.activity or self.title or self.name).rstrip(".… ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +148,52 @@ def with_decision(request: Request, decision: Decision) -> Request:
             raise ValueError(f"{decision.verdict} is not a decision of this request")
 
 
+@dataclass(frozen=True, slots=True)
+class ChartSeries:
+    """One line, or the bars or slices of one colour: a value for each label of the chart."""
+
+    name: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """Values of a chart, for platforms that can draw it themselves; a pie has one series.
+
+    All texts come from the model or from data: treat them as untrusted.
+    """
+
+    kind: Literal["line", "bar", "area", "pie"]
+    title: str
+    labels: tuple[str, ...]
+    series: tuple[ChartSeries, ...]
+    x_label: str = ""
+    y_label: str = ""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Json]) -> "Chart":
+        """Return the chart from the result of `asdict`. Raises `KeyError`, `TypeError` or `ValueError`."""
+        series = tuple(
+            ChartSeries(str(each["name"]), tuple(map(float, each["values"]))) for each in data["series"]
+        )
+        return cls(
+            kind=data["kind"],
+            title=str(data["title"]),
+            labels=tuple(map(str, data["labels"])),
+            series=series,
+            x_label=str(data.get("x_label", "")),
+            y_label=str(data.get("y_label", "")),
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
     """File of the answer; its content is stored separately, see `bot.chat.Files`.
 
     `id` is random, but the same for a day if the same file (name, type and content) is stored again. `name`
     has the right extension and no characters with a meaning in paths. `size` is in bytes. `alt` describes the
-    file for users who cannot see it; it may contain text from the model: treat it as untrusted.
+    file for users who cannot see it; it may contain text from the model: treat it as untrusted. The picture
+    of a chart can come with the `chart`.
     """
 
     id: str
@@ -140,6 +201,78 @@ class File:
     media_type: str
     size: int
     alt: str = ""
+    chart: Chart | None = field(default=None, compare=False)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields without the chart, as `File(**…)` takes them; earlier versions know no chart."""
+        fields = asdict(self)
+        del fields["chart"]
+        return fields
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """Column of a table."""
+
+    name: str
+    is_number: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows of a result for the users.
+
+    Values are on one line, as the database writes them; None is NULL. There may be fewer rows and columns
+    than in the result, which has `total` rows (`has_more`: at least) and `total_columns`; `is_shortened` if a
+    value was cut. `file` has all of the `total` rows with whole values, as CSV. All texts come from the model
+    or from data: treat them as untrusted.
+    """
+
+    title: str
+    columns: tuple[TableColumn, ...]
+    rows: tuple[tuple[str | None, ...], ...]
+    total: int
+    total_columns: int
+    file: File
+    has_more: bool = False
+    is_shortened: bool = False
+
+    @property
+    def id(self) -> str:
+        """Return the id of the file: the same rows have the same, for a day."""
+        return self.file.id
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether the file has nothing that the rows do not have."""
+        is_all = len(self.rows) == self.total and len(self.columns) == self.total_columns
+        return is_all and not (self.has_more or self.is_shortened)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the table as JSON; `from_json` reverses it."""
+        return asdict(self) | {"file": self.file.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Json]) -> "Table":
+        """Return the table from the result of `to_json`. Raises `KeyError`, `TypeError` or `ValueError`."""
+        columns = tuple(TableColumn(str(each["name"]), bool(each["is_number"])) for each in data["columns"])
+        rows = tuple(tuple(None if each is None else str(each) for each in row) for row in data["rows"])
+        if not columns or any(len(row) != len(columns) for row in rows):
+            raise ValueError("a table has columns, and a value of each in each row")
+        return cls(
+            title=str(data["title"]),
+            columns=columns,
+            rows=rows,
+            total=int(data["total"]),
+            total_columns=int(data["total_columns"]),
+            file=File(**data["file"]),
+            has_more=bool(data.get("has_more")),
+            is_shortened=bool(data.get("is_shortened")),
+        )
+
+
+Artifact = Table | File
+"""Part that a tool has made for the users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +289,13 @@ class AnswerButtons:
 
 NO_BUTTONS = AnswerButtons()
 
-Part = Text | ToolStep | Request | Notice | File | AnswerButtons
+
+@dataclass(frozen=True, slots=True)
+class OpenRequests:
+    """Sign at the end of an answer that earlier requests of the thread still wait for decisions."""
+
+
+Part = Text | ToolStep | Request | Notice | Artifact | AnswerButtons | OpenRequests
 """Part of an answer."""
 
 _KINDS: dict[str, type[Part]] = {
@@ -164,16 +303,48 @@ _KINDS: dict[str, type[Part]] = {
 }
 
 
-def pack_part(part: Part) -> Json:
-    """Return a part as a receipt stores it; `unpack_part` reverses it."""
-    fields = asdict(part)
-    fields.pop("rows", None)  # an earlier version cannot read it
-    return [type(part).__name__, fields]
+_NEW_FIELDS = ("activity", "rows", "seconds")
+"""Fields of a step that earlier versions cannot read among its others."""
 
 
-def unpack_part(stored: Json) -> Part:
-    """Return a part that `pack_part` has returned."""
-    kind, fields = stored
+def pack_parts(parts: Iterable[Part]) -> dict[str, Json]:
+    """Return parts as a receipt stores them; `unpack_parts` reverses it, with consecutive texts joined."""
+    said, figures = list[Json](), dict[str, Json]()
+    for is_text, group in groupby(parts, lambda part: isinstance(part, Text)):
+        members = list(group)
+        if is_text:
+            members = [Text("".join(part.text for part in members if isinstance(part, Text)))]
+        for number, part in enumerate(members, len(said)):
+            fields = part.to_json() if isinstance(part, Table | File) else asdict(part)
+            if isinstance(part, ToolStep):
+                figures[str(number)] = {name: fields.pop(name) for name in _NEW_FIELDS}
+            said.append([type(part).__name__, fields])
+    return {"said": said, **({"figures": figures} if figures else {})}
+
+
+def unpack_parts(stored: Mapping[str, Json]) -> list[Part]:
+    """Return the parts in what `pack_parts` has returned."""
+    figures = stored.get("figures") or {}
+    return [
+        _unpacked(kind, {**fields, **figures.get(str(number), {})})
+        for number, (kind, fields) in enumerate(stored.get("said", ()))
+    ]
+
+
+def _unpacked(kind: str, fields: Mapping[str, Json]) -> Part:
     if kind == Approval.__name__:
         return Approval.from_json(fields)
+    if kind == Table.__name__:
+        return Table.from_json(fields)
     return Question.from_json(fields) if kind == Question.__name__ else _KINDS[kind](**fields)
+
+
+def unended(parts: Iterable[Part]) -> list[ToolStep]:
+    """Return the steps that have started and not ended."""
+    running: dict[str, ToolStep] = {}
+    for part in parts:
+        if isinstance(part, ToolStep):
+            running.pop(part.id, None)
+            if part.state == "started":
+                running[part.id] = part
+    return list(running.values())

@@ -79,5 +79,12 @@ class Mailboxes(Protocol):
         Entering raises `StillBusy` if the running turn has not ended after `patience` seconds.
         """
 
-    async def leave(self, thread: str) -> None:
-        """Leave a thread, as if the bot had never joined it."""
+    async def leave(self, thread: str) -> Sequence[ThreadId]:
+        """Leave a thread, as if the bot had never joined it; return its id if it is known."""
+
+
+class ForgottenThreads(Protocol):
+    """Platforms, as far as they show that a thread was forgotten."""
+
+    def forget_thread(self, id: ThreadId) -> None:
+        """Start to show that the memory of a thread was removed. Returns at once, and never raises."""

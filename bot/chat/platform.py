@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from bot.chat.answers import StoredDetails
 from bot.chat.context import Archive, ReadContext, Since
@@ -124,13 +124,19 @@ class Receipt:
         its lease from the one that holds it now. `check` is enough before one that the receipt does not know.
         """
         if self.has_notes:
-            await self.save()  # checks the lease, too
-        else:
-            await self.check()
+            await self.save()  # checks the lease, too, but its reply may be read late
+        await self.check()
 
 
 Halt = asyncio.Future[str]
 """Future that is done when a turn has to end now; its result is the last sentence of the reply."""
+
+
+class Prompt(NamedTuple):
+    """Prompt that a platform suggests to users: the title that they see, and the message that it sends."""
+
+    title: str
+    message: str
 
 
 class Thread(Protocol):
@@ -225,6 +231,9 @@ class Platform(Protocol):
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """Add the decision to the message that `show_request` has sent. Raises `PlatformError`."""
+
+    def forget_thread(self, id: ThreadId) -> None:
+        """Start to show that the memory of a thread was removed. Returns at once, and never raises."""
 
     def refuse_stop(self, stop: Stop, words: str) -> None:
         """Start to tell a user privately that their stop is refused.

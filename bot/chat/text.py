@@ -43,6 +43,22 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def duration(seconds: float) -> str:
+    """Return a duration in words: `0.4 s`, `12 s`, `2 min 3 s`, `1 h 5 min`."""
+    if seconds < 9.95:
+        return f"{max(seconds, 0.1):.1f} s"
+    minutes, rest = divmod(round(min(seconds, _LONGEST_DURATION)), 60)
+    if not minutes:
+        return f"{rest} s"
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+_LONGEST_DURATION = 359_940.0
+"""Seconds: 99 h 59 min. Anything longer is shown as that."""
+
 _HIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 
 _BLANK = re.compile(

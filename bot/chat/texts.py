@@ -7,6 +7,9 @@ STOPPED = "Stopped."
 
 QUESTION_DELETED = "Stopped because the question was deleted."
 
+STEP_STOPPED = "stopped before it ended"
+"""Outcome of a tool call that was running when its answer ended early."""
+
 NOT_THEIRS = (
     "I am not working on anything here that you asked for. Only the person who asked, an administrator of "
     "the bot, or somebody who can approve the request here can stop me."

@@ -1,8 +1,8 @@
 """Buttons below answers: the protocol for the platforms that show them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bot.chat import Message, ThreadId, Vote
 
@@ -25,6 +25,15 @@ class OrderAnswer:
     message: str = ""
 
 
+class Opinion(NamedTuple):
+    """Vote with a reason, given at a Unix time; `is_general` if it is about the bot and not on an answer."""
+
+    vote: Vote
+    reason: str
+    at: float
+    is_general: bool
+
+
 class AnswerActions(Protocol):
     """Actions of the buttons below an answer, which everybody whom the bot answers there can press.
 
@@ -43,6 +52,15 @@ class AnswerActions(Protocol):
 
         `by` is an author as in `Message`.
         """
+
+    async def rate_bot(self, form: str, by: str, vote: Vote, words: str) -> None:
+        """Store feedback of a user about the bot, once for each form. Raises `PressRefused`.
+
+        `form` is the id of what they have filled in; `words` are cut to `MOST_REASON` characters.
+        """
+
+    async def newest_opinions(self, most: int) -> Sequence[Opinion]:
+        """Return the newest votes with a reason, of all users."""
 
     async def count_votes(self, by: str) -> Mapping[Vote, int]:
         """Return the number of a user's votes by their kind, of at most `MOST_COUNTED` answers."""

@@ -27,6 +27,10 @@ _TWO_OF_THREE = re.compile("``(?=`)")
 APPROVE, REJECT = "Approve", "Reject"
 """Labels of the two buttons of a request."""
 
+REJECT_WITH_REASON = "Reject with a reason"
+FORM_REASON = "Why? Those who asked will read it."
+"""Label of the button for a form, its title, and the label of its field; Discord takes 45 characters."""
+
 IN_REPLY = "in a reply to this message"
 """Place where a typed decision counts, on a platform without a thread for every request."""
 
@@ -67,9 +71,14 @@ def _count_by_platform(authors: Iterable[str]) -> list[str]:
 
 def action_text(approval: Approval, name: Name | None = None) -> str:
     """Return the action, its effect and its requesters, as Markdown."""
+    return f"{headline(approval, name)}\n\n{statement(approval)}"
+
+
+def statement(approval: Approval) -> str:
+    """Return the whole action in a code block, which nothing in it can end."""
     action = _TWO_OF_THREE.sub("``\u200b", approval.action)
     language = approval.language if approval.language.isalnum() else ""
-    return f"{headline(approval, name)}\n\n```{language}\n{action}\n```"
+    return f"```{language}\n{action}\n```"
 
 
 def headline(approval: Approval, name: Name | None = None, bold: str = "**") -> str:

@@ -7,6 +7,7 @@ ASK_ABOUT_DESCRIPTION = "Ask a question about this message; the answer comes in 
 """Names of the shortcuts; Slack takes at most 24 characters of a name."""
 
 FORM_QUESTION = "Your question"
+FORM_FILES = "Files for the agent to read"
 FORM_SEND = "Ask"
 FORM_CANCEL = "Cancel"
 
@@ -35,8 +36,8 @@ WHOLE_ANSWER = "-# The whole answer is in the file."
 MORE_REQUESTS = "There is no room here for all requests. Please ask again without `private`."
 TOO_MANY_FILES = "A private answer has room for nine files. Please ask again without `private`."
 PRESS = "Press a button to answer."
-CHOOSE = "Choose an answer from the menu."
-NO_ANSWER_HERE = "I cannot take an answer in words here. Please ask again without `private`."
+CHOOSE = "Choose an answer from the menu, or press the button to write one."
+WRITE = "Press the button to write your answer."
 """Ways to answer a question in a private answer: nobody can write there."""
 
 NOT_SHOWN_THERE = "I could not show my answer to your private question where you asked it:"

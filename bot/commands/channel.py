@@ -14,6 +14,7 @@ from bot.chat import (
     ChannelSettings,
     FollowUp,
     Json,
+    Refuse,
     well_formed,
 )
 from bot.commands import channel_texts as texts
@@ -43,6 +44,10 @@ _SETTINGS: Mapping[Verb, ChannelSetting] = {
 }
 _DEFAULT, _NONE = "default", "none"
 _TOOL = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+FormField = Literal["instructions", "follow-up", "reset"]
+"""Inputs of the form, by their verbs; `default` stands for a value that is not set."""
 
 
 class ChannelStore(Protocol):
@@ -80,6 +85,19 @@ class ChannelCaller:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelForm:
+    """Settings of a channel as a form shows them: two to change, and all others in Markdown.
+
+    `instructions` and `follow_up` are empty if the channel has none of its own.
+    """
+
+    instructions: str
+    follow_up: str
+    default_follow_up: FollowUp
+    others: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelCommand:
     """Subcommands of `/agent-channel`. `tools` are those that are known at the moment."""
 
@@ -108,6 +126,44 @@ class ChannelCommand:
             return texts.RESET_DONE
         return await self._set(verb, argument.strip(), caller)
 
+    async def read_form(self, caller: ChannelCaller) -> ChannelForm | Refuse:
+        """Return the settings of a channel for a form. Raises `StorageDown`."""
+        if refusal := self._refusal("show", caller):
+            return Refuse(refusal)
+        changes = await self.store.changes(caller.channel)
+        instructions, policy = (changes.get(each) for each in ("instructions", "follow_up"))
+        return ChannelForm(
+            instructions.value if instructions else "",
+            policy.value if policy else "",
+            self.store.defaults.follow_up,
+            texts.describe_others(changes, self.store.defaults),
+        )
+
+    async def submit(self, typed: Mapping[FormField, str], caller: ChannelCaller) -> Mapping[FormField, str]:
+        """Set what was changed in a form, in one step; `reset` removes all settings. Raises `StorageDown`.
+
+        Returns a sentence for each input that cannot be stored; then nothing is.
+        """
+        if refusal := self._refusal("form", caller):
+            return dict.fromkeys(typed, refusal)
+        if "reset" in typed:
+            await self.store.change(caller.channel, dict.fromkeys(CHANNEL_SETTINGS))
+            _audit("reset", caller, "done")
+            return {}
+        errors: dict[FormField, str] = {}
+        changes: dict[ChannelSetting, ChannelChange | None] = {}
+        for verb, text in typed.items():
+            value = self._typed_value(verb, text)
+            if isinstance(value, _Invalid):
+                errors[verb] = value.sentence
+            else:
+                changes[_SETTINGS[verb]] = _change(value, caller)
+        if changes and not errors:
+            await self.store.change(caller.channel, changes)
+        for verb, text in typed.items():
+            _audit(verb, caller, "invalid" if errors else "done", _logged(verb, text))
+        return errors
+
     def suggest(self, verb: Literal["model", "tools"], typed: str, caller: ChannelCaller) -> Sequence[str]:
         """Return values that complete what an administrator has typed; nothing to others, who get no answer.
 
@@ -123,18 +179,19 @@ class ChannelCommand:
         return [f"{lead}{each}" for each in found[:MOST_SUGGESTED]]
 
     async def _set(self, verb: Verb, text: str, caller: ChannelCaller) -> str:
-        setting, value = _SETTINGS[verb], None
-        if text.lower() != _DEFAULT:
-            value = self._value(setting, well_formed(text))
+        setting, value = _SETTINGS[verb], self._typed_value(verb, text)
         if isinstance(value, _Invalid):
             _audit(verb, caller, "invalid")
             return value.sentence
-        by: dict[str, Json] = {"by": caller.author, "by_name": caller.name, "at": time.time()}
-        change = None if value is None else ChannelChange(value=value, **by)
-        await self.store.change(caller.channel, {setting: change})
-        logged = {"chars": len(text)} if setting == "instructions" else {"value": value}
-        _audit(verb, caller, "done", logged)
+        await self.store.change(caller.channel, {setting: _change(value, caller)})
+        _audit(verb, caller, "done", {"value": value} if verb != "instructions" else _logged(verb, text))
         return self._with_note(texts.changed(setting, value, self.store.defaults), setting, value)
+
+    def _typed_value(self, verb: Verb, text: str) -> "str | list[str] | _Invalid | None":
+        """Return the value for a setting, None for the default."""
+        if text.lower() == _DEFAULT:
+            return None
+        return self._value(_SETTINGS[verb], well_formed(text))
 
     def _value(self, setting: ChannelSetting, text: str) -> "str | list[str] | _Invalid":
         if not text:
@@ -177,10 +234,20 @@ class _Invalid:
     sentence: str
 
 
+def _change(value: str | list[str] | None, caller: ChannelCaller) -> ChannelChange | None:
+    if value is None:
+        return None
+    return ChannelChange(value=value, by=caller.author, by_name=caller.name, at=time.time())
+
+
 def _tools(text: str) -> "list[str] | _Invalid":
     names = [] if text.lower() == _NONE else list(dict.fromkeys(re.split(r"[,\s]+", text.strip(", "))))
     wrong = [each for each in names if not _TOOL.fullmatch(each)]
     return _Invalid(texts.not_tools(wrong[:5] or names[:5])) if wrong or len(names) > MOST_TOOLS else names
+
+
+def _logged(verb: Verb, text: str) -> Mapping[str, Json]:
+    return {"chars": len(text)} if verb == "instructions" else {"value": text}
 
 
 def _audit(

@@ -44,6 +44,17 @@ POLICIES: Mapping[FollowUp, str] = {
     "mention": "only messages that mention me",
 }
 
+FORM = "Settings of the channel"
+FORM_INSTRUCTIONS, FORM_FOLLOW_UP, FORM_RESET = "Instructions", "Answered without a mention", "Reset"
+FORM_RESET_OPTION = "Remove all settings of this channel"
+FORM_SEND, FORM_CANCEL = "Save", "Cancel"
+"""Texts of the form; Slack takes at most 24 characters of a title or button."""
+
+OTHERS = "Set them with `/agent-channel model` and `/agent-channel tools`."
+FORM_NOT_OPENED = "I could not open the form, so here are the settings. You can change them in words."
+NOT_STORED = "I could not store this. Please send it again in a minute."
+FORM_STORED = "The settings of the channel are changed, from the next answer on."
+
 RESET_DONE = "This channel has no settings of its own any more."
 NOT_KNOWN = "Not known at the moment, so it has no effect until the bot has it: {names}."
 NO_MODELS = "No language model is configured, so there is none to choose."
@@ -87,6 +98,15 @@ def describe(changes: Mapping[ChannelSetting, ChannelChange], defaults: ChannelS
     return "\n".join(["**Settings of this channel**", *lines])
 
 
+def describe_others(changes: Mapping[ChannelSetting, ChannelChange], defaults: ChannelSettings) -> str:
+    """Return the settings that a form does not change, and who set those that it does."""
+    in_form: Collection[ChannelSetting] = ("instructions", "follow_up")
+    lines = [f"- **{_TITLES[each]}**: {_set_by(change)}" for each in in_form if (change := changes.get(each))]
+    others = [each for each in CHANNEL_SETTINGS if each not in in_form]
+    lines += [_line(each, changes.get(each), getattr(defaults, each)) for each in others]
+    return "\n".join([*lines, OTHERS])
+
+
 _TITLES: Mapping[ChannelSetting, str] = {
     "instructions": "Instructions",
     "follow_up": "Answered without a mention",
@@ -98,12 +118,16 @@ _TITLES: Mapping[ChannelSetting, str] = {
 def _line(setting: ChannelSetting, change: ChannelChange | None, default: Json) -> str:
     if change is None:
         return f"- **{_TITLES[setting]}**: {_shown(setting, default)} (default)"
-    day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(change.at))
-    who = inline_code(change.by_name) if change.by_name else f"somebody {_place(change.by)}"
-    by = f"set by {who} on {day}"
+    by = _set_by(change)
     if setting == "instructions":
         return f"- **{_TITLES[setting]}**, {by}:\n{code_block(change.value)}"
     return f"- **{_TITLES[setting]}**: {_shown(setting, change.value)}, {by}"
+
+
+def _set_by(change: ChannelChange) -> str:
+    day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(change.at))
+    who = inline_code(change.by_name) if change.by_name else f"somebody {_place(change.by)}"
+    return f"set by {who} on {day}"
 
 
 def _place(author: str) -> str:

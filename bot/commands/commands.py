@@ -3,12 +3,24 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bot.chat import Correction, Health, Message, Purpose, Stop, StopRefused, ThreadEvent, parse_decision
+from bot.chat import (
+    Admission,
+    Correction,
+    Health,
+    HealthCheck,
+    Message,
+    Purpose,
+    Request,
+    Stop,
+    StopRefused,
+    ThreadEvent,
+    parse_decision,
+)
 from bot.commands import question_texts, texts
 from bot.commands.answers import AnswerActions
 from bot.commands.approval_texts import NOT_FOR_EXTERNAL
 from bot.commands.channel import ChannelCommand
-from bot.commands.decisions import Chooser, DecisionAnswer, Decisions, unknown_request
+from bot.commands.decisions import Chooser, DecisionAnswer, Decisions, RequestsOfUser, unknown_request
 from bot.commands.health import describe, in_a_line
 from bot.commands.memory import PersonalMemory, answer_typed, is_typed
 from bot.commands.redis import Operations
@@ -40,6 +52,12 @@ class Commands:
     """Function that recognises administrators; without it there are none."""
     answers: AnswerActions | None = None
     """Actions of the buttons below answers, also of those that were shown before they were switched off."""
+    model: HealthCheck | None = None
+    """Health of the language model as its last calls have shown it; None in a process without one."""
+    admission: Admission | None = None
+    """Access control of the home page; without it everybody is answered."""
+    waiting: RequestsOfUser | None = None
+    """Look-up of the requests that the home page shows."""
 
     async def health(self, by: str, *, is_external: bool = False) -> str:
         """Answer `/agent-health` with one line, or for administrators with the evidence of each part."""
@@ -61,11 +79,16 @@ class Commands:
             return unknown_request(id)
         return await self.requests.decide(id, by, approve=approve, reason=reason, name=name)
 
-    async def choose(self, id: str, option: int, by: Chooser) -> DecisionAnswer:
-        """Take the answer to a question by a button, see `Decisions`."""
+    async def choose(self, id: str, answer: int | str, by: Chooser) -> DecisionAnswer:
+        """Take the answer to a question by a button or in a form, see `Decisions`."""
         if self.requests is None:
             return DecisionAnswer(question_texts.UNKNOWN, is_known=False)
-        return await self.requests.choose(id, option, by)
+        return await self.requests.choose(id, answer, by)
+
+    async def find_request(self, id: str) -> Request | None:
+        """Return a request as it is now, for a user who sees it; None for an unknown id."""
+        found = await self.requests.find(id) if self.requests else None
+        return found[0] if found else None
 
     async def stop(self, request: Stop) -> str:
         """Answer `/agent-stop`: stop the answers that `request` names."""

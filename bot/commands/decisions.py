@@ -1,9 +1,10 @@
 """Decisions of requests: the protocol, and the answer to the user who decides."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
-from bot.chat import Message, TextDecision, ThreadId
+from bot.chat import Message, Request, TextDecision, ThreadId, WaitingCall
 from bot.commands import approval_texts
 
 
@@ -18,7 +19,7 @@ class DecisionAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Chooser:
-    """User who answers a question by a button: an author with a name and roles, as in `Message`."""
+    """User who presses a button or submits a form: an author with a name and roles, as in `Message`."""
 
     author: str
     name: str = ""
@@ -44,8 +45,28 @@ class Decisions(Protocol):
         for a confirmation.
         """
 
-    async def choose(self, id: str, option: int, by: Chooser) -> DecisionAnswer:
-        """Take the answer of a user who has pressed the button of an option, if the question is for them."""
+    async def choose(self, id: str, answer: int | str, by: Chooser) -> DecisionAnswer:
+        """Take the answer of a user, if the question is for them: the number of an option, or words."""
+
+    async def find(self, id: str) -> tuple[Request, WaitingCall] | None:
+        """Return a request as it is now, for a user who sees it; None for an unknown id."""
+
+
+class WaitingRequest(NamedTuple):
+    """Request that waits for a user, with the threads that show it, as text; it expires at a Unix time."""
+
+    id: str
+    kind: Literal["approval", "question"]
+    text: str
+    threads: Sequence[str]
+    expires_at: float
+
+
+class RequestsOfUser(Protocol):
+    """Look-up of requests by the users for whom they wait."""
+
+    async def waiting_for(self, by: str) -> Sequence[WaitingRequest]:
+        """Return the approvals that an author can give, and the questions to them. Raises `StorageDown`."""
 
 
 def unknown_request(id: str) -> DecisionAnswer:

@@ -26,6 +26,10 @@ class Caller:
     space: str
 
 
+FACTS_OF_PAGE = 10
+"""Most facts of a `MemoryOverview`."""
+
+
 class KnownFact(NamedTuple):
     """Fact about a user: the id by which it is named, its text, and its date and scope in words."""
 
@@ -44,16 +48,17 @@ class KnownThread(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MemoryOverview:
-    """Memory of one user: numbers of facts and questions, and the newest facts and threads.
+    """Memory of one user: numbers of facts and questions, one page of the facts, and the newest threads.
 
-    `is_on` means that it stores more.
+    `first` is the number of facts before the page. `is_on` means that it stores more.
     """
 
     facts: int
     questions: int
-    newest: Sequence[KnownFact] = ()
+    page: Sequence[KnownFact] = ()
     threads: Sequence[KnownThread] = ()
     is_on: bool = True
+    first: int = 0
 
 
 class PersonalMemory(Protocol):
@@ -62,8 +67,11 @@ class PersonalMemory(Protocol):
     async def show(self, caller: Caller) -> str:
         """Return a summary with the newest facts and conversations."""
 
-    async def overview(self, caller: Caller) -> MemoryOverview:
-        """Return the numbers of facts and questions, with the newest facts and threads."""
+    async def overview(self, caller: Caller, first: int = 0) -> MemoryOverview:
+        """Return the numbers of facts and questions, with a page of the facts and the newest threads.
+
+        The page is the last one if there are not so many facts any more.
+        """
 
     async def list_facts(self, caller: Caller, words: str) -> str:
         """Return the newest facts that contain `words`, each with its id."""

@@ -24,6 +24,16 @@ _SIGN = "❓"
 PLACEHOLDER = "Choose an answer"
 """Text of a menu before something is chosen."""
 
+IN_WORDS = "Answer in words"
+FORM = "Your answer"
+FORM_OPTION = "Choose an answer"
+FORM_WORDS = "Or write one"
+EMPTY = "You have neither chosen nor written an answer. Please press the button again."
+"""Label of the button for a form, its title, the labels of its fields, and the reply to an empty one."""
+
+MOST_WORDS = 1_000
+"""Most characters of an answer in words that a form takes."""
+
 ANSWER_STOPPED = "my work on the answer was stopped"
 """Reason of a question that ends with the turn of its answer."""
 
@@ -93,6 +103,8 @@ NOT_STORED = "I could not store your answer. Please press the button again in a 
 NOT_FOR_EXTERNAL = (
     "Guests and users from other organisations cannot answer this with a button. Please write your answer."
 )
+
+WRITE_A_MESSAGE = "The form is for the user who asked me. Please write your answer as a message here."
 
 
 def not_accepted(platform: str) -> str:

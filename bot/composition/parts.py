@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
-from bot.access.requests import Copies
+from bot.access.requests import Copies, WaitingRequests
 from bot.agent import ThreadData
 from bot.app import Bot
 from bot.chat import HealthCheck, PersonalDataSource, SpaceData
@@ -57,6 +57,9 @@ async def open_bot(
             ChannelCommand(access.channels, access.control.allow_list.is_admin, parts.plugins.toolbox),
             access.control.allow_list.is_admin,
             access.answers,
+            parts.model,
+            access.control.allow_list,
+            WaitingRequests(access.requests.store, access.requests.approvals),
         )
         http = next((each for each in platforms if isinstance(each, Http)), None)
         page = await stack.enter_async_context(http.serve(commands, platforms.webhooks)) if http else None
@@ -76,7 +79,7 @@ async def open_bot(
         await parts.plugins.wait_for_start()
         note = partial(note_hang_apart, storage.redis_url, access.inbox)
         watchdog = Watchdog(settings.lease_seconds, lambda: access.inbox.under_way, note)
-        spaces = SpaceErasure(_space_sources(storage, access, parts))
+        spaces = SpaceErasure(_space_sources(storage, access, parts, platforms))
         yield Bot(
             settings,
             platforms,
@@ -97,7 +100,7 @@ def _build_personal_data(
     settings: Settings, storage: Storage, access: Access, parts: AgentParts, platforms: Platforms
 ) -> PersonalData:
     owners, erasure = parts.long_term_memory.owners, Erasure(storage.redis, access.inbox)
-    threads = ThreadData(parts.agent, owners, erasure)
+    threads = ThreadData(parts.agent, owners, erasure, platforms)
     sources: list[PersonalDataSource] = [
         threads,
         owners,
@@ -111,9 +114,11 @@ def _build_personal_data(
     return PersonalData(owners, access.account_links, sources, platforms, is_on=settings.enable_memory)
 
 
-def _space_sources(storage: Storage, access: Access, parts: AgentParts) -> Sequence[SpaceData]:
+def _space_sources(
+    storage: Storage, access: Access, parts: AgentParts, platforms: Platforms
+) -> Sequence[SpaceData]:
     owners, erasure = parts.long_term_memory.owners, Erasure(storage.redis, access.inbox)
-    threads = ThreadData(parts.agent, owners, erasure)
+    threads = ThreadData(parts.agent, owners, erasure, platforms)
     return [threads, owners, erasure, access.requests, access.answers, storage.coordination]
 
 

@@ -6,9 +6,10 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode
 
-from bot.chat import FollowUp
+from bot.chat import FollowUp, Prompt
 from bot.config.access import split_commas
 from bot.config.environment import ConfigError
+from bot.config.prompts import parse_prompts
 
 MOST_INSTRUCTIONS = 10_000
 """Most characters of the deployment's instructions, about 2,500 tokens of each request to the model."""
@@ -43,6 +44,12 @@ class ConversationSettings(BaseSettings):
         description="messages without a mention that are answered in a thread where the bot takes part: "
         "`always` all, `mention` none, `partner` those of one single user who talks with the bot "
         "([how](conversations.md#when-it-answers))",
+    )
+
+    suggested_prompts: Annotated[tuple[Prompt, ...] | None, NoDecode, BeforeValidator(parse_prompts)] = Field(
+        None,
+        description="what users may ask, shown when they open their direct messages on Slack "
+        "([how](slack.md#suggested-prompts)): at most four; `[]`: none; default a user's own topics",
     )
 
     answer_buttons: bool = Field(

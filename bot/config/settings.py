@@ -4,7 +4,7 @@ docs/settings.md contains a table that is generated from this class (`python -m 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
@@ -334,7 +334,8 @@ class Settings(AccessSettings, ApprovalSettings, ConversationSettings, Encryptio
 
     def secrets(self) -> list[str]:
         """Return the values that logs must hide."""
-        fields = (getattr(self, name) for name in type(self).model_fields)
+        fields = [getattr(self, name) for name in type(self).model_fields]
+        fields += [each for value in fields if isinstance(value, Mapping) for each in value.values()]
         values = [value.get_secret_value() for value in fields if isinstance(value, SecretStr)]
         values += self.plugins.secrets
         # an error may print a password without the address that it came in

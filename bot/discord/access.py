@@ -10,7 +10,10 @@ LINKED, CLOSED, PRIVATE, UNREADABLE = "linked", "closed", "private", "unreadable
 """Keys of a message's `place`: the linked messages that the author can read, how many they cannot, and how
 many other readers of the answer cannot; set if they cannot read the history of the channel itself."""
 
-ACCESS_FIELDS = frozenset({LINKED, CLOSED, PRIVATE, UNREADABLE})
+NO_HISTORY = "no_history"
+"""Key of a message's `place`: set if the bot cannot read the history, which Discord then shows as empty."""
+
+ACCESS_FIELDS = frozenset({LINKED, CLOSED, PRIVATE, UNREADABLE, NO_HISTORY})
 
 _MOST_LINKS = 3
 
@@ -32,17 +35,25 @@ def access_fields(text: str, member: object, channel: int, *, needs_history: boo
                 linked.append(f"{linked_channel}/{message}{sign}")
                 continue
         closed += 1
+    own = member.guild.get_channel_or_thread(channel) if isinstance(member, discord.Member) else None
     is_readable = not needs_history or (
-        isinstance(member, discord.Member)
-        and _can_read(member, member.guild.get_channel_or_thread(channel), is_in_it=True)
+        isinstance(member, discord.Member) and _can_read(member, own, is_in_it=True)
     )
+    me = own.guild.me if own else None
+    is_empty = needs_history and isinstance(me, discord.Member) and not _can_read(me, own, is_in_it=True)
     found = {
         LINKED: " ".join(linked),
         CLOSED: str(closed) if closed else "",
         PRIVATE: str(private) if private else "",
         UNREADABLE: "" if is_readable else "yes",
+        NO_HISTORY: "yes" if is_empty else "",
     }
     return {name: value for name, value in found.items() if value}
+
+
+def knows_roles(guild: discord.Guild) -> bool:
+    """Return whether the client knows the roles of a guild: not if the bot is not in it."""
+    return guild.get_role(guild.id) is not None
 
 
 def allowed_links(place: Mapping[str, str]) -> list[tuple[int, int, bool]]:
@@ -56,7 +67,7 @@ def allowed_links(place: Mapping[str, str]) -> list[tuple[int, int, bool]]:
 
 def _is_open(channel: object, own: int) -> bool:
     """Return whether all members of the server can read a channel, as they read the answer in their own."""
-    if not isinstance(channel, discord.abc.GuildChannel | discord.Thread):
+    if not isinstance(channel, discord.abc.GuildChannel | discord.Thread) or not knows_roles(channel.guild):
         return False
     if channel.id == own:
         return True
@@ -74,7 +85,7 @@ def _can_read(member: discord.Member, channel: object, *, is_in_it: bool = False
 
     The client knows the members of a private thread in part only; the author of a message there `is_in_it`.
     """
-    if not isinstance(channel, discord.abc.GuildChannel | discord.Thread):
+    if not isinstance(channel, discord.abc.GuildChannel | discord.Thread) or not knows_roles(channel.guild):
         return False
     try:
         allowed = channel.permissions_for(member)

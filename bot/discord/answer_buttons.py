@@ -1,32 +1,31 @@
 """Buttons below answers, recognised by their ids, so that they also work after a restart.
 
-So does the form for a reason: discord.py forgets an open form when the process ends, and therefore a
-submitted one is handled as the interaction that it is (`take_reason`).
+An answer itself stays an ordinary text, which users can search, quote and edit; so its buttons are no layout.
 """
 
+import logging
 import re
-from collections.abc import Iterator
-from functools import partial
 from typing import Any, Self, cast
 
 import discord
 from discord import ui
 
-from bot.chat import AnswerButtons, Json, Vote
+from bot.chat import AnswerButtons, Vote
 from bot.commands import answer_texts
-from bot.commands.answers import MOST_REASON
 from bot.commands.commands import Commands
-from bot.discord.events import PLATFORM, parse_press
-from bot.discord.request_buttons import Host, answer_press, defer
-from bot.discord.responses import answer, apologise
-from bot.platforms.answers import DETAILS, RATE, REASON, REGENERATE, describe, explain, rate, regenerate
+from bot.discord.cards import MOST_TEXT, text_card
+from bot.discord.events import parse_press
+from bot.discord.forms import vote_form
+from bot.discord.presses import Interaction, answer_press, defer, take_press
+from bot.discord.responses import apologise, edit_response, follow_up
+from bot.platforms.answers import DETAILS, RATE, REGENERATE, describe, rate, regenerate
+
+log = logging.getLogger(__name__)
 
 _ID = r"(?P<answer>[0-9a-f]{1,64})"
 
 _ACTIONS = {REGENERATE: (answer_texts.REGENERATE, regenerate), DETAILS: (answer_texts.DETAILS, describe)}
 """Labels of the buttons that store no vote, and what each one does."""
-
-Interaction = discord.Interaction[Any]
 
 
 def answer_view(buttons: AnswerButtons) -> ui.View | None:
@@ -61,16 +60,15 @@ class RateButton(ui.DynamicItem[ui.Button[Any]], template=rf"{RATE}:(?P<vote>up|
 
     async def callback(self, interaction: Interaction) -> None:
         """Store the vote; after one against the answer, open the form for a reason."""
-        host = cast(Host, interaction.client)
-        host.handlers.join()
+        commands = take_press(interaction)
         try:
             # before any response: a form can only be the first one, within 3 s
-            error = await rate(host.commands, self._answer, parse_press(interaction), self._vote)
+            error = await rate(commands, self._answer, parse_press(interaction), self._vote)
             if error or self._vote == "up":
                 words = error or answer_texts.rated(self._vote)
                 await interaction.response.send_message(words, ephemeral=True)
             else:
-                await interaction.response.send_modal(_reason_form(self._answer))
+                await interaction.response.send_modal(vote_form(self._answer))
         except Exception as error:  # noqa: BLE001 - discord.py would let the user wait for ever
             await apologise(interaction, error)
 
@@ -80,6 +78,7 @@ class ActionButton(ui.DynamicItem[ui.Button[Any]], template=rf"(?P<action>{'|'.j
 
     def __init__(self, action: str, answer: str) -> None:
         label, self._act = _ACTIONS[action]
+        self._action = action
         super().__init__(ui.Button(label=label, custom_id=f"{action}:{answer}"))
         self._answer = answer
 
@@ -93,44 +92,20 @@ class ActionButton(ui.DynamicItem[ui.Button[Any]], template=rf"(?P<action>{'|'.j
     async def callback(self, interaction: Interaction) -> None:
         """Take the press, and answer the user in private."""
         commands = await defer(interaction)
-        await answer_press(interaction, self._take(interaction, commands))
+        show = follow_up if self._action == REGENERATE else _show_details
+        await answer_press(interaction, self._take(interaction, commands), show)
 
     async def _take(self, interaction: Interaction, commands: Commands) -> str:
         return await self._act(commands, self._answer, parse_press(interaction))
 
 
-def _reason_form(answer: str) -> ui.Modal:
-    form = ui.Modal(title=answer_texts.FORM, custom_id=f"{REASON}:{answer}", timeout=None)
-    reason: ui.TextInput[Any] = ui.TextInput(
-        custom_id=REASON, style=discord.TextStyle.paragraph, max_length=MOST_REASON
-    )
-    form.add_item(ui.Label(text=answer_texts.FORM_REASON, component=reason))
-    form.stop()  # as in `answer_view`
-    return form
-
-
-async def take_reason(interaction: Interaction, commands: Commands) -> None:
-    """Store the reason in a submitted form; other interactions are left alone."""
-    data: Json = interaction.data or {}
-    form, _, id = str(data.get("custom_id", "")).partition(":")
-    if interaction.type is not discord.InteractionType.modal_submit or form != REASON:
-        return
-    reason = next(_texts(data.get("components")), "")
-    await answer(interaction, partial(_store_reason, commands, id, _author(interaction), reason))
-
-
-async def _store_reason(commands: Commands, id: str, by: str, reason: str) -> str:
-    return await explain(commands, id, by, reason) or answer_texts.THANKS
-
-
-def _texts(components: Json) -> Iterator[str]:
-    """Yield the texts that were typed into a form."""
-    for each in components or ():
-        if isinstance(each.get("value"), str):
-            yield each["value"]
-        inner = each.get("component")
-        yield from _texts([*(each.get("components") or ()), *([inner] if inner else ())])
-
-
-def _author(interaction: Interaction) -> str:
-    return f"{PLATFORM}:{interaction.user.id}"
+async def _show_details(interaction: Interaction, text: str) -> None:
+    """Show the details of an answer as a card; a sentence, and a text too long for a card, as they are."""
+    if "\n" in text and len(text) <= MOST_TEXT:
+        try:
+            await edit_response(interaction.client, interaction.token, text_card(text))
+        except discord.HTTPException as error:
+            log.warning("details not shown as a card", extra={"error": str(error)})
+        else:
+            return
+    await follow_up(interaction, text)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import discord
 from discord import ui
@@ -17,9 +17,9 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 
 from bot.chat import Json, Unreachable, well_formed
 from bot.discord.client import PINGS, Client
-from bot.discord.errors import translate_errors
-from bot.discord.request_guard import Hold, guard_requests, trace_config
+from bot.discord.errors import ThreadArchived, ThreadLocked, translate_errors
 from bot.discord.timing import Timing
+from bot.platforms.request_guard import Hold, guard_requests, trace_config
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +31,7 @@ TRIES = 3
 _REPEATED_STATUSES = frozenset({500, 502, 504, 524})
 """Statuses after which discord.py repeats a request itself (http.py, HTTPClient.request, 2.7.1)."""
 
-_ARCHIVE_MINUTES: Literal[1440] = 1440
-
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
-_THREAD_EXISTS = 160004
 _REPLY_NEEDS_HISTORY = 160002
 
 
@@ -94,21 +91,6 @@ class DiscordApi:
         if self._client:
             await self._client.close()
 
-    async def start_thread(self, channel: int, message: int, name: str, *, hold: Hold) -> int:
-        """Start a thread from a message, or find the existing one; it has the message's id."""
-
-        async def start(client: discord.Client) -> int:
-            try:
-                await client.http.start_thread_with_message(
-                    channel, message, name=name, auto_archive_duration=_ARCHIVE_MINUTES
-                )
-            except discord.HTTPException as error:
-                if error.code != _THREAD_EXISTS:
-                    raise
-            return message
-
-        return await self.request(start, hold)
-
     async def open_direct(self, user: int) -> int:
         """Return the channel of the direct messages with a user; opening it is not visible."""
 
@@ -142,9 +124,7 @@ class DiscordApi:
         if buttons:
             form["view"] = buttons
         if tell:
-            form["allowed_mentions"] = PINGS.merge(
-                discord.AllowedMentions(users=[discord.Object(user) for user in tell])
-            )
+            form["allowed_mentions"] = _pings(tell)
 
         async def send(client: discord.Client) -> SentMessage:
             async def post(**reference: Any) -> Json:
@@ -152,7 +132,8 @@ class DiscordApi:
 
             return _parse_message(await _post_reply(post, channel, reply_to))
 
-        return await self.request(send, hold)
+        with _locked_if_archived():
+            return await self.request(send, hold)
 
     async def attach(
         self, channel: int, file: FileUpload, *, nonce: str, reply_to: int | None, hold: Hold
@@ -168,25 +149,36 @@ class DiscordApi:
 
             await _post_reply(post, channel, reply_to)
 
-        await self.request(attach, hold, self._timing.upload_timeout)
+        with _locked_if_archived():
+            await self.request(attach, hold, self._timing.upload_timeout)
 
     async def edit(
         self,
         channel: int,
         message: int,
-        text: str,
+        content: str | ui.LayoutView,
         *,
         hold: Hold,
         buttons: ui.View | None = None,
         without_buttons: bool = False,
+        tell: Sequence[int] = (),
     ) -> None:
-        """Replace the text of a message of the bot, and its buttons; without both arguments these stay."""
-        form: dict[str, Any] = {"content": well_formed(text)}
-        if buttons or without_buttons:
-            form["view"] = buttons
+        """Replace the text of a message of the bot, and its buttons; without both arguments these stay.
+
+        A layout replaces both for ever: Discord takes no text in its place. The message keeps the mentions of
+        users in `tell`. https://docs.discord.com/developers/resources/message#edit-message
+        """
+        form: dict[str, Any]
+        if isinstance(content, ui.LayoutView):
+            flags = discord.MessageFlags(suppress_embeds=True)  # discord.py adds that of layouts
+            form = {"content": None, "view": content, "flags": flags}
+        else:
+            form = {"content": well_formed(content)}
+            if buttons or without_buttons:
+                form["view"] = buttons
 
         async def edit(client: discord.Client) -> None:
-            with handle_message_parameters(**form, allowed_mentions=PINGS) as parameters:
+            with handle_message_parameters(**form, allowed_mentions=_pings(tell)) as parameters:
                 await client.http.edit_message(channel, message, params=parameters)
 
         await self.request(edit, hold)
@@ -338,6 +330,20 @@ def _release_global_limit(client: discord.Client) -> Iterator[None]:
     except asyncio.CancelledError:
         client.http._global_over.set()
         raise
+
+
+@contextmanager
+def _locked_if_archived() -> Iterator[None]:
+    """Raise `ThreadLocked` for a new message that an archived thread refuses: otherwise it would reopen."""
+    try:
+        yield
+    except ThreadArchived as error:
+        raise ThreadLocked(str(error)) from error.__cause__
+
+
+def _pings(users: Sequence[int]) -> discord.AllowedMentions:
+    """Return the rule for a text whose mentions of these users count, beside `PINGS`."""
+    return PINGS.merge(discord.AllowedMentions(users=[discord.Object(user) for user in users] or False))
 
 
 async def _post(client: discord.Client, channel: int, **form: Any) -> Json:

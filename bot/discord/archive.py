@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.chat import Message, Passage, PastMessage, Person, ReadingRefused
+from bot.discord.events import DIRECT
 from bot.discord.past import PastMessages
 from bot.discord.permissions import can_read, everyone_can_read
 from bot.discord.readable import linked_messages
@@ -50,7 +51,7 @@ class DiscordArchive:
     async def _own_channel(self) -> int:
         """Return the channel of the message; Raises `ReadingRefused` if its author cannot read it."""
         channel = int(self.message.channel)
-        if not self.message.direct:
+        if self.message.thread.space != DIRECT:
             await self._require_access(int(self.message.thread.space), channel, is_own=True)
         return channel
 
@@ -85,7 +86,7 @@ class DiscordArchive:
 
     async def find_people(self, name: str) -> Sequence[Person]:
         """Return members of the server whose names begin with the words."""
-        if self.message.direct:
+        if self.message.thread.space == DIRECT:
             raise ReadingRefused(texts.NO_MEMBERS)
         guild = int(self.message.thread.space)
         found = await self.past.reader.find_members(guild, name.strip(), _MOST_PEOPLE)

@@ -140,7 +140,7 @@ async def show_questions(api: DiscordApi, receipt: Receipt, part_timeout: PartTi
         text, token = _shown(each), each.place[TOKEN]
         try:
             async with part_timeout.limit("question"):
-                await api.request(partial(edit_response, token=token, text=text), receipt.hold)
+                await api.request(partial(edit_response, token=token, content=text), receipt.hold)
         except Undeliverable as error:
             log.info("question not shown by its command", extra={"error": str(error)})
             await _show_later(api, each, text, receipt)
@@ -167,9 +167,12 @@ def _message_of(response: "discord.InteractionCallbackResponse[Any] | None") -> 
 
 
 def _can_write(interaction: Interaction) -> bool:
-    """Return whether the bot can answer in the channel: it is in the server, or it is its direct message."""
+    """Return whether the bot can answer in the channel: it is in the server, or it is its direct message.
+
+    The direct messages of two users look the same, but for the context.
+    """
     if interaction.guild_id is None:
-        return isinstance(interaction.channel, discord.DMChannel)
+        return interaction.context.dm_channel is True
     if not interaction.is_guild_integration():
         return False
     allowed = interaction.app_permissions

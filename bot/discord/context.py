@@ -7,7 +7,8 @@ from functools import partial
 import discord
 
 from bot.chat import Context, Message, Passage, ReadContext, ReadingRefused, Since
-from bot.discord.access import CLOSED, PRIVATE, UNREADABLE, allowed_links
+from bot.discord import texts as discord_texts
+from bot.discord.access import CLOSED, NO_HISTORY, PRIVATE, UNREADABLE, allowed_links
 from bot.discord.events import CHAIN, id_of
 from bot.discord.past import PastMessages
 from bot.discord.reader import PastPayload
@@ -58,8 +59,7 @@ class Contexts:
         return await read_passages(readings, "Discord", self.timing.context_timeout)
 
     async def _thread(self, message: Message, after: int, most: int) -> Passage:
-        if UNREADABLE in message.place:
-            raise ReadingRefused(texts.NO_MEMBER)
+        _require_history(message)
         source, before = "this conversation, before this message", int(message.place["message"])
         guild, channel = message.thread.space, int(message.channel)
         return await self.past.passage(guild, source, channel, before, most, after)
@@ -72,8 +72,7 @@ class Contexts:
 
     async def _chain(self, message: Message, most: int) -> Passage:
         """Return the messages that lead to the one that is replied to, which a quote has already."""
-        if UNREADABLE in message.place:
-            raise ReadingRefused(texts.NO_MEMBER)
+        _require_history(message)
         link: int | None = int(message.place[CHAIN])
         assert link is not None
         found = await self.past.reader.history(int(message.channel), link + 1, _CHAIN_PAGE)
@@ -85,6 +84,14 @@ class Contexts:
         messages = await self.past.messages(message.thread.space, chain[::-1])
         source = "the earlier messages of this chain of replies"
         return Passage(source=source, messages=messages, is_cut=link is not None)
+
+
+def _require_history(message: Message) -> None:
+    """Raise `ReadingRefused` if the author, or the bot, cannot read the history of the channel."""
+    if UNREADABLE in message.place:
+        raise ReadingRefused(texts.NO_MEMBER)
+    if NO_HISTORY in message.place:
+        raise ReadingRefused(discord_texts.NO_HISTORY)
 
 
 async def _refuse(reason: str) -> Passage:

@@ -1,13 +1,9 @@
 """Destination of an answer. Pure."""
 
-import re
 from dataclasses import dataclass
 
 from bot.chat import Message, Turn
-
-_THREAD_NAME = 80  # characters, of the 100 that Discord takes; more is cut off on screen
-_NO_NAME = "Conversation"
-_MARKUP = re.compile(r"[*_`~|#>\[\]]+")
+from bot.discord.events import NO_THREADS
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +19,8 @@ def known_destination(turn: Turn) -> Destination | None:
     for message in turn.messages:
         if message.place["kind"] != "channel":
             return Destination(int(message.channel))
-    return None if starter_message(turn) else in_channel(turn)
+    starter = starter_message(turn)
+    return None if starter and NO_THREADS not in starter.place else in_channel(turn)
 
 
 def starter_message(turn: Turn) -> Message | None:
@@ -40,18 +37,12 @@ def in_channel(turn: Turn) -> Destination:
 
 
 def elsewhere(turn: Turn, destination: Destination) -> list[Destination]:
-    """Return places in the server to notify the author in, if `destination` takes no messages."""
+    """Return places in the server to notify the author in, if `destination` takes no messages.
+
+    Readers of its parent are not told of a private thread.
+    """
     question = turn.messages[-1]
     channel, parent = int(question.channel), question.parent
     if channel != destination.channel:  # the question started a thread
         return [Destination(channel, reply_to=int(question.place["message"]))]
-    return [Destination(int(parent))] if parent else []
-
-
-def thread_name(question: str) -> str:
-    """Return the first words of a question as a thread's name, 1 to 100 characters."""
-    words = _MARKUP.sub("", question).split()
-    name = " ".join(words)
-    if len(name) > _THREAD_NAME:
-        name = name[:_THREAD_NAME].rsplit(" ", 1)[0] + "…"
-    return name or _NO_NAME
+    return [Destination(int(parent))] if parent and not question.is_private_thread else []

@@ -24,14 +24,25 @@ _FATAL_CLOSES = frozenset({4010, 4012, 4013})
 """Wrong shard, wrong API version, wrong intents: connecting again does not help
 (https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes)."""
 
-_HOPELESS = frozenset({10003, 50001, 50007, 50013})
-"""Unknown channel, no access, no direct messages to this user, no permission: nothing can be shown there
-(https://discord.com/developers/docs/topics/opcodes-and-status-codes#json)."""
+_HOPELESS = frozenset({10003, 10004, 50001, 50007, 50013})
+"""Unknown channel or server, no access, no direct messages to this user, no permission: nothing can be shown
+there (https://discord.com/developers/docs/topics/opcodes-and-status-codes#json)."""
+
+NO_ACCESS, NO_PERMISSION = 50001, 50013
+NAME_REFUSED = frozenset({20031, 50035, 200001})
+"""The name of a thread has words that the server does not allow, or is not a valid one."""
+
+_THREAD_ARCHIVED, _THREAD_LOCKED = 50083, 160005
+_TOO_MANY_THREADS = frozenset({160006, 160007})
+"""As many threads are active as a server may have; no archived one can be reopened."""
 
 _REASONS = {
     10003: texts.CHANNEL_DELETED,
-    50001: texts.CHANNEL_HIDDEN,
-    50013: texts.NO_PERMISSION,
+    NO_ACCESS: texts.CHANNEL_HIDDEN,
+    NO_PERMISSION: texts.NO_PERMISSION,
+    _THREAD_ARCHIVED: texts.THREAD_LOCKED,
+    _THREAD_LOCKED: texts.THREAD_LOCKED,
+    **dict.fromkeys(_TOO_MANY_THREADS, texts.TOO_MANY_THREADS),
 }
 
 _INTERACTION_ENDED = 50027
@@ -44,8 +55,16 @@ _BAN_SECONDS = 60.0
 class Refused(Undeliverable):
     """Discord refuses this request; another one to the same place may succeed.
 
-    A message may be deleted (10008), AutoMod may object to a text (200000), a thread be archived (50083), ...
+    A message may be deleted (10008), AutoMod may object to a text (200000), ...
     """
+
+
+class ThreadArchived(Refused):
+    """Discord refuses to change something in an archived thread."""
+
+
+class ThreadLocked(Undeliverable):
+    """A moderator has locked the thread: it takes no messages, and the bot does not undo that."""
 
 
 class Unreadable(Unreachable):
@@ -115,7 +134,8 @@ def _from_http_error(error: discord.HTTPException) -> PlatformError:
         return RateLimited("Discord's rate limit is reached", _retry_after(error))
     if error.status >= 500:
         return Unreachable(f"Discord failed: {error}")
-    kind = Undeliverable if error.code in _HOPELESS else Refused
+    kinds: dict[int, type[PlatformError]] = {_THREAD_ARCHIVED: ThreadArchived, _THREAD_LOCKED: ThreadLocked}
+    kind = kinds.get(error.code, Undeliverable if error.code in _HOPELESS else Refused)
     return kind(f"Discord refused: {error}")
 
 
@@ -126,8 +146,16 @@ def _retry_after(error: discord.HTTPException) -> float:
         return _BAN_SECONDS
 
 
+def code_of(error: Exception) -> int:
+    """Return Discord's code of the refusal behind an error; 0 if there is none."""
+    cause = error.__cause__
+    return cause.code if isinstance(cause, discord.HTTPException) else 0
+
+
 def reason(error: Exception) -> str:
     """Return the reason for a user why nothing can be shown in a place."""
-    cause = error.__cause__
-    code = cause.code if isinstance(cause, discord.HTTPException) else 0
-    return _REASONS.get(code, texts.MESSAGES_REFUSED)
+    return (
+        texts.THREAD_LOCKED
+        if isinstance(error, ThreadLocked)
+        else _REASONS.get(code_of(error), texts.MESSAGES_REFUSED)
+    )

@@ -1,6 +1,6 @@
 """Parser of discord.py's messages. Pure."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -19,8 +19,8 @@ from bot.chat import (
     Withdrawal,
     parse_decision,
 )
-from bot.discord.access import access_fields
-from bot.discord.quotes import files, quotes, stickers, voice
+from bot.discord.access import access_fields, knows_roles
+from bot.discord.quotes import files, post, quotes, stickers, voice
 from bot.discord.readable import readable
 
 PLATFORM = "discord"
@@ -32,6 +32,9 @@ TOKEN = "token"  # noqa: S105 - the name of a field
 
 CHAIN = "chain"
 """Key of a message's `place`: the id of the message before the one that it replies to."""
+
+NO_THREADS = "no_threads"
+"""Key of a message's `place`: set in channels where no message can start a thread."""
 
 STOP_REACTION = "❌"
 
@@ -78,7 +81,7 @@ def parse_message(
         direct=thread.space == DIRECT,
         attachments=tuple(attachments),
         voices=tuple(str(file.url) for file in message.attachments if message.flags.voice),
-        quotes=quoted,
+        quotes=(*post(message.channel), *quoted) if addressed else quoted,
         channel=str(message.channel.id),
         parent=str(getattr(message.channel, "parent_id", None) or ""),  # only threads have one
         is_private_thread=_is_private_thread(message.channel),
@@ -89,6 +92,7 @@ def parse_message(
             "open": "yes" if _is_open(message) else "",
             "author": str(message.author.id),
             **({CHAIN: chain} if chain else {}),
+            **_without_threads(message.channel),
             **({} if is_bot else _access(message, text, needs_history=needs_history)),
         },
         roles=roles(message.author),
@@ -134,11 +138,12 @@ def parse_question(
     if not is_private:
         return replace(question, place=place)
     del place["kind"]
+    space = space_of(interaction)
     return replace(
         question,
-        thread=ThreadId(PLATFORM, space_of(interaction), str(message.id)),
+        thread=ThreadId(PLATFORM, space, str(message.id)),
         direct=False,
-        place={**place, PRIVATE_ANSWER: "yes"},
+        place={**place, "guild": space, PRIVATE_ANSWER: "yes"},
     )
 
 
@@ -165,6 +170,7 @@ def _of_interaction(interaction: discord.Interaction[Any], message: discord.Mess
             "kind": kind,
             "open": "yes" if _is_open(message) else "",
             "author": str(user.id),
+            **_without_threads(message.channel),
             **access_fields("", user, message.channel.id, needs_history=kind == "thread"),
         },
         roles=roles(user),
@@ -289,8 +295,15 @@ def _is_open(message: discord.Message) -> bool:
         channel = None if _is_private_thread(channel) else channel.parent
     if message.guild is None or not isinstance(channel, discord.abc.GuildChannel):
         return False
+    if not knows_roles(message.guild):
+        return False
     everyone = channel.permissions_for(message.guild.default_role)
     return everyone.view_channel and everyone.read_message_history
+
+
+def _without_threads(channel: object) -> Mapping[str, str]:
+    """Return the field of a message's `place` in the chat of a voice channel, which has no threads."""
+    return {NO_THREADS: "yes"} if isinstance(channel, discord.VoiceChannel | discord.StageChannel) else {}
 
 
 def _is_private_thread(channel: object) -> bool:
@@ -324,9 +337,14 @@ def _request_of(message: discord.Message, me: int) -> str:
     if not isinstance(answer, discord.Message) or answer.author.id != me:
         return ""
     # discord.py sets no components if the payload has none
-    rows = (each for each in getattr(answer, "components", ()) if isinstance(each, discord.ActionRow))
-    names = (str(getattr(each, "custom_id", None) or "") for row in rows for each in row.children)
+    names = _custom_ids(getattr(answer, "components", ()))
     return next((id for verb, _, id in (each.partition(":") for each in names) if verb == "approve"), "")
+
+
+def _custom_ids(components: Iterable[object]) -> Iterator[str]:
+    for each in components:
+        yield str(getattr(each, "custom_id", None) or "")
+        yield from _custom_ids(getattr(each, "children", ()))
 
 
 def readable_text(message: discord.Message, me: int) -> str:

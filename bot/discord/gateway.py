@@ -15,17 +15,19 @@ from bot.chat import Correction, Deliver, Event, InboxLookup, Message, Unreachab
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
 from bot.discord import events
-from bot.discord.answer_buttons import ActionButton, RateButton, take_reason
+from bot.discord.answer_buttons import ActionButton, RateButton
 from bot.discord.client import Client
 from bot.discord.commands import CommandTree
 from bot.discord.errors import translate_errors
+from bot.discord.forms import is_form, take_form
 from bot.discord.handlers import Handlers, HandOver
 from bot.discord.history import History
 from bot.discord.identify import IdentifyQueue, IdentifyTurn
 from bot.discord.payloads import Payload, read_guild, read_message
-from bot.discord.request_buttons import ApprovalButton, OptionButton, OptionMenu
+from bot.discord.request_buttons import REQUEST_ITEMS
 from bot.discord.responses import apologise
 from bot.discord.shard import Shard
+from bot.discord.texts import BUTTON_LOST, FORM_LOST
 from bot.discord.timing import Timing
 
 log = logging.getLogger(__name__)
@@ -63,8 +65,7 @@ class Listener(Client):
         self.commands = commands
         self.handlers = Handlers()
         self._tree = CommandTree(self, commands, self.handlers, self._hand_over, timing)
-        self.add_dynamic_items(ApprovalButton, OptionButton, OptionMenu)
-        self.add_dynamic_items(RateButton, ActionButton)
+        self.add_dynamic_items(*REQUEST_ITEMS, RateButton, ActionButton)
         self._identify_queue = identify_queue
         self._turn: IdentifyTurn | None = None
         self._shard = shard
@@ -129,11 +130,14 @@ class Listener(Client):
             case "socket_event_type":
                 self._shard.connection.note_event()
             case "connect" | "resumed":
+                self._shard.presence = "" if event == "connect" else None
                 self._shard.connection.mark_connected()
             case "disconnect":
                 self._shard.connection.mark_lost()
             case "interaction":
                 self._shard.note_language(args[0].user.id, str(args[0].locale))
+                if self._is_forgotten(args[0]):
+                    self.dispatch("forgotten_interaction", args[0])
         if not self.is_closed():  # else it has no loop for handlers; the next session reads the history
             super().dispatch(event, *args, **kwargs)
 
@@ -218,12 +222,37 @@ class Listener(Client):
         await self._accept(events.parse_stop(reaction), reaction.channel_id)
 
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
-        """Take the reason in a submitted form; discord.py itself handles commands and buttons."""
+        """Take what is submitted in a form; discord.py itself handles commands and buttons."""
         self.handlers.join()
         try:
-            await take_reason(interaction, self.commands)
+            await take_form(interaction, self.commands)
         except Exception as error:  # noqa: BLE001 - Discord would let the user wait
             await apologise(interaction, error)
+
+    def _is_forgotten(self, interaction: discord.Interaction[Any]) -> bool:
+        """Return whether nothing handles a button or form; true for forms from before a restart.
+
+        Call it before the handler of a form has begun: discord.py then forgets the form.
+        """
+        store: Any = self._connection._view_store
+        data: Any = interaction.data or {}
+        custom_id = str(data.get("custom_id", ""))
+        match interaction.type:
+            case discord.InteractionType.modal_submit:
+                return not is_form(custom_id) and custom_id not in store._modals
+            case discord.InteractionType.component:
+                return not any(each.fullmatch(custom_id) for each in store._dynamic_items)
+            case _:
+                return False
+
+    async def on_forgotten_interaction(self, interaction: discord.Interaction[Any]) -> None:
+        """Answer with a sentence: Discord would only say that the interaction has failed."""
+        self.handlers.join()
+        is_form = interaction.type is discord.InteractionType.modal_submit
+        try:
+            await interaction.response.send_message(FORM_LOST if is_form else BUTTON_LOST, ephemeral=True)
+        except discord.HTTPException as error:
+            log.warning("interaction not answered", extra={"error": str(error)})
 
     async def _accept(self, event: Event | None, channel: int) -> None:
         self.handlers.join()

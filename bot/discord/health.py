@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from bot.chat import CredentialsRejected, Json, PlatformError
 from bot.discord.api import DiscordApi
 from bot.discord.connection import Connection
+from bot.discord.refusals import Refusals
 from bot.discord.shard import Shard
 from bot.discord.timing import Timing
 from bot.platforms import health
 from bot.platforms.health import Finding
+
+_MOST_CHANNELS = 5
+"""Most channels without permissions that are listed."""
 
 
 class TokenProbe(health.TokenProbe):
@@ -39,6 +43,14 @@ def connection_evidence(connections: Sequence[Connection]) -> dict[str, Json]:
         if seconds := [one[key] for one in each if key in one]:
             evidence[key] = most(seconds)
     return evidence
+
+
+def refusal_evidence(refusals: Refusals) -> dict[str, Json]:
+    """Return the channels of the last hour where the bot lacks a permission to write, and which ones."""
+    found = [f"{channel}: {', '.join(titles)}" for channel, titles in refusals.missing.items()]
+    if len(found) > _MOST_CHANNELS:
+        found = [*found[:_MOST_CHANNELS], f"and {len(found) - _MOST_CHANNELS} more"]
+    return {"missing_permissions": "; ".join(found)} if found else {}
 
 
 def shard_evidence(shards: Sequence[Shard]) -> dict[str, Json]:

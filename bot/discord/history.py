@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -36,6 +36,9 @@ MOST_ARCHIVED = 100
 
 PAGE = 100
 """Messages that Discord returns per request."""
+
+_FORUMS = frozenset({15, 16})
+"""Forums and media channels: their posts are threads, the newest one is their last message."""
 
 _WITH_MESSAGES = frozenset({0, 2, 5, 10, 11, 12, 13})
 """Text, voice, announcements, three kinds of threads, stages
@@ -125,7 +128,20 @@ class History:
             active = {str(channel.get("id")) for channel in listed}
         others = [each for each in ours if str(each) not in active][:MOST_ARCHIVED]
         archived = [channel for each in others if (channel := await self._fetch_channel(each))]
-        return set(_newer([*listed, *archived], newest))
+        for forum in _newer(listed, newest, _FORUMS):
+            archived += await self._archived_posts(forum)
+        return set(_newer([*listed, *archived], newest, _WITH_MESSAGES))
+
+    async def _archived_posts(self, forum: int) -> list[Payload]:
+        """Return the newest archived posts of a forum: somebody may have closed one before it was read."""
+        http: Any = self._client.http
+        try:
+            with translate_errors(is_reading=True):
+                found: Payload = await http.get_public_archived_threads(forum, limit=MOST_ARCHIVED)
+                return list(found["threads"])
+        except (Undeliverable, Unreadable) as error:
+            log.info("archived posts not listed", extra={"channel": forum, "reason": str(error)})
+            return []
 
     async def _fetch_channel(self, channel: int) -> Payload | None:
         http: Any = self._client.http
@@ -235,10 +251,11 @@ def _id(data: Payload) -> int:
         return 0
 
 
-def _newer(channels: Iterable[Payload], newest: int) -> Iterable[int]:
+def _newer(channels: Iterable[Payload], newest: int, types: Set[int]) -> Iterable[int]:
+    """Yield the channels of some types in which something was written after an id."""
     for channel in channels:
         match channel:
-            case {"id": id, "type": int(type), "last_message_id": str(last)} if type in _WITH_MESSAGES:
+            case {"id": id, "type": int(type), "last_message_id": str(last)} if type in types:
                 if last.isdecimal() and int(last) > newest and str(id).isdecimal():
                     yield int(id)
 

@@ -12,9 +12,10 @@ from bot.chat import NO_BUTTONS, AnswerButtons, Json, Receipt, Turn, Undeliverab
 from bot.discord.answer_buttons import answer_view
 from bot.discord.api import DiscordApi, SentMessage
 from bot.discord.destination import Destination
-from bot.discord.errors import Refused
+from bot.discord.errors import Refused, ThreadArchived, ThreadLocked
 from bot.discord.part_timeout import PartTimeout
 from bot.discord.texts import REST_REFUSED
+from bot.discord.threads import reopen_thread
 from bot.platforms.texts import REST, not_shown
 
 log = logging.getLogger(__name__)
@@ -122,6 +123,11 @@ class ReplyMessages:
         """Return whether there is a message to edit."""
         return bool(self._ids)
 
+    @property
+    def _is_moved(self) -> bool:
+        """Return whether the answer is outside its space, where nobody can rate or repeat it."""
+        return bool(self._receipt.state.get("moved"))
+
     async def recover(self) -> bool:
         """Find the messages of an earlier attempt; return whether there may be any."""
         sending: dict[str, Json] | None = self._receipt.state.get("sending")
@@ -154,7 +160,8 @@ class ReplyMessages:
             self._receipt.note(shown=shown)  # stored before they are: an attempt after a crash shows no less
         try:
             for index, text in enumerate(texts):
-                buttons = self.buttons if index == len(texts) - 1 else NO_BUTTONS
+                is_last = index == len(texts) - 1
+                buttons = self.buttons if is_last and not self._is_moved else NO_BUTTONS
                 await self._show_somehow(index, text, buttons)
         except Refused as error:
             log.warning("answer cut short", extra={"reason": str(error)})
@@ -188,19 +195,46 @@ class ReplyMessages:
         if self._texts[index] == text and before == buttons:
             return
         try:
-            async with self._part_timeout.limit(f"text {index}"):
-                await self._api.edit(
-                    self._destination.channel,
-                    self._ids[index],
-                    text,
-                    hold=self._receipt.hold,
-                    buttons=None if before == buttons else answer_view(buttons),
-                    without_buttons=before != buttons and not buttons.answer,
-                )
+            await self._edit_open(index, text, buttons)
         except Refused as error:
             log.info("message not edited", extra={"reason": str(error)})
             await self._replace(index, text, buttons)
         self._texts[index], self._buttons[index] = text, buttons
+
+    async def _edit_open(self, index: int, text: str, buttons: AnswerButtons) -> None:
+        """Edit a message, and reopen its thread for a new text if somebody has archived it meanwhile."""
+        try:
+            await self._edit(index, text, buttons)
+        except ThreadArchived as error:
+            if self._texts[index] == text:  # for buttons alone no thread is reopened
+                log.info("buttons not changed, the thread is archived", extra={"reason": str(error)})
+                return
+            await self._reopen(error)
+            await self._edit(index, text, buttons)
+
+    async def _reopen(self, refusal: ThreadArchived) -> None:
+        """Reopen the thread. Raises `refusal` if that is not allowed: a new message reopens it, too."""
+        try:
+            async with self._part_timeout.limit("reopen"):
+                await reopen_thread(self._api, self._destination.channel, hold=self._receipt.hold)
+        except ThreadLocked:
+            raise
+        except Undeliverable as error:
+            log.info("thread not reopened", extra={"reason": str(error)})
+            raise refusal from error
+        log.info("thread reopened", extra={"channel": self._destination.channel})
+
+    async def _edit(self, index: int, text: str, buttons: AnswerButtons) -> None:
+        before = self._buttons[index]
+        async with self._part_timeout.limit(f"text {index}"):
+            await self._api.edit(
+                self._destination.channel,
+                self._ids[index],
+                text,
+                hold=self._receipt.hold,
+                buttons=None if before == buttons else answer_view(buttons),
+                without_buttons=before != buttons and not buttons.answer,
+            )
 
     async def _replace(self, index: int, text: str, buttons: AnswerButtons) -> None:
         replaced: list[int] = self._receipt.state.get("replaced", [])
@@ -246,6 +280,8 @@ class ReplyMessages:
     ) -> SentMessage:
         """Send a message; attempts with the same `purpose` in a turn send it only once."""
         is_plain = index in self._receipt.state.get("plain", [])
+        if self._is_moved:  # a nonce holds in all channels
+            purpose = f"moved {purpose}"
         async with self._part_timeout.limit(f"text {index}"):
             return await self._api.send(
                 self._destination.channel,

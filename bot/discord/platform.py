@@ -34,12 +34,14 @@ from bot.discord.archive import DiscordArchive
 from bot.discord.connection import Connection
 from bot.discord.context import Contexts
 from bot.discord.gateway import Listener
-from bot.discord.health import TokenProbe, connection_evidence, shard_evidence
+from bot.discord.health import TokenProbe, connection_evidence, refusal_evidence, shard_evidence
 from bot.discord.identify import IdentifyQueue
 from bot.discord.messages import EditPace
 from bot.discord.names import Names
 from bot.discord.past import PastMessages
+from bot.discord.presence import Presence
 from bot.discord.reader import Reader
+from bot.discord.refusals import Refusals
 from bot.discord.reply import DiscordThread
 from bot.discord.shard import Shard
 from bot.discord.shards import Shards
@@ -113,6 +115,7 @@ class Discord:
         self._shards = Shards(coordination, catch_up_hours, timing)
         self._identify_queue = IdentifyQueue(api, coordination, timing)
         reader = Reader(api)
+        self._refusals = Refusals(reader, timing.refusal_interval)
         self._names = Names(reader, timing)
         self._past = PastMessages(reader, self._names)
         self._contexts = Contexts(self._past, timing)
@@ -129,7 +132,10 @@ class Discord:
         """Listen to shards, deliver events and answer commands until cancelled."""
         gateway = await self._identify_queue.gateway()
         DiscordWebSocket.DEFAULT_GATEWAY = URL(gateway.url)
-        await self._shards.hold(self._wish or gateway.shards, partial(self._listen, deliver, commands))
+        shards, interval = self._shards, self._timing.presence_interval
+        presence = Presence(lambda: shards.held, lambda: shards.is_storage_down, commands.model, interval)
+        listening = shards.hold(self._wish or gateway.shards, partial(self._listen, deliver, commands))
+        await first_failure(listening, presence.keep())
 
     async def _listen(self, deliver: Deliver, commands: Commands, shard: Shard) -> None:
         listener = Listener(
@@ -149,8 +155,9 @@ class Discord:
 
     def thread(self, id: ThreadId) -> DiscordThread:
         """Return the thread to answer in; makes no request."""
-        part_timeout = self._timing.part_timeout
-        return DiscordThread(id, self._api, self._pace, self._lookup, self._files, part_timeout)
+        return DiscordThread(
+            id, self._api, self._pace, self._lookup, self._files, self._timing, self._refusals
+        )
 
     async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
         """Return the content of an attachment; its address is signed, so no token is sent."""
@@ -176,6 +183,9 @@ class Discord:
         """Post an approval request in a channel or in a user's direct messages."""
         await requests.show_request(approval, to, receipt, self._api, self._lookup, is_channel=is_channel)
 
+    def forget_thread(self, id: ThreadId) -> None:
+        """Do nothing: Discord shows nothing of it."""
+
     def refuse_stop(self, stop: Stop, words: str) -> None:
         """Do nothing: on Discord, private answers are possible only to commands and buttons."""
 
@@ -187,7 +197,8 @@ class Discord:
         """Return the state of the token, of the gateway connections and of the shards."""
         rest, probed = await self._probe()
         if self._shards.is_standby:
-            return Health(name=self.name, state=rest, evidence={"standing_by": True, **probed})
+            evidence = {"standing_by": True, **refusal_evidence(self._refusals), **probed}
+            return Health(name=self.name, state=rest, evidence=evidence)
         connections = self._shards.connections or [self._unheld]
         return Health(
             name=self.name,
@@ -196,6 +207,7 @@ class Discord:
                 **connection_evidence(connections),
                 **shard_evidence(self._shards.held),
                 **self._identify_queue.evidence(),
+                **refusal_evidence(self._refusals),
                 **probed,
             },
         )

@@ -1,35 +1,49 @@
 """Private answers: shown only to the user who asked, in place of the response to their command.
 
-One request shows all of it, and can be repeated. Discord takes it for 15 minutes; after that the answer goes
-to the user's direct messages. https://discord.com/developers/docs/interactions/receiving-and-responding
+One request shows all of it, and can be repeated; others before it show which tools run. Discord takes them
+for 15 minutes; after that the answer goes to the user's direct messages.
+https://discord.com/developers/docs/interactions/receiving-and-responding
 """
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from discord import ui
 
-from bot.chat import AnswerButtons, Approval, Files, Notice, Part, Question, Receipt, Request, Undeliverable
+from bot.chat import (
+    AnswerButtons,
+    Approval,
+    Files,
+    Notice,
+    Part,
+    PlatformError,
+    Question,
+    Receipt,
+    Request,
+    Undeliverable,
+)
 from bot.commands import approval_texts, question_texts
 from bot.commands import ask_texts as texts
 from bot.discord.api import DiscordApi, FileUpload
+from bot.discord.cards import Piece, file_piece, fits, layout, private_card
 from bot.discord.events import TOKEN
-from bot.discord.messages import nonce_of
+from bot.discord.messages import EditPace, nonce_of
 from bot.discord.renderer import Renderer
-from bot.discord.request_buttons import MOST_ROWS, buttons, buttons_of_all
+from bot.discord.request_buttons import buttons
 from bot.discord.request_forms import render_private_request
 from bot.discord.responses import edit_response
 from bot.discord.texts import FILE_REFUSED
+from bot.discord.timing import Timing
+from bot.discord.uploads import accepted_name
 from bot.platforms.read_ahead import ReadAhead
 from bot.platforms.texts import FILE_GONE, file, not_shown
 
 log = logging.getLogger(__name__)
 
 _MOST_FILES = 9
-_MOST_CHARS = 2_000
 _FILE = "answer.md"
 
 
@@ -40,6 +54,11 @@ class _Answer:
     renderer: Renderer = field(default_factory=Renderer)
     requests: list[Request] = field(default_factory=list)
     files: list[FileUpload] = field(default_factory=list)
+
+    async def take(self, ahead: ReadAhead, patience: float | None) -> None:
+        """Add the parts that arrive within `patience` seconds."""
+        for part in await ahead.take(patience):
+            self.add(part)
 
     def add(self, part: Part) -> None:
         """Add a part; answers here cannot be rated, since only their user sees them."""
@@ -67,30 +86,43 @@ class _Answer:
                 self.files.append(FileUpload(found[0].name, found[1], found[0].alt))
         self.renderer.finish()
 
-    def message(self) -> tuple[str, list[tuple[str, bytes]], Sequence[Request]]:
-        """Return one message: its text, its files, and the requests that it has buttons for.
+    def message(self) -> tuple[ui.LayoutView, list[FileUpload]]:
+        """Return one message, and its files.
 
         A request is always shown whole, as its user decides by it; a long answer becomes a file.
         """
-        files = [(each.name, each.content) for each in self.files]
+        files = _with_own_names(self.files)
         pages = self.renderer.messages() or ([] if self.requests else ["…"])
-        asked = [render_private_request(each) for each in self.requests]
-        text = "\n\n".join([*pages, *asked])
-        if len(pages) <= 1 and len(text) <= _MOST_CHARS and len(asked) <= MOST_ROWS:
-            return text, files, self.requests
-        files.insert(0, (_FILE, "\n\n".join(["".join(pages), *asked]).encode()))
-        text, shown = texts.WHOLE_ANSWER if asked else f"{pages[0]}\n{texts.WHOLE_ANSWER}", 0
-        room = _MOST_CHARS - len(texts.MORE_REQUESTS) - 2
-        for each in asked[:MOST_ROWS]:
-            if len(longer := f"{text}\n\n{each}") > room:
-                break
-            text, shown = longer, shown + 1
-        more = f"\n\n{texts.MORE_REQUESTS}" if shown < len(asked) else ""
-        return f"{text}{more}", files, self.requests[:shown]
+        cards = [private_card(each) for each in self.requests]
+        words: list[Piece] = [ui.TextDisplay(each) for each in pages]
+        if not fits([*words, *cards, *map(file_piece, files)]):
+            whole = "\n\n".join(["".join(pages), *map(render_private_request, self.requests)])
+            files.insert(0, FileUpload(_FILE, whole.encode(), ""))
+            words = [ui.TextDisplay(each) for each in [*([] if cards else pages[:1]), texts.WHOLE_ANSWER]]
+            more = ui.TextDisplay[Any](texts.MORE_REQUESTS)
+            while cards and not fits([*words, *cards, more, *map(file_piece, files)]):
+                cards.pop()
+            words += [more] if len(cards) < len(self.requests) else []
+        return layout([*words, *cards, *map(file_piece, files)]), files
+
+
+def _with_own_names(files: Sequence[FileUpload]) -> list[FileUpload]:
+    """Return files with names that Discord does not change, each another: a layout names its files."""
+    named: dict[str, FileUpload] = {}
+    for number, each in enumerate(files, 1):
+        name = accepted_name(each.name)
+        name = f"{number}_{name}" if name in named or name == _FILE else name
+        named[name] = replace(each, name=name)
+    return list(named.values())
 
 
 async def reply_privately(
-    api: DiscordApi, files: Files, parts: AsyncIterator[Part], receipt: Receipt
+    api: DiscordApi,
+    files: Files,
+    parts: AsyncIterator[Part],
+    receipt: Receipt,
+    pace: EditPace,
+    timing: Timing,
 ) -> None:
     """Show `parts` when all have come. Raises the exception with which they end, and `PlatformError`."""
     if receipt.state.get("finished"):
@@ -98,8 +130,14 @@ async def reply_privately(
     answer = _Answer()
     async with ReadAhead(parts) as ahead:
         while not ahead.has_ended:
-            for part in await ahead.take(None):
-                answer.add(part)
+            await answer.take(ahead, None)
+            if answer.renderer.is_working and not ahead.has_ended:
+                await answer.take(ahead, timing.step_delay)
+            if answer.renderer.is_working and "sent" not in receipt.state:
+                await pace.turn(int(receipt.turn.messages[-1].place["author"]))
+                await answer.take(ahead, 0)
+                if answer.renderer.is_working:
+                    await _show_steps(api, answer, receipt)
         if ahead.failure:
             raise ahead.failure
     await answer.finish(files)
@@ -114,11 +152,21 @@ async def reply_privately(
     receipt.note(finished=True)
 
 
-async def _show(api: DiscordApi, answer: _Answer, receipt: Receipt) -> None:
-    text, files, requests = answer.message()
+async def _show_steps(api: DiscordApi, answer: _Answer, receipt: Receipt) -> None:
+    """Show what has come and which tools run; the answer does not depend on it."""
+    text = answer.renderer.messages()[-1]
     token = receipt.turn.messages[-1].place[TOKEN]
-    view = buttons_of_all(requests)
-    await api.request(partial(edit_response, token=token, text=text, files=files, buttons=view), receipt.hold)
+    try:
+        content = layout([ui.TextDisplay(text)])  # no text: Discord takes none in place of a layout
+        await api.request(partial(edit_response, token=token, content=content), receipt.hold)
+    except PlatformError as error:
+        log.debug("steps of a private answer not shown", extra={"error": str(error)})
+
+
+async def _show(api: DiscordApi, answer: _Answer, receipt: Receipt) -> None:
+    content, files = answer.message()
+    token = receipt.turn.messages[-1].place[TOKEN]
+    await api.request(partial(edit_response, token=token, content=content, files=files), receipt.hold)
 
 
 async def _show_directly(api: DiscordApi, answer: _Answer, receipt: Receipt) -> None:

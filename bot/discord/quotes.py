@@ -7,6 +7,7 @@ import discord
 
 from bot.chat import Attachment, Quote
 from bot.discord.readable import readable
+from bot.discord.texts import FORUM_POST, tags
 
 MOST_CHARS = 8_000
 """Most characters of a quote: two of Discord's longest messages."""
@@ -54,6 +55,14 @@ def files(message: discord.Message, me: int) -> list[Attachment]:
 def quote_of(message: discord.Message, source: str) -> Quote:
     """Return a whole message as a quote; `source` describes it."""
     return _limit(f"{source}, by {message.author.display_name}", _whole(message), own=False)
+
+
+def post(channel: object) -> tuple[Quote, ...]:
+    """Return the title and the tags of a post as a quote; nothing if `channel` is not one of a forum."""
+    if not isinstance(channel, discord.Thread) or not isinstance(channel.parent, discord.ForumChannel):
+        return ()
+    named = ", ".join(tag.name for tag in channel.applied_tags)
+    return (_limit(FORUM_POST, _lines([channel.name, tags(named) if named else ""]), own=False),)
 
 
 def attachments_of(files: Iterable[discord.Attachment]) -> list[Attachment]:

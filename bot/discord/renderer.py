@@ -2,25 +2,30 @@
 
 from discord.utils import escape_markdown
 
-from bot.chat import File, Notice, Part, Text, ToolStep
+from bot.chat import File, Notice, Part, Table, Text, ToolStep
 from bot.chat.text import one_line
 from bot.discord.markdown.pages import Pages, finish, open_document, render
 from bot.platforms.markdown.atoms import Atom, Place
+from bot.platforms.table_text import code_block, is_cut
 
 PIECE = 1_800
-"""Characters of the answer in a message, of the 2,000 that Discord takes: the rest is for the line of running
-tools, and for emoji, in case Discord counts them twice."""
+"""Characters of the answer in a message, of the 2,000 that Discord takes: the rest is for the lines of
+running tools, and for emoji, in case Discord counts them twice."""
 
+_RUNNING_ROOM = 180
+"""UTF-16 units for the lines of running tools."""
+
+_ACTIVITY = 50
 _TITLE = 70
-_OUTPUT = 120
-_MARKS = {"finished": "✅", "failed": "⚠️", "started": "▫️"}
+_OUTCOME = 150
+_MARKS = {"finished": "✓", "failed": "⚠️", "started": "▫️"}
 
 
 class Renderer:
     """Renderer of one answer; `files` are those not shown yet.
 
     Text grows only at its end, so finished messages never change: a finished tool step becomes a separate
-    line; a running one is a temporary line below the last message.
+    line; each running one is a temporary line at the end of the last message.
     """
 
     def __init__(self) -> None:
@@ -45,6 +50,11 @@ class Renderer:
                 self._set_apart(part.text, apart=2)
             case ToolStep(state="started"):
                 self._steps[part.id] = part
+            case Table():
+                block, rows = code_block(part, PIECE)
+                self._set_apart(block, apart=2)
+                if rows < part.total or is_cut(part) or not part.is_whole:
+                    self.files.append(part.file)
             case File():  # shown in a separate message by bot.discord.uploads
                 self.files.append(part)
             case ToolStep():
@@ -63,7 +73,7 @@ class Renderer:
         self._settle(self._run.take())
         pieces = self._pages.texts(self._run.tentative())
         if self._steps:
-            status = _status(list(self._steps.values()))
+            status = _running_lines(list(self._steps.values()))
             pieces[-1:] = ["\n".join([*pieces[-1:], status])]
         return pieces
 
@@ -90,13 +100,21 @@ def _space(text: str) -> Atom:
 
 
 def _line(step: ToolStep) -> str:
-    outcome = f": {_plain(step.output, _OUTPUT)}" if step.output.strip() else ""
-    return f"-# {_MARKS[step.state]} {_plain(step.title, _TITLE)}{outcome}"
+    outcome = f": {_plain(step.outcome, _OUTCOME)}" if step.outcome else ""
+    return f"-# {_MARKS[step.state]} {_plain(step.title or step.name, _TITLE)}{outcome}"
 
 
-def _status(steps: list[ToolStep]) -> str:
-    more = f" (+{len(steps) - 1} more)" if len(steps) > 1 else ""
-    return f"-# 🔎 {_plain(steps[-1].title, _TITLE).rstrip('.…')}…{more}"
+def _running_lines(steps: list[ToolStep]) -> str:
+    """Return one line for each step, as many as there is room for."""
+    lines: list[str] = []
+    room = _RUNNING_ROOM - len(f" (+{len(steps)} more)")
+    for step in steps:
+        line = f"-# ⏳ {_plain(step.ongoing, _ACTIVITY)}…"
+        room -= len(line.encode("utf-16-le")) // 2 + 1
+        if lines and room < 0:
+            return "\n".join(lines) + f" (+{len(steps) - len(lines)} more)"
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _plain(text: str, longest: int) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from bot.chat import (
     AnswerButtons,
@@ -13,6 +14,7 @@ from bot.chat import (
     Notice,
     Part,
     Question,
+    RateLimited,
     Receipt,
     Request,
     ThreadId,
@@ -25,17 +27,22 @@ from bot.discord import destination as destinations
 from bot.discord.api import DiscordApi
 from bot.discord.ask import show_questions
 from bot.discord.destination import Destination
-from bot.discord.errors import GivenUp, Refused
-from bot.discord.fallback import notify_author
+from bot.discord.errors import NAME_REFUSED, GivenUp, Refused, ThreadLocked, code_of
+from bot.discord.fallback import announce_delay, move_to_author, notify_author
 from bot.discord.messages import EditPace, ReplyMessages
 from bot.discord.part_timeout import PartTimeout
 from bot.discord.private_reply import reply_privately
+from bot.discord.refusals import Refusals
 from bot.discord.renderer import Renderer
-from bot.discord.request_guard import Hold
 from bot.discord.requests import Requests
 from bot.discord.status import Status
+from bot.discord.texts import QUESTION
+from bot.discord.thread_names import thread_name
+from bot.discord.threads import start_thread
+from bot.discord.timing import Timing
 from bot.discord.uploads import Uploads
 from bot.platforms.read_ahead import ReadAhead
+from bot.platforms.request_guard import Hold
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +57,12 @@ class DiscordThread:
         pace: EditPace,
         lookup: InboxLookup,
         files: Files,
-        part_seconds: float,
+        timing: Timing,
+        refusals: Refusals,
     ) -> None:
         self.id = id
-        self._part_seconds = part_seconds
+        self._timing = timing
+        self._refusals = refusals
         self._files = files
         self._api = api
         self._lookup = lookup
@@ -62,35 +71,50 @@ class DiscordThread:
     async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
         """Show `parts` as they arrive; the model is read at its own speed, even if Discord is slow.
 
-        If nothing can be shown, the author is notified elsewhere before `Undeliverable` is raised.
+        In a locked thread it continues in the author's direct messages. If nothing can be shown, the author
+        is notified elsewhere before `Undeliverable` is raised.
         """
         if receipt.state.get("finished"):
             return
         if receipt.turn.messages[-1].is_private:
-            await reply_privately(self._api, self._files, parts, receipt)
+            await reply_privately(self._api, self._files, parts, receipt, self._pace, self._timing)
             return
-        part_timeout = PartTimeout(receipt, self._part_seconds)
+        part_timeout = PartTimeout(receipt, self._timing.part_timeout)
         try:
             await self._reply(parts, receipt, part_timeout)
         except Undeliverable as error:
-            is_told = await notify_author(self._api, receipt, error)
+            is_told = await notify_author(self._api, receipt, error, self._refusals)
             if isinstance(error, GivenUp) and not is_told:  # Discord fails at everything, but not for ever
                 raise Unreachable(str(error)) from error
+            raise
+        except RateLimited as error:
+            await announce_delay(self._api, receipt, error)
             raise
 
     async def _reply(self, parts: AsyncIterator[Part], receipt: Receipt, part_timeout: PartTimeout) -> None:
         async with _tasks() as tasks, ReadAhead(parts) as ahead:
             await show_questions(self._api, receipt, part_timeout)
             destination = await self._open(receipt, part_timeout)
-            answer = _Answer(
-                ReplyMessages(self._api, destination, receipt, part_timeout),
-                Status(tasks, self._api, destination.channel, receipt.check),
-                Requests(self._api, destination, receipt, self._lookup),
-                Uploads(self._api, destination, receipt, part_timeout, self._files),
-                part_timeout,
-                self._pace,
-            )
-            await answer.follow(ahead)
+            answer = _Answer(part_timeout, self._pace, self._timing.step_delay)
+            try:
+                await answer.follow(ahead, self._place(tasks, destination, receipt, part_timeout))
+            except ThreadLocked as error:
+                destination = await move_to_author(self._api, receipt, error, part_timeout)
+                await answer.follow(ahead, self._place(tasks, destination, receipt, part_timeout))
+
+    def _place(
+        self,
+        tasks: asyncio.TaskGroup,
+        destination: Destination,
+        receipt: Receipt,
+        part_timeout: PartTimeout,
+    ) -> "_Place":
+        return _Place(
+            ReplyMessages(self._api, destination, receipt, part_timeout),
+            Status(tasks, self._api, destination.channel, receipt.check),
+            Requests(self._api, destination, receipt, self._lookup),
+            Uploads(self._api, destination, receipt, part_timeout, self._files),
+        )
 
     async def _open(self, receipt: Receipt, part_timeout: PartTimeout) -> Destination:
         """Return the destination of the answer, the same on every attempt."""
@@ -111,37 +135,52 @@ class DiscordThread:
         assert question is not None
         channel, message = int(question.channel), int(question.place["message"])
         try:
-            name = destinations.thread_name(question.text)
             async with part_timeout.limit("thread"):
-                return Destination(await self._api.start_thread(channel, message, name, hold=hold))
+                return Destination(await self._create_thread(channel, message, thread_name(question), hold))
         except Undeliverable as error:  # no permission, a channel without threads, too many of them, ...
             log.info("thread not started", extra={"reason": str(error)})
             return destinations.in_channel(turn)
 
+    async def _create_thread(self, channel: int, message: int, name: str, hold: Hold) -> int:
+        try:
+            return await start_thread(self._api, channel, message, name, hold=hold)
+        except Refused as error:
+            if code_of(error) not in NAME_REFUSED:
+                raise
+            return await start_thread(self._api, channel, message, QUESTION, hold=hold)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Everything of one answer in the place where it is shown: messages with its text, requests and files."""
+
+    messages: ReplyMessages
+    status: Status
+    requests: Requests
+    uploads: Uploads
+
 
 class _Answer:
-    """One answer: messages with its text, requests and files."""
+    """One answer, which may continue in another place."""
 
-    def __init__(
-        self,
-        messages: ReplyMessages,
-        status: Status,
-        requests: Requests,
-        uploads: Uploads,
-        part_timeout: PartTimeout,
-        pace: EditPace,
-    ) -> None:
-        self._messages = messages
-        self._status = status
-        self._requests = requests
-        self._uploads = uploads
+    def __init__(self, part_timeout: PartTimeout, pace: EditPace, step_delay: float) -> None:
+        self._step_delay = step_delay
         self._part_timeout = part_timeout
         self._pace = pace
         self._renderer = Renderer()
         self._asked: list[Request] = []
 
-    async def follow(self, ahead: ReadAhead) -> None:
+    async def follow(self, ahead: ReadAhead, place: _Place) -> None:
         """Show the parts as they arrive, and return after all are shown. Raises the exception of `ahead`."""
+        self._messages, self._status = place.messages, place.status
+        self._requests, self._uploads = place.requests, place.uploads
+        try:
+            await self._follow(ahead)
+        except ThreadLocked:
+            await self._status.stop()
+            raise
+
+    async def _follow(self, ahead: ReadAhead) -> None:
         if not await self._messages.recover():
             self._status.start()
         shown_before = self._messages.shown
@@ -156,7 +195,11 @@ class _Answer:
 
     async def _take_next(self, ahead: ReadAhead) -> bool:
         """Add new parts until the next edit is allowed; return whether the answer continues."""
+        if ahead.has_ended:
+            return False
         await self._take(ahead, None)
+        if self._renderer.is_working and not ahead.has_ended:
+            await self._take(ahead, self._step_delay)  # a tool that ends soon needs no line of its own
         if self._messages.has_any:
             await self._pace.turn(self._messages.channel)
             await self._take(ahead, 0)

@@ -1,4 +1,4 @@
-"""Texts of requests on Discord. Pure."""
+"""Texts of requests on Discord, for their cards and for messages without layout. Pure."""
 
 from dataclasses import replace
 
@@ -28,16 +28,12 @@ def render_request(request: Request, *, is_reply: bool = False) -> str:
 
 
 def render_private_request(request: Request) -> str:
-    """Return a request in a private answer, where nobody can write: it is decided by buttons alone."""
+    """Return a request in a private answer, where nobody can write: it is decided by buttons and forms."""
     match request:
         case Approval():
             return _render_approval(request, "")
-        case Question() if len(request.options) > MOST_BUTTONS:
-            return _render_question(request, "", ask_texts.CHOOSE)
         case Question():
-            return _render_question(
-                request, "", ask_texts.PRESS if request.options else ask_texts.NO_ANSWER_HERE
-            )
+            return _render_question(request, "")
 
 
 def _render_approval(approval: Approval, where: str = IN_REPLY) -> str:
@@ -54,16 +50,43 @@ def _render_approval(approval: Approval, where: str = IN_REPLY) -> str:
     return next((each for each in (text, *shorter) if len(each) <= _MOST_CHARS), shorter[-1])
 
 
-def _render_question(question: Question, where: str, asks: str = "") -> str:
-    """Return a question; its text is rendered like that of an answer."""
+def _render_question(question: Question, where: str) -> str:
+    return "\n".join(filter(None, question_pieces(question, where, _MOST_QUESTION)))
+
+
+def approval_pieces(approval: Approval, where: str) -> tuple[str, str, str]:
+    """Return the title, the whole statement, and the approvers or the decision.
+
+    `where` typed decisions count; nowhere if it is empty.
+    """
+
+    def name(author: str) -> str:
+        return _name(approval, author)
+
+    status = approval_texts.status_text(approval, name, has_name(approval, PLATFORM), where)
+    return approval_texts.headline(approval, name), approval_texts.statement(approval), status
+
+
+def question_pieces(question: Question, where: str, most: int) -> tuple[str, str, str]:
+    """Return the title, the text in at most `most` characters, and the ways to answer or the answer.
+
+    The text is rendered like that of an answer. `where` an answer in words counts; nowhere if it is empty.
+    """
 
     def name(author: str) -> str:
         return _name(question, author)
 
-    pieces = split(question.text, _MOST_QUESTION)
+    pieces = split(question.text, most)
     text = pieces[0] + ("\n…" if len(pieces) > 1 else "") if pieces else ""
+    asks = "" if where else _ways_without_words(question)
     status = question_texts.status_text(question, name, escape_markdown, where=where, asks=asks)
-    return "\n".join(filter(None, [question_texts.headline(question, name), text, status]))
+    return question_texts.headline(question, name), text, status
+
+
+def _ways_without_words(question: Question) -> str:
+    if not question.options:
+        return ask_texts.WRITE
+    return ask_texts.CHOOSE if len(question.options) > MOST_BUTTONS else ask_texts.PRESS
 
 
 def _name(request: Request, author: str) -> str:

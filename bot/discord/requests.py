@@ -1,12 +1,17 @@
-"""Messages of requests on Discord."""
+"""Messages of requests on Discord.
+
+Each is sent as a text and then becomes a card: a notification shows what a message was sent with, and nothing
+of a layout. Discord allows this change of a message, but not the way back, see `DiscordApi.edit`.
+"""
 
 import logging
 import time
 
-from bot.chat import Approval, InboxLookup, Json, Receipt, Request, Undeliverable
+from bot.chat import Approval, InboxLookup, Json, PlatformError, Receipt, Request, Undeliverable
 from bot.discord.api import DiscordApi
+from bot.discord.cards import request_card
 from bot.discord.destination import Destination
-from bot.discord.errors import Refused
+from bot.discord.errors import Refused, ThreadArchived, ThreadLocked
 from bot.discord.messages import find_messages, nonce_of
 from bot.discord.request_buttons import buttons
 from bot.discord.request_forms import render_request, users_to_notify
@@ -18,8 +23,9 @@ log = logging.getLogger(__name__)
 class Requests:
     """Requests of one answer.
 
-    Keys of the receipt: `extras` (the messages of requests, `[channel, id]` each), and while one is being
-    sent `asking` (its text and the time), since it may have arrived without an answer.
+    Keys of the receipt: `extras` (the messages of requests, `[channel, id]` each), `cards` (the ids of those
+    that have become cards), and while one is being sent `asking` (its text and the time), since it may have
+    arrived without an answer.
     """
 
     def __init__(
@@ -31,10 +37,22 @@ class Requests:
         self._lookup = lookup
 
     async def show(self, request: Request) -> None:
-        """Send the message of a request once."""
-        extras: dict[str, Json] = dict(self._receipt.state.get("extras", {}))
-        if request.id in extras:
+        """Send the message of a request once, and make it a card."""
+        if request.id not in self._receipt.state.get("extras", {}):
+            await self._send(request)
+        cards: list[str] = self._receipt.state.get("cards", [])
+        if request.id in cards:
             return
+        channel, id = map(int, self._receipt.state["extras"][request.id])
+        card = request_card(request, is_reply=self._destination.reply_to is not None)
+        try:
+            tell = users_to_notify(request)
+            await self._api.edit(channel, id, card, hold=self._receipt.hold, tell=tell)
+        except PlatformError as error:  # the text says the same, and has the same buttons
+            log.warning("request not made a card", extra={"request": request.id, "reason": str(error)})
+        self._receipt.note(cards=[*cards, request.id])
+
+    async def _send(self, request: Request) -> None:
         text = render_request(request, is_reply=self._destination.reply_to is not None)
         id = await self._find(text)
         if id is None:
@@ -49,8 +67,9 @@ class Requests:
                 tell=users_to_notify(request),
             )
             id = sent.id
-        extras[request.id] = [str(self._destination.channel), str(id)]
-        await self._receipt.save(extras=extras, asking=None)
+        extras: dict[str, Json] = self._receipt.state.get("extras", {})
+        shown = [str(self._destination.channel), str(id)]
+        await self._receipt.save(extras={**extras, request.id: shown}, asking=None)
 
     async def _find(self, text: str) -> int | None:
         """Return the message that an earlier attempt has sent without an answer."""
@@ -67,13 +86,19 @@ class Requests:
             return
         try:
             await _settle(request, message, self._api, self._receipt)
+        except (ThreadArchived, ThreadLocked) as error:  # it is not reopened for that
+            log.info("request not settled in a closed thread", extra={"reason": str(error)})
         except Refused as error:  # a user has deleted it
             log.warning("request buttons not removed", extra={"reason": str(error)})
 
 
 async def _settle(request: Request, message: Json, api: DiscordApi, receipt: Receipt) -> None:
+    """Show the decision in a card. Raises `Refused` if the message cannot be changed, then it stays whole."""
     channel, id = map(int, message)
-    await api.edit(channel, id, render_request(request), hold=receipt.hold, without_buttons=True)
+    try:
+        await api.edit(channel, id, request_card(request), hold=receipt.hold)
+    except Refused:  # also of the layout alone, and then a message without one takes the text
+        await api.edit(channel, id, render_request(request), hold=receipt.hold, without_buttons=True)
 
 
 async def show_request(

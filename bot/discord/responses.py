@@ -11,7 +11,15 @@ from discord.http import Route, handle_message_parameters
 
 from bot.chat import StorageDown, well_formed
 from bot.chat.texts import NO_STORAGE, command_failed
+from bot.commands.ask_texts import WHOLE_ANSWER
+from bot.discord.api import FileUpload
 from bot.discord.markdown.pages import split
+
+_MOST_FOLLOW_UPS = 5
+"""Most follow-ups to a command of an app that is not in the server
+(https://discord.com/developers/docs/interactions/receiving-and-responding#followup-messages)."""
+
+_LONGEST = 2_000
 
 log = logging.getLogger(__name__)
 
@@ -30,29 +38,43 @@ async def answer(interaction: Interaction, text: Callable[[], Awaitable[str]]) -
 
 
 async def follow_up(interaction: discord.Interaction[Any], text: str) -> None:
-    """Show the text of a deferred answer, without link previews: Discord would fetch made-up addresses."""
-    for piece in split(text):
+    """Show the text of a deferred answer, without link previews: Discord would fetch made-up addresses.
+
+    Where only its user has installed the app, a longer one comes as a file.
+    """
+    pieces = split(text)
+    if len(pieces) > _MOST_FOLLOW_UPS and not interaction.is_guild_integration():
+        first = (
+            f"{pieces[0]}\n{WHOLE_ANSWER}" if len(pieces[0]) + len(WHOLE_ANSWER) < _LONGEST else WHOLE_ANSWER
+        )
+        whole = discord.File(io.BytesIO(text.encode()), "answer.md")
+        await interaction.followup.send(first, file=whole, ephemeral=True, suppress_embeds=True)
+        return
+    for piece in pieces:
         await interaction.followup.send(piece, ephemeral=True, suppress_embeds=True)
 
 
 async def edit_response(
     client: discord.Client,
     token: str,
-    text: str,
-    files: Sequence[tuple[str, bytes]] = (),
-    buttons: ui.View | None = None,
+    content: str | ui.LayoutView,
+    files: Sequence[FileUpload] = (),
 ) -> None:
-    """Replace the response to a command by the token of its interaction: text, files and buttons.
+    """Replace the response to a command by the token of its interaction; a layout shows its files.
 
     It pings nobody, and its links get no preview. `Interaction.edit_original_response` cannot do the latter.
+    A layout stays one: Discord takes no text in its place.
     """
     path = "/webhooks/{webhook_id}/{webhook_token}/messages/@original"
     route = Route("PATCH", path, webhook_id=client.application_id, webhook_token=token)
-    uploads = [discord.File(io.BytesIO(data), name) for name, data in files]
+    # created for each try, since sending consumes them
+    uploads = [
+        discord.File(io.BytesIO(each.content), each.name, description=each.alt or None) for each in files
+    ]
     form = handle_message_parameters(
-        content=well_formed(text),
+        content=well_formed(content) if isinstance(content, str) else None,
         attachments=uploads,
-        view=buttons,
+        view=None if isinstance(content, str) else content,
         flags=discord.MessageFlags(suppress_embeds=True),
         allowed_mentions=discord.AllowedMentions.none(),
     )

@@ -19,7 +19,8 @@ class Shard:
     """Shard of all guilds whose `(id >> 22) % count` is `number`; shard 0 also has the direct messages.
 
     `opened` is set once a session has begun; `listener` is the current client, if there is one; `failure` is
-    the error that ended the last one, until the next one is connected. `languages` are those of users' apps,
+    the error that ended the last one, until the next one is connected. `presence` is the text that its
+    session shows, None if that is not known. `languages` are those of users' apps,
     by user id, as far as interactions have told them; the latest is the last.
     """
 
@@ -30,6 +31,7 @@ class Shard:
     opened: asyncio.Event
     listener: discord.Client | None = None
     failure: PlatformError | None = None
+    presence: str | None = ""
     languages: dict[int, str] = field(default_factory=dict)
 
     def open(self, read: Read) -> None:

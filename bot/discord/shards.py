@@ -41,6 +41,7 @@ class Shards:
         self._connections: dict[int, Connection] = {}  # kept between calls of `hold`
         self._is_certain = True  # if not, others get one round to renew or take theirs first
         self.is_standby = False
+        self.is_storage_down = False
 
     @property
     def held(self) -> Sequence[Shard]:
@@ -89,8 +90,10 @@ class Shards:
             if self._is_certain:
                 await self._balance(self._count or 0, loads, place, listen)
             self._is_certain = True
+            self.is_storage_down = False
         except StorageDown as error:
             self._is_certain = False
+            self.is_storage_down = True
             log.warning("shards not renewed", extra={"error": str(error)})
 
     async def _agree(self, wish: int) -> None:

@@ -5,7 +5,7 @@ import logging
 
 from bot.chat import PlatformError
 from bot.discord.api import DiscordApi
-from bot.discord.request_guard import Hold
+from bot.platforms.request_guard import Hold
 
 log = logging.getLogger(__name__)
 

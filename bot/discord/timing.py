@@ -48,11 +48,17 @@ class Timing:
     probe_max_age: float = FRESH_SECONDS
     """Time for which the answer to a health check is reused."""
 
+    step_delay: float = 0.3
+    """Time after which a running tool call is shown: what ends sooner is shown with its outcome at once."""
+
     edit_interval: float = 1.2
     """Time between two edits in a channel: Discord takes about five in 5 s, and sends count separately."""
 
     part_timeout: float = 180.0
     """Time after which a part of an answer that keeps failing is replaced by a sentence."""
+
+    refusal_interval: float = 3_600.0
+    """Time in which a missing permission of a channel is told once in the same place."""
 
     delivery_backoff: float = 0.2
     """About the time before an event is stored again after a failure."""
@@ -98,6 +104,9 @@ class Timing:
 
     release_timeout: float = 1.0
     """Longest time to give the shards back at the end; later their leases expire."""
+
+    presence_interval: float = 15.0
+    """Time between two looks at what the presence should show; Discord takes five changes in 20 s."""
 
     sync_backoff: float = 5.0
     """Time before the second attempt to register the commands; it doubles with each one."""

@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from bot.chat import File, Files, Json, Receipt, Undeliverable
 from bot.discord.api import DiscordApi, FileUpload
 from bot.discord.destination import Destination
-from bot.discord.errors import GivenUp
+from bot.discord.errors import NO_PERMISSION, GivenUp, ThreadLocked, code_of
 from bot.discord.messages import NONCE, find_messages
 from bot.discord.part_timeout import PartTimeout
-from bot.discord.texts import FILE_REFUSED
+from bot.discord.texts import FILE_FORBIDDEN, FILE_REFUSED, FILE_TOO_LARGE
 from bot.platforms import uploads
 from bot.platforms.texts import upload_failed
 from bot.platforms.uploads import NotShown
+
+_REASONS = {NO_PERMISSION: FILE_FORBIDDEN, 40005: FILE_TOO_LARGE}
 
 
 class Uploads(uploads.Uploads):
@@ -40,15 +42,17 @@ class Uploads(uploads.Uploads):
             yield
         except GivenUp as error:  # not final: if the sentence fails, too, the file is tried again
             raise NotShown(file, upload_failed("Discord"), is_final=False) from error
+        except ThreadLocked:  # the answer continues elsewhere, with this file
+            raise
         except Undeliverable as error:
-            raise NotShown(file, FILE_REFUSED) from error
+            raise NotShown(file, _REASONS.get(code_of(error), FILE_REFUSED)) from error
 
     async def _was_sent(self, file: File, known: Mapping[str, Json]) -> bool:
         if not known.get("at"):
             return False
         bound = self._part_timeout.limit("history")
         recent = await find_messages(self._api, self._destination, known["at"], bound)
-        return any(_accepted_name(file) in message.files for message in recent)
+        return any(accepted_name(file.name) in message.files for message in recent)
 
     async def _upload(self, file: File, content: bytes) -> None:
         await self._note(file, at=time.time())
@@ -56,13 +60,13 @@ class Uploads(uploads.Uploads):
         async with self._part_timeout.limit(f"file {file.id}"):
             await self._api.attach(
                 self._destination.channel,
-                FileUpload(_accepted_name(file), content, file.alt),
+                FileUpload(accepted_name(file.name), content, file.alt),
                 nonce=nonce,
                 reply_to=self._destination.reply_to,
                 hold=self._receipt.hold,
             )
 
 
-def _accepted_name(file: File) -> str:
-    """Return the name with only characters that Discord does not replace."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", file.name)
+def accepted_name(name: str) -> str:
+    """Return the name of a file with only characters that Discord does not replace."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name)

@@ -8,11 +8,12 @@ from typing import Literal
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
-from bot.chat import Message, ThreadId
+from bot.chat import Message
 from bot.commands import answer_texts
 from bot.commands.answers import AnswerActions
 from bot.http import bodies
-from bot.http.chat import AUTHOR, OWNER, Conversation
+from bot.http.callers import CALLER
+from bot.http.chat import Conversation
 from bot.http.errors import Refusal
 
 
@@ -23,7 +24,7 @@ class VoteRequest(BaseModel):
     reason: str = ""
 
 
-_VOTE_REQUEST = TypeAdapter(VoteRequest)
+VOTE_REQUEST = TypeAdapter(VoteRequest)
 
 
 class AnswerRoutes:
@@ -35,13 +36,13 @@ class AnswerRoutes:
 
     async def rate(self, request: web.Request) -> web.Response:
         """Handle `POST /answers/<id>/vote`."""
-        body = bodies.parse(_VOTE_REQUEST, await bodies.read(request))
-        await self._answers.rate(request.match_info["id"], _press(), body.vote, body.reason)
+        body = bodies.parse(VOTE_REQUEST, await bodies.read(request))
+        await self._answers.rate(request.match_info["id"], _press(request), body.vote, body.reason)
         return _success(answer_texts.THANKS)
 
     async def describe(self, request: web.Request) -> web.Response:
         """Handle `GET /answers/<id>`: return the details as Markdown."""
-        return _success(await self._answers.describe(request.match_info["id"], _press()))
+        return _success(await self._answers.describe(request.match_info["id"], _press(request)))
 
     async def regenerate(self, request: web.Request) -> web.StreamResponse:
         """Handle `POST /answers/<id>/regenerate`: respond with the other answer, 409 if there is none.
@@ -49,18 +50,19 @@ class AnswerRoutes:
         A repeated request gets the same answer, after a failure another one.
         """
         await bodies.read(request)  # the required content type keeps out forms of other websites
-        order = await self._answers.regenerate(request.match_info["id"], _press())
+        order = await self._answers.regenerate(request.match_info["id"], _press(request))
         if order.thread is None:
             raise Refusal(409, order.words)
         return await self._conversation.follow(request, order.thread, order.message, order.words)
 
 
-def _press() -> Message:
+def _press(request: web.Request) -> Message:
     """Return a press as a message of the caller."""
+    caller = request[CALLER]
     return Message(
         id="",
-        thread=ThreadId("http", OWNER, ""),
-        author=AUTHOR,
+        thread=caller.thread(""),
+        author=caller.author,
         text="",
         sent_at=0,
         addressed=True,

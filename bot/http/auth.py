@@ -1,6 +1,5 @@
-"""Authentication: with API_TOKEN the bearer token, without it only clients on this machine."""
+"""Authentication: the tokens of callers; without any, only clients on this machine."""
 
-import hmac
 import re
 from collections.abc import Collection
 from ipaddress import ip_address
@@ -9,14 +8,16 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.typedefs import Middleware
 
 from bot.chat import CredentialsRejected
-from bot.http import texts
+from bot.http import openapi, texts
+from bot.http.callers import CALLER, ApiCaller, authenticate
 from bot.http.connections import SERVER
+from bot.http.credentials import Credentials
 from bot.http.errors import Handler, Refusal
 
 PROBES = frozenset({"/livez", "/readyz"})
 
-PUBLIC = PROBES | {"/", "/page/{name}"}
-"""Routes without authentication: the page's files and the probes."""
+PUBLIC = PROBES | {"/", "/page/{name}", openapi.PATH}
+"""Routes without authentication: the page's files, the probes and the document about all others."""
 
 _HOST = re.compile(r"(localhost|[0-9.]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
 """`host[:port]` with a name or an address that may be this machine."""
@@ -48,16 +49,16 @@ async def add_security_headers(request: web.Request, response: web.StreamRespons
     response.headers[hdrs.SERVER] = SERVER
 
 
-def check_exposure(host: str, api_token: str | None) -> None:
+def check_exposure(host: str, credentials: Credentials) -> None:
     """Raise `CredentialsRejected` if `host` would admit other machines without a token."""
-    if api_token is None and not _is_loopback(host):
+    if not credentials and not _is_loopback(host):
         raise CredentialsRejected(
             f"API_TOKEN is not set, and HTTP_HOST={host} can be reached from other machines: "
             "set API_TOKEN, or HTTP_HOST=127.0.0.1"
         )
 
 
-def guard(api_token: str | None, webhooks: Collection[str]) -> Middleware:
+def guard(credentials: Credentials, webhooks: Collection[str]) -> Middleware:
     """Return a middleware that refuses unauthenticated requests; webhooks check signatures.
 
     Webhooks are reached from outside, perhaps by a proxy that looks like a local client: without a
@@ -71,22 +72,16 @@ def guard(api_token: str | None, webhooks: Collection[str]) -> Middleware:
         path = resource.canonical if resource else None  # as routed, so that no spelling evades the check
         if path in webhooks:
             pass
-        elif api_token is None:
+        elif not credentials:
             _refuse_foreign(request)
             if webhooks and path not in PROBES:
                 raise Refusal(403, texts.only_available(sorted(webhooks)))
+            request[CALLER] = ApiCaller()
         elif path not in PUBLIC:
-            _require_token(request, api_token)
+            request[CALLER] = authenticate(request, credentials)
         return await handler(request)
 
     return check
-
-
-def _require_token(request: web.Request, api_token: str) -> None:
-    scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-    presented = given.strip().encode("utf-8", "surrogateescape")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(presented, api_token.encode()):
-        raise Refusal(401, texts.NO_TOKEN, {hdrs.WWW_AUTHENTICATE: "Bearer"})
 
 
 def _refuse_foreign_target(request: web.Request) -> None:

@@ -9,8 +9,8 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, replace
-from typing import Annotated, assert_never
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Protocol, assert_never
 
 from aiohttp import hdrs, web
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter
@@ -26,10 +26,12 @@ from bot.chat import (
     Json,
     Message,
     Notice,
+    OpenRequests,
     Part,
     Question,
     Stop,
     StorageDown,
+    Table,
     Text,
     ThreadId,
     ToolStep,
@@ -38,9 +40,10 @@ from bot.chat.texts import STOPPED
 from bot.commands.commands import Commands, recognise_command
 from bot.concurrency.tasks import cancel
 from bot.http import bodies, texts
+from bot.http.callers import CALLER, ApiCaller, caller_in
 from bot.http.errors import Refusal, not_now
-from bot.http.files import SentFile, store_files, to_json
-from bot.http.replies import CALLER, Replies, Reply, at_hand, request_text, stored_parts
+from bot.http.files import SentFile, store_files, table_json, to_json
+from bot.http.replies import Replies, Reply, at_hand, request_text, stored_parts
 from bot.http.timing import Timing
 
 logger = logging.getLogger(__name__)
@@ -51,20 +54,20 @@ LOOKING = "http looks for an answer"
 TAKEN_BACK = Notice(STOPPED)
 """Answer to a message that waited after a stopped turn; that turn ends with the same word."""
 
-AUTHOR = CALLER
-OWNER = "api"
-"""Value of `ThreadId.space` for all callers."""
+
+MOST_MESSAGE_CHARS = 32_000
+ThreadName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class ChatRequest(BaseModel):
     """Body of `POST /chat`."""
 
-    message: Annotated[str, StringConstraints(strip_whitespace=True, max_length=32_000)] = ""
-    thread_id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    message: Annotated[str, StringConstraints(strip_whitespace=True, max_length=MOST_MESSAGE_CHARS)] = ""
+    thread_id: ThreadName | None = None
     files: Annotated[list[SentFile], Field(max_length=20)] = []
 
 
-_CHAT_REQUEST = TypeAdapter(ChatRequest)
+CHAT_REQUEST = TypeAdapter(ChatRequest)
 
 _WEIGHT = re.compile(r"[01](\.[0-9]{0,3})?")
 
@@ -95,19 +98,25 @@ class Conversation:
             self._recipients = None
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
-        """Handle `POST /chat`. A caller that disconnects does not stop its turn."""
-        body = bodies.parse(_CHAT_REQUEST, await bodies.read(request, bodies.MAX_CHAT_BYTES))
+        """Handle `POST /chat`."""
+        body = bodies.parse(CHAT_REQUEST, await bodies.read(request, bodies.MAX_CHAT_BYTES))
         _require_content(body)
         attachments = await store_files(self._files, body.files)
-        message = to_message(body, _idempotency_key(request), attachments)
+        message = to_message(body, request[CALLER], idempotency_key(request), attachments)
+        return await self.answer(request, message, ChatFormat(message.thread))
+
+    async def answer(
+        self, request: web.Request, message: Message, form: "AnswerFormat"
+    ) -> web.StreamResponse:
+        """Deliver a message, and respond with its answer. A lost caller does not stop its turn."""
         order = recognise_command(message)
         if isinstance(order, Stop):
-            return await self._answer(request, message.thread, at_hand(Notice(await self._stop(order))))
+            return await self._respond(request, at_hand(Notice(await self._stop(order))), form)
         reply = self._replies.join(message.id)
         if not reply.over:
             await self._hand_over(message)
         async with self._background_lookup(message.thread, message.id, reply):
-            return await self._answer(request, message.thread, reply)
+            return await self._respond(request, reply, form)
 
     async def follow(
         self, request: web.Request, thread: ThreadId, message_id: str, words: str
@@ -117,14 +126,14 @@ class Conversation:
         if not (reply.over or reply.has_begun or await self._lookup.is_known(message_id)):
             reply = at_hand(Notice(words))
         async with self._background_lookup(thread, message_id, reply):
-            return await self._answer(request, thread, reply)
+            return await self._respond(request, reply, ChatFormat(thread))
 
-    async def _answer(self, request: web.Request, thread: ThreadId, reply: Reply) -> web.StreamResponse:
-        if wants_stream(request.headers.getall(hdrs.ACCEPT, [])):
-            return await self._stream(request, thread, reply)
+    async def _respond(self, request: web.Request, reply: Reply, form: "AnswerFormat") -> web.StreamResponse:
+        if form.is_stream(request):
+            return await self._stream(request, reply, form)
         async for _ in self._parts_of(reply):
             pass
-        return web.json_response(_answer(thread, reply))
+        return web.json_response(form.whole(reply))
 
     @asynccontextmanager
     async def _background_lookup(
@@ -194,7 +203,7 @@ class Conversation:
     def _parts_of(self, reply: Reply) -> AsyncIterator[Sequence[Part]]:
         return reply.follow(self._timing.keep_alive_interval, self._timing.answer_timeout)
 
-    async def _stream(self, request: web.Request, thread: ThreadId, reply: Reply) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, reply: Reply, form: "AnswerFormat") -> web.StreamResponse:
         response = web.StreamResponse(
             headers={
                 hdrs.CONTENT_TYPE: "text/event-stream",
@@ -204,34 +213,82 @@ class Conversation:
         )
         try:
             await response.prepare(request)
-            await self._send_events(response, thread, reply)
+            await self._send_events(response, reply, form)
             await response.write_eof()
         except ConnectionError:
-            logger.debug("caller disconnected", extra={"thread_id": str(thread)})
+            logger.debug("caller disconnected", extra={"path": request.path})
         return response
 
-    async def _send_events(self, response: web.StreamResponse, thread: ThreadId, reply: Reply) -> None:
+    async def _send_events(self, response: web.StreamResponse, reply: Reply, form: "AnswerFormat") -> None:
         try:
             async for parts in self._parts_of(reply):
-                events = b"".join(map(_part_event, parts)) if parts else b": still here\n\n"
+                events = b"".join(map(form.event, parts)) if parts else b": still here\n\n"
                 if events:
                     await response.write(events)
-            answer = _answer(thread, reply)
+            end = form.end(reply)
         except Refusal as refusal:
-            await response.write(_event("error", refusal.body() | {"code": refusal.status}))
-        else:
-            await response.write(_event("done", answer))
+            end = form.failure(refusal)
+        await response.write(end)
+
+
+class AnswerFormat(Protocol):
+    """Format of a response with an answer: as JSON, or as server-sent events."""
+
+    def is_stream(self, request: web.Request) -> bool:
+        """Return whether the caller wants events."""
+
+    def whole(self, reply: Reply) -> Json:
+        """Return a complete answer as JSON. Raises `Refusal` if it has failed."""
+
+    def event(self, part: Part) -> bytes:
+        """Return the events of the next part; nothing if it has none."""
+
+    def end(self, reply: Reply) -> bytes:
+        """Return the last events of a complete answer. Raises `Refusal` if it has failed."""
+
+    def failure(self, refusal: Refusal) -> bytes:
+        """Return the last events of an answer that failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatFormat:
+    """Format of `POST /chat` for the caller whose thread it is."""
+
+    thread: ThreadId
+
+    def is_stream(self, request: web.Request) -> bool:
+        """Return whether the `Accept` header prefers events."""
+        return wants_stream(request.headers.getall(hdrs.ACCEPT, []))
+
+    def whole(self, reply: Reply) -> Json:
+        """Return the body of a complete answer."""
+        return _answer(self.thread, reply)
+
+    def event(self, part: Part) -> bytes:
+        """Return the event of a part."""
+        return _part_event(part, caller_in(self.thread).author)
+
+    def end(self, reply: Reply) -> bytes:
+        """Return the event `done`, with the body of the answer."""
+        return _event("done", _answer(self.thread, reply))
+
+    def failure(self, refusal: Refusal) -> bytes:
+        """Return the event `error`."""
+        return _event("error", refusal.body() | {"code": refusal.status})
 
 
 def to_message(
-    body: ChatRequest, idempotency_key: str | None, attachments: tuple[Attachment, ...] = ()
+    body: ChatRequest,
+    caller: ApiCaller,
+    idempotency_key: str | None,
+    attachments: tuple[Attachment, ...] = (),
 ) -> Message:
-    """Return the message of a request; the same key and thread give the same message and thread ids."""
-    thread_id = body.thread_id or _new_thread_id(idempotency_key)
+    """Return the message of a request; the same caller, key and thread give the same ids."""
+    thread_id = body.thread_id or new_thread_id(idempotency_key)
     return Message(
-        id=f"http:{_message_name(thread_id, idempotency_key)}",
-        thread=ThreadId("http", OWNER, thread_id),
-        author=AUTHOR,
+        id=f"http:{_message_name(caller, thread_id, idempotency_key)}",
+        thread=caller.thread(thread_id),
+        author=caller.author,
         text=body.message,
         sent_at=time.time(),
         addressed=True,
@@ -240,17 +297,20 @@ def to_message(
     )
 
 
-def _new_thread_id(idempotency_key: str | None) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, idempotency_key) if idempotency_key else uuid.uuid4())
+def new_thread_id(key: str | None) -> str:
+    """Return the id of a new thread, the same one for the same idempotency key."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, key) if key else uuid.uuid4())
 
 
-def _message_name(thread_id: str, idempotency_key: str | None) -> str:
+def _message_name(caller: ApiCaller, thread_id: str, idempotency_key: str | None) -> str:
     if idempotency_key is None:
         return uuid.uuid4().hex
-    return hashlib.sha256(json.dumps([thread_id, idempotency_key]).encode()).hexdigest()[:40]
+    owner = [] if caller == ApiCaller() else [caller.name]  # so named before there were other callers
+    return hashlib.sha256(json.dumps([*owner, thread_id, idempotency_key]).encode()).hexdigest()[:40]
 
 
-def _idempotency_key(request: web.Request) -> str | None:
+def idempotency_key(request: web.Request) -> str | None:
+    """Return the header `Idempotency-Key`. Raises `Refusal`."""
     key = request.headers.get("Idempotency-Key") or None
     if key and len(key) > 255:
         raise Refusal(400, texts.LONG_KEY)
@@ -288,14 +348,17 @@ def _answer(thread: ThreadId, reply: Reply) -> dict[str, Json]:
 
     A failure is final: a repeated request with the same key gets it again.
     """
+    markdown = reply.markdown(caller_in(thread).author)
     files: Json = {"files": [to_json(file) for file in reply.files]} if reply.files else {}
+    if reply.tables:
+        files["tables"] = [table_json(table) for table in reply.tables]
     if failure := reply.failure:
-        response = {"response": reply.markdown} if reply.markdown else {}
+        response = {"response": markdown} if markdown else {}
         raise Refusal(failure.status or 500, failure.text, details={**response, **files, "final": True})
-    return {"status": "success", "response": reply.markdown, "thread_id": thread.channel, **files}
+    return {"status": "success", "response": markdown, "thread_id": thread.channel, **files}
 
 
-def _part_event(part: Part) -> bytes:
+def _part_event(part: Part, reader: str) -> bytes:
     match part:
         case Text():
             return _event("text", {"text": part.text})
@@ -305,17 +368,25 @@ def _part_event(part: Part) -> bytes:
             return _event("notice", {"text": part.text})
         case Approval():
             return _event(
-                "approval", asdict(part) | {"text": request_text(part), "whole": request_text(part)}
+                "approval",
+                asdict(part) | {"text": request_text(part, reader), "whole": request_text(part, reader)},
             )
         case Question():
-            return _event("question", asdict(part) | {"question": part.text, "text": request_text(part)})
+            return _event(
+                "question", asdict(part) | {"question": part.text, "text": request_text(part, reader)}
+            )
         case ToolStep():
-            fields = {"id": part.id, "name": part.name, "state": part.state}
-            return _event("tool", fields | {"title": part.title, "output": part.output})
+            fields = asdict(part)
+            unknown = {name for name in ("activity", "rows", "seconds") if fields[name] in ("", None)}
+            return _event("tool", {name: fields[name] for name in fields.keys() - unknown})
+        case Table():
+            return _event("table", table_json(part))
         case File():
             return _event("file", to_json(part))
         case AnswerButtons():
             return _event("buttons", asdict(part))
+        case OpenRequests():
+            return b""
         case _:
             assert_never(part)
 

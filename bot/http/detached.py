@@ -73,6 +73,9 @@ class DetachedHttp:
         """Raise `Undeliverable`: HTTP callers cannot be messaged."""
         raise Undeliverable("HTTP callers are only answered")
 
+    def forget_thread(self, id: ThreadId) -> None:
+        """Do nothing: callers see no threads."""
+
     def refuse_stop(self, stop: Stop, words: str) -> None:
         """Do nothing: the HTTP response answers a stop directly."""
 

@@ -14,6 +14,9 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+OPENAI_PATH = "/v1/"
+"""First part of the paths for clients of OpenAI's API."""
+
 RETRY_AFTER = 5
 """Seconds after which a caller may retry a 503."""
 
@@ -27,20 +30,35 @@ class Refusal(Exception):
         message: str,
         headers: Mapping[str, str] | None = None,
         details: Mapping[str, Json] | None = None,
+        code: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.headers = headers or {}
+        self.code = code
+        """Code of OpenAI's API for the error, if it has one."""
         self._details = details or {}
 
     def body(self) -> dict[str, Json]:
         """Return the body as JSON: the message, and the details."""
         return {"status": "error", "message": self.message, **self._details}
 
-    def response(self) -> web.Response:
-        """Return the refusal as a response."""
-        return web.json_response(self.body(), status=self.status, headers=self.headers)
+    def openai_body(self) -> dict[str, Json]:
+        """Return the body in the form of OpenAI's API.
+
+        https://platform.openai.com/docs/guides/error-codes
+        """
+        kind = "server_error" if self.status >= 500 else "invalid_request_error"
+        if self.status == 429:
+            kind = "rate_limit_error"
+        code = "invalid_api_key" if self.status == 401 else self.code
+        return {"error": {"message": self.message, "type": kind, "param": None, "code": code}}
+
+    def response(self, path: str = "") -> web.Response:
+        """Return the refusal as a response, in the form that clients of the path expect."""
+        body = self.openai_body() if path.startswith(OPENAI_PATH) else self.body()
+        return web.json_response(body, status=self.status, headers=self.headers)
 
 
 def not_now(message: str) -> Refusal:
@@ -54,19 +72,19 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         return await handler(request)
     except Refusal as refusal:
-        return refusal.response()
+        return refusal.response(request.path)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return _from_aiohttp(request, error).response()
+        return _from_aiohttp(request, error).response(request.path)
     except BotError as error:
-        return _from_bot(error).response()
+        return _from_bot(error).response(request.path)
     except Exception:  # the outermost boundary: the trace is logged, the caller gets a 500
         reference = uuid.uuid4().hex[:12]
         logger.exception(
             "request failed", extra={"reference": reference, "method": request.method, "path": request.path}
         )
-        return Refusal(500, command_failed(reference)).response()
+        return Refusal(500, command_failed(reference)).response(request.path)
 
 
 def _from_aiohttp(request: web.Request, error: web.HTTPException) -> Refusal:

@@ -4,16 +4,17 @@ import asyncio
 import base64
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Annotated
 from urllib.parse import quote
 
 from aiohttp import hdrs, web
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
-from bot.chat import Attachment, File, FileRefused, Files, FileTooLarge, Json
+from bot.chat import Attachment, File, FileRefused, Files, FileTooLarge, Json, Table
 from bot.http import texts
 from bot.http.errors import Refusal
+from bot.http.replies import table_text
+from bot.platforms.table_text import caption, exact_number
 
 _SHOWN = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
 """Media types that a browser may show inline; all others are downloads."""
@@ -31,7 +32,36 @@ _POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
 
 def to_json(file: File) -> dict[str, Json]:
     """Return a file as JSON with its URL."""
-    return asdict(file) | {"url": f"/files/{file.id}"}
+    return file.to_json() | {"url": f"/files/{file.id}"}
+
+
+def table_json(table: Table) -> dict[str, Json]:
+    """Return a table as JSON: numbers are numbers if JSON represents them exactly; `text` is Markdown."""
+    are_numbers = [column.is_number for column in table.columns]
+    rows = [
+        [_value(value, is_number=each) for value, each in zip(row, are_numbers, strict=True)]
+        for row in table.rows
+    ]
+    return {
+        "id": table.id,
+        "title": table.title,
+        "columns": [
+            {"name": column.name, "type": "number" if column.is_number else "text"}
+            for column in table.columns
+        ],
+        "rows": rows,
+        "total": table.total,
+        "total_columns": table.total_columns,
+        "has_more": table.has_more,
+        "caption": caption(table, len(table.rows)),
+        "file": to_json(table.file),
+        "text": table_text(table),
+    }
+
+
+def _value(value: str | None, *, is_number: bool) -> Json:
+    number = exact_number(value) if is_number else None
+    return value if number is None else number
 
 
 class SentFile(BaseModel):

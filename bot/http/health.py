@@ -10,6 +10,7 @@ from aiohttp import web
 from bot.chat import Health, Json
 from bot.commands.commands import Commands
 from bot.http import texts
+from bot.http.callers import CALLER, is_administrator
 from bot.http.errors import not_now
 
 CRITICAL = frozenset({"redis"})
@@ -31,10 +32,11 @@ class Probes:
         self._examination = asyncio.Lock()
 
     async def health(self, request: web.Request) -> web.Response:
-        """Return each part's state and evidence; 503 with an error if one is down."""
+        """Return each part's state, for administrators with evidence; 503 with an error if one is down."""
         parts = await self._commands.check_health()
         states = {part.state for part in parts}
-        body: dict[str, Json] = {"agent_status": _describe(parts)}
+        sees_evidence = is_administrator(request[CALLER], self._commands)
+        body: dict[str, Json] = {"agent_status": _describe(parts, with_evidence=sees_evidence)}
         if "down" in states:
             error = texts.parts_down(part.name for part in parts if part.state == "down")
             return web.json_response({"status": "unhealthy", "error": error, **body}, status=503)
@@ -62,5 +64,5 @@ class Probes:
         return self._health
 
 
-def _describe(parts: Sequence[Health]) -> dict[str, Json]:
-    return {part.name: {"state": part.state, **part.evidence} for part in parts}
+def _describe(parts: Sequence[Health], *, with_evidence: bool) -> dict[str, Json]:
+    return {part.name: {"state": part.state, **(part.evidence if with_evidence else {})} for part in parts}

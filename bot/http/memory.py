@@ -4,11 +4,8 @@ from aiohttp import hdrs, web
 
 from bot.commands.memory import Caller, PersonalMemory
 from bot.http import texts
-from bot.http.chat import AUTHOR, OWNER
+from bot.http.callers import CALLER
 from bot.http.errors import Refusal
-
-CALLER = Caller(AUTHOR, OWNER)
-"""All holders of the token count as one user."""
 
 
 class MemoryRoutes:
@@ -19,7 +16,7 @@ class MemoryRoutes:
 
     async def export(self, request: web.Request) -> web.Response:
         """Handle `GET /memory`: return all data as JSON."""
-        data = await self._memory.export(CALLER)
+        data = await self._memory.export(_caller(request))
         return web.Response(
             body=data, content_type="application/json", headers={hdrs.CACHE_CONTROL: "no-store"}
         )
@@ -27,7 +24,11 @@ class MemoryRoutes:
     async def forget(self, request: web.Request) -> web.Response:
         """Handle `DELETE /memory?confirm=everything`."""
         is_confirmed = request.query.get("confirm") == "everything"
-        words = await self._memory.forget(CALLER, is_confirmed=is_confirmed)
+        words = await self._memory.forget(_caller(request), is_confirmed=is_confirmed)
         if not is_confirmed:
             raise Refusal(400, texts.NOT_CONFIRMED)
         return web.json_response({"status": "success", "message": words})
+
+
+def _caller(request: web.Request) -> Caller:
+    return Caller(request[CALLER].author, request[CALLER].name)

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -25,8 +24,7 @@ from bot.chat import (
     ThreadId,
 )
 from bot.commands.commands import Commands
-from bot.http import approvals, redis_direct, texts
-from bot.http.answers import AnswerRoutes
+from bot.http import openapi, texts
 from bot.http.auth import (
     PROBES,
     add_security_headers,
@@ -34,22 +32,20 @@ from bot.http.auth import (
     guard,
 )
 from bot.http.bodies import MAX_BODY_BYTES, MAX_TYPE_CHARS, receive
-from bot.http.chat import AUTHOR, Conversation
+from bot.http.chat import Conversation
 from bot.http.connections import BOUNDS, Bounds, Connections, keep_connection
+from bot.http.credentials import Credentials
 from bot.http.detached import DetachedHttp
 from bot.http.errors import Handler, Refusal, errors_as_json, not_now
-from bot.http.files import send
 from bot.http.health import Probes
-from bot.http.memory import MemoryRoutes
 from bot.http.replies import HttpThread, Replies
+from bot.http.routes import build_routes
 from bot.http.timing import Timing
 from bot.platforms.receiver import Webhook
 
 log = logging.getLogger(__name__)
 
 PAGE = Path(__file__).with_name("page")
-
-_ANSWER = "/answers/{id:[0-9a-f]{20}}"
 
 _SMALL_BYTES = 64 << 10
 _LARGE_AT_ONCE = 32
@@ -64,7 +60,7 @@ class Http(DetachedHttp):
         *,
         host: str,
         port: int,
-        api_token: str | None,
+        credentials: Credentials,
         lookup: InboxLookup,
         files: Files,
         timing: Timing,
@@ -75,7 +71,7 @@ class Http(DetachedHttp):
         self._host = host
         self.port = port
         """Port of the server; 0 until it has taken a free one."""
-        self._api_token = api_token
+        self._credentials = credentials
         self._timing = timing
         self._bounds = bounds or Bounds()
         self._replies = Replies()
@@ -87,8 +83,8 @@ class Http(DetachedHttp):
 
         On exit, waiting callers get 503. Raises `CredentialsRejected` for settings that cannot work.
         """
-        check_exposure(self._host, self._api_token)
-        if webhooks and self._api_token is None:
+        check_exposure(self._host, self._credentials)
+        if webhooks and not self._credentials:
             log.warning("api token not set", extra={"served": [*sorted(webhooks), *sorted(PROBES)]})
         runner = web.AppRunner(
             self._build_app(commands, webhooks), shutdown_timeout=self._timing.close_timeout
@@ -100,14 +96,14 @@ class Http(DetachedHttp):
             async with _listen(connections, self._host, self.port) as self.port:
                 address = local_address(self._host, self.port)
                 log.info("listening", extra={"page": address})
-                serves_page = self._api_token is not None or not webhooks  # as the guard decides it
+                serves_page = bool(self._credentials) or not webhooks  # as the guard decides it
                 yield address if serves_page else None
         finally:
             await runner.cleanup()
 
     def _build_app(self, commands: Commands, webhooks: Mapping[str, Webhook]) -> web.Application:
         app = web.Application(
-            middlewares=[keep_connection, errors_as_json, guard(self._api_token, webhooks)],
+            middlewares=[keep_connection, errors_as_json, guard(self._credentials, webhooks)],
             client_max_size=MAX_BODY_BYTES,
         )
         app[BOUNDS] = self._bounds
@@ -115,8 +111,11 @@ class Http(DetachedHttp):
         probes = Probes(
             commands, is_receiving=lambda: self._conversation.is_open, max_age=self._timing.ready_max_age
         )
-        app.add_routes(_routes(self._conversation, probes, commands, webhooks))
-        app.add_routes([web.get("/files/{id}", partial(send, self._files))])
+        routes = build_routes(self._conversation, probes, commands, self._files)
+        app.add_routes([*_page_routes(), *(each.definition for each in routes)])
+        app.add_routes([web.get(openapi.PATH, openapi.Document(routes).send)])
+        large = asyncio.Semaphore(_LARGE_AT_ONCE)
+        app.add_routes([web.route("*", path, _bounded(each, large)) for path, each in webhooks.items()])
         app.on_shutdown.append(self._release_callers)
         return app
 
@@ -142,14 +141,8 @@ class Http(DetachedHttp):
         return Health(name=self.name, state=state, evidence=evidence)
 
 
-def _routes(
-    conversation: Conversation, probes: Probes, commands: Commands, webhooks: Mapping[str, Webhook]
-) -> list[web.AbstractRouteDef]:
-    operations = commands.operations
-    memory = MemoryRoutes(commands.memory) if commands.memory else None
-    answers = AnswerRoutes(commands.answers, conversation) if commands.answers else None
+def _page_routes() -> list[web.AbstractRouteDef]:
     files = {path.name: path for path in PAGE.iterdir()}
-    large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def index(request: web.Request) -> web.FileResponse:
         return web.FileResponse(files["index.html"])
@@ -160,36 +153,7 @@ def _routes(
             raise web.HTTPNotFound
         return web.FileResponse(path)
 
-    async def decide(request: web.Request) -> web.StreamResponse:
-        return await approvals.decide(request, commands, conversation)
-
-    async def usage(request: web.Request) -> web.Response:
-        of_all = request.query.get("of") == "all"
-        words = await commands.report_usage(AUTHOR, of_all=of_all)
-        return web.json_response({"status": "success", "response": words})
-
-    return [
-        web.get("/", index),
-        web.get("/page/{name}", page_file),
-        web.post("/chat", conversation.chat),
-        web.post("/approvals/{id}", decide),
-        *([web.post("/redis/direct", partial(redis_direct.run, operations))] if operations else []),
-        *([web.get("/memory", memory.export), web.delete("/memory", memory.forget)] if memory else []),
-        *(_answer_routes(answers) if answers else []),
-        web.get("/health", probes.health),
-        web.get("/usage", usage),
-        web.get("/livez", probes.live),
-        web.get("/readyz", probes.ready),
-        *(web.route("*", path, _bounded(webhook, large)) for path, webhook in webhooks.items()),
-    ]
-
-
-def _answer_routes(answers: AnswerRoutes) -> list[web.AbstractRouteDef]:
-    return [
-        web.get(_ANSWER, answers.describe),
-        web.post(f"{_ANSWER}/vote", answers.rate),
-        web.post(f"{_ANSWER}/regenerate", answers.regenerate),
-    ]
+    return [web.get("/", index), web.get("/page/{name}", page_file)]
 
 
 def _bounded(webhook: Webhook, large: asyncio.Semaphore) -> Handler:

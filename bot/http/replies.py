@@ -15,12 +15,14 @@ from bot.chat import (
     Json,
     LeaseLost,
     Notice,
+    OpenRequests,
     Part,
     PlatformError,
     Question,
     Receipt,
     Request,
     StorageDown,
+    Table,
     Text,
     ToolStep,
     Turn,
@@ -29,13 +31,15 @@ from bot.chat.texts import command_failed
 from bot.commands import approval_texts, question_texts
 from bot.commands.approval_texts import display_name
 from bot.http import texts
+from bot.http.callers import caller_in
 from bot.http.errors import Refusal, not_now
+from bot.platforms.table_text import markdown
 
 MAX_REMEMBERED = 1_000
 """Most finished answers in memory for callers that repeat a request."""
 
-CALLER = "http:api"
-"""Author of all callers: they share one token."""
+_MOST_TEXT_ROWS = 20
+"""Most rows of a table in the text of an answer; its data has all of them."""
 
 
 class Reply:
@@ -57,10 +61,9 @@ class Reply:
         """Return True if there is at least one part."""
         return bool(self._parts)
 
-    @property
-    def markdown(self) -> str:
-        """Return the answer so far, without the notice of a failure."""
-        return as_markdown(self._parts)
+    def markdown(self, reader: str) -> str:
+        """Return the answer so far, as its reader sees it, without the notice of a failure."""
+        return as_markdown(self._parts, reader)
 
     @property
     def failure(self) -> Notice | None:
@@ -71,6 +74,11 @@ class Reply:
     def files(self) -> Sequence[File]:
         """Return the files that were shown so far."""
         return [part for part in self._parts if isinstance(part, File)]
+
+    @property
+    def tables(self) -> Sequence[Table]:
+        """Return the tables that were shown so far."""
+        return [part for part in self._parts if isinstance(part, Table)]
 
     def add(self, part: Part) -> None:
         """Add the next part for every caller."""
@@ -156,6 +164,8 @@ class Replies:
         self._open.clear()
 
     def _remember(self, turn: Turn, answer: Sequence[Part]) -> None:
+        if any(isinstance(part, Table) for part in answer):
+            return  # large, and in the store
         for message in turn.messages:
             self._finished[message.id] = answer
         while len(self._finished) > MAX_REMEMBERED:
@@ -189,35 +199,47 @@ class HttpThread:
         await self.replies.show(parts, receipt)
 
 
-def as_markdown(parts: Iterable[Part]) -> str:
-    """Return an answer as one text; each notice is a paragraph, and failures are left out."""
-    return "".join(_piece(part) for part in parts).strip("\n")
+def as_markdown(parts: Iterable[Part], reader: str) -> str:
+    """Return an answer as one text; each notice is a paragraph, and failures are left out.
+
+    The tables come last. Requests call the `reader`, an author as in `Message`, "you".
+    """
+    parts = list(parts)
+    text = "".join(piece(part, reader) for part in parts).strip("\n")
+    tables = [table_text(part) for part in parts if isinstance(part, Table)]
+    return "\n\n".join(filter(None, [text, *tables]))
 
 
-def request_text(request: Request) -> str:
+def table_text(table: Table) -> str:
+    """Return the first rows of a table as Markdown."""
+    return markdown(table, _MOST_TEXT_ROWS)
+
+
+def request_text(request: Request, reader: str) -> str:
     """Return the text of a request, with the users who can decide it, or with the decision."""
 
     def name(author: str) -> str:
-        return "you" if author == CALLER else display_name(request, author)
+        return "you" if author == reader else display_name(request, author)
 
     match request:
         case Approval():
             return approval_texts.request_text(
-                request, name, lambda author: author == CALLER or author in request.names
+                request, name, lambda author: author == reader or author in request.names
             )
         case Question():
             return question_texts.question_text(request, name)
 
 
-def _piece(part: Part) -> str:
+def piece(part: Part, reader: str) -> str:
+    """Return the part of the text of an answer that stands for a part."""
     match part:
         case Text():
             return part.text
         case Notice():
             return "" if part.status else f"\n\n{part.text}\n\n"
         case Approval() | Question():
-            return f"\n\n{request_text(part)}\n\n"
-        case ToolStep() | File() | AnswerButtons():
+            return f"\n\n{request_text(part, reader)}\n\n"
+        case ToolStep() | Table() | File() | AnswerButtons() | OpenRequests():
             return ""
         case _:
             assert_never(part)
@@ -238,11 +260,14 @@ async def _pass_on(
         shown.append(part)
         for reply in replies:
             reply.add(part)
-    files = [asdict(part) for part in shown if isinstance(part, File)]
+    files = [part.to_json() for part in shown if isinstance(part, File)]
+    tables = [part.to_json() for part in shown if isinstance(part, Table)]
     failure = _failure(shown)
+    without_tables = [part for part in shown if not isinstance(part, Table)]
     await receipt.check()  # nothing is awaited from here until the callers have it
     receipt.note_result(
-        answer=as_markdown(shown),
+        answer=as_markdown(without_tables, caller_in(receipt.turn.thread).author),
+        **({"tables": tables} if tables else {}),
         **({"files": files} if files else {}),
         **({"failure": asdict(failure)} if failure else {}),
         finished=True,
@@ -254,7 +279,8 @@ def stored_parts(state: Mapping[str, Json]) -> Sequence[Part]:
     """Return the answer in a finished receipt, with its failure if there is one."""
     files = [File(**each) for each in state.get("files", ())]
     failure = [Notice(**state["failure"])] if "failure" in state else []
-    return [Text(str(state["answer"])), *files, *failure]
+    tables = [Table.from_json(each) for each in state.get("tables", ())]
+    return [Text(str(state["answer"])), *tables, *files, *failure]
 
 
 def _failure(parts: Sequence[Part]) -> Notice | None:

@@ -9,6 +9,7 @@ OTHER_VERSION = "Use HTTP/1.0 or HTTP/1.1."
 UNENCODED_PATH = "The path contains characters that must be percent-encoded."
 HOSTS_DIFFER = "The address of the request and its Host header name different hosts."
 NO_TOKEN = "Send the header “Authorization: Bearer <API_TOKEN>”."  # noqa: S105 - a sentence
+NO_USER = "The proxy did not name its user in the header of TRUSTED_USER_HEADER."
 FOREIGN_HOST = (
     "Without API_TOKEN this bot answers only requests to localhost, and this Host header names another host."
 )
@@ -42,6 +43,24 @@ UNKNOWN_OPERATION = "Invalid operation"
 NOT_CONFIRMED = "Add ?confirm=everything to delete everything that was said over HTTP."
 FILE_EXPIRED = "it has expired; please send it again"
 """Reason that completes “I could not read NAME: ”."""
+
+LAST_NOT_USER = "messages: the last one must have the role “user”."
+NO_DATA_URL = "Files and pictures must come as data: URLs; others are not fetched."
+EARLIER = "Earlier messages of this conversation, as the caller gives them:"
+QUESTION = "The message to answer:"
+
+
+def other_model(name: str) -> str:
+    """Return the refusal of a model that does not exist."""
+    return f"This model does not exist. The agent is the model “{name}”."
+
+
+def long_conversation(most_chars: int) -> str:
+    """Return the refusal of a conversation that is too long."""
+    return (
+        f"The messages have more than {most_chars:,} characters. Name a thread in X-Thread-Id or user, and "
+        "the bot remembers the conversation itself."
+    )
 
 
 def no_route(path: str) -> str:

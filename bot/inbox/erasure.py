@@ -81,17 +81,17 @@ class Erasure:
         )
         return bool(paused)
 
-    async def leave(self, thread: str) -> None:
-        """Leave a thread, as if the bot had never joined it."""
+    async def leave(self, thread: str) -> Sequence[ThreadId]:
+        """Leave a thread, as if the bot had never joined it; return its id if it is listed."""
         listed = keys.threads(thread.partition(":")[0])
-        members = [
-            each for each in await self._members(listed) if str(ThreadId(**json.loads(each))) == thread
-        ]
+        ids = {each: ThreadId(**json.loads(each)) for each in await self._members(listed)}
+        members = [each for each, id in ids.items() if str(id) == thread]
         # one step: a mention before it keeps its place in the list, and one after it joins and lists again
         await self._leave(
             keys=[keys.joined(thread), keys.partner(thread), LEFT, keys.mailbox(thread), listed],
             args=[keys.left(thread), LEFT_SECONDS, *members],
         )
+        return [ids[each] for each in members]
 
     async def _members(self, key: str) -> list[bytes]:
         members: Any = await self._redis.zrange(key, 0, -1)

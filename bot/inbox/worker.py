@@ -246,11 +246,17 @@ class _Worker:
         return lost
 
     async def _check(self, lease: Lease) -> None:
-        """Check the lease before a visible write. Raises `LeaseLost`."""
-        running = self._running[lease]
-        is_fresh = time.monotonic() - running.renewed_at <= _HELD_SHARE * self._lease_seconds
-        if not is_fresh and await self._renew([lease]):
-            raise LeaseLost(lease.thread)
+        """Check the lease before a visible write. Raises `LeaseLost`.
+
+        Redis is asked again if its reply was read so late that it may be out of date: the process may have
+        been suspended while the reply was waiting for it.
+        """
+        while running := self._running.get(lease):
+            if time.monotonic() - running.renewed_at <= _HELD_SHARE * self._lease_seconds:
+                return
+            if await self._renew([lease]):
+                break
+        raise LeaseLost(lease.thread)
 
     def _is_known(self, lease: Lease) -> bool:
         return lease in self._running or lease in self._queue

@@ -150,10 +150,12 @@ class Store:
         # terms are letters and digits only, so nothing in them can close the parenthesis
         return await self._keys(FilterQuery(allowed & (Text("terms") % "|".join(terms)), num_results=limit))
 
-    async def newest(self, allowed: FilterExpression, limit: int, *, oldest: bool = False) -> list[str]:
-        """Return keys of the newest records, or of the oldest."""
-        order = ("at", "ASC" if oldest else "DESC")
-        return await self._keys(FilterQuery(allowed, num_results=limit, sort_by=order))
+    async def newest(
+        self, allowed: FilterExpression, limit: int, *, oldest: bool = False, first: int = 0
+    ) -> list[str]:
+        """Return keys of the newest records, or of the oldest, after the `first` of them."""
+        query = FilterQuery(allowed, num_results=limit, sort_by=("at", "ASC" if oldest else "DESC"))
+        return await self._keys(query.paging(first, limit))
 
     async def count(self, allowed: FilterExpression) -> int:
         """Return the number of records."""

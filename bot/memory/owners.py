@@ -111,14 +111,14 @@ class Owners:
         return sorted(known.values(), key=lambda each: -each.at)
 
     async def newest(
-        self, authors: frozenset[str], kind: str, limit: int
+        self, authors: frozenset[str], kind: str, limit: int, first: int = 0
     ) -> tuple[int, Sequence[MemoryRecord]]:
-        """Return the number of stored records of a kind by these authors, and the newest ones.
+        """Return the number of stored records of a kind by these authors, and the newest after the `first`.
 
         They are searched: that is as fast in a large Redis, but an index that was just made may miss some.
         """
         theirs = (Tag("kind") == kind) & (Tag("authors") == sorted(authors))
-        keys = await self._store.newest(theirs, limit)
+        keys = await self._store.newest(theirs, limit, first=first)
         return await self._store.count(theirs), await self._store.read(keys)
 
     async def facts(self, authors: frozenset[str]) -> list[MemoryRecord]:

@@ -24,7 +24,7 @@ from bot.chat import (
     platform_info,
 )
 from bot.chat.text import one_line
-from bot.commands.memory import Caller, KnownFact, KnownThread, MemoryOverview
+from bot.commands.memory import FACTS_OF_PAGE, Caller, KnownFact, KnownThread, MemoryOverview
 from bot.memory import texts
 from bot.memory.accounts import AccountLinks, LinkRefused
 from bot.memory.owners import FactOfOthers, Owners, date, digests, own_texts
@@ -34,7 +34,6 @@ from bot.memory.visibility import Account
 log = logging.getLogger(__name__)
 
 _SHOWN = 20
-_MOST_THREADS = 10
 _LOOKED_AT = 100
 """Newest questions among which the newest threads are looked for."""
 
@@ -78,31 +77,35 @@ class PersonalData:
         lines.append(texts.EXPORT_OR_FORGET)
         return "\n".join(lines)
 
-    async def overview(self, caller: Caller) -> MemoryOverview:
-        """Return the numbers of facts and questions, with the newest facts and threads."""
+    async def overview(self, caller: Caller, first: int = 0) -> MemoryOverview:
+        """Return the numbers of facts and questions, with a page of the facts and the newest threads."""
         with _storage_errors():
             authors = await self._digests(caller)
-            facts, newest_facts = await self._newest(authors, "fact", _SHOWN)
+            facts, page = await self._newest(authors, "fact", FACTS_OF_PAGE, first)
+            if first and not page:
+                first = max(facts - 1, 0) // FACTS_OF_PAGE * FACTS_OF_PAGE
+                facts, page = await self._newest(authors, "fact", FACTS_OF_PAGE, first)
             turns, newest_turns = await self._newest(authors, "turn", _LOOKED_AT)
         newest = {each.source: each for each in reversed(newest_turns)}  # the newest turn of each thread
         threads = sorted(newest.values(), key=lambda each: -each.at)
         return MemoryOverview(
             facts,
             turns,
-            [KnownFact(each.short_id, _shown(each, _EXCERPT), _about(each)) for each in newest_facts],
-            [_thread(each, authors) for each in threads[:_MOST_THREADS]],
+            [KnownFact(each.short_id, _shown(each, _EXCERPT), _about(each)) for each in page],
+            [_thread(each, authors) for each in threads],
             self.is_on,
+            first,
         )
 
     async def _newest(
-        self, authors: frozenset[str], kind: str, limit: int
+        self, authors: frozenset[str], kind: str, limit: int, first: int = 0
     ) -> tuple[int, Sequence[MemoryRecord]]:
-        """Return the number of records of a kind, and the newest ones."""
+        """Return the number of records of a kind, and the newest ones after the `first`."""
         if self.is_on:
-            return await self.owners.newest(authors, kind, limit)
+            return await self.owners.newest(authors, kind, limit, first)
         # without a memory, Redis need not have a search
         found = [each for each in await self.owners.records(authors) if each.kind == kind]
-        return len(found), found[:limit]
+        return len(found), found[first : first + limit]
 
     async def list_facts(self, caller: Caller, words: str) -> str:
         """Return the newest facts that contain `words`, each with its id."""

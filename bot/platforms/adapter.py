@@ -4,12 +4,12 @@ Each platform's folder offers one `Adapter`; `bot.main` lists them. They are imp
 checked, so only `open` imports a client library.
 """
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from bot.chat import Coordination, Files, InboxLookup, PlatformInfo, Vault
+from bot.chat import Coordination, Files, InboxLookup, PlatformInfo, Prompt, Vault
 from bot.config import WORKER, HttpAddress, PlatformSettings, Settings, secret_value
 from bot.platforms.receiver import Receiver, Webhook
 from bot.platforms.supervise import CATCH_UP_SECONDS
@@ -24,7 +24,8 @@ class Services:
     """Parts of the bot that a platform works with.
 
     `roles` are those of this process, `bots` the other bots that may write to it, as in ALLOWED_BOTS. `vault`
-    is open if the settings of a platform say that it keeps secrets.
+    is open if the settings of a platform say that it keeps secrets. `prompts` are those that the operator
+    suggests to users, if any.
     """
 
     coordination: Coordination
@@ -34,6 +35,7 @@ class Services:
     catch_up_hours: float
     bots: Set[str]
     vault: Vault | None = None
+    prompts: Sequence[Prompt] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,12 @@ class Platforms(Sequence[Receiver]):
         """Return the thread to answer in. Raises `Unreachable`."""
         return self.of(id.platform).thread(id)
 
+    def forget_thread(self, id: ThreadId) -> None:
+        """Start to show that the memory of a thread was removed, where its platform is switched on."""
+        for platform in self:
+            if platform.name == id.platform:
+                platform.forget_thread(id)
+
     async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
         """Return the content of a file that came with a message. Raises `FileRefused`."""
         return await self.of(message.thread.platform).fetch(message, attachment, most_bytes)
@@ -121,6 +127,7 @@ async def open_platforms(
         catch_up_hours=settings.catch_up_hours,
         bots=settings.allowed_bots,
         vault=vault,
+        prompts=settings.suggested_prompts,
     )
     contexts = [each.connect(settings, services) for each in adapters]
     async with AsyncExitStack() as stack:

@@ -49,8 +49,8 @@ class Uploads(ABC):
 
         Returns whether there was such a notice. Raises `PlatformError` if a later attempt may succeed.
         """
-        files, renderer.files = renderer.files, []
-        problems = [problem for file in files if (problem := await self._show(file))]
+        problems = [problem for file in renderer.files if (problem := await self._show(file))]
+        renderer.files = []  # not before: if the place takes none of them, they are shown in another one
         for problem in problems:
             renderer.add(Notice(problem))
         return bool(problems)

@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator, Mapping, Set
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
@@ -62,6 +62,11 @@ class SlackSettings(PlatformSettings):
         "instead of SLACK_BOT_TOKEN ([how](slack.md#many-workspaces))",
     )
     slack_client_secret: SecretStr | None = Field(None, description="client secret of that app")
+    slack_streaming: Literal["native", "edit"] = Field(
+        "native",
+        description="how answers grow in channels: `native` streams them, live for the user who asked only; "
+        "with `edit` all see a message that is edited ([how](slack.md#what-users-see))",
+    )
     slack_api_url: HttpAddress = Field("https://slack.com/api/", description="base of Slack's Web API")
 
     @property
@@ -150,6 +155,8 @@ async def _open(
         files=services.files,
         catch_up_hours=services.catch_up_hours,
         bots=services.bots,
+        streaming=settings.slack_streaming,
+        prompts=services.prompts,
         timing=timing,
         per_minute=per_minute,
     ) as slack:

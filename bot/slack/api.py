@@ -17,6 +17,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.chat import Json, Unreachable, well_formed_json
 from bot.platforms.download import Hosts, download
+from bot.platforms.request_guard import trace_config
 from bot.slack.block_text import word
 from bot.slack.errors import translate_errors
 from bot.slack.ids import Ids
@@ -110,7 +111,7 @@ async def open_api(bot_token: str, api_url: str, timing: Timing) -> AsyncIterato
 async def open_clients(api_url: str, timing: Timing) -> AsyncIterator["Clients"]:
     """Open the clients that all workspaces share, on their own HTTP session; makes no request."""
     timeout = aiohttp.ClientTimeout(total=timing.request_timeout)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    async with aiohttp.ClientSession(timeout=timeout, trace_configs=[trace_config()]) as session:
         yield Clients(session, api_url)
 
 

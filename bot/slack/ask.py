@@ -8,18 +8,28 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from weakref import WeakValueDictionary
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.chat import Deliver, InboxLookup, Json, Message, PlatformError, StorageDown, ThreadId
+from bot.chat import (
+    CredentialsRejected,
+    Deliver,
+    InboxLookup,
+    Json,
+    Message,
+    PlatformError,
+    StorageDown,
+    ThreadId,
+)
 from bot.commands import ask_texts as texts
 from bot.slack.api import SlackApi
 from bot.slack.ask_forms import (
     SHORTCUT,
     Subject,
     ask_form,
+    files_in,
     form_error,
     load_subject,
     question_blocks,
@@ -80,11 +90,23 @@ class Ask:
         who = await self.api.who()
         subject = subject_of(body, who.user_id)
         try:
-            await self.api.write("views.open", trigger_id=body["trigger_id"], view=ask_form(subject))
+            await self._open_form(subject, word(body.get("trigger_id")))
         except PlatformError as error:
             log.warning("form of a shortcut not opened", extra={"error": str(error)})
             if url := word(body.get("response_url")):
                 await follow_up(self.api.session, url, texts.NO_FORM)
+
+    async def _open_form(self, subject: Subject, trigger: str) -> None:
+        """Open the form; without an input for files if the app lacks the scope for it."""
+        takes_files = not subject.channel  # a message brings its own
+        try:
+            view = ask_form(subject, takes_files=takes_files)
+            await self.api.write("views.open", trigger_id=trigger, view=view)
+        except (CredentialsRejected, Refused):
+            if not takes_files:
+                raise
+            view = ask_form(subject, takes_files=False)
+            await self.api.write("views.open", trigger_id=trigger, view=view)
 
     async def submit(self, ack: AsyncAck, body: Mapping[str, Json]) -> None:
         """Acknowledge once the question is stored; until then the form stays open with what was typed."""
@@ -109,7 +131,9 @@ class Ask:
                 return
             thread = await self._thread_of(subject) if subject.channel else None
             place = thread or await self._direct(user, question, id, subject.asked_ts)
-            await self.deliver(_message(id, subject, question, user, place, who.team_id, home))
+            message = _message(id, subject, question, user, place, who.team_id, home)
+            files = (*message.attachments, *files_in(body["view"]))
+            await self.deliver(replace(message, attachments=files))
 
     async def _thread_of(self, subject: Subject) -> Place | None:
         """Return the thread of a message, or None where the bot cannot write."""

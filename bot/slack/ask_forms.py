@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from bot.chat import Attachment, Json, Quote, Turn, harmless
 from bot.commands import ask_texts as texts
-from bot.slack.block_text import word
+from bot.slack.block_text import objects, word
 from bot.slack.content import FILE_ID, content_of
 from bot.slack.events import moment
 from bot.slack.markdown import clip
@@ -21,7 +21,7 @@ from bot.slack.slash_commands import ASK
 SHORTCUT = "shortcut"
 """Key of a message's `place`: the id of the question that its answer shows first. A decision keeps it."""
 
-_QUESTION = "question"
+_QUESTION, _FILES = "question", "files"
 _MOST_QUESTION = 3_000
 _MOST_METADATA = 3_000
 _MOST_FILES = 5
@@ -50,10 +50,7 @@ class Subject:
     @property
     def attachments(self) -> tuple[Attachment, ...]:
         """Return the message's files, which `files.info` describes when they are read."""
-        return tuple(
-            Attachment(name=name, media_type="application/octet-stream", size=0, url=FILE_ID + id)
-            for id, name in (self.files or {}).items()
-        )
+        return _attachments(self.files or {})
 
     def dump(self) -> str:
         """Return the subject as Slack keeps it with the form; a long text is cut until it fits."""
@@ -76,8 +73,6 @@ def subject_of(body: Mapping[str, Json], bot_user_id: str) -> Subject:
     message = body.get("message")
     if not isinstance(message, dict):
         return Subject(asked_ts)
-    listed = message.get("files")
-    files = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     ts = word(message.get("ts"))
     return Subject(
         asked_ts,
@@ -85,12 +80,29 @@ def subject_of(body: Mapping[str, Json], bot_user_id: str) -> Subject:
         ts,
         word(message.get("thread_ts")) or ts,
         content_of(message, bot_user_id).text[:_MOST_METADATA],
-        {word(each.get("id")): word(each.get("name"))[:_MOST_NAME] or "file" for each in files[:_MOST_FILES]},
+        _names_of_files(message.get("files")),
     )
 
 
-def ask_form(subject: Subject) -> Json:
-    """Return the form; a question about a message may be left out."""
+def _names_of_files(listed: Json) -> dict[str, str]:
+    files = [each for each in objects(listed) if word(each.get("id"))][:_MOST_FILES]
+    return {word(each["id"]): word(each.get("name"))[:_MOST_NAME] or "file" for each in files}
+
+
+def _attachments(files: Mapping[str, str]) -> tuple[Attachment, ...]:
+    return tuple(
+        [
+            Attachment(name=name, media_type="application/octet-stream", size=0, url=FILE_ID + id)
+            for id, name in files.items()
+        ]
+    )
+
+
+def ask_form(subject: Subject, *, takes_files: bool) -> Json:
+    """Return the form; a question about a message may be left out.
+
+    `takes_files`: it has an input for files, for which Slack requires the scope `files:read`.
+    """
     question = {
         "type": "plain_text_input",
         "action_id": _QUESTION,
@@ -111,7 +123,8 @@ def ask_form(subject: Subject) -> Json:
                 "label": _plain(texts.FORM_QUESTION),
                 "element": question,
                 "optional": bool(subject.channel),
-            }
+            },
+            *([_FILE_INPUT] if takes_files else []),
         ],
     }
 
@@ -120,6 +133,12 @@ def question_in(view: Mapping[str, Json]) -> str:
     """Return what was typed into the form, or the question that stands for nothing."""
     typed = word(view["state"]["values"][_QUESTION][_QUESTION].get("value")).strip()
     return typed or texts.ABOUT
+
+
+def files_in(view: Mapping[str, Json]) -> tuple[Attachment, ...]:
+    """Return the files that were added in the form, which `files.info` describes when they are read."""
+    typed = view["state"]["values"].get(_FILES) or {}
+    return _attachments(_names_of_files((typed.get(_FILES) or {}).get("files")))
 
 
 def form_error(sentence: str) -> dict[str, str]:
@@ -155,3 +174,13 @@ def question_summary(question: str) -> str:
 
 def _plain(text: str) -> Json:
     return {"type": "plain_text", "text": text}
+
+
+_FILE_INPUT: Json = {
+    "type": "input",
+    "block_id": _FILES,
+    "label": _plain(texts.FORM_FILES),
+    "element": {"type": "file_input", "action_id": _FILES, "max_files": _MOST_FILES},
+    "optional": True,
+}
+"""https://docs.slack.dev/reference/block-kit/block-elements/file-input-element"""

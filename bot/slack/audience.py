@@ -32,9 +32,10 @@ class Audiences:
             case "channel":
                 return "everyone"
             case _:
-                return await self._fetch(message.thread.channel)
+                return await self.of_channel(message.thread.channel)
 
-    async def _fetch(self, channel: str) -> Audience:
+    async def of_channel(self, channel: str) -> Audience:
+        """Return the audience of a channel as Slack describes it; `outsiders` if it does not."""
         until, audience = self._entries.get(channel, (0.0, "outsiders"))
         if until > time.monotonic():
             return audience

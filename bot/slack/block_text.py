@@ -120,6 +120,8 @@ class BlockText:
             case "image":
                 about = self._text(block.get("title")) or word(block.get("alt_text"))
                 return f"[image: {about}]" if about else "[image]"
+            case "data_visualization":
+                return f"[chart: {word(block.get('title'))}]"
             case kind if kind in _SILENT:
                 return ""
             case _:

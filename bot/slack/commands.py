@@ -10,7 +10,8 @@ from bot.chat import Json, Stop
 from bot.commands.commands import Commands
 from bot.slack.answer_buttons import add_reason_form, is_reason
 from bot.slack.ask import is_ask
-from bot.slack.channel_command import add_channel_command
+from bot.slack.channel_command import ShowHome, add_channel_command, is_channel_form
+from bot.slack.home_forms import is_feedback
 from bot.slack.memory_command import add_memory_command
 from bot.slack.mrkdwn import mrkdwn
 from bot.slack.redis_command import add_redis_command, is_form
@@ -21,7 +22,8 @@ from bot.slack.texts import unknown_command
 
 def is_listened_to(body: Mapping[str, Json]) -> bool:
     """Return whether a payload of Slack is a command, a shortcut or a form: Bolt has a listener for each."""
-    return "command" in body or is_form(body) or is_reason(body) or is_ask(body)
+    is_any_form = is_form(body) or is_reason(body) or is_channel_form(body) or is_feedback(body)
+    return "command" in body or is_any_form or is_ask(body)
 
 
 def add_commands(
@@ -30,6 +32,7 @@ def add_commands(
     api_of: ApiOf,
     session: aiohttp.ClientSession,
     is_external: IsExternal,
+    show_home: ShowHome,
     ack_timeout: float,
 ) -> None:
     """Register the slash commands and forms with `app`; only the caller sees the answers."""
@@ -38,7 +41,7 @@ def add_commands(
     if commands.memory:
         add_memory_command(app, commands.memory, api_of)
     if commands.channel:
-        add_channel_command(app, commands.channel, api_of, session, is_external, ack_timeout)
+        add_channel_command(app, commands.channel, api_of, session, is_external, show_home, ack_timeout)
     add_reason_form(app, commands, api_of)
 
     def author(body: Mapping[str, Json]) -> str:

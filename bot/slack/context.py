@@ -1,17 +1,25 @@
 """Context of messages: the thread that one was written in, and the messages that it links to."""
 
+import asyncio
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from bot.chat import Context, Message, Passage, ReadContext, Since
+from bot.chat import Context, Message, Passage, PastMessage, PlatformError, ReadContext, Since
+from bot.chat.text import one_line
 from bot.platforms import texts
 from bot.platforms.context import PassageReading, read_passages
+from bot.slack.app_context import APP_CONTEXT
 from bot.slack.events import moment
+from bot.slack.memberships import is_open
 from bot.slack.past import PastMessages, Span, linked_spans
 from bot.slack.timing import Timing
 
+log = logging.getLogger(__name__)
+
 _MOST_LINKS = 3
+_MOST_NAME = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +34,7 @@ class Contexts:
         is_reply = not message.direct and message.place.get("ts") != message.thread.thread
         after = _begin(since) if is_reply and since is not None else None
         links = [] if message.bot_ids else _links(message)
-        if after is None and not links:
+        if after is None and not links and APP_CONTEXT not in message.place:
             return None
         return partial(self._read, message, after, links)
 
@@ -37,7 +45,29 @@ class Contexts:
         ]
         if after is not None:
             readings.insert(0, PassageReading(texts.THREAD, self._thread(message, after, most), is_own=True))
-        return await read_passages(readings, "Slack", self.timing.context_timeout)
+        context = await read_passages(readings, "Slack", self.timing.context_timeout)
+        hint = await self._open_place(message)
+        return replace(context, passages=(*context.passages, hint)) if hint else context
+
+    async def _open_place(self, message: Message) -> Passage | None:
+        """Return what the author has open in Slack, if they can read it; nothing if in doubt."""
+        channel, _, ts = message.place.get(APP_CONTEXT, "").partition(":")
+        if not channel:
+            return None
+        try:
+            async with asyncio.timeout(self.timing.app_context_timeout):
+                listed = await self.past.memberships.find(message, lambda each: each.id == channel)
+                link = (await self.past.link(channel, ts)) if ts else ""
+        except (PlatformError, TimeoutError) as error:
+            log.info("app context not read", extra={"error": repr(error)})
+            return None
+        if listed is None or not is_open(message, listed):
+            return None
+        text = f"The user has the channel #{one_line(listed.name, _MOST_NAME)} open" + (
+            f", at the message {link}" if link else ""
+        )
+        hint = PastMessage(id=f"{message.id}:open", author="Slack", text=text, sent_at=message.sent_at)
+        return Passage(source="what the user has open beside you, perhaps unrelated", messages=(hint,))
 
     async def _thread(self, message: Message, after: str, most: int) -> Passage:
         team = message.thread.space

@@ -69,6 +69,13 @@ class NotInstalled(Refused):
         super().__init__(f"calls in the workspace {team}", "the app is not installed there")
 
 
+class TokenLost(NotInstalled):
+    """The token of a workspace has ended and cannot be renewed."""
+
+    def __init__(self, team: str) -> None:
+        Refused.__init__(self, f"calls in the workspace {team}", "its token has ended: install the app again")
+
+
 class MissingScope(CredentialsRejected):
     """The token lacks a scope: the app was installed before the bot needed it."""
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Set
 
 from bot.chat import Correction, Event, Json, Message, Stop, ThreadId, Withdrawal
+from bot.slack.app_context import APP_CONTEXT, parse_app_context
 from bot.slack.block_text import objects, word
 from bot.slack.content import content_of, mentions_of
 
@@ -172,6 +173,8 @@ def _message(
     bot_ids = _bot_ids(event)
     if not _is_for_bot(event, bot_user_id) or (bot_ids and bots.isdisjoint(bot_ids)):
         return None
+    if bot_ids and event.get("app_id") and event.get("app_id") == body.get("api_app_id"):
+        return None  # the bot of another installation of this app, in a shared channel
     content, mentions = content_of(event, bot_user_id), mentions_of(event, bot_user_id)
     kind = word(event.get("channel_type"))
     # an `app_mention` does not say who mentions the bot: the author, or a quote
@@ -205,6 +208,7 @@ def _message(
             "channel_kind": kind,  # not in an app_mention
             "shared": "yes" if body.get("is_ext_shared_channel") else "",  # with other organisations
             **_action_token(event),
+            **({APP_CONTEXT: seen} if kind == "im" and (seen := _app_context(event)) else {}),
         },
         bot_ids=bot_ids,
         author_space=_author_space(body, event, profile),
@@ -217,6 +221,10 @@ def _action_token(event: Mapping[str, Json]) -> dict[str, str]:
     """Return the token for a search in the author's name, if the event has one."""
     token = word(event.get(ACTION_TOKEN)) or word(_object(event.get("assistant_thread")).get(ACTION_TOKEN))
     return {ACTION_TOKEN: token} if token else {}
+
+
+def _app_context(event: Mapping[str, Json]) -> str:
+    return parse_app_context(event.get("app_context")) if "app_context" in event else ""
 
 
 def _bot_ids(event: Mapping[str, Json]) -> tuple[str, ...]:
@@ -278,11 +286,23 @@ def team_of_event(body: Mapping[str, Json]) -> str:
     # `team_id` is null for events of a whole Enterprise organisation
     installation = next(iter(objects(body.get("authorizations"))), {})
     event = _object(body.get("event"))
-    teams = (installation.get("team_id"), *(body.get(name) for name in _TEAMS), event.get("team"))
+    # in a shared channel `team_id` is the workspace that hosts it
+    names = _TEAMS_OF_SHARED if body.get("is_ext_shared_channel") else _TEAMS
+    teams = (installation.get("team_id"), *(body.get(name) for name in names), event.get("team"))
     return next(filter(None, map(word, teams)), "unknown")
 
 
 _TEAMS = ("team_id", "context_team_id", "enterprise_id")
+_TEAMS_OF_SHARED = ("context_team_id", "team_id", "enterprise_id")
+
+
+def bot_mentioned_in(body: Mapping[str, Json], bot_user_id: str) -> str:
+    """Return the bot user that a message mentions: the bot, or that of another installation of the app."""
+    given = next(iter(objects(body.get("authorizations"))), {})
+    event = _object(body.get("event"))
+    text = word((_object(event.get("message")) or event).get("text"))
+    other = word(given.get("user_id")) if given.get("is_bot") is True else ""
+    return other if other and f"<@{other}>" in text and f"<@{bot_user_id}>" not in text else bot_user_id
 
 
 def team_of_interaction(body: Mapping[str, Json]) -> str:
@@ -307,8 +327,8 @@ def _author_space(body: Mapping[str, Json], event: Mapping[str, Json], profile: 
     """Return the author's team as in ALLOWED_SPACES; nothing if the app is installed there."""
     names = (event.get("user_team"), event.get("source_team"), profile.get("team"), event.get("team"))
     theirs = next(filter(None, map(word, names)), "")
-    installations = objects(body.get("authorizations"))
-    ours = {word(each.get(name)) for each in installations for name in ("team_id", "enterprise_id")}
+    installation = next(iter(objects(body.get("authorizations"))), {})  # others may be of the author's team
+    ours = {word(installation.get(name)) for name in ("team_id", "enterprise_id")}
     return f"slack:{theirs}" if theirs and theirs not in ours | {team_of_event(body)} else ""
 
 

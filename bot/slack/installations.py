@@ -1,8 +1,8 @@
 """Installations of the app, with a copy in the memory of each process.
 
-Records of the vault, by id: `T…` is an installation in one workspace, or `{"organisation": "E…"}` for a
-workspace that the app reached through an installation of a whole organisation (Enterprise Grid), `E…`, or
-`{"gone_at": …}` for a workspace whose data is still to be removed.
+Records of the vault, by id: `T…` is an installation in one workspace, or `{"organisation": "E…",
+"reached_at": …}` for a workspace that the app reaches through an installation of a whole organisation
+(Enterprise Grid), `E…`, or `{"gone_at": …}` for a workspace whose data is still to be removed.
 
 A call of Slack reads the copy. If it is older than `Timing.installation_max_age`, the numbers of the changes
 are compared first, in one request for all workspaces, and only what another process has changed is read.
@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from bot.chat import Json, StorageDown, Vault
 from bot.slack.api import Identity
@@ -25,7 +25,8 @@ class Installation:
     """Installation of the app in a workspace or in a whole organisation, whose `id` it has.
 
     With token rotation the token ends at `expires_at` (Unix seconds), and `refresh_token` gives the next one;
-    else both are empty. `scopes` were granted.
+    else both are empty. It was first sent at `renewal_began_at`, and Slack refused it at `refused_at`: both
+    are 0 if that did not happen. `scopes` were granted.
     """
 
     id: str
@@ -39,6 +40,8 @@ class Installation:
     refresh_token: str = ""
     expires_at: float = 0.0
     installed_at: float = 0.0
+    renewal_began_at: float = 0.0
+    refused_at: float = 0.0
 
     def __repr__(self) -> str:
         """Return a text without secrets."""
@@ -48,6 +51,11 @@ class Installation:
     def is_of_organisation(self) -> bool:
         """Return whether this is the installation of a whole organisation."""
         return self.id.startswith("E")
+
+    @property
+    def is_lost(self) -> bool:
+        """Return whether the token has ended for good: the app has to be installed again."""
+        return bool(self.refused_at) and self.expires_at <= time.time()
 
     def identity(self, team: str) -> Identity:
         """Return the identity of the bot in a workspace."""
@@ -86,6 +94,22 @@ class Installations:
                 found[id] = reached
         return found
 
+    async def organisations(self) -> Sequence[str]:
+        """Return the organisations that have installed the app."""
+        await self._complete()
+        found = self._records.items()
+        return [id for id, record in found if isinstance(record, Installation) and id.startswith("E")]
+
+    @property
+    def refused(self) -> Sequence[Installation]:
+        """Return the installations whose token cannot be renewed, as far as this process knows."""
+        return [each for each in self._records.values() if isinstance(each, Installation) and each.refused_at]
+
+    async def reached_at(self, team: str) -> float | None:
+        """Return since when a workspace is reached through its organisation; None if it is not."""
+        found = await self._read(team)
+        return found.reached_at if isinstance(found, _Reached) else None
+
     async def gone(self) -> Sequence[str]:
         """Return the workspaces whose data is still to be removed."""
         await self._complete()
@@ -113,7 +137,7 @@ class Installations:
         self._records.pop(installation.id, None)
 
     async def renew(self, old: Installation, new: Installation) -> None:
-        """Store an installation with its next token, unless it was removed or installed again meanwhile."""
+        """Store what has become of a token, unless it was removed or the app installed again meanwhile."""
         record = (await self._vault.read(old.id)).get(old.id, {})
         if _load(old.id, record) == old:
             await self._vault.write(old.id, asdict(new), instead_of=record)
@@ -127,7 +151,7 @@ class Installations:
         if await self.find(team) or await self.is_gone(team):
             return
         if await self._read(organisation):
-            await self._vault.write(team, {"organisation": organisation})
+            await self._vault.write(team, {"organisation": organisation, "reached_at": time.time()})
             self._records.pop(team, None)
 
     async def remove(self, id: str) -> Sequence[str]:
@@ -191,6 +215,7 @@ class _Reached:
     """Workspace that is reached through the installation of its organisation."""
 
     organisation: str
+    reached_at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +229,8 @@ _Record = Installation | _Reached | _Gone | None
 def _load(id: str, record: Mapping[str, Json]) -> _Record:
     """Return a record; None for one that a newer version has written in another way."""
     if isinstance(organisation := record.get("organisation"), str):
-        return _Reached(organisation)
+        reached_at = record.get("reached_at")  # not in records of earlier versions
+        return _Reached(organisation, float(reached_at) if isinstance(reached_at, int | float) else 0.0)
     if "gone_at" in record:
         return _Gone()
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Mapping, Sequence
 
@@ -12,14 +13,16 @@ from bot.platforms.receiver import Webhook
 from bot.slack.app_credentials import AppCredentials
 from bot.slack.block_text import objects, word
 from bot.slack.departures import Departures
-from bot.slack.errors import NotInstalled
+from bot.slack.errors import NotInstalled, TokenLost
 from bot.slack.events import organisation_of, team_of_event, team_of_interaction
 from bot.slack.health import ServiceProbe
 from bot.slack.ids import own_id, team_in
 from bot.slack.installations import Installations
 from bot.slack.manifest import INSTALL, REDIRECT
 from bot.slack.oauth import OAuth
-from bot.slack.tokens import BotTokens, InstalledAccount
+from bot.slack.organisations import Organisations
+from bot.slack.shared_channels import SharedChannels
+from bot.slack.tokens import BotTokens, InstalledAccount, describe_loss
 from bot.slack.workspace import Shared, Workspace
 
 log = logging.getLogger(__name__)
@@ -30,8 +33,13 @@ _AT_ONCE = 32
 _CHECKS_PER_SECOND = 10.0
 """Most workspaces in a second that are checked for missed messages."""
 
+_TEAM = re.compile(r"T[A-Z0-9]{1,40}", re.ASCII)
+
 _MOST_NAMED = 5
 """Most workspaces in trouble that health names."""
+
+_MOST_REASON = 300
+"""Most characters of each reason."""
 
 
 class InstalledWorkspaces:
@@ -53,6 +61,8 @@ class InstalledWorkspaces:
             credentials,
             timing.state_max_age,
         )
+        self._organisations = Organisations(self._installations, self._tokens, shared.clients, timing)
+        self._shared_channels = SharedChannels(self)
         self._probe = ServiceProbe(shared.clients, timing)
         self._open: dict[str, Workspace] = {}
         self._connected = asyncio.Event()
@@ -92,17 +102,36 @@ class InstalledWorkspaces:
             case {"type": "tokens_revoked"}:  # of users: the bot has none
                 return None
             case {"type": "team_access_revoked", "team_ids": [*teams]}:
-                await self._leave(teams)
+                await self._leave(teams, body)
+                return None
+            case {"type": "team_access_granted", "team_ids": [*teams]}:
+                await self._join(teams, _organisation_in(body))
                 return None
         team = team_of_event(body)
         installation = next(iter(objects(body.get("authorizations"))), {})
-        if installation.get("is_enterprise_install") is True:
+        # in a shared channel the other fields may name a foreign workspace
+        is_named = word(installation.get("team_id")) == team or not body.get("is_ext_shared_channel")
+        if installation.get("is_enterprise_install") is True and is_named and _TEAM.fullmatch(team):
             await self._installations.note_reached(team, word(installation.get("enterprise_id")))
-        if await self._installations.find(team) is None:
+        found = await self._installations.find(team)
+        if found is None:
             if await self._installations.is_gone(team):  # not acknowledged: Slack repeats it
                 raise Unreachable(f"Slack: {team} is installed again once its old data is removed")
             raise NotInstalled(team)
-        return self.of(team)
+        workspace = self.of(team)
+        if found.is_lost:  # acknowledged, and read from the history after a new installation
+            workspace.catch_up.mark_missed()
+            raise TokenLost(team)
+        return workspace
+
+    async def for_answering(self, body: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Return an event as it would be sent for the installation that answers it."""
+        return await self._shared_channels.for_answering(body)
+
+    async def seat(self, team: str) -> Workspace | None:
+        """Return a workspace if the app is installed there, as `bot.slack.shared_channels` asks."""
+        found = await self._installations.find(team)
+        return None if found is None or found.is_lost else self.of(team)
 
     async def of_interaction(self, body: Mapping[str, Json]) -> Workspace:
         """Return the workspace of a command, a press or a form.
@@ -113,30 +142,42 @@ class InstalledWorkspaces:
         team = team_of_interaction(body)
         found = await self._installations.find(team)
         is_of_organisation = body.get("is_enterprise_install") in (True, "true")  # a command is a form
+        if found is None and is_of_organisation:  # before the first event of that workspace
+            await self._organisations.look_for(organisation_of(body))
+            found = await self._installations.find(team)
         if found is None or (is_of_organisation and found.id != organisation_of(body)):
             raise NotInstalled(team)
+        if found.is_lost:
+            raise TokenLost(team)
         return self.of(team)
 
     async def _end(self, body: Mapping[str, Json], users: object = None) -> None:
         """Remove an installation; what is known of its workspaces is removed in the next round of checks."""
-        given = next(iter(objects(body.get("authorizations"))), {})
-        is_of_organisation = given.get("is_enterprise_install") is True
-        id = word(given.get("enterprise_id")) if is_of_organisation else team_of_event(body)
+        id = _organisation_in(body) or team_of_event(body)
         known = await self._installations.reload(id)
         if known is None or (isinstance(users, list) and known.bot_user_id not in users):
             return
-        at = body.get("event_time")
-        if isinstance(at, int) and at < int(known.installed_at):
+        if _is_before(body, known.installed_at):
             log.info("uninstallation skipped, the app was installed again", extra={"installation": id})
             return
         teams = await self._installations.remove(id)
         log.warning("app uninstalled", extra={"installation": id, "workspaces": len(teams)})
 
-    async def _leave(self, teams: Sequence[Json]) -> None:
+    async def _join(self, teams: Sequence[Json], organisation: str) -> None:
+        """Note workspaces in which an organisation uses the app from now on."""
+        for team in map(word, teams):
+            if _TEAM.fullmatch(team):
+                await self._installations.note_reached(team, organisation)
+
+    async def _leave(self, teams: Sequence[Json], body: Mapping[str, Json]) -> None:
         """Note workspaces from which an organisation has removed the app."""
         for team in map(word, teams):
+            reached_at = await self._installations.reached_at(team) if _TEAM.fullmatch(team) else None
             found = await self._installations.find(team)
-            if found and found.is_of_organisation:
+            if found and reached_at is not None and _organisation_in(body) in ("", found.id):
+                if _is_before(body, reached_at):
+                    log.info("removal skipped, the app was added again", extra={"workspace": team})
+                    continue
                 await self._installations.remove(team)
                 log.warning("app removed from workspace", extra={"workspace": team})
 
@@ -174,6 +215,7 @@ class InstalledWorkspaces:
         """Begin to check the workspaces whose turn it is: a slow one does not keep the others waiting."""
         self._departures.begin(deliver)
         await self._connected.wait()
+        self._organisations.begin_reading()
         teams = list(await self._installations.all())
         self._count = len(teams)
         before = time.monotonic() - len(teams) / _CHECKS_PER_SECOND
@@ -189,7 +231,8 @@ class InstalledWorkspaces:
         workspace = self.of(team)
         try:
             async with self._room:
-                await workspace.catch_up.run(workspace.with_details(deliver))
+                own = self._shared_channels.only_for(team, workspace.with_details(deliver))
+                await workspace.catch_up.run(own)
             self._trouble.pop(team, None)
             if workspace.catch_up.is_deaf:
                 self._deaf.set()
@@ -223,17 +266,34 @@ class InstalledWorkspaces:
     async def probe(self) -> Finding:
         """Return whether Slack answers, and which workspaces are in trouble."""
         state, evidence = await self._probe()
-        trouble = [f"{team}: {reason}" for team, reason in sorted(self._trouble.items())]
+        refused = {each.id: describe_loss(each) for each in self._installations.refused}
+        unread = {team: reason for team, reason in sorted(self._trouble.items()) if team not in refused}
+        trouble = [*sorted(refused.items()), *unread.items()]
         shown = {"workspaces": self._count, "workspaces_open": len(self._open)}
         if trouble:
             state = "degraded" if state == "ok" else state
             shown |= {"workspaces_in_trouble": len(trouble)}
-            return state, {**evidence, **shown, "trouble": "; ".join(trouble[:_MOST_NAMED])}
+            shown |= {"tokens_lost": len(refused)} if refused else {}
+            named = [f"{team}: {reason[:_MOST_REASON]}" for team, reason in trouble[:_MOST_NAMED]]
+            return state, {**evidence, **shown, "trouble": "; ".join(named)}
         return state, {**evidence, **shown}
 
     async def close(self) -> None:
         """End what still runs in the background."""
         await cancel(*self._checks.values())
+        await self._organisations.close()
         await self._tokens.close()
         for workspace in self._open.values():
             await workspace.close()
+
+
+def _organisation_in(body: Mapping[str, Json]) -> str:
+    """Return the organisation whose installation an event is for; empty if it is that of one workspace."""
+    given = next(iter(objects(body.get("authorizations"))), {})
+    return word(given.get("enterprise_id")) if given.get("is_enterprise_install") is True else ""
+
+
+def _is_before(body: Mapping[str, Json], moment: float) -> bool:
+    """Return whether an event happened before a time, in Unix seconds."""
+    at = body.get("event_time")
+    return isinstance(at, int) and at < int(moment)

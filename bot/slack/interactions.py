@@ -24,9 +24,9 @@ from bot.slack.api import SDK_LOG, Clients
 from bot.slack.ask import add_shortcuts
 from bot.slack.block_text import word
 from bot.slack.commands import add_commands, is_listened_to
-from bot.slack.errors import NotInstalled
+from bot.slack.errors import NotInstalled, TokenLost
 from bot.slack.events import team_of_interaction
-from bot.slack.home import is_home
+from bot.slack.home_presses import add_feedback_form, is_home
 from bot.slack.mrkdwn import mrkdwn
 from bot.slack.responses import follow_up
 from bot.slack.socket_mode import DeliverEvent
@@ -57,8 +57,7 @@ def build_app(
         return workspaces.of(team_of_interaction(body))
 
     async def is_external(body: Mapping[str, Json]) -> bool:
-        user = body["user_id"] if "user_id" in body else body["user"]["id"]
-        return await workspace_of(body).is_external(user)
+        return await workspace_of(body).is_external(_user_of(body))
 
     async def authorize() -> AuthorizeResult:
         # each workspace has a client of its own (`bot.slack.workspace`): Bolt needs no token
@@ -76,12 +75,12 @@ def build_app(
             return BoltResponse(status=200)
         try:
             workspace = await workspaces.of_interaction(body)
+            workspace.home.expire(_user_of(body))
             if is_press:
                 await _press(workspace, body, commands)
         except (NotInstalled, StorageDown) as error:
             log.warning("interaction refused", extra={"error": str(error)})
-            words = texts.NOT_INSTALLED if isinstance(error, NotInstalled) else NO_STORAGE
-            return await _refuse(body, words, clients.session, timing)
+            return await _refuse(body, _sentence(error), clients.session, timing)
         return BoltResponse(status=200) if is_press else await next()
 
     app = AsyncApp(
@@ -93,18 +92,39 @@ def build_app(
         authorize=authorize,
         before_authorize=hand_over,
     )
+
+    def show_home(body: Mapping[str, Json], metadata: str, notice: str) -> None:
+        workspace_of(body).home.show_again(body, commands, metadata, notice)
+
     add_shortcuts(app, lambda body: workspace_of(body).ask(deliver))
+    add_feedback_form(app, commands, lambda body: workspace_of(body).home_presses)
     add_commands(
-        app, commands, lambda body: workspace_of(body).api, clients.session, is_external, timing.ack_timeout
+        app,
+        commands,
+        lambda body: workspace_of(body).api,
+        clients.session,
+        is_external,
+        show_home,
+        timing.ack_timeout,
     )
     return app
 
 
+def _user_of(body: Mapping[str, Json]) -> str:
+    return word(body.get("user_id")) or word((body.get("user") or {}).get("id"))
+
+
 async def _press(workspace: Workspace, body: Mapping[str, Json], commands: Commands) -> None:
     if is_home(body):
-        await workspace.home.press(body, commands)
+        await workspace.home_presses.take(body, commands)
     else:
         await workspace.buttons.handle(body, (await workspace.api.who()).team_id, commands)
+
+
+def _sentence(error: NotInstalled | StorageDown) -> str:
+    if isinstance(error, TokenLost):
+        return texts.ACCESS_LOST
+    return texts.NOT_INSTALLED if isinstance(error, NotInstalled) else NO_STORAGE
 
 
 async def _refuse(

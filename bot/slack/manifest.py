@@ -62,7 +62,7 @@ features:
 
 SCOPE_REASONS: Mapping[str, str] = {
     "app_mentions:read": "event app_mention: be called in a channel",
-    "assistant:write": "feature agent_view",
+    "assistant:write": "feature agent_view; suggested prompts",
     "channels:history": "event message.channels: follow a thread in a public channel; read what was missed",
     "channels:read": "find the channels in which something may have been missed",
     "chat:write": 'answer: stream, update, post, "is thinking…"',
@@ -85,9 +85,12 @@ SCOPE_REASONS: Mapping[str, str] = {
 
 _EVENT_REASONS: Mapping[str, str] = {
     "agent_session_stopped": "Slack's own stop button",
-    "app_home_opened": "show the Home tab",
+    "agent_session_title_changed": "a title that a user has given stays",
+    "app_context_changed": "the channel that a user has open beside the bot",
+    "app_home_opened": "show the Home tab, and suggested prompts in direct messages",
     "app_uninstalled": "what is known of the workspace is removed",
-    "team_access_revoked": "the same, for a workspace of an organisation",
+    "team_access_granted": "a workspace of an organisation in which the app is used from now on",
+    "team_access_revoked": "as app_uninstalled, for a workspace of an organisation",
     "tokens_revoked": "as app_uninstalled",
     "user_change": "a new name or time zone",
 }

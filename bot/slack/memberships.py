@@ -7,10 +7,9 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
-from bot.chat import Json, Message
+from bot.chat import Json, Message, RateLimited
 from bot.slack.api import SlackApi, pages
 from bot.slack.audience import reaches_outsiders
 from bot.slack.block_text import word
@@ -22,6 +21,9 @@ _KINDS = "public_channel,private_channel,mpim"
 
 _MOST_KNOWN = 200
 """Most users whose channels are kept."""
+
+_LEFT_TO_TURNS = 10
+"""Lists per minute that are left to messages: the Home tab does without one rather than delay an answer."""
 
 
 class ListedChannel(NamedTuple):
@@ -77,7 +79,7 @@ class Memberships:
         async with entry.lock:  # links of one message are read side by side
             is_late = entry.message_id != message.id and since_asked
             if is_late or entry.until <= time.monotonic():
-                entry.channels = await self._list(message)
+                entry.channels = await self._list(message.thread.space, message.place["user"])
                 entry.message_id = message.id
                 entry.until = time.monotonic() + self._timing.memberships_max_age
             return entry.channels
@@ -95,6 +97,21 @@ class Memberships:
                 return found
         return None
 
+    async def known_now(self, team: str, user: str) -> frozenset[str]:
+        """Return the ids of a user's channels without waiting for a rate limit; the list may be a minute old.
+
+        Raises `PlatformError`.
+        """
+        entry = self._entry(team, user)
+        async with entry.lock:
+            if entry.until <= time.monotonic():
+                if seconds := await self._limits.delay(team, _METHOD, leave=_LEFT_TO_TURNS):
+                    raise RateLimited(f"Slack's rate limit of {_METHOD} is reached", seconds)
+                entry.channels = await self._list(team, user, is_counted=True)
+                entry.message_id = ""
+                entry.until = time.monotonic() + self._timing.memberships_max_age
+            return frozenset(each.id for each in entry.channels)
+
     def _entry(self, team: str, user: str) -> _Entry:
         entry = self._entries.get((team, user))
         if entry is None:
@@ -103,13 +120,15 @@ class Memberships:
             entry = self._entries[team, user] = _Entry()
         return entry
 
-    async def _call(self, team: str, method: str, **arguments: str | int) -> Mapping[str, Json]:
-        await self._limits.wait(team, method, most=self._timing.longest_rate_limit)
-        return await self._api.read(method, **arguments)
+    async def _list(self, team: str, user: str, *, is_counted: bool = False) -> Sequence[ListedChannel]:
+        """List the channels of a user; `is_counted`: the first page is counted already."""
 
-    async def _list(self, message: Message) -> Sequence[ListedChannel]:
-        call = partial(self._call, message.thread.space)
-        listed = pages(call, _METHOD, "channels", types=_KINDS, user=message.place["user"])
+        async def call(method: str, **arguments: str | int) -> Mapping[str, Json]:
+            if not is_counted or "cursor" in arguments:
+                await self._limits.wait(team, method, most=self._timing.longest_rate_limit)
+            return await self._api.read(method, **arguments)
+
+        listed = pages(call, _METHOD, "channels", types=_KINDS, user=user)
         return [
             ListedChannel(word(each.get("id")), word(each.get("name")), each.get("is_private") is False)
             async for each in listed

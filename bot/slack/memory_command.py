@@ -4,17 +4,16 @@ import logging
 from collections.abc import Mapping
 from functools import partial
 
-import aiohttp
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.chat import Json, PlatformError, Unreachable
+from bot.chat import Json, PlatformError
 from bot.commands.memory import Caller, PersonalMemory, parse
 from bot.commands.texts import MEMORY_FILE
 from bot.platforms.memory_command import FILE, export, run
 from bot.platforms.texts import file, not_shown, upload_failed
 from bot.slack import texts
 from bot.slack.api import SlackApi
-from bot.slack.block_text import plain_text
+from bot.slack.block_text import plain_text, word
 from bot.slack.errors import MissingScope, Refused
 from bot.slack.ids import own_id
 from bot.slack.mrkdwn import mrkdwn
@@ -71,14 +70,10 @@ async def upload(api: SlackApi, user: str, name: str, data: bytes) -> None:
     """
     opened = await api.repeat("conversations.open", users=user)
     place = await api.read("files.getUploadURLExternal", filename=name, length=len(data))
-    try:
-        async with api.session.post(place["upload_url"], data=data) as response:
-            response.raise_for_status()
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise Unreachable("Slack did not accept the file") from error
+    await api.upload(word(place.get("upload_url")), data)
     await api.write(
         "files.completeUploadExternal",
-        files=[{"id": place["file_id"], "title": name}],
+        files=[{"id": place.get("file_id"), "title": name}],
         channel_id=opened["channel"]["id"],
         initial_comment=MEMORY_FILE,
     )

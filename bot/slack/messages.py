@@ -49,6 +49,8 @@ class ReplyMessages:
         self._unconfirmed: Mapping[str, Json] | None = receipt.state.get("opening")
         self._is_expecting = False
         self.extras: list[Extra] = []
+        self.is_waiting = bool(receipt.state.get("waiting"))
+        """The thread waits for a user's decision."""
         self.buttons: Sequence[Json] = ()
         """Blocks below the text of the last message."""
 
@@ -57,23 +59,29 @@ class ReplyMessages:
         """Return the workspace of the messages."""
         return self._thread.space
 
-    async def recover(self) -> None:
+    @property
+    def may_have_stream(self) -> bool:
+        """Return whether an earlier attempt may have left a stream open."""
+        opening = self._unconfirmed or {}
+        return bool(opening.get("stream") or (self.pages and self.pages[-1].open))
+
+    async def recover(self, cards: Sequence[Json] = ()) -> None:
         """Find the message that an earlier attempt may have sent without an answer, and end its stream.
 
-        Raises `StoppedByUser`.
+        Its last chunks are `cards`, so that none looks as if it were running.
         """
         if opening := self._unconfirmed:
             found = await self.sent.find(opening, self.pages)
             if found and opening.get("extra"):
                 await self._receipt.save(extras=self._posted_extras | {opening["extra"]: found.ts})
-            elif found and await self._ends_here(found):
+            elif found and await self._ends_here(found, cards):
                 self.pages.append(found)
             self._unconfirmed = None
             await self.save(opening=None)
         if self.pages and self.pages[-1].open:
-            await self.close(self.pages[-1])
+            await self.close(self.pages[-1], cards)
 
-    async def _ends_here(self, found: Page) -> bool:
+    async def _ends_here(self, found: Page, cards: Sequence[Json]) -> bool:
         """End a stream that was found; return False if it had ended, so that it can be another turn's.
 
         A user can stop an earlier answer after this turn's question: that message never gets a key.
@@ -81,29 +89,36 @@ class ReplyMessages:
         if not found.open:
             return True
         try:
-            await self.stop(found, ())
+            await self.stop(found, cards)
         except (StoppedByUser, StreamEnded) as error:
             log.info("stream of another answer left", extra={"error": str(error)})
             return False
+        except Refused:
+            if not cards:  # else Slack may refuse them
+                raise
+            return await self._ends_here(found, ())
         return True
 
-    def expect_stream(self) -> None:
-        """Note that a stream is about to be opened, unless an earlier attempt has sent something.
+    def expect(self, *, stream: bool) -> None:
+        """Note that a message is about to be sent, unless an earlier attempt has sent something.
 
         The checkpoint before the model's request stores it, so that the first text waits for no write.
         """
         if not self.pages and not self._unconfirmed:
-            self._note_opening(stream=True)
+            self._note_opening(stream=stream)
             self._is_expecting = True
 
     def expect_none(self) -> None:
-        """Note that no stream was opened, if none was: then the next attempt need not look for it."""
+        """Note that no message was sent, if none was: then the next attempt need not look for it."""
         if self._is_expecting:
             self._is_expecting = False
             self._receipt.note(opening=None)
 
-    async def start(self, chunks: Sequence[Json]) -> Page:
-        """Open a stream with its first chunks. Raises `RateLimited` at once, without waiting."""
+    async def start(self, chunks: Sequence[Json], *, is_plan: bool = False) -> Page:
+        """Open a stream with its first chunks. Raises `RateLimited` at once, without waiting.
+
+        `is_plan`: its task cards are together in a plan, not between the text.
+        """
         asker = self._receipt.turn.messages[-1].place
         self._note_opening(stream=True)
         self._is_expecting = False
@@ -115,6 +130,7 @@ class ReplyMessages:
             recipient_team_id=asker.get("user_team", self._thread.space),
             recipient_user_id=asker["user"],
             chunks=chunks,
+            **({"task_display_mode": "plan"} if is_plan else {}),
         )
         page = Page(answer["ts"], open=True)
         self.pages.append(page)
@@ -170,7 +186,7 @@ class ReplyMessages:
     async def _stop_both(self, page: Page, last: Mapping[str, Json], session: Session) -> None:
         """End a stream and the session in one call; the stream alone if Slack does not accept that."""
         try:
-            await self._stop(page, {**last, "session_status": "active"})
+            await self._stop(page, {**last, "session_status": session.end_status})
             session.is_busy = False
         except (GivenUp, StoppedByUser, StreamEnded):
             raise
@@ -180,11 +196,9 @@ class ReplyMessages:
             session.refusal = error.code
 
     async def close(self, page: Page, chunks: Sequence[Json] = ()) -> None:
-        """End a stream as it is, if possible. Raises `StoppedByUser`."""
+        """End a stream as it is, if possible."""
         try:
             await self.stop(page, chunks)
-        except StoppedByUser:
-            raise
         except Refused as error:
             if chunks and page.open:  # Slack may refuse the chunks
                 await self.close(page)
@@ -203,6 +217,19 @@ class ReplyMessages:
         await write_with_buttons(edit, {**named, **content(text, buttons)}, {**named, **content(text, ())})
         page.open, page.digest = False, digest(text, buttons)
         self.note()
+
+    async def grow(self, text: str, page: Page | None = None) -> None:
+        """Replace the text of a message that will change again, or post it; its text is not noted.
+
+        An edit needs a permit of `RateLimits`. Raises `RateLimited` at once when Slack limits it.
+        """
+        if page is None:
+            ts = await self._post_once(content(text, ()), digest(text), "")
+            self.pages.append(Page(ts))
+            self.note(opening=None)
+        else:
+            named = {**self._at(page), "metadata": self._metadata()}
+            await self.writer.write_once("chat.update", page.ts, **named, **content(text, ()))
 
     async def post(self, text: str, *, is_last: bool = False) -> None:
         """Post one more message."""
@@ -262,7 +289,7 @@ class ReplyMessages:
         for extra in self.extras:
             if extra.key not in self._posted_extras:
                 await self._post_extra(extra)
-        self.note(finished=True)
+        self.note(finished=True, **({"waiting": True} if self.is_waiting else {}))
 
     async def show_question(self, question: Extra) -> None:
         """Show a question above its answer, once; the answer does not depend on it."""
@@ -270,11 +297,24 @@ class ReplyMessages:
             return
         content = {"text": question.text, "blocks": question.blocks}
         try:
-            ts = await self._post_once(content, question.key, question.key)
+            await self.post_form(question.key, content)
         except Refused as error:
             log.info("question not shown", extra={"error": str(error)})
-            ts = ""
-        await self._receipt.save(extras=self._posted_extras | {question.key: ts}, opening=None)
+            await self._receipt.save(extras=self._posted_extras | {question.key: ""}, opening=None)
+
+    def has_posted(self, key: str) -> bool:
+        """Return whether an extra message exists."""
+        return key in self._posted_extras
+
+    async def post_form(self, key: str, content: Mapping[str, Json]) -> None:
+        """Post an extra message in one of its forms. Raises `Refused`, after which another can be tried."""
+        ts = await self._post_once(content, key, key)
+        await self._receipt.save(extras=self._posted_extras | {key: ts}, opening=None)
+
+    async def post_last_form(self, key: str, content: Mapping[str, Json], text: str) -> None:
+        """Post an extra message in its last form, or its text as it is."""
+        ts = await self._post(content, text, key)
+        await self._receipt.save(extras=self._posted_extras | {key: ts}, opening=None)
 
     @property
     def _posted_extras(self) -> dict[str, str]:
@@ -282,8 +322,7 @@ class ReplyMessages:
 
     async def _post_extra(self, extra: Extra) -> None:
         content = {"text": extra.text, "blocks": extra.blocks}
-        ts = await self._post(content, BlockText("").read(extra.blocks), extra.key)
-        await self._receipt.save(extras=self._posted_extras | {extra.key: ts}, opening=None)
+        await self.post_last_form(extra.key, content, BlockText("").read(extra.blocks))
 
     async def change_extra(self, ts: str, extra: Extra) -> None:
         """Replace an extra message, also one of another turn. Raises `Refused`."""
@@ -321,7 +360,7 @@ class ReplyMessages:
         while sheets:
             await self.post(sheets.popleft(), is_last=not sheets)
         for page in surplus:
-            await self._delete(page)
+            await self.delete(page)
 
     async def _replace(self, page: Page, text: str, *, is_last: bool) -> bool:
         """Make a message show `text`; return False if Slack does not allow the edit."""
@@ -340,7 +379,8 @@ class ReplyMessages:
             page.digest = ""
             await self.save()
 
-    async def _delete(self, page: Page) -> None:
+    async def delete(self, page: Page) -> None:
+        """Delete a message that is not being streamed, if Slack allows it."""
         await self._doubt(page)
         await self.writer.room("chat.delete")
         try:

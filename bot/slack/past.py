@@ -135,6 +135,10 @@ class PastMessages:
         await self.limits.wait(team, method, most=self.timing.longest_rate_limit)
         return await self.api.read(method, **arguments)
 
+    async def link(self, channel: str, ts: str) -> str:
+        """Return the address of a message in a channel; nothing if the workspace's is not known."""
+        return _link((await self.api.who()).url, channel, ts, "")
+
     async def passage(
         self, source: str, message: Message, channel: str, found: Found, after: str = ""
     ) -> Passage:

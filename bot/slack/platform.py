@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Set
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from functools import partial
 
 from aiohttp import web
@@ -26,6 +26,7 @@ from bot.chat import (
     Message,
     NameKind,
     PlatformError,
+    Prompt,
     ReadContext,
     Receipt,
     Since,
@@ -44,13 +45,14 @@ from bot.slack.app_credentials import AppCredentials
 from bot.slack.archive import SlackArchive
 from bot.slack.downloads import fetch
 from bot.slack.errors import NotInstalled
-from bot.slack.events import Unreadable, event_id, parse_event, place_of, team_of
+from bot.slack.events import Unreadable, bot_mentioned_in, event_id, parse_event, place_of, team_of
 from bot.slack.history import ActiveThreads
 from bot.slack.ids import own_id, team_in
 from bot.slack.installed import InstalledWorkspaces
 from bot.slack.interactions import build_app
 from bot.slack.mrkdwn import mrkdwn
 from bot.slack.rate_limits import PER_MINUTE, RateLimits
+from bot.slack.reply import Streaming
 from bot.slack.socket_mode import SOCKETS, DeliverEvent, Sockets, open_sockets
 from bot.slack.timing import Timing
 from bot.slack.webhook import serve
@@ -74,6 +76,8 @@ async def connect(
     files: Files,
     catch_up_hours: float,
     bots: Set[str] = frozenset(),
+    streaming: Streaming = "native",
+    prompts: Sequence[Prompt] | None = None,
     timing: Timing,
     per_minute: Mapping[str, int] = PER_MINUTE,
 ) -> AsyncIterator["Slack"]:
@@ -81,7 +85,8 @@ async def connect(
 
     The bot is in the workspace of the bot token, or in all where users have installed the app of these
     credentials. With an app token events arrive on sockets, else at the webhook, which needs the signing
-    secret. Other bots are ignored unless they are in `bots`, as in ALLOWED_BOTS.
+    secret. Other bots are ignored unless they are in `bots`, as in ALLOWED_BOTS. `prompts` are suggested to
+    users, by default their own topics.
     """
     if not app_token and not signing_secret:
         raise ValueError("Slack needs an app token or a signing secret")
@@ -96,6 +101,8 @@ async def connect(
             bots=bots,
             catch_up_hours=catch_up_hours,
             timing=timing,
+            streaming=streaming,
+            prompts=prompts,
         )
         workspaces: OneWorkspace | InstalledWorkspaces
         if credentials and vault:
@@ -136,7 +143,9 @@ class Slack:
         self._bots = bots
         self._timing = timing
         self._notices: set[asyncio.Task[None]] = set()
+        self._refused: set[tuple[ThreadId, float]] = set()  # presses of the stop button, being delivered
         self._app: AsyncApp | None = None
+        self._take_event: DeliverEvent | None = None
         self._sockets: Sockets | None = None
         self._last_event: float | None = None
 
@@ -148,7 +157,7 @@ class Slack:
     async def receive(self, deliver: Deliver, commands: Commands) -> None:
         """Connect, deliver events and answer commands until cancelled."""
         await self._workspaces.begin()
-        deliver_event = partial(self._deliver_event, deliver, commands)
+        deliver_event = self._take_event = partial(self._deliver_event, deliver, commands)
         self._app = build_app(
             self._workspaces,
             self._clients,
@@ -166,7 +175,7 @@ class Slack:
                 self._workspaces.mark_connected()
                 await self._workspaces.wait_until_deaf()
         finally:
-            self._app = self._sockets = None
+            self._app = self._take_event = self._sockets = None
             self._workspaces.mark_lost()
 
     async def catch_up(self, deliver: Deliver) -> None:
@@ -211,8 +220,15 @@ class Slack:
         """Show the decision in the message of a request."""
         await self._workspaces.of(_team_of(receipt)).settle_request(approval, receipt)
 
+    def forget_thread(self, id: ThreadId) -> None:
+        """Close the session of a thread, in a task."""
+        if id.thread:
+            self._workspaces.of(id.space).status.close_session(id)
+
     def refuse_stop(self, stop: Stop, words: str) -> None:
         """Tell a user privately why a stop was refused, in a task: Slack waits only 3 s for the event."""
+        if stop.thread and not stop.id:
+            self._refused.add((stop.thread, stop.at))
         telling = asyncio.create_task(self._tell(stop, words))
         self._notices.add(telling)
         telling.add_done_callback(self._notices.discard)
@@ -257,10 +273,10 @@ class Slack:
             await first_failure(sockets.watch(workspaces.mark_missed), workspaces.wait_until_deaf())
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        app = self._app
-        if app is None:
+        app, take_event = self._app, self._take_event
+        if app is None or take_event is None:
             return web.Response(status=503, text="Not connected to Slack yet")
-        return await serve(app, self._signing_secret, request)
+        return await serve(app, take_event, self._signing_secret, request)
 
     def _note_arrival(self) -> None:
         self._last_event = time.monotonic()
@@ -273,6 +289,7 @@ class Slack:
             log.error("event given up, the process has hung on it", extra={"event_id": id})
             return
         try:
+            body = await self._workspaces.for_answering(body)
             workspace = await self._workspaces.of_event(body)
             if workspace:
                 await self._deliver_in(workspace, deliver, commands, id, body)
@@ -283,24 +300,24 @@ class Slack:
         self, workspace: Workspace, deliver: Deliver, commands: Commands, id: str, body: Mapping[str, Json]
     ) -> None:
         who = await workspace.api.who()
-        match body.get("event"):
-            case {"type": "user_change", "user": {"id": str(user)} as described}:
-                await workspace.users.update(who.team_id, user, described)
-                return
-            case {"type": "app_home_opened", "tab": "home"}:
-                workspace.home.open(body["event"], commands)
-                return
+        if await workspace.take_notice(body, who.team_id, commands):
+            return
         with name_work(f"event:{id}"):
             try:
-                event = parse_event(body, who.user_id, self._bots - who.names)
+                bot = bot_mentioned_in(body, who.user_id)
+                event = parse_event(body, bot, self._bots - who.names)
             except Unreadable as error:  # acknowledged: otherwise Slack would repeat it
                 log.warning("event skipped", extra={"event_id": body.get("event_id"), "error": str(error)})
                 return
             if event:
+                event = await workspace.app_contexts.add_to(event)
                 with workspace.catch_up.unless_delivered():
                     await workspace.with_details(deliver)(event)
         if isinstance(event, Stop) and event.thread:
-            workspace.status.clear(event.thread)
+            pressed = event.thread, event.at
+            if pressed not in self._refused:  # else the answer goes on, and its session with it
+                workspace.status.clear(event.thread)
+            self._refused.discard(pressed)
 
     def _of(self, message: Message) -> Workspace:
         return self._workspaces.of(message.thread.space)

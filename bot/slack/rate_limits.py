@@ -14,17 +14,22 @@ from bot.chat import Coordination, Permit, RateLimited
 END_SESSION = "agents.sessions.setStatus (end)"
 """Name for calls of that method that end a session, which are counted separately."""
 
+CLOSE_SESSION = "agents.sessions.setStatus (close)"
+"""Name for calls that close the session of a forgotten thread, of which there may be hundreds at once."""
+
 PER_MINUTE: Mapping[str, int] = {
     # of 50 together; an attempt after a crash and a stop also end a session
     "agents.sessions.setStatus": 16,
     END_SESSION: 30,
+    CLOSE_SESSION: 4,
     "assistant.search.context": 9,  # of 10; large workspaces have more
+    "assistant.threads.setSuggestedPrompts": 90,
     "chat.appendStream": 90,  # of 100
     "chat.delete": 45,  # of 50
     "chat.postMessage": 55,  # of about one a second in a channel
     "chat.startStream": 18,  # of 20
     "chat.stopStream": 18,
-    "chat.update": 45,
+    "chat.update": 38,  # of 50; see `_RESERVED`
     "conversations.history": 40,
     "conversations.info": 45,
     "conversations.replies": 40,
@@ -38,10 +43,16 @@ PER_MINUTE: Mapping[str, int] = {
 }
 """Calls per minute that the bot allows itself."""
 
-_RESERVED: Mapping[str, int] = {"conversations.history": 8, "conversations.replies": 8, "users.info": 30}
+_RESERVED: Mapping[str, int] = {
+    "chat.update": 8,
+    "conversations.history": 8,
+    "conversations.replies": 8,
+    "users.info": 30,
+}
 """Calls per minute in addition that are left to urgent callers, which do not wait for others but are counted
-with them: turns that look for their answers after a crash do not wait for the reading of history, and authors
-of new messages, whose access depends on what Slack tells of them, do not wait for names in earlier ones."""
+with them: turns that look for their answers after a crash do not wait for the reading of history, authors of
+new messages, whose access depends on what Slack tells of them, do not wait for names in earlier ones, and
+final texts do not wait for answers that grow by edits."""
 
 _IN_EACH_CHANNEL = frozenset({"chat.postMessage"})
 
@@ -71,8 +82,13 @@ class RateLimits:
         self._permit_seconds = permit_seconds
         self._permits: dict[str, list[tuple[float, Permit]]] = {}  # by counter, with the end of validity
 
-    async def delay(self, team: str, method: str, channel: str = "", *, is_urgent: bool = False) -> float:
-        """Return the seconds until Slack accepts one more call; 0 counts it as made."""
+    async def delay(
+        self, team: str, method: str, channel: str = "", *, is_urgent: bool = False, leave: int = 0
+    ) -> float:
+        """Return the seconds until Slack accepts one more call; 0 counts it as made.
+
+        `leave` are the calls per minute that are left to other callers.
+        """
         counter = f"slack:{team}" + (f":{channel}" if method in _IN_EACH_CHANNEL else "")
         asked_at = time.monotonic()
         if self._use_permit(counter, method, asked_at):
@@ -80,6 +96,7 @@ class RateLimits:
         calls = {each: self.per_minute[each] for each in (method, *_SOON_AFTER.get(method, ()))}
         if is_urgent:
             calls[method] += _RESERVED.get(method, 0)
+        calls[method] -= leave
         seconds, permits = await self.coordination.take(
             counter,
             calls,

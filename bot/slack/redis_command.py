@@ -4,7 +4,6 @@ https://docs.slack.dev/surfaces/modals
 """
 
 import asyncio
-import logging
 from collections.abc import Mapping
 
 import aiohttp
@@ -16,11 +15,7 @@ from bot.chat import BotError, Json, PlatformError
 from bot.commands.redis import InvalidArgument, Operations, RedisCaller, Set, parse_ttl, texts
 from bot.slack import responses
 from bot.slack.api import SlackApi
-from bot.slack.fallback import NO_PREVIEWS
-from bot.slack.mrkdwn import mrkdwn
 from bot.slack.slash_commands import REDIS, ApiOf, IsExternal
-
-log = logging.getLogger(__name__)
 
 FORM = "agent-redis-set"
 """The `callback_id` of the form."""
@@ -75,7 +70,7 @@ def add_redis_command(
             return
         await ack()
         _, text = await storing
-        await _send(api_of(body), body["user"]["id"], _channel(body), text)
+        await responses.show_to(api_of(body), body["user"]["id"], _channel(body), text)
 
     app.command(REDIS)(command)
     app.view(FORM)(form)
@@ -132,18 +127,6 @@ async def _store(operations: Operations, state: Mapping[str, Json], caller: Redi
         return "value", str(error)
     except Exception as error:  # noqa: BLE001 - the outermost boundary of a form: the user gets an answer
         return "value", responses.apology(error)
-
-
-async def _send(api: SlackApi, user: str, channel: str, answer: str) -> None:
-    """Send the answer where the command was used, or as a direct message if the bot may not write there."""
-    text = mrkdwn(answer)
-    try:
-        try:
-            await api.write("chat.postEphemeral", channel=channel, user=user, text=text)
-        except PlatformError:  # the bot is not in that channel
-            await api.write("chat.postMessage", channel=user, text=text, **NO_PREVIEWS)
-    except PlatformError as error:
-        log.warning("form not answered", extra={"error": str(error)})
 
 
 def _channel(body: Mapping[str, Json]) -> str:

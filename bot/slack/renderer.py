@@ -1,9 +1,10 @@
 """Renderer of an answer for Slack: parts in; text, cuts and task cards out. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from bot.chat import File, Json, Notice, Part, Text, ToolStep
+from bot.chat import Artifact, File, Json, Notice, Part, Table, Text, ToolStep
 from bot.slack.markdown import PageBreak, Pager, clip
+from bot.slack.texts import INTERRUPTED
 
 FIELD_LIMIT = 256
 """Characters in each text of a task card."""
@@ -15,17 +16,20 @@ Item = str | PageBreak | Card
 
 _STATUS = {"started": "in_progress", "finished": "complete", "failed": "error"}
 
+_ACTIVITY_LIMIT = 80
+
 
 class Renderer:
-    """Renderer of one answer; `files` are still to be shown."""
+    """Renderer of one answer; `artifacts` are still to be shown, `files` those of them that are uploaded."""
 
     def __init__(self) -> None:
+        self.artifacts: list[Artifact] = []
         self.files: list[File] = []
         self._pager = Pager()
         self._items: list[Item] = []
         self._size = 0
         self._grown = 0  # characters of the text since the items were taken
-        self._titles: dict[str, str] = {}
+        self._steps: dict[str, ToolStep] = {}
         self._announced: set[str] = set()
 
     def add(self, part: Part) -> None:
@@ -37,10 +41,10 @@ class Renderer:
             case Notice(text):
                 self._queue(self._pager.paragraph(text))
             case ToolStep():
-                self._queue([*self._pager.flush(), self._card(part)])
-            case File():  # shown in a separate message by bot.slack.uploads
+                self._queue([*self._pager.flush(), self._update(part)])
+            case Table() | File():  # shown in separate messages by bot.slack.artifacts
                 self._queue(self._pager.flush())
-                self.files.append(part)
+                self.artifacts.append(part)
 
     def finish(self) -> None:
         """End the answer: nothing is held back any longer."""
@@ -75,20 +79,51 @@ class Renderer:
         """End the message after the items that were taken."""
         return self._pager.cut()
 
-    def outline(self) -> str:
-        """Return the steps as a list, for an answer without text."""
-        return "\n".join(f"- {title}" for title in self._titles.values())
+    @property
+    def ongoing(self) -> str:
+        """Return what the running steps do, or an empty string if none is running."""
+        running = [step for step in self._steps.values() if step.state == "started"]
+        if not running:
+            return ""
+        more = f" (+{len(running) - 1} more)" if len(running) > 1 else ""
+        return clip(running[0].ongoing, _ACTIVITY_LIMIT) + more
+
+    def closing_cards(self, *, with_ended: bool) -> list[Card]:
+        """Return the cards that an attempt which has died may have left open, as ended.
+
+        It may have shown the end of a step, too: Slack would show a second output after the first one.
+        """
+        interrupted = {"status": "error", "output": INTERRUPTED}
+        return [
+            _card(step) | (interrupted if step.state == "started" else {})
+            for step in self._steps.values()
+            if with_ended or step.state == "started"
+        ]
+
+    def outline(self, ids: Collection[str] | None = None) -> str:
+        """Return the steps as a list, all of them or those with these ids, for a message without text."""
+        steps = [step for step in self._steps.values() if ids is None or step.id in ids]
+        shown = [(_title(step), clip(step.outcome, FIELD_LIMIT)) for step in steps]
+        return "\n".join(f"- {title}: {outcome}" if outcome else f"- {title}" for title, outcome in shown)
 
     def _queue(self, items: Iterable[Item]) -> None:
         for item in items:
             self._items.append(item)
             self._size += len(item) if isinstance(item, str) else FIELD_LIMIT
 
-    def _card(self, step: ToolStep) -> Card:
+    def _update(self, step: ToolStep) -> Card:
         # when a card is sent again, Slack replaces its title and status but appends to its output
-        self._titles[step.id] = title = clip(step.title or step.name, FIELD_LIMIT)
-        card: Card = {"type": "task_update", "id": step.id, "title": title, "status": _STATUS[step.state]}
-        if step.output and step.id not in self._announced:
+        self._steps[step.id] = step
+        card = _card(step)
+        if step.outcome and step.id not in self._announced:
             self._announced.add(step.id)
-            card["output"] = clip(step.output, FIELD_LIMIT)
+            card["output"] = clip(step.outcome, FIELD_LIMIT)
         return card
+
+
+def _card(step: ToolStep) -> Card:
+    return {"type": "task_update", "id": step.id, "title": _title(step), "status": _STATUS[step.state]}
+
+
+def _title(step: ToolStep) -> str:
+    return clip(step.title or step.name, FIELD_LIMIT)

@@ -11,8 +11,10 @@ from collections.abc import Awaitable, Mapping
 import aiohttp
 from slack_bolt.async_app import AsyncAck
 
-from bot.chat import Json, StorageDown
+from bot.chat import Json, PlatformError, StorageDown
 from bot.chat.texts import NO_STORAGE, command_failed
+from bot.slack.api import SlackApi
+from bot.slack.fallback import NO_PREVIEWS
 from bot.slack.mrkdwn import mrkdwn
 
 log = logging.getLogger(__name__)
@@ -66,3 +68,15 @@ async def follow_up(session: aiohttp.ClientSession, url: str, text: str) -> None
         # without the address: it lets anyone answer in the bot's name
         told = {"error": type(error).__name__, "status": getattr(error, "status", None)}
         log.warning("command answer not sent", extra=told)
+
+
+async def show_to(api: SlackApi, user: str, channel: str, answer: str) -> None:
+    """Show an answer to a user in a channel, or in direct messages if the bot cannot write there."""
+    text = mrkdwn(answer)
+    try:
+        try:
+            await api.write("chat.postEphemeral", channel=channel, user=user, text=text)
+        except PlatformError:  # the bot is not in that channel
+            await api.write("chat.postMessage", channel=user, text=text, **NO_PREVIEWS)
+    except PlatformError as error:
+        log.warning("form not answered", extra={"error": str(error)})

@@ -13,6 +13,8 @@ METHODS: Mapping[str, Sequence[str]] = {
     "apps.connections.open": (),  # the scope connections:write of the app-level token
     "assistant.search.context": ("search:read.public",),
     "assistant.threads.setStatus": ("chat:write",),
+    "assistant.threads.setSuggestedPrompts": ("assistant:write",),
+    "auth.teams.list": (),  # only where an organisation has installed the app
     "auth.test": (),
     "chat.appendStream": ("chat:write",),
     "chat.delete": ("chat:write",),
@@ -39,6 +41,8 @@ METHODS: Mapping[str, Sequence[str]] = {
 
 EVENTS: Mapping[str, Sequence[str]] = {
     "agent_session_stopped": (),
+    "agent_session_title_changed": (),
+    "app_context_changed": (),
     "app_home_opened": (),
     "app_mention": ("app_mentions:read",),
     "message.channels": ("channels:history",),
@@ -50,7 +54,7 @@ EVENTS: Mapping[str, Sequence[str]] = {
 }
 """Events that the bot handles."""
 
-INSTALLATION_EVENTS = ("app_uninstalled", "team_access_revoked", "tokens_revoked")
+INSTALLATION_EVENTS = ("app_uninstalled", "team_access_granted", "team_access_revoked", "tokens_revoked")
 """Events that it handles in addition where users install the app; they need no scopes."""
 
 FEATURES: Mapping[str, Sequence[str]] = {

@@ -6,10 +6,11 @@ https://docs.slack.dev/reference/methods/chat.startStream, chat.appendStream and
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from bot.chat import Json, LeaseLost, PlatformError, RateLimited, StorageDown
+from bot.chat import Json, LeaseLost, Part, PlatformError, RateLimited, StorageDown, ToolStep
 from bot.platforms.read_ahead import ReadAhead
+from bot.slack.artifacts import Artifacts
 from bot.slack.errors import Refused, StoppedByUser, StreamEnded
 from bot.slack.markdown import PageBreak
 from bot.slack.messages import ReplyMessages
@@ -17,8 +18,8 @@ from bot.slack.page import Page
 from bot.slack.rate_limits import RateLimits
 from bot.slack.renderer import Card, Renderer
 from bot.slack.status import Session
+from bot.slack.texts import PLAN, PLAN_BROKEN_OFF, plan_done
 from bot.slack.timing import Timing
-from bot.slack.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
@@ -64,13 +65,13 @@ class Stream:
         messages: ReplyMessages,
         renderer: Renderer,
         budget: StreamBudget,
-        uploads: Uploads,
+        artifacts: Artifacts,
         session: Session,
         timing: Timing,
     ) -> None:
         self._messages = messages
         self._session = session  # ends with the last page
-        self._uploads = uploads
+        self._artifacts = artifacts
         self._renderer = renderer
         self._budget = budget
         self._timing = timing
@@ -80,19 +81,25 @@ class Stream:
         self._shown = 0  # characters of it that Slack has confirmed
         self._chunks: list[dict[str, Json]] = []  # of the page, not shown yet
         self._running: dict[str, Card] = {}  # the page's cards of steps that have not ended
+        self._plan: set[Json] | None = None  # ids of the page's steps, if it shows them in a plan
+        self._cards: dict[str, None] = {}  # ids of all cards of the page
         self._started_at = 0.0
         self._flushed_at = float("-inf")
+        self._step_due = float("inf")  # when a step that has just started has to be shown
 
     async def follow(self, ahead: ReadAhead) -> bool:
         """Show the parts of `ahead` until it ends; return False if Slack takes no (more) stream here.
 
-        The stream is always ended, unless the lease is lost. Raises `StoppedByUser`.
+        The stream is always ended, unless the lease is lost, also by a user who presses Slack's stop button.
         """
         try:
             with self._budget.share():
                 await self._follow(ahead)
-        except (LeaseLost, StoppedByUser):
+        except LeaseLost:
             raise
+        except StoppedByUser:
+            log.info("stream stopped by user")
+            return False
         except (Refused, _NoStream) as error:
             log.warning("stream refused", extra={"error": str(error)})
             await self._close()
@@ -105,15 +112,21 @@ class Stream:
     async def _follow(self, ahead: ReadAhead) -> None:
         while not ahead.has_ended:
             for part in await ahead.take(self._patience()):
-                self._renderer.add(part)
+                self._add(part)
             if self._patience() == 0:
                 await self._flush()
-            if self._renderer.files:
-                await self._show_files()
+            if self._renderer.artifacts:
+                await self._show_artifacts()
         if not ahead.failure:
             await self._finish()
         elif not isinstance(ahead.failure, LeaseLost):  # without the lease nothing more is written
             await self._abandon()
+
+    def _add(self, part: Part) -> None:
+        self._renderer.add(part)
+        if isinstance(part, ToolStep):
+            due = _now() + self._timing.step_delay if part.state == "started" else float("inf")
+            self._step_due = min(self._step_due, due) if self._renderer.ongoing else due
 
     def _patience(self) -> float | None:
         """Return the seconds until the next flush; None if nothing waits to be shown."""
@@ -122,9 +135,10 @@ class Stream:
         interval = self._budget.interval()
         if self._renderer.items_size < _FLUSH_SIZE:
             interval *= 2
-        return max(0.0, self._flushed_at + interval - _now())
+        return max(0.0, min(self._flushed_at + interval, self._step_due) - _now())
 
     async def _flush(self) -> None:
+        self._step_due = float("inf")
         if self._page and (seconds := await self._budget.append_delay(self._messages.team)):
             self._flushed_at = (
                 _now() + seconds - self._budget.interval()
@@ -137,12 +151,14 @@ class Stream:
         if self._page and _now() >= self._started_at + self._timing.stream_max_age:
             self._renderer.cut_soon()
 
-    async def _show_files(self) -> None:
-        """Show the text so far, and the files below it; the message continues above them."""
+    async def _show_artifacts(self) -> None:
+        """Show the text so far, and tables and files below it; the message continues above them."""
         await self._flush()
-        await self._uploads.show(self._renderer)
+        await self._artifacts.show(self._renderer)
 
     async def _finish(self) -> None:
+        if self._renderer.artifacts:  # all had come before the stream was followed
+            await self._show_artifacts()
         self._renderer.finish()
         await self._take()
         await self._end_page("", is_last=True)
@@ -157,7 +173,8 @@ class Stream:
     async def _close(self) -> None:
         if self._page and self._page.open:
             failed = [card | {"status": "error"} for card in self._running.values()]
-            await self._messages.close(self._page, failed)
+            title = [] if self._plan is None else [_plan_update(PLAN_BROKEN_OFF)]
+            await self._messages.close(self._page, [*title, *failed])
 
     async def _take(self) -> None:
         for item in self._renderer.take():
@@ -178,6 +195,9 @@ class Stream:
 
     def _add_card(self, card: Card) -> None:
         self._chunks.append(card)
+        if self._plan is not None:
+            self._plan.add(card["id"])
+        self._cards[card["id"]] = None
         self._running.pop(card["id"], None)
         if card["status"] == "in_progress":
             self._running[card["id"]] = card
@@ -200,8 +220,12 @@ class Stream:
     async def _start(self) -> Page:
         if not await self._budget.may_start(self._messages.team):
             raise _NoStream("Slack's limit of streams per minute is reached")
+        cards = {chunk["id"] for chunk in self._chunks if chunk["type"] == "task_update"}
+        # Slack takes the mode only now: steps that come before the text are often the first of several
+        self._plan = cards if self._chunks[0]["type"] == "task_update" else None
+        title = [] if self._plan is None else [_plan_update(PLAN)]
         try:
-            page = self._page = await self._messages.start(self._chunks)
+            page = self._page = await self._messages.start([*title, *self._chunks], is_plan=bool(title))
         except RateLimited as error:
             raise _NoStream(str(error)) from error
         self._confirm()
@@ -218,6 +242,8 @@ class Stream:
             if not self._has_content():
                 return
             page = await self._start()
+        if self._plan is not None:
+            self._chunks.append(_plan_update(plan_done(len(self._plan))))
         try:
             text = self._reopen + self._body + close
             session = self._session if is_last else None
@@ -229,12 +255,22 @@ class Stream:
         """Complete the message of a stream that Slack has ended, and continue in a new one."""
         page.open = False
         cut, cards_only = self._renderer.cut(), not self._body.strip()
-        unsent = self._chunks
+        running, ended = list(self._running.values()), [id for id in self._cards if id not in self._running]
         await self._complete(page, cut.close)
         self._next_page(cut)
-        if cards_only:  # an edit can hold no card
-            self._chunks = unsent
+        if cards_only:  # no call reaches them any more, and an edit can hold no card
+            await self._replace_cards(page, self._renderer.outline(ended), running)
+
+    async def _replace_cards(self, page: Page, outline: str, running: Sequence[Card]) -> None:
+        """Show cards as text where they have ended, and those that are running in a new message."""
+        if outline:
+            await self._messages.update(page, outline)
+        for card in running:
+            self._add_card(card)
+        if running:
             await self._send()
+        if not outline:
+            await self._messages.delete(page)
 
     async def _complete(self, page: Page, close: str, *, is_last: bool = False) -> None:
         # also if all is shown: without a key it would look like the stream of a later turn
@@ -243,12 +279,16 @@ class Stream:
 
     def _next_page(self, cut: PageBreak) -> None:
         self._page, self._reopen, self._body, self._shown = None, cut.reopen, "", 0
-        self._chunks, self._running = [], {}
+        self._chunks, self._running, self._cards, self._plan = [], {}, {}, None
         self._add_text(cut.reopen)
 
 
 class _NoStream(Exception):
     """No stream can be opened now."""
+
+
+def _plan_update(title: str) -> dict[str, Json]:
+    return {"type": "plan_update", "title": title}
 
 
 def _now() -> float:

@@ -2,8 +2,43 @@
 
 from collections.abc import Iterable
 
+from bot.chat import Prompt
+from bot.chat.text import count
+
 THINKING = "is thinking…"
 """Status of a thread; Slack puts the bot's name before it."""
+
+PROMPTS = (
+    Prompt("What can you do?", "What can you help me with, and which data can you look up?"),
+    Prompt("Look something up", "Which data do you have, and what could I ask about it?"),
+    Prompt("Draw a chart", "Draw a chart of something interesting in our data."),
+    Prompt("What do you know about me?", "What do you remember about me?"),
+)
+"""Prompts that are suggested to users without topics of their own."""
+
+
+def continued(question: str) -> str:
+    """Return the message that goes on with a topic of an earlier conversation."""
+    return f"Let us go on with this: {question}"
+
+
+PLAN = "Working on it"
+"""Title of the steps before an answer; `plan_done` takes its place."""
+PLAN_BROKEN_OFF = "Not finished"
+
+
+def plan_done(steps: int) -> str:
+    """Return the title of the steps of a complete message."""
+    return f"Done in {count(steps, 'step')}"
+
+
+def working(activity: str) -> str:
+    """Return the status of a thread in which tools run: “is running a query…”."""
+    return f"is {activity[:1].lower()}{activity[1:]}…"
+
+
+INTERRUPTED = "interrupted; I am starting it again"
+"""Outcome of a tool call during which the bot has crashed."""
 
 _ADMINISTRATOR = "Please ask an administrator of the workspace for help"
 
@@ -40,6 +75,11 @@ MEMORY_USAGE = (
 )
 
 NOT_INSTALLED = "I am not installed in your workspace, so you can use no buttons or commands of mine here."
+
+ACCESS_LOST = (
+    "I have lost my access to this workspace, so I cannot answer here. An administrator of the workspace has "
+    "to install me again, at the address that ends with /slack/install."
+)
 
 MEMORY_SENT = "I have sent you a file in our direct messages."
 

@@ -30,6 +30,9 @@ class Timing:
     flush_interval: float = 1.0
     """Least time between two appends to a stream; twice as long while little text waits."""
 
+    edit_interval: float = 1.2
+    """Least time between two edits of an answer that grows by edits."""
+
     close_timeout: float = 5.0
     """Longest time to end the stream of a failed answer; otherwise the next attempt ends it."""
 
@@ -38,6 +41,20 @@ class Timing:
 
     button_timeout: float = 1.5
     """Time after which a button is acknowledged, even if the answer is not sent yet: Slack waits 3 s."""
+
+    prompts_max_age: float = 600.0
+    """Time for which suggested prompts that a user was shown are not shown again when the user comes back."""
+
+    prompts_timeout: float = 5.0
+    """Longest time to look for a user's topics; then the usual prompts are shown."""
+
+    app_context_max_age: int = 600
+    """Time for which the bot remembers what a user has open in Slack, if they write nothing."""
+
+    app_context_timeout: float = 2.0
+    """Longest time to find out whether a user can read the channel that they have open: a turn waits."""
+    block_refusal: float = 6 * 3_600.0
+    """Time for which a kind of block that a workspace has refused is not tried there again."""
 
     home_max_age: float = 30.0
     """Time for which a Home tab that was shown is not read again when its user opens it."""
@@ -76,6 +93,16 @@ class Timing:
     """Time after which the status is shown: the first text of a quick answer comes before it. With 0, the
     answer waits until it is shown."""
 
+    step_delay: float = 0.3
+    """Time after which a running tool call is named, even if the answer was shown a moment ago: what ends
+    sooner is shown with what follows."""
+
+    line_max_age: float = 100.0
+    """Time after which the line that names a tool call is shown again: Slack removes it after two minutes."""
+
+    replay_timeout: float = 1.0
+    """Longest time that the cards of an attempt that died wait for the agent, which repeats their steps."""
+
     status_timeout: float = 2.0
     """Longest time to show the status, which an answer does not depend on."""
 
@@ -88,6 +115,12 @@ class Timing:
 
     installation_max_age: float = 2.0
     """Time for which another process may still use an installation that has changed."""
+
+    organisation_max_age: float = 600.0
+    """Time after which the list of an organisation's workspaces is read again."""
+
+    organisation_min_age: float = 15.0
+    """Time after which it is read again for a workspace that is not in it."""
 
     token_reserve: float = 7_200.0
     """Time before the end of a token at which the next one is requested: tokens live twelve hours."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from bot.chat import Coordination, PlatformError, StorageDown, Unreachable
 from bot.slack.api import Clients, Identity
-from bot.slack.app_credentials import AppCredentials
+from bot.slack.app_credentials import AppCredentials, IssuedToken
 from bot.slack.errors import NotInstalled, Refused
 from bot.slack.ids import Ids
 from bot.slack.installations import Installation, Installations
@@ -21,6 +21,19 @@ from bot.slack.timing import Timing
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.2
+
+_USED_UP = frozenset({"invalid_grant", "invalid_refresh_token"})
+"""Errors for a refresh token that Slack has revoked: the answer to an earlier request was lost."""
+
+
+def describe_loss(installation: Installation) -> str:
+    """Return a sentence for operators about a token that cannot be renewed."""
+    until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(installation.expires_at))
+    ends = "has ended" if installation.is_lost else f"ends at {until}"
+    why = (
+        "an answer of Slack with the next one was lost" if installation.renewal_began_at else "Slack refuses"
+    )
+    return f"its token {ends} and cannot be renewed ({why}): install the app again at /slack/install"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +83,7 @@ class BotTokens:
         self._timing = timing
         self._clients = clients
         self._credentials = credentials
-        self._unstored: dict[Installation, Installation] = {}  # each by the one that it follows
+        self._unstored: dict[str, Installation] = {}  # each by the refresh token that was used for it
         self._renewals: dict[str, asyncio.Task[Installation]] = {}
         self._retry_at: dict[str, float] = {}
 
@@ -89,11 +102,15 @@ class BotTokens:
             raise NotInstalled(team)
         if not found.expires_at or found.expires_at - time.time() > self._timing.token_reserve:
             return found
-        return await self._renewed(found)
+        if not found.refused_at:
+            found = await self._renewed(found)
+        if found.is_lost:  # turns wait for a new installation; events are read from the history then
+            raise Unreachable(f"Slack: {describe_loss(found)}")
+        return found
 
     async def _renewed(self, old: Installation) -> Installation:
         """Return the installation with its next token, or with the old one while that is valid."""
-        known = self._unstored.get(old, old)
+        known = self._unstored.get(old.refresh_token, old)
         is_valid = known.expires_at > time.time()
         if self._retry_at.get(old.id, 0.0) > time.monotonic() and is_valid:
             return known
@@ -118,7 +135,7 @@ class BotTokens:
         lease, until = f"slack:token:{old.id}", time.monotonic() + self._timing.request_timeout
         while not await self._coordination.lease(lease, 2 * self._timing.request_timeout):
             stored = await self._installations.reload(old.id)
-            if stored and stored != old:
+            if stored and stored.refresh_token != old.refresh_token:
                 return stored
             if old.expires_at > time.time():
                 return old  # another process is about to renew it
@@ -127,24 +144,54 @@ class BotTokens:
             await asyncio.sleep(_LOOK_SECONDS)
         try:
             stored = await self._installations.reload(old.id)
-            if stored == old:
-                new = self._unstored.get(old) or await self._request(old)
-                self._unstored[old] = new  # it stays known if Redis does not take it
-                await self._installations.renew(old, new)
-                stored = await self._installations.reload(old.id)
-                if stored == new:
-                    log.info("token renewed", extra={"installation": old.id})
-            self._unstored.pop(old, None)
+            if stored and stored.refresh_token == old.refresh_token and not stored.refused_at:
+                stored = await self._follow(stored)
+            self._unstored.pop(old.refresh_token, None)
             if stored is None:
                 raise NotInstalled(old.id)
             return stored
         finally:
             await self._coordination.release(lease)
 
+    async def _follow(self, old: Installation) -> Installation | None:
+        """Store the next token, or that there is none; return the installation as it is stored now."""
+        new = self._unstored.get(old.refresh_token)
+        if new is None:
+            if not old.renewal_began_at:  # a crash may lose Slack's answer: then the record tells why
+                began = replace(old, renewal_began_at=time.time())
+                await self._installations.renew(old, began)
+                old = began
+            new = await self._request(old)
+        self._unstored[old.refresh_token] = new  # it stays known if Redis does not take it
+        await self._installations.renew(old, new)
+        stored = await self._installations.reload(old.id)
+        if stored == new:
+            log.log(
+                logging.ERROR if new.refused_at else logging.INFO,
+                "token refused, the app has to be installed again" if new.refused_at else "token renewed",
+                extra={"installation": old.id},
+            )
+        return stored
+
     async def _request(self, old: Installation) -> Installation:
+        try:
+            new = await self._exchange(old)
+        except Refused as error:
+            if error.code not in _USED_UP:
+                raise
+            return replace(old, refused_at=time.time())
+        return replace(
+            old,
+            bot_token=new.token,
+            refresh_token=new.refresh_token,
+            expires_at=new.expires_at,
+            renewal_began_at=0.0,
+        )
+
+    async def _exchange(self, old: Installation) -> IssuedToken:
         new = await self._credentials.exchange(
             self._clients, grant_type="refresh_token", refresh_token=old.refresh_token
         )
         if not new.refresh_token or not new.expires_at:
             raise Refused("oauth.v2.access", "no refresh token")
-        return replace(old, bot_token=new.token, refresh_token=new.refresh_token, expires_at=new.expires_at)
+        return new

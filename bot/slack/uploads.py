@@ -33,6 +33,10 @@ class Uploads(uploads.Uploads):
         self._api = api
         self._messages = messages
 
+    def has_begun(self, file: File) -> bool:
+        """Return whether this or an earlier attempt has tried to show the file."""
+        return bool(self._file_state(file))
+
     async def _save(self, **changes: Json) -> None:
         await self._messages.save(**changes)
 

@@ -87,6 +87,10 @@ class Users:
             return is_guest(person) or claimed not in ("", team)
         return is_guest(person) or team not in _teams(person)
 
+    async def teams(self, team: str, user: str) -> Sequence[str]:
+        """Return the teams of a user whom a workspace sees, in order; none if Slack does not say."""
+        return sorted(_teams(await self._person(team, user)))
+
     async def names(self, team: str, users: Iterable[str], most: int = 20) -> Mapping[str, str]:
         """Return the names of users, by id; those that Slack does not tell in time are left out.
 

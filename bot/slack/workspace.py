@@ -1,8 +1,8 @@
 """The bot in one workspace: its calls of Slack, and what is known and limited there."""
 
 import asyncio
-from collections.abc import Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 from bot.chat import (
@@ -11,22 +11,32 @@ from bot.chat import (
     Deliver,
     Files,
     InboxLookup,
+    Json,
+    Prompt,
     Receipt,
     ThreadId,
 )
+from bot.commands.commands import Commands
 from bot.platforms.catch_up import CatchUp
 from bot.slack import requests
 from bot.slack.api import Account, Clients, SlackApi
+from bot.slack.app_context import AppContexts
+from bot.slack.artifacts import NativeBlocks
 from bot.slack.ask import Ask
 from bot.slack.audience import Audiences
 from bot.slack.context import Contexts
+from bot.slack.events import team_of_event
+from bot.slack.growth import EditBudget
 from bot.slack.history import ActiveThreads, History
-from bot.slack.home import HomeTabs
+from bot.slack.home import MOST_AT_ONCE, HomeTabs
+from bot.slack.home_presses import HomePresses
 from bot.slack.memberships import Memberships
 from bot.slack.names import Names
 from bot.slack.past import PastMessages
+from bot.slack.prompts import SuggestedPrompts
 from bot.slack.rate_limits import RateLimits
-from bot.slack.reply import SlackThread
+from bot.slack.reply import SlackThread, Streaming
+from bot.slack.shared_channels import Connections
 from bot.slack.status import Status
 from bot.slack.stream import StreamBudget
 from bot.slack.timing import Timing
@@ -46,6 +56,10 @@ class Shared:
     bots: Set[str]
     catch_up_hours: float
     timing: Timing
+    streaming: Streaming = "native"
+    prompts: Sequence[Prompt] | None = None
+    """Suggested prompts of the operator, if there are any."""
+    home_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_AT_ONCE))
 
 
 class Workspace:
@@ -58,12 +72,15 @@ class Workspace:
         self.users = Users(api, limits, timing)
         self.names = Names(api, limits, self.users, timing)
         self.audiences = Audiences(api, timing)
-        self.past = PastMessages(
-            api, limits, self.users, self.names, Memberships(api, limits, timing), timing
-        )
+        self.connections = Connections(api, timing)
+        memberships = Memberships(api, limits, timing)
+        self.past = PastMessages(api, limits, self.users, self.names, memberships, timing)
         self.contexts = Contexts(self.past, timing)
+        self.app_contexts = AppContexts(shared.coordination, timing)
+        self.prompts = SuggestedPrompts(api, limits, timing, shared.prompts)
         self.buttons = requests.Buttons(self.users, api, timing.button_timeout)
-        self.home = HomeTabs(api, self.users, limits, timing)
+        self.home = HomeTabs(api, self.users, self.audiences, memberships, limits, shared.home_slots, timing)
+        self.home_presses = HomePresses(api, self.home, timing)
         self.status = Status(api, limits, timing)
         self.catch_up = CatchUp(
             shared.coordination,
@@ -76,10 +93,38 @@ class Workspace:
         )
         self._ask_locks = WeakValueDictionary[str, asyncio.Lock]()
         self._budget = StreamBudget(limits, timing.flush_interval)
+        self._edit_budget = EditBudget(limits, timing.edit_interval)
+        self._native = NativeBlocks(timing.block_refusal)
 
     async def close(self) -> None:
         """End what still runs in the background."""
+        await self.prompts.close()
+        await self.home.close()
         await self.status.close()
+
+    async def take_notice(self, body: Mapping[str, Json], team: str, commands: Commands) -> bool:
+        """Take an event that is not about what a thread says; return False for all others."""
+        match body.get("event"):
+            case {"type": "user_change", "user": {"id": str(user)} as described}:
+                await self.users.update(team, user, described)
+            case {"type": "app_home_opened", "tab": "home"}:
+                self.home.open(body["event"], commands)
+            case {"type": "app_home_opened", "tab": "messages"}:
+                self.prompts.open(body["event"], commands)
+            case {"type": "app_context_changed"}:
+                await self.app_contexts.note(team_of_event(body), body["event"])
+            case {
+                "type": "agent_session_title_changed",
+                "channel": str(channel),
+                "thread_ts": str(ts),
+                "title": str(title),
+            }:
+                self.status.keep_title(ThreadId("slack", team_of_event(body), channel, ts), title)
+            case {"type": "app_home_opened" | "agent_session_title_changed"}:
+                pass
+            case _:
+                return False
+        return True
 
     def with_details(self, deliver: Deliver) -> Deliver:
         """Return a `deliver` that first adds to an event what Slack says about its author and names."""
@@ -94,6 +139,9 @@ class Workspace:
             shared.limits,
             self.status,
             self._budget,
+            self._edit_budget,
+            shared.streaming,
+            self._native,
             shared.lookup,
             shared.files,
             shared.timing,
@@ -104,6 +152,10 @@ class Workspace:
         shared = self._shared
         deliver = self.with_details(deliver)
         return Ask(self.api, deliver, shared.lookup, shared.timing, self._ask_locks)
+
+    async def teams_of(self, user: str) -> Sequence[str]:
+        """Return the workspaces of a user, as far as Slack says."""
+        return await self.users.teams((await self.api.who()).team_id, user)
 
     async def is_external(self, user: str) -> bool:
         """Return whether a user is a guest or from another organisation, as far as Slack says."""

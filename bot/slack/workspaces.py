@@ -25,6 +25,12 @@ class Workspaces(Protocol):
         Raises `PlatformError` and `StorageDown`.
         """
 
+    async def for_answering(self, body: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Return an event as it would be sent for the installation that answers it.
+
+        Raises `PlatformError` and `StorageDown`.
+        """
+
     async def of_interaction(self, body: Mapping[str, Json]) -> Workspace:
         """Return the workspace of a command, a press or a form. Raises `NotInstalled` and `StorageDown`."""
 
@@ -71,6 +77,10 @@ class OneWorkspace:
     async def of_event(self, body: Mapping[str, Json]) -> Workspace | None:
         """Return the only workspace."""
         return self._only
+
+    async def for_answering(self, body: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Return the event unchanged."""
+        return body
 
     async def of_interaction(self, body: Mapping[str, Json]) -> Workspace:
         """Return the only workspace."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 
 from bot.chat import Json, PlatformError, RateLimited, Receipt, ThreadId, Unreachable
+from bot.platforms.request_guard import hold_requests
 from bot.slack.api import SlackApi
 from bot.slack.errors import GivenUp
 from bot.slack.rate_limits import RateLimits
@@ -88,7 +89,7 @@ class Writer:
         """Call a method. Raises `RateLimited` at once when Slack limits it."""
         await self._receipt.hold()
         async with self.limit(method, part):
-            request = asyncio.create_task(self._api.write(method, **arguments))
+            request = asyncio.create_task(self._write(method, arguments))
             try:
                 return await asyncio.shield(request)
             except asyncio.CancelledError:
@@ -96,3 +97,8 @@ class Writer:
                 if not request.cancel():
                     request.exception()  # retrieved: asyncio logs exceptions that are never retrieved
                 raise
+
+    async def _write(self, method: str, arguments: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Call a method in a task of its own, while the turn holds its lease."""
+        hold_requests(self._receipt.check)
+        return await self._api.write(method, **arguments)

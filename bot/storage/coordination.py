@@ -16,6 +16,10 @@ log = logging.getLogger(__name__)
 _TAG = "{bot}"
 _CURSORS = f"{_TAG}:heard"
 _MOST_SOURCES = 10_000
+_MOST_PARTS = 2_000
+"""Most cursors of threads in one space: a busy one displaces none of the others."""
+
+_PARTS_SECONDS = 7 * 86_400
 _BATCH = 500
 
 # The calls of the last 60 seconds, packed as {call: {second: count}}, by the clock of Redis, because machines
@@ -238,15 +242,33 @@ class RedisCoordination:
             async for cursor, _ in self._redis.zscan_iter(_CURSORS, match=f"{source}*", count=_BATCH):
                 if f"{cursor.decode()}:".startswith(f"{source}:"):
                     await self._redis.zrem(_CURSORS, cursor)
+            await self._redis.delete(f"{_CURSORS}:{source}")
 
     async def get_cursor(self, *sources: str) -> float | None:
         """Return the time until which all events of the sources were taken."""
+        by_key: dict[str, list[str]] = {}
+        for source in sources:
+            by_key.setdefault(_cursors_of(source), []).append(source)
+        known: list[float | None] = []
         with storage_errors():
-            known: Any = await self._redis.zmscore(_CURSORS, list(sources))
-        return None if None in known else float(min(known))
+            for key, members in by_key.items():
+                found: Any = await self._redis.zmscore(key, members)
+                known += found
+        return None if None in known else min(each for each in known if each is not None)
 
     async def set_cursor(self, source: str, until: float) -> None:
         """Store the time until which all events of a source were taken."""
+        key = _cursors_of(source)
+        most = _MOST_SOURCES if key == _CURSORS else _MOST_PARTS
         with storage_errors():
-            await self._redis.zadd(_CURSORS, {source: until}, gt=True)
-            await self._redis.zremrangebyrank(_CURSORS, 0, -_MOST_SOURCES - 1)
+            await self._redis.zadd(key, {source: until}, gt=True)
+            await self._redis.zremrangebyrank(key, 0, -most - 1)
+            if key != _CURSORS:
+                await self._redis.expire(key, _PARTS_SECONDS)
+
+
+def _cursors_of(source: str) -> str:
+    """Return the key with the cursor of a source: one for all spaces, and one for the threads of each."""
+    platform, _, rest = source.partition(":")
+    space, _, part = rest.partition(":")
+    return f"{_CURSORS}:{platform}:{space}" if ":" in part else _CURSORS

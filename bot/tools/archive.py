@@ -92,21 +92,21 @@ def archive_tools(source: ArchiveSource) -> list[BaseTool]:
             name="read_messages",
             description=_READ,
             args_schema=ReadMessagesArguments,
-            metadata={"title": "Read messages"},
+            metadata={"title": "Read messages", "activity": "Reading messages"},
         ),
         StructuredTool.from_function(
             coroutine=search_messages,
             name="search_messages",
             description=_SEARCH,
             args_schema=SearchMessagesArguments,
-            metadata={"title": "Search messages"},
+            metadata={"title": "Search messages", "activity": "Searching messages"},
         ),
         StructuredTool.from_function(
             coroutine=find_person,
             name="find_person",
             description=_FIND,
             args_schema=FindPersonArguments,
-            metadata={"title": "Find a person"},
+            metadata={"title": "Find a person", "activity": "Looking for a person"},
         ),
     ]
 

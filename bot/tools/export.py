@@ -30,15 +30,19 @@ _ALTERED: dict[Format, str] = {
     "numbers with a plus, in {names}: tell the users.",
     "xlsx": "Values too long for a cell of Excel were cut in {names}: tell the users.",
 }
+_SMALL = 100_000
+"""Bytes of rows that a thread writes as CSV, in about 5 ms: to start a child process takes longer."""
+
 _NOT_FINISHED = "Writing the file failed, or took too much time or memory.\nExport fewer rows or columns."
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """Exported file, and the text for the model."""
+    """Exported file, the text for the model, and the number of rows."""
 
     file: File
     words: str
+    rows: int
 
 
 async def export(
@@ -51,9 +55,26 @@ async def export(
 ) -> Export:
     """Run the query, have its rows written, store the file. Raises `ToolFailure`."""
     limits = limits or ExportLimits()
-    columns, batches = await _fetch(database, query, limits)
+    columns, batches = await fetch_rows(database, query, limits)
+    file, told = await write_file(keep, compute, query, columns, batches, limits, format)
+    return Export(file, _words(columns, told, file, format), told["rows"])
+
+
+async def write_file(
+    keep: Keep,
+    compute: Compute,
+    query: str,
+    columns: Sequence[Column],
+    batches: Sequence[bytes],
+    limits: ExportLimits,
+    format: Format,
+) -> tuple[File, Mapping[str, Any]]:
+    """Store a file with the rows of a query; return it, and what `write_rows` tells. Raises `ToolFailure`."""
     try:
-        told, content = await compute.run(write_rows, columns, batches, limits, format)
+        if format == "csv" and sum(map(len, batches)) <= _SMALL:
+            told, content = await asyncio.to_thread(write_rows, columns, batches, limits, format)
+        else:
+            told, content = await compute.run(write_rows, columns, batches, limits, format)
     except ComputeError as error:
         raise ToolFailure(_NOT_FINISHED) from error
     if problem := told.get("problem"):
@@ -61,14 +82,16 @@ async def export(
         raise ToolFailure(str(problem))
     about = f"{count(told['rows'], 'row')} and {count(len(columns), 'column')} as {format.upper()}"
     name = await asyncio.to_thread(file_name, _subject(query), content, format)
-    file = await keep(name, _MEDIA_TYPES[format], content, about)
-    return Export(file, _words(columns, told, file, format))
+    return await keep(name, _MEDIA_TYPES[format], content, about), told
 
 
-async def _fetch(
+async def fetch_rows(
     database: Database, query: str, limits: ExportLimits
 ) -> tuple[Sequence[Column], Sequence[bytes]]:
-    """Return the columns, and the rows in pickled batches: more than the limits allow only by the last."""
+    """Return the columns, and the rows in pickled batches: more than the limits allow only by the last.
+
+    Raises `ToolFailure`.
+    """
     held: list[bytes] = []
     rows = size = 0
     async with database.rows(query, _SECONDS) as (columns, batches):
@@ -98,9 +121,15 @@ def _words(columns: Sequence[Column], told: Mapping[str, Any], file: File, forma
             f"It contains only the first {told['rows']:,} rows, because all of them would be too large: say "
             "so, and offer to export a part of them or fewer columns."
         )
-    if told["altered"]:
-        names = ", ".join(f"{name} ({count(number, 'cell')})" for name, number in told["altered"].items())
-        lines.append(_ALTERED[format].format(names=names))
+    lines += altered_words(told, format)
     lines += ["It begins with:", row_line([column.name for column in columns])]
     lines += [row_line(row) for row in told["first"]]
     return "\n".join(lines)
+
+
+def altered_words(told: Mapping[str, Any], format: Format) -> Sequence[str]:
+    """Return a sentence about the values that are not in the file as they are stored, if there are any."""
+    if not told["altered"]:
+        return ()
+    names = ", ".join(f"{name} ({count(number, 'cell')})" for name, number in told["altered"].items())
+    return (_ALTERED[format].format(names=names),)

@@ -101,14 +101,14 @@ def memory_tools(memory: LongTermMemory) -> list[BaseTool]:
             name="memory_save",
             description=_SAVE,
             args_schema=MemorySaveArguments,
-            metadata={"title": "Remember"},
+            metadata={"title": "Remember", "activity": "Remembering"},
         ),
         StructuredTool.from_function(
             coroutine=memory_search,
             name="memory_search",
             description=_SEARCH,
             args_schema=MemorySearchArguments,
-            metadata={"title": "Search the memory"},
+            metadata={"title": "Search the memory", "activity": "Searching the memory"},
         ),
     ]
 

@@ -68,12 +68,13 @@ def ask_user() -> BaseTool:
         decision = turn_of(config).decision
         assert decision is not None  # a call that waits runs only after a decision
         who = "The user" if decision.by in decision.askers else "Another user in the conversation"
-        return f"{who} has chosen: {decision.reason}"
+        verb = "has chosen" if decision.reason in (options or ()) else "has answered"
+        return f"{who} {verb}: {decision.reason}"
 
     return AskingTool.from_function(
         coroutine=ask,
         name=ASK_USER,
         description=_DESCRIPTION,
         args_schema=AskUserArguments,
-        metadata={"title": "Ask a question"},
+        metadata={"title": "Ask a question", "activity": "Asking a question"},
     )

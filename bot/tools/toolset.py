@@ -6,10 +6,11 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
-from bot.chat import ArchiveSource, Keep
+from bot.chat import ArchiveSource, Json, Keep
 from bot.concurrency.process_pool import Compute, ComputeThread
 from bot.memory import LongTermMemory
 from bot.tools.archive import archive_tools
+from bot.tools.artifacts import TableSize, artifact_of
 from bot.tools.clock import current_time
 from bot.tools.context import proposal_of, turn_of
 from bot.tools.errors import ToolFailure
@@ -20,7 +21,7 @@ from bot.tools.sql.database import Database, QueryLimits
 from bot.tools.sql.errors import UnknownName
 from bot.tools.sql.format import markdown
 from bot.tools.sql.schema import Schema
-from bot.tools.sql.write import DatabaseWriter
+from bot.tools.sql.write import DatabaseWriter, approved_rows
 from bot.tools.waiting import GuardedTool
 
 _SQL_SCHEMA = """\
@@ -100,7 +101,7 @@ def toolset(
     `archives` (messages of chat services) each add the tools that need them; `asks` adds questions to users.
     `compute` makes files, by default in a thread. All are async and raise `ToolFailure` with words for the
     model. Those of memory and archives take from the turn what they may see, never from the model. Their
-    metadata has the `title` that users see.
+    metadata has the `title` that users see, and the `activity` to show while it runs.
     """
     changing = [_sql_execute(writer)] if writer else []
     files = file_tools(database, keep, compute or ComputeThread()) if keep else []
@@ -118,12 +119,14 @@ def _sql_tools(database: Database, limits: QueryLimits) -> list[BaseTool]:
         await database.require_admission()
         return await schema.describe(table)
 
-    async def sql_query(query: str) -> str:
+    async def sql_query(query: str) -> tuple[str, Json]:
         try:
-            return markdown(await database.fetch(query, limits))
+            result = await database.fetch(query, limits)
         except UnknownName as error:
             schema.forget()
             raise ToolFailure(f"{error}\n{await schema.names()} sql_schema describes them.") from error
+        size = TableSize(len(result.rows), len(result.columns), not result.is_complete)
+        return markdown(result), artifact_of(size=size)
 
     return [
         StructuredTool.from_function(
@@ -131,30 +134,34 @@ def _sql_tools(database: Database, limits: QueryLimits) -> list[BaseTool]:
             name="sql_schema",
             description=_SQL_SCHEMA,
             args_schema=SqlSchemaArguments,
-            metadata={"title": "Look at the database schema"},
+            metadata={"title": "Look at the database schema", "activity": "Looking at the database schema"},
         ),
         StructuredTool.from_function(
             coroutine=sql_query,
             name="sql_query",
             description=_SQL_QUERY.format(rows=limits.rows),
             args_schema=SqlQueryArguments,
-            metadata={"title": "Query the database"},
+            metadata={"title": "Query the database", "activity": "Running a query"},
+            response_format="content_and_artifact",
         ),
     ]
 
 
 def _sql_execute(writer: DatabaseWriter) -> BaseTool:
-    async def sql_execute(statement: str, config: RunnableConfig) -> str:
+    async def sql_execute(statement: str, config: RunnableConfig) -> tuple[str, Json]:
         turn = turn_of(config)
         assert turn.decision is not None  # an approved call always has one
-        return await writer.execute(proposal_of(config), turn.authors[0], turn.decision.by)
+        proposal = proposal_of(config)
+        outcome = await writer.execute(proposal, turn.authors[0], turn.decision.by)
+        return outcome, artifact_of(size=TableSize(approved_rows(proposal)))
 
     return GuardedTool.from_function(
         coroutine=sql_execute,
         name="sql_execute",
         description=_SQL_EXECUTE,
         args_schema=SqlExecuteArguments,
-        metadata={"title": "Change the database"},
+        metadata={"title": "Change the database", "activity": "Changing the database"},
+        response_format="content_and_artifact",
         preview=writer.preview,
         outcome=writer.outcome,
     )
@@ -169,7 +176,7 @@ def _current_time() -> BaseTool:
         name="current_time",
         description=_CURRENT_TIME,
         args_schema=CurrentTimeArguments,
-        metadata={"title": "Look at the clock"},
+        metadata={"title": "Look at the clock", "activity": "Looking at the clock"},
     )
 
 

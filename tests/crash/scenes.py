@@ -131,6 +131,17 @@ class SlackWithoutStreams(SlackScene):
         self.slack.disable("chat.startStream")
 
 
+class SlackWithEdits(SlackScene):
+    """Slack with an answer that grows by edits."""
+
+    begins = "slack: chat.postMessage #1"
+    grows = "slack: chat.update #1"
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        return {**super().environ, "SLACK_STREAMING": "edit"}
+
+
 class DiscordScene:
     """Discord: a mention in a channel, which opens a thread, and then a message there.
 

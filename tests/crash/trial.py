@@ -1,5 +1,6 @@
 """One trial: a question with kills at given steps, and the conditions that must hold at the end."""
 
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -307,9 +308,10 @@ def faults(outcome: Outcome, undisturbed: Outcome) -> list[str]:
     if outcome.problems:
         return outcome.problems
     problems = []
-    due = [_with_counts(text, outcome.requests) for text in undisturbed.messages]
-    if outcome.messages != due:
-        problems.append(f"shown: {outcome.messages}, due: {due}")
+    shown = [_without_durations(text) for text in outcome.messages]
+    due = [_without_durations(_with_counts(text, outcome.requests)) for text in undisturbed.messages]
+    if shown != due:
+        problems.append(f"shown: {shown}, due: {due}")
     made = Counter(plan=outcome.requests["plan"], result=outcome.tool_runs, answer=outcome.requests["answer"])
     for what, count in made.items():
         holding = [number for number, steps in enumerate(outcome.lives, 1) if held(what) in steps]
@@ -320,6 +322,11 @@ def faults(outcome: Outcome, undisturbed: Outcome) -> list[str]:
     if outcome.requests["recollection"] != 1:
         problems.append(f"the second question was put {outcome.requests['recollection']} times")
     return problems
+
+
+def _without_durations(text: str) -> str:
+    """Return a text without the times that tools took, which differ from trial to trial."""
+    return re.sub(r", [0-9.]+ s$", "", text, flags=re.MULTILINE)
 
 
 def _with_counts(text: str, requests: Counter[str]) -> str:

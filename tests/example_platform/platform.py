@@ -156,6 +156,9 @@ class Lines:
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """Do nothing: no request was shown outside of its conversation."""
 
+    def forget_thread(self, id: ThreadId) -> None:
+        """Do nothing: the line protocol shows no conversations."""
+
     def refuse_stop(self, stop: Stop, words: str) -> None:
         """Do nothing: in a conversation of one user nobody else has asked anything."""
 

@@ -4,9 +4,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import assert_never
 
-from bot.chat import AnswerButtons, Approval, File, Notice, Part, Question, Receipt, Text, ToolStep
+from bot.chat import (
+    AnswerButtons,
+    Approval,
+    File,
+    Notice,
+    OpenRequests,
+    Part,
+    Question,
+    Receipt,
+    Table,
+    Text,
+    ToolStep,
+)
 from bot.commands.approval_texts import request_text
 from bot.commands.question_texts import question_text
+from bot.platforms.table_text import code_block
 
 Say = Callable[[str, str], Awaitable[None]]
 """Writes a line to a user. Raises `Unreachable`."""
@@ -50,9 +63,11 @@ def _rendered(part: Part) -> str:
             return f"\n\n{request_text(part)}\n\n"
         case Question():
             return f"\n\n{question_text(part)}\n\n"
+        case Table():
+            return f"\n\n{code_block(part, 4_000)[0]}\n\n"
         case File():
             return f"\n\nI made the file {part.name}, but I cannot send files here.\n\n"
-        case ToolStep() | AnswerButtons():
+        case ToolStep() | AnswerButtons() | OpenRequests():
             return ""
         case _:
             assert_never(part)

@@ -201,7 +201,7 @@ class DiscordPlace:
         return _is_settled(shown)
 
     def forms(self) -> Sequence[Form]:
-        return [Form(each.content, bool(each.components)) for each in self._forms()]
+        return [Form(each.content, bool(each.buttons)) for each in self._forms()]
 
     def _forms(self) -> list[DiscordMessage]:
         return [each for each in self._shown() if each.content.startswith(SIGN)]

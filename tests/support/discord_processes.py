@@ -26,7 +26,9 @@ from tests.support.commands import nothing_to_stop
 from tests.support.platforms import QUICK_DISCORD
 from tests.support.wait import wait_until
 
-QUICK = replace(QUICK_DISCORD, shard_lease=2.0, shard_renewal=0.1, reconnect_backoff=0.05)
+QUICK = replace(
+    QUICK_DISCORD, shard_lease=2.0, shard_renewal=0.1, reconnect_backoff=0.05, presence_interval=0.1
+)
 """Short durations for the shards, in the proportions that they have."""
 
 

@@ -78,6 +78,7 @@ class Ear:
             state: Any = listener._connection
             state._command_tree = None  # commands are answered over REST, which is not here
             listener.event(_noting(interactions))
+            listener.event(on_forgotten_interaction)
             ear = cls(listener, heard, interactions)
             me = {"id": str(ME), "username": "agent", "discriminator": "0", "avatar": None, "bot": True}
             await ear.hear(
@@ -91,6 +92,10 @@ class Ear:
         frame = {"op": 0, "t": event, "s": 1, "d": payload}
         await self._socket.received_message(json.dumps(frame))
         await self._listener.handlers.finish(5)
+
+
+async def on_forgotten_interaction(interaction: discord.Interaction) -> None:
+    """Answer nothing: that would be over REST, too."""
 
 
 def _noting(interactions: list[Any]) -> Any:

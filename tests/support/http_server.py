@@ -12,6 +12,7 @@ from bot.commands.commands import Commands
 from bot.commands.redis import Operations
 from bot.concurrency.tasks import cancel
 from bot.http.connections import Bounds
+from bot.http.credentials import SHARED, Credentials
 from bot.http.platform import Http
 from bot.http.timing import Timing
 from bot.inbox import Lookup
@@ -26,6 +27,11 @@ from tests.support.wait import wait_until
 async def echo(turn: Turn) -> AsyncIterator[Part]:
     """Answer with the question."""
     yield Text(turn.messages[0].text)
+
+
+def credentials(api_token: str | None) -> Credentials:
+    """Return the credentials of a server whose callers share one token, or need none."""
+    return Credentials({SHARED: api_token} if api_token else {})
 
 
 @dataclass
@@ -94,7 +100,7 @@ async def http_server(
     http = Http(
         host="127.0.0.1",
         port=0,
-        api_token=api_token,
+        credentials=credentials(api_token),
         lookup=Lookup(redis),
         files=FileStore(redis),
         timing=Timing(),

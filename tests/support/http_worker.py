@@ -20,6 +20,7 @@ from bot.storage.files import FileStore
 from bot.storage.key_value import KeyValueStore
 from tests.support.agents import Answer
 from tests.support.commands import nothing_to_stop
+from tests.support.http_server import credentials
 from tests.support.replies import run_reply
 from tests.support.wait import wait_until
 
@@ -191,7 +192,7 @@ async def open_server(
     http = Http(
         host="127.0.0.1",
         port=0,
-        api_token=api_token,
+        credentials=credentials(api_token),
         lookup=EmptyInbox(),
         files=NO_FILES,
         timing=timing,

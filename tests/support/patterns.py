@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, permutations
 from pathlib import Path
-from re import _constants as ops  # type: ignore[attr-defined] # the parts of a pattern have no public name
-from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
+
+# the parts of a pattern have no public name, and no types
+ops: Any = importlib.import_module("re._constants")
+parser: Any = importlib.import_module("re._parser")
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "bot").rglob("*.js"))

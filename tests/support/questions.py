@@ -137,13 +137,14 @@ class DiscordRoom(DiscordThread):
         return [each.content for each in self._forms()]
 
     def options(self) -> Sequence[str]:
-        rows = self._forms()[-1].components
-        items = [each for row in rows for each in row["components"]]
-        return [option["label"] for each in items for option in each.get("options", [each])]
+        return [option["label"] for each in self._items() for option in each.get("options", [each])]
+
+    def _items(self) -> list[dict[str, Any]]:
+        """Return the buttons or the menu of the newest question, without the button for a form."""
+        return [each for each in self._forms()[-1].buttons if not each["custom_id"].endswith(":words")]
 
     async def press(self, user: str, option: int) -> str:
-        form = self._forms()[-1]
-        items = [each for row in form.components for each in row["components"]]
+        form, items = self._forms()[-1], self._items()
         is_menu = "options" in items[0]
         name = items[0 if is_menu else option]["custom_id"]
         pressed = await self.discord.click(

@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 import pytest
+from aiohttp import web
 from redis.asyncio import Redis
 
-from bot.chat import Event, Health, Json, Message, Part, Receipt, Text, Turn
+from bot.chat import Event, Health, Json, Message, Part, Receipt, Stop, Text, Turn
 from bot.commands.commands import Commands
 from bot.inbox import Lookup
 from bot.slack.platform import Slack as SlackPlatform
@@ -22,6 +23,7 @@ from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.servers.slack.service import Message as Shown
 from tests.support.commands import nothing_to_stop
 from tests.support.replies import run_reply
+from tests.support.settings import is_slack_over_http
 from tests.support.wait import wait_until
 
 
@@ -75,6 +77,7 @@ class Bot:
     noted: dict[str, Mapping[str, Json]] = field(default_factory=dict)
     """Receipts with what is not stored yet."""
 
+    refuses_stops: bool = False
     failures: int = 0
     doors_open: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -86,6 +89,8 @@ class Bot:
             raise ConnectionError("the store is away")
         if not isinstance(event, Message):
             self.events.append(event)
+            if isinstance(event, Stop) and self.refuses_stops:
+                self.platform.refuse_stop(event, "It is not yours.")
             return
         message = event
         self.messages.append(message)
@@ -138,7 +143,7 @@ async def _connected(
     server: Slack,
     *,
     timing: Timing = TIMING,
-    **settings: str | None,
+    **settings: Any,
 ) -> AsyncIterator[SlackPlatform]:
     arguments: dict[str, Any] = {
         "bot_token": server.bot_token,
@@ -159,6 +164,20 @@ def connect_platform(redis: Redis) -> Connect:
 
 
 @contextlib.asynccontextmanager
+async def served(platform: SlackPlatform) -> AsyncIterator[str]:
+    """Serve the webhook of a platform; yield its address."""
+    app = web.Application()
+    app.router.add_post("/slack/events", platform.webhooks["/slack/events"].handle)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
 async def _serving(
     redis: Redis,
     server: Slack,
@@ -167,18 +186,26 @@ async def _serving(
     check_health: Any = healthy,
     usage: Any = None,
     timing: Timing = TIMING,
-    **settings: str | None,
+    **settings: Any,
 ) -> AsyncIterator[Bot]:
+    is_over_http = is_slack_over_http() and "app_token" not in settings
+    if is_over_http:
+        settings = {"app_token": None, "signing_secret": server.signing_secret} | settings
     async with (
+        contextlib.AsyncExitStack() as stack,
         _connected(redis, server, timing=timing, **settings) as platform,
         asyncio.TaskGroup() as group,
     ):
+        if is_over_http:
+            server.request_url = await stack.enter_async_context(served(platform))
         bot = Bot(platform, answer, group)
         bot.doors_open.set()
         commands = replace(COMMANDS, check_health=check_health, usage=usage)
         receiving = asyncio.create_task(platform.receive(bot.deliver, commands))
         try:
-            if not platform.webhooks:
+            if is_over_http:
+                await server.wait_for_connections()
+            elif not platform.webhooks:
                 await server.wait_for_connections(2)
                 # the client knows a moment later; asked like this, since health() would use up its probe
                 await wait_until(lambda: hears_on_both(platform), "the client knows of its sockets")

@@ -1,13 +1,14 @@
 """Question on Slack that only the test answers."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from redis.asyncio import Redis
 
 from bot.chat import ThreadId
 from bot.inbox import Lookup
 from bot.slack.platform import connect
+from bot.slack.rate_limits import PER_MINUTE
 from bot.slack.timing import Timing
 from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
@@ -20,7 +21,11 @@ STATUS_FIRST = Timing(status_delay=0)
 
 @contextlib.asynccontextmanager
 async def ask_question(
-    slack: Slack, redis: Redis, kind: str = "channel", timing: Timing = STATUS_FIRST
+    slack: Slack,
+    redis: Redis,
+    kind: str = "channel",
+    timing: Timing = STATUS_FIRST,
+    per_minute: Mapping[str, int] = PER_MINUTE,
 ) -> AsyncIterator[QuestionRun]:
     """Ask in the channel while no bot listens, so that only the test answers."""
     ts = await slack.say(ALICE, GENERAL, "draw it")
@@ -35,6 +40,7 @@ async def ask_question(
         files=FileStore(redis),
         catch_up_hours=24,
         timing=timing,
+        per_minute=per_minute,
     ) as platform:
         yield QuestionRun(platform, ThreadId("slack", TEAM, GENERAL, ts), GENERAL, place)
 

@@ -164,6 +164,17 @@ class AnswerStore:
             for each in sorted(_read_votes(answer, fields), key=lambda each: each.at):
                 yield each
 
+    async def newest(self, answers: int) -> Sequence[Feedback]:
+        """Return the votes on so many answers, those with the newest votes, the newest first."""
+        with storage_errors():
+            rated: Any = await self.redis.zrange(_RATED, 0, answers - 1, desc=True)
+            async with self.redis.pipeline(transaction=False) as pipeline:
+                for answer in rated:
+                    pipeline.hgetall(_feedback_key(answer.decode()))
+                found = await pipeline.execute() if rated else []
+        votes = [_read_votes(answer.decode(), fields) for answer, fields in zip(rated, found, strict=True)]
+        return sorted((each for of_one in votes for each in of_one), key=lambda each: -each.at)
+
     async def export(self) -> AsyncIterator[Mapping[str, Json]]:
         """Yield each vote as a JSON object, with the details of its answer while these are kept."""
         details: tuple[str, AnswerDetails | None] = ("", None)

@@ -1,5 +1,6 @@
 """Answers with buttons: details of each, feedback on it, and another answer in its place."""
 
+import hashlib
 import logging
 import secrets
 import time
@@ -32,7 +33,7 @@ from bot.chat import (
     well_formed,
 )
 from bot.commands import answer_texts
-from bot.commands.answers import MOST_COUNTED, MOST_REASON, OrderAnswer
+from bot.commands.answers import MOST_COUNTED, MOST_REASON, Opinion, OrderAnswer
 from bot.config.amounts import money
 from bot.storage.errors import storage_errors
 
@@ -44,6 +45,12 @@ the others are the answer that it replaces, and what makes it different from an 
 
 _DECISION = "decision:"
 """First part of the id of a message that is the decision about a request; the other one is the request."""
+
+_GENERAL = "bot-"
+"""First part of the id under which feedback about the bot is stored; those of answers have no hyphen."""
+
+_LOOKED_AT = 50
+"""Newest answers with votes among which those with a reason are looked for."""
 
 _REFUSALS: Mapping[Outcome, str] = {
     "ignored": answer_texts.ONLY_LAST,
@@ -141,6 +148,16 @@ class Answers:
         if not await self.store.has_vote(answer, by):
             raise PressRefused(answer_texts.FORGOTTEN, status=404)
         await self._store_vote(answer, by, "down", reason)
+
+    async def rate_bot(self, form: str, by: str, vote: Vote, words: str) -> None:
+        """Store feedback about the bot, see `AnswerActions`: a vote on an answer that nobody has given."""
+        about = _GENERAL + hashlib.sha256(f"{form} {by}".encode()).hexdigest()[:16]
+        await self._store_vote(about, by, vote, words)
+
+    async def newest_opinions(self, most: int) -> Sequence[Opinion]:
+        """Return the newest votes with a reason, see `AnswerActions`."""
+        newest = [each for each in await self.store.newest(_LOOKED_AT) if each.reason][:most]
+        return [Opinion(each.vote, each.reason, each.at, each.answer.startswith(_GENERAL)) for each in newest]
 
     async def count_votes(self, by: str) -> Mapping[Vote, int]:
         """Return the number of a user's votes, see `AnswerActions`."""

@@ -6,5 +6,14 @@ from bot.access.requests.moderators import Moderators
 from bot.access.requests.questions import QuestionRules
 from bot.access.requests.request_store import RequestStore
 from bot.access.requests.requests import Requests
+from bot.access.requests.waiting import WaitingRequests
 
-__all__ = ["ApprovalRules", "Copies", "Moderators", "QuestionRules", "RequestStore", "Requests"]
+__all__ = [
+    "ApprovalRules",
+    "Copies",
+    "Moderators",
+    "QuestionRules",
+    "RequestStore",
+    "Requests",
+    "WaitingRequests",
+]

@@ -41,11 +41,18 @@ class QuestionRules:
             names={**(before.request.names if before else {}), **turn.names},
         )
 
-    async def refusal(self, record: RequestRecord, question: Question, by: Chooser) -> str | None:
-        """Return why this user cannot answer by a button, or None."""
+    async def refusal(
+        self, record: RequestRecord, question: Question, by: Chooser, *, in_words: bool
+    ) -> str | None:
+        """Return why this user cannot answer by a button, or in words in a form, or None.
+
+        The agent goes on with the rights of those who asked it: words of others are a message of their own.
+        """
         if by.author not in question.respondents:
             if not question.anyone:
                 return question_texts.refusal(question)
+            if in_words:
+                return question_texts.WRITE_A_MESSAGE
             if by.is_external:
                 return question_texts.NOT_FOR_EXTERNAL
         match await self.admission.check(_as_message(record, by)):

@@ -1,5 +1,6 @@
 """Storage of requests in Redis; approvals and questions are kept alike."""
 
+import asyncio
 import json
 import logging
 import secrets
@@ -149,6 +150,13 @@ class RequestStore:
                 keys=[_OPEN, _about(message_id), _INDEXED], args=[_key(""), _about(""), _INDEXED_SECONDS]
             )
         return _parse_all(found)
+
+    async def asked_of(self, author: str) -> Sequence[RequestRecord]:
+        """Return the undecided questions to an author; there are at most `MOST_OPEN_QUESTIONS`."""
+        with storage_errors():
+            ids: Any = await self.redis.zrange(f"{_OPEN_QUESTIONS}:of:{author}", 0, -1)
+        found = await asyncio.gather(*(self.read(each.decode()) for each in ids))
+        return [each for each in found if each and each.is_open]
 
     async def due(self) -> Sequence[str]:
         """Return the ids of open requests that have expired, at most 100."""

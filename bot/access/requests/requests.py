@@ -44,6 +44,7 @@ from bot.chat import (
 )
 from bot.commands import approval_texts, question_texts
 from bot.commands.decisions import Chooser, DecisionAnswer, unknown_request
+from bot.commands.question_texts import MOST_WORDS
 from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
@@ -197,22 +198,21 @@ class Requests:
         verdict: Verdict = "approved" if approve else "rejected"
         return await self._settle(record, record.decision(verdict, by, reason, name))
 
-    async def choose(self, id: str, option: int, by: Chooser) -> DecisionAnswer:
-        """Take the answer to a question by a button, see `Decisions`."""
+    async def choose(self, id: str, answer: int | str, by: Chooser) -> DecisionAnswer:
+        """Take the answer to a question by a button or in a form, see `Decisions`."""
         record = await self.store.read(id)
         question = record.request if record else None
-        if record is None or not isinstance(question, Question) or option not in range(len(question.options)):
+        words = _words(question, answer) if isinstance(question, Question) else ""
+        if record is None or not isinstance(question, Question) or not words:
             return DecisionAnswer(question_texts.UNKNOWN, is_known=False)
-        if refusal := await self.questions.refusal(record, question, by):
+        in_words = isinstance(answer, str)
+        if refusal := await self.questions.refusal(record, question, by, in_words=in_words):
             return DecisionAnswer(refusal)
         if question.state != "asked":
             return DecisionAnswer(question_texts.too_late(question), record.thread)
         if question.expires_at <= time.time():
             return await self._settle(record, record.decision("expired"))
-        answer = question.options[option]
-        return await self._settle(
-            record, record.decision("answered", by.author, answer, well_formed(by.name))
-        )
+        return await self._settle(record, record.decision("answered", by.author, words, well_formed(by.name)))
 
     async def answer(self, turn: Turn, id: str) -> Question | None:
         """Take the words of a turn for the answer to a question, see `bot.chat.Requests`."""
@@ -378,6 +378,13 @@ def _too_late(request: Request) -> str:
             return approval_texts.too_late(request)
         case Question():
             return question_texts.too_late(request)
+
+
+def _words(question: Question, answer: int | str) -> str:
+    """Return the words of an answer by its number or in a form; nothing if there is no such answer."""
+    if isinstance(answer, str):
+        return well_formed(answer).strip()[:MOST_WORDS]
+    return question.options[answer] if answer in range(len(question.options)) else ""
 
 
 def _confirmation(request: Request) -> str:

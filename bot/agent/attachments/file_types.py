@@ -59,7 +59,8 @@ _BOMS = (
 )
 _BINARY_SHARE = 0.02
 _SAMPLE = 8_192
-_PIECE = 1 << 16
+_KIND_CHARS = 100_000
+"""Characters that decide whether a file is a text: a call that decodes 5 MiB keeps the interpreter lock."""
 
 
 def kind_of(content: bytes) -> Kind:
@@ -94,15 +95,15 @@ def audio_format(content: bytes) -> str | None:
 
 def text_kind(content: bytes) -> Literal["text", "unknown text"] | None:
     """Return the kind of a text, also of one with markup; None for a file that is not a text."""
-    if decode(content, 0) is not None:
+    if decode(content, _KIND_CHARS) is not None:
         return "text"
     return "unknown text" if _looks_like_text(content) else None
 
 
-def decode(content: bytes, most_chars: int) -> tuple[str, int] | None:
+def decode(content: bytes, most_chars: int) -> str | None:
     """Return the first characters of a file in UTF-8 or in the encoding of its byte order mark, else None.
 
-    The number is that of all its characters. Line ends become those of Unix.
+    What follows them is not looked at. Line ends become those of Unix.
     """
     for mark, encoding in _BOMS:
         if content.startswith(mark):
@@ -132,12 +133,10 @@ def _document_kind(content: bytes) -> Kind | None:
     return _OFFICE_KINDS[parts[-1]] if parts else None  # the last: documents in the document come before
 
 
-def _decode(content: bytes, encoding: str, most_chars: int) -> tuple[str, int] | None:
-    """Decode piece by piece: a single call would not release the interpreter lock before its end."""
+def _decode(content: bytes, encoding: str, most_chars: int) -> str | None:
     text = io.TextIOWrapper(io.BytesIO(content), encoding)
     try:
-        first = text.read(most_chars)
-        return first, len(first) + sum(map(len, iter(lambda: text.read(_PIECE), "")))
+        return text.read(most_chars)
     except UnicodeError:
         return None
 

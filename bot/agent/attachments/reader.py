@@ -108,9 +108,10 @@ class AttachmentReader:
         return await self._document(kind, content, name), None
 
     async def _text(self, content: bytes, name: str) -> str:
-        decoded = await asyncio.to_thread(decode, content, self._limits.chars + 1)
-        text, chars = decoded or ("", 0)
-        return self._as_data(name, f"{len(content):,} bytes", text, f" of {chars:,}")
+        text = await asyncio.to_thread(decode, content, self._limits.chars + 1)
+        if text is None:  # it changes its encoding after its beginning
+            return await self._unknown_text(content, name)
+        return self._as_data(name, f"{len(content):,} bytes", text, "")
 
     async def _unknown_text(self, content: bytes, name: str) -> str:
         told, _ = await self._sandbox.parse("text", content, self._limits.chars)

@@ -68,10 +68,16 @@ class ModelStats:
     failures: deque[bool] = field(default_factory=lambda: deque(maxlen=100))
     last_call: float = 0.0
     last_error: str = ""
+    limited_until: float = 0.0
+    """Time (monotonic seconds) until which the last call should wait, as the service has said."""
 
-    def record(self, began: float, error: str = "") -> None:
-        """Record a call that began at `began` (monotonic seconds) and has ended now."""
+    def record(self, began: float, error: str = "", wait: float = 0.0) -> None:
+        """Record a call that began at `began` (monotonic seconds) and has ended now.
+
+        After an error the service may have asked for a `wait`, in seconds.
+        """
         self.last_call = time.monotonic()
+        self.limited_until = self.last_call + wait
         self.failures.append(bool(error))
         if error:
             self.last_error = error
@@ -175,7 +181,8 @@ class Model:
             answer = completion.message(service.name, manner)
         except CallFailed as error:
             if error.cause.is_trouble:
-                self._stats.record(began, error.label)
+                is_limited = error.cause.status == errors.BUSY.status
+                self._stats.record(began, error.label, error.wait or 0.0 if is_limited else 0.0)
             log.warning("model call failed", extra={"model": service.name, "error": str(error)[:300]})
             raise
         self._stats.record(began)
@@ -210,6 +217,8 @@ class Model:
             evidence["p50_s"] = round(median(stats.seconds), 2)
         if stats.last_error:
             evidence["last_error"] = stats.last_error
+        if (wait := stats.limited_until - time.monotonic()) > 0:
+            evidence["rate_limited_s"] = max(1, round(wait))
         failing = bool(stats.failures) and stats.failures[-1]
         return Health(name="model", state="degraded" if failing else "ok", evidence=evidence)
 

@@ -23,12 +23,13 @@ from bot.chat.text import one_line
 
 _COMMANDS = {
     "SQL": "sql_query",
+    "TABLE": "table",
     "EXPORT": "export",
     "CHART": "chart",
     "EXECUTE": "sql_execute",
     "SEARCH": "memory_search",
 }
-_KINDS = "line|bar|stacked|scatter|histogram"
+_KINDS = "line|bar|stacked|pie|scatter|histogram"
 
 
 class OfflineService:

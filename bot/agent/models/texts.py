@@ -68,9 +68,9 @@ def _duration(seconds: float) -> str:
 
 OFFLINE = (
     "I am offline: no language model is configured, so I cannot answer questions. You can try a query, as "
-    "`SQL: select name, price from products limit 5`, the same with `EXPORT:` for a file or with `CHART:` "
-    "(or `CHART: line`) for a picture, and `SEARCH: words` to search this conversation. To get answers "
-    "from a model, ask the bot's operator to set OPENAI_API_KEY."
+    "`SQL: select name, price from products limit 5`, the same with `TABLE:`, with `EXPORT:` for a file, or "
+    "with `CHART:` (or `CHART: line`) for a picture, and `SEARCH: words` to search this conversation. To get "
+    "answers from a model, ask the bot's operator to set OPENAI_API_KEY."
 )
 
 

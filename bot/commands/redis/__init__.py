@@ -4,12 +4,13 @@ from bot.commands.redis import texts
 from bot.commands.redis.arguments import parse_ttl
 from bot.commands.redis.operations import OPERATIONS, Operation, Set
 from bot.commands.redis.parser import build
-from bot.commands.redis.runner import Operations, RedisCaller
+from bot.commands.redis.runner import NotAllowed, Operations, RedisCaller
 from bot.storage.key_value import InvalidArgument
 
 __all__ = [
     "OPERATIONS",
     "InvalidArgument",
+    "NotAllowed",
     "Operation",
     "Operations",
     "RedisCaller",

@@ -182,6 +182,9 @@ class StoryPlatform:
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """Do nothing: no request was shown elsewhere."""
 
+    def forget_thread(self, id: ThreadId) -> None:
+        """Do nothing: nobody sees it."""
+
     def refuse_stop(self, stop: Stop, words: str) -> None:
         """Do nothing: there is nobody to notify."""
 

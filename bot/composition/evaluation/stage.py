@@ -17,6 +17,7 @@ from bot.chat import (
     Notice,
     Part,
     Question,
+    Table,
     Text,
     ThreadId,
     ToolStep,
@@ -30,8 +31,12 @@ from bot.composition.evaluation.platform import INFO, LINKS, Conversation, Shown
 from bot.composition.evaluation.scenario import BOT, DIRECT, GENERAL, LINK, MENTION, Says, Scenario
 from bot.composition.evaluation.story import CannotAct, written
 from bot.composition.evaluation.texts import no_answer, no_button, no_command
+from bot.platforms.table_text import markdown
 
 _POLL_SECONDS = 0.02
+
+_MOST_ROWS = 20
+"""Most rows of a table in the text of an answer."""
 
 IsIdle = Callable[[ThreadId], Awaitable[bool]]
 """Function that returns whether nothing in a thread waits for an answer."""
@@ -255,5 +260,7 @@ def _rendered(part: Part) -> str:
             return f"\n\n{request_text(part)}\n\n"
         case Question():
             return f"\n\n{question_text(part)}\n\n"
+        case Table():
+            return f"\n\n{markdown(part, _MOST_ROWS)}\n\n"
         case _:
             return ""

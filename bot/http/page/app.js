@@ -2,8 +2,9 @@
 //
 // A thread is {id, title, updated, messages}; a message is {role: "user", text, files: [name]} or
 // {role: "agent", key, parts, state: "pending" | "done" | "failed", error, again}. Parts are {type: "text" |
-// "notice", text}, {type: "tool", id, name, state, title, output}, {type: "approval", id, text, state}, {type:
-// "question", id, text, options, state} and {type: "file", id, name, media_type, size, alt, url}. The answer to a decision has {decides: {request, approve}},
+// "notice", text}, {type: "tool", id, name, state, title, activity, output, rows, seconds}, {type: "approval", id, text, state}, {type:
+// "question", id, text, options, state}, {type: "table", id, title, columns, rows, caption, file, text} and {type:
+// "file", id, name, media_type, size, alt, url}. The answer to a decision has {decides: {request, approve}},
 // one in place of another {regenerates: id}. A finished answer has {buttons: {answer: id, can_be_rated}} and its {vote}.
 // localStorage keeps all of it.
 

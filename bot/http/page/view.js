@@ -3,9 +3,10 @@
 import { buttonsNode } from "./feedback.js";
 import { fileNode } from "./files.js";
 import { copyText, element, render } from "./markdown.js";
+import { shownState, stepNode } from "./steps.js";
+import { tableNode } from "./table.js";
 
-const MARKS = { started: "", finished: "✓", failed: "✕" };
-const STATES = { started: "running", finished: "done", failed: "failed" };
+const WAITING = { approval: "Waiting for approval", question: "Waiting for an answer" };
 
 /** Returns the element of a user's message. */
 export function question({ text, files = [] }) {
@@ -32,7 +33,7 @@ export class AnswerView {
   update() {
     const { parts, state } = this.message;
     this.shown.splice(parts.length).forEach((each) => each.node.remove());
-    parts.forEach((part, index) => this.#show(part, index));
+    parts.map((part) => shownState(part, state)).forEach((part, index) => this.#show(part, index));
     this.element.setAttribute("aria-busy", String(state === "pending"));
     const foot = state === "pending" ? this.#pending() : state;
     if (foot !== this.foot.dataset.shows) this.#showFoot(foot);
@@ -41,8 +42,9 @@ export class AnswerView {
   /** Returns the status for a waiting user: nothing while text arrives or a step shows its own progress. */
   #pending() {
     const { parts, waiting } = this.message;
+    const asked = parts.find((part) => part.state === "asked");
     const busy = parts.at(-1)?.type === "text" || parts.some((part) => part.state === "started");
-    return waiting ?? (busy ? "" : "Thinking");
+    return waiting ?? WAITING[asked?.type] ?? (busy ? "" : "Thinking");
   }
 
   #show(part, index) {
@@ -112,33 +114,23 @@ function button(label, onClick, style = "button") {
   return made;
 }
 
-/** Returns the text of an answer, without its steps. */
-export const answerText = (message) =>
-  message.parts
-    .filter((part) => part.type !== "tool" && part.type !== "file")
+const NO_TEXT = ["tool", "table", "file"];
+
+/** Returns the text of an answer, without its steps; its tables come last, as in the whole answer. */
+export function answerText({ parts }) {
+  const text = parts
+    .filter((part) => !NO_TEXT.includes(part.type))
     .map((part) => (part.type === "text" ? part.text : `\n\n${part.text}\n\n`))
     .join("")
     .trim();
-
-function partNode(part) {
-  if (part.type === "tool") return step(part);
-  if (part.type === "file") return fileNode(part);
-  return element("div", { class: part.type === "notice" ? "notice markdown" : "markdown" }, render(part.text));
+  return [text, ...parts.filter((part) => part.type === "table").map((part) => part.text)].filter(Boolean).join("\n\n");
 }
 
-function step({ name, state, title, output }) {
-  const summary = element(
-    "summary",
-    {},
-    element("span", { class: "mark", "aria-hidden": "true" }, MARKS[state] ?? ""),
-    element("span", { class: "what" }, title || name),
-    element("code", {}, name),
-    element("span", { class: "hidden" }, STATES[state] ?? state),
-  );
-  const node = element("details", { class: `step ${state in MARKS ? state : ""}` }, summary);
-  const text = output || (state === "started" ? "Still running." : "No output.");
-  node.append(element("pre", { tabindex: "0" }, text));
-  return node;
+function partNode(part) {
+  if (part.type === "tool") return stepNode(part);
+  if (part.type === "table") return tableNode(part);
+  if (part.type === "file") return fileNode(part);
+  return element("div", { class: part.type === "notice" ? "notice markdown" : "markdown" }, render(part.text));
 }
 
 const thinking = (word) =>

@@ -4,9 +4,9 @@ import asyncio
 import logging
 import pickle
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bot.chat import File, Keep
+from bot.chat import Chart, File, Keep
 from bot.chat.text import one_line
 from bot.concurrency.process_pool import Compute, ComputeError
 from bot.tools.artifacts import file_name
@@ -31,16 +31,17 @@ _NOT_DRAWN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
-    """Drawn chart: the file, and the text for the model."""
+class Drawn:
+    """Drawn chart: the file, the text for the model, and the number of rows."""
 
     file: File
     words: str
+    rows: int
 
 
 async def draw(
     database: Database, keep: Keep, compute: Compute, query: str, kind: Kind, x: str, y: str, title: str
-) -> Chart:
+) -> Drawn:
     """Run the query, draw its rows, store the picture. Raises `ToolFailure` with advice."""
     result = await database.fetch(query, LIMITS)
     if not result.is_complete:
@@ -63,7 +64,9 @@ async def draw(
     shown, about = str(told["title"]), str(told["about"])
     alt = ". ".join([each for each in (shown, about) if each])
     file = await keep(file_name(shown or kind, png, "png"), "image/png", png, alt)
-    return Chart(file, str(told["words"]))
+    values = told.get("chart")
+    shown_file = replace(file, chart=Chart.from_json(values)) if values else file
+    return Drawn(shown_file, str(told["words"]), len(result.rows))
 
 
 def _batches(result: Result) -> list[bytes]:

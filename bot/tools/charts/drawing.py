@@ -2,12 +2,14 @@
 
 import pickle
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import cast
 
 from bot.chat import Json
 from bot.tools.charts import labels
-from bot.tools.charts.plot import Kind, Plot, arrange
+from bot.tools.charts.native import chart_of
+from bot.tools.charts.plot import Kind, Plot, arrange, shares_of
 from bot.tools.errors import ToolFailure
 from bot.tools.sql.format import Column, Result
 
@@ -29,7 +31,7 @@ def draw_rows(
     *,
     is_ordered: bool,
 ) -> tuple[Mapping[str, Json], bytes]:
-    """Return `title`, `about` and `words` of the chart with its PNG, or a `problem` for the model.
+    """Return `title`, `about`, `words` and maybe the `chart` with its PNG, or a `problem` for the model.
 
     `batches` are pickles of rows.
     """
@@ -40,7 +42,9 @@ def draw_rows(
     except ToolFailure as error:
         return {"problem": str(error), "cause": repr(error.__cause__ or "")}, b""
     about = _about(plot)
-    return {"title": plot.title, "about": about, "words": _words(plot, about, numbered)}, png
+    chart = chart_of(plot)
+    values = {"chart": asdict(chart)} if chart else {}
+    return {"title": plot.title, "about": about, "words": _words(plot, about, numbered), **values}, png
 
 
 def render_plot(plot: Plot) -> tuple[bytes, dict[str, str]]:
@@ -61,6 +65,9 @@ def _about(plot: Plot) -> str:
     )
     if plot.kind == "histogram":
         return f"{kind} of {plot.count:,} values of {plot.x}: {_range(plot, plot.x_unit)}"
+    if plot.kind == "pie":
+        shares = ", ".join(f"{name} {share}" for name, share in zip(plot.xs, shares_of(plot), strict=True))
+        return f"Pie chart of {plot.series[0].name or 'values'} by {plot.x}: {shares}"
     names = [each.name for each in plot.series]
     shown = ", ".join(names) if any(names) else "values"
     return f"{kind} of {shown} over {plot.x} ({_along(plot)}): {_range(plot, plot.unit)}"

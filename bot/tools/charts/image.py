@@ -20,7 +20,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bot.tools.charts import fonts, labels
-from bot.tools.charts.plot import Plot, Series
+from bot.tools.charts.plot import Plot, Series, names_of, shares_of
 
 WIDTH, HEIGHT = 1200, 750
 _DPI = 200
@@ -168,7 +168,7 @@ def _draw_stacks(axes: Axes, plot: Plot, is_flat: bool) -> None:
 
 
 def _name_bars(axes: Axes, plot: Plot, is_flat: bool) -> None:
-    names = _bar_names(plot)
+    names = names_of(plot)
     axis = axes.yaxis if is_flat else axes.xaxis
     # the picture has room for about sixty characters
     every = 1 if is_flat else max(1, -(-len(names) * (max(map(len, names)) + 2) // 64))
@@ -182,15 +182,26 @@ def _name_bars(axes: Axes, plot: Plot, is_flat: bool) -> None:
     (axes.axvline if is_flat else axes.axhline)(0, color=SOFT, linewidth=0.8)
 
 
-def _bar_names(plot: Plot) -> list[str]:
-    if plot.scale == "time":
-        return labels.date_labels(cast("Sequence[datetime]", plot.xs))
-    if plot.scale == "number":
-        return [
-            labels.year(x) if plot.are_years else labels.short(x, plot.x_unit)
-            for x in cast("Sequence[float]", plot.xs)
-        ]
-    return [str(x) for x in plot.xs]
+def _draw_pie(axes: Axes, plot: Plot, _: bool) -> None:
+    sizes = [value or 0.0 for value in plot.series[0].values]
+    wedges, *_rest = axes.pie(
+        sizes,
+        colors=COLOURS,
+        startangle=90,
+        counterclock=False,
+        wedgeprops={"edgecolor": CARD, "linewidth": 1.2},
+    )
+    # beside the pie, because the labels of small slices would overlap
+    axes.legend(
+        wedges,
+        [f"{name}  {share}" for name, share in zip(names_of(plot), shares_of(plot), strict=True)],
+        loc="center left",
+        bbox_to_anchor=(1.02, 0.5),
+        frameon=False,
+        fontsize=_SMALL,
+        handlelength=1.1,
+        labelspacing=0.9,
+    )
 
 
 def _draw_points(axes: Axes, plot: Plot, _: bool) -> None:
@@ -266,6 +277,8 @@ def _numbers(unit: str) -> FuncFormatter:
 
 def _finish(figure: Figure, axes: Axes, plot: Plot, *, is_flat: bool) -> None:
     """Set scale, grid, axis titles and legend."""
+    if plot.kind == "pie":
+        return
     values = axes.xaxis if is_flat else axes.yaxis
     if plot.kind == "histogram":
         values.set_major_locator(MaxNLocator(6, integer=True, steps=_STEPS))
@@ -345,6 +358,7 @@ _DRAWERS = {
     "line": _draw_lines,
     "bar": _draw_bars,
     "stacked": _draw_stacks,
+    "pie": _draw_pie,
     "scatter": _draw_points,
     "histogram": _draw_histogram,
 }

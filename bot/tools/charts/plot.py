@@ -9,7 +9,7 @@ from bot.tools.charts import labels, values
 from bot.tools.errors import ToolFailure
 from bot.tools.sql.format import Result
 
-Kind = Literal["line", "bar", "stacked", "scatter", "histogram"]
+Kind = Literal["line", "bar", "stacked", "pie", "scatter", "histogram"]
 Scale = Literal["time", "number", "name"]
 
 MOST_SERIES = 8
@@ -17,6 +17,7 @@ MOST_BARS = 20
 MOST_DATES = 60
 """Most bars over dates or numbers, whose labels are thinned out."""
 
+MOST_SLICES = 6
 _MOST_STACKED_BARS = 36
 _MOST_TITLED = 3
 
@@ -94,6 +95,8 @@ def arrange(result: Result, kind: Kind, x: str, y: str, title: str, *, is_ordere
     )
     if not plot.count:
         raise ToolFailure("All values of y are NULL, so there is nothing to draw.")
+    if kind == "pie":
+        return _pie(plot)
     return _in_order(plot) if kind == "line" and plot.scale != "name" else _bars(plot, is_ordered=is_ordered)
 
 
@@ -222,6 +225,41 @@ def _bars(plot: Plot, *, is_ordered: bool) -> Plot:
         remark = f"The {MOST_BARS} largest of {len(size)}; the others have {rest} together"
         plot = replace(plot, remarks=(*plot.remarks, remark))
     return _reorder(plot, order)
+
+
+def _pie(plot: Plot) -> Plot:
+    """Return the slices by size; those beyond the largest are one slice."""
+    if len(plot.series) > 1:
+        raise ToolFailure("A pie shows one column of numbers by one column of names.\nUse the kind bar.")
+    slices = [(name, size) for name, size in zip(names_of(plot), plot.series[0].values, strict=True) if size]
+    if not slices or min(size for _, size in slices) < 0:
+        raise ToolFailure("A pie needs numbers above 0.\nUse the kind bar.")
+    if len({name for name, _ in slices}) < len(slices):
+        raise ToolFailure("Several slices would have the same name.\nUse the kind bar.")
+    slices.sort(key=lambda each: -each[1])
+    if len(slices) > MOST_SLICES:
+        others = sum(size for _, size in slices[MOST_SLICES - 1 :])
+        slices = [*slices[: MOST_SLICES - 1], (f"{len(slices) - MOST_SLICES + 1} others", others)]
+    shown = Series(plot.series[0].name, tuple(size for _, size in slices))
+    return replace(plot, scale="name", xs=tuple(name for name, _ in slices), series=(shown,))
+
+
+def shares_of(plot: Plot) -> list[str]:
+    """Return the share of each slice of a pie."""
+    sizes = [value or 0.0 for value in plot.series[0].values]
+    return [labels.short(100 * size / sum(sizes), "%") for size in sizes]
+
+
+def names_of(plot: Plot) -> list[str]:
+    """Return the labels of the places along x."""
+    if plot.scale == "time":
+        return labels.date_labels(cast("Sequence[datetime]", plot.xs))
+    if plot.scale == "number":
+        return [
+            labels.year(x) if plot.are_years else labels.short(x, plot.x_unit)
+            for x in cast("Sequence[float]", plot.xs)
+        ]
+    return [str(x) for x in plot.xs]
 
 
 def _histogram(result: Result, x: str, y: str, title: str) -> Plot:

@@ -278,6 +278,12 @@ def _effect(change: Change, rows: int, rehearsal: Rehearsal) -> str:
             return texts.would_change(rows, change.table, rehearsal.untried)
 
 
+def approved_rows(proposal: Proposal) -> int:
+    """Return the number of rows that an approved statement changes: it runs with no other."""
+    rows: int = proposal.facts[_ROWS]
+    return rows
+
+
 def _done_text(rows: int) -> str:
     return f"A person approved this, and it was done: {count(rows, 'row')}."
 

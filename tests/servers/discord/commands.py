@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import IntEnum
 
 from tests.servers.discord.api import Reply, Request, Route
+from tests.servers.discord.layouts import Kind
 from tests.servers.discord.records import Json, User
 from tests.servers.discord.rules import (
     TEXT_DISPLAY,
@@ -241,23 +242,35 @@ def check_offered(command: Json, user: User, *, in_guild: bool) -> None:
         raise NotOffered(f"/{command['name']} is not offered to {user.name}")
 
 
-def fill_in_row(row: Json, values: Mapping[str, str]) -> Json:
+def fill_in_row(row: Json, values: Mapping[str, str | Sequence[str]]) -> Json:
     """Return a row of a form with the typed values."""
     if row["type"] == TEXT_DISPLAY:
         return {"type": TEXT_DISPLAY, "id": row.get("id", 0)}
     inputs = row.get("components") or [row["component"]]
-    typed = [
-        {"type": each["type"], "id": 1, "custom_id": each["custom_id"], "value": _typed(each, values)}
-        for each in inputs
-    ]
+    typed = [_filled(each, values) for each in inputs]
     if "component" in row:
         return {"type": row["type"], "id": 1, "component": typed[0]}
     return {"type": row["type"], "id": 1, "components": typed}
 
 
-def _typed(text_input: Json, values: Mapping[str, str]) -> str:
+def _filled(field: Json, values: Mapping[str, str | Sequence[str]]) -> Json:
+    """Return a field with what was typed or chosen. Raises `NotOffered` if the client would not take it."""
+    filled = {"type": field["type"], "id": 1, "custom_id": field["custom_id"]}
+    given = values.get(field["custom_id"])
+    if "options" not in field:
+        return filled | {"value": _typed(field, given if isinstance(given, str) else None)}
+    chosen = [given] if isinstance(given, str) else list(given or ())
+    known = {each["value"] for each in field["options"]}
+    if not known.issuperset(chosen) or (field.get("required", True) and not chosen):
+        raise NotOffered(f"{field['custom_id']} takes some of {known}: {chosen}")
+    if field["type"] == Kind.RADIO_GROUP:
+        return filled | {"value": next(iter(chosen), None)}
+    return filled | {"values": chosen}
+
+
+def _typed(text_input: Json, given: str | None) -> str:
     """Return the value of an input. Raises `NotOffered` if its length is wrong, as the client checks it."""
-    text = values.get(text_input["custom_id"], text_input.get("value") or "")
+    text = (text_input.get("value") or "") if given is None else given
     if not text and not text_input.get("required", True):
         return ""
     low, high = text_input.get("min_length") or 1, text_input.get("max_length") or 4_000

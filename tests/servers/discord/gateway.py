@@ -26,6 +26,8 @@ PRIVILEGED = {
 KNOWN_INTENTS = (1 << 26) - 1
 FRAMES_PER_MINUTE = 120
 FRAME_LIMIT = 4096
+PRESENCES_PER_20_SECONDS = 5
+STATUSES = frozenset({"online", "dnd", "idle", "invisible", "offline"})
 
 CLOSE_REASONS = {
     4001: "Unknown opcode.",
@@ -72,7 +74,8 @@ class _Close:
 class Session:
     """Identified session of the bot, which can resume after its socket is lost.
 
-    `log` holds all sent events by sequence number; `heartbeats` are times (monotonic).
+    `log` holds all sent events by sequence number; `heartbeats` are times (monotonic), `presences` are all
+    that the bot has set, with their times.
     """
 
     id: str
@@ -83,6 +86,13 @@ class Session:
     resumable: bool = True
     resumes: int = 0
     heartbeats: list[float] = field(default_factory=list)
+    presences: list[tuple[float, Json]] = field(default_factory=list)
+
+    @property
+    def presence(self) -> str:
+        """Return the text of the bot's current presence."""
+        activities = self.presences[-1][1]["activities"] if self.presences else []
+        return "".join(each.get("state") or each["name"] for each in activities)
 
     @property
     def connected(self) -> bool:
@@ -278,12 +288,27 @@ class Gateway:
                 self._resume(connection, data)
             case Op.PRESENCE | Op.VOICE_STATE | Op.REQUEST_MEMBERS if not connection.session:
                 self._refuse(connection, 4003)
-            case Op.PRESENCE | Op.VOICE_STATE:
+            case Op.PRESENCE:
+                self._show_presence(connection, data)
+            case Op.VOICE_STATE:
                 pass
             case Op.REQUEST_MEMBERS if connection.session:
                 connection.session.dispatch("GUILD_MEMBERS_CHUNK", self._members(data))
             case _:
                 self._refuse(connection, 4001)
+
+    def _show_presence(self, connection: Connection, data: Json) -> None:
+        assert connection.session
+        activities = data.get("activities")
+        is_list = isinstance(activities, list) and all(each.get("name") for each in activities)
+        if data.get("status") not in STATUSES or not is_list or not isinstance(data.get("afk"), bool):
+            return self._refuse(connection, 4002)
+        now = time.monotonic()
+        changes = connection.session.presences
+        if sum(now - at < 20 for at, _ in changes) >= PRESENCES_PER_20_SECONDS:
+            self._violate("gateway: more than 5 presence updates in 20 s")
+        changes.append((now, data))
+        return None
 
     def _heartbeat(self, connection: Connection) -> None:
         if connection.session:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from tests.servers.discord import layouts as layouts
 from tests.servers.discord import payloads as payloads
 from tests.servers.discord.api import Reply, Request, Route
 from tests.servers.discord.drafts import SENDABLE_FLAGS, apply_edit, read_draft
@@ -58,6 +59,8 @@ ANSWERS = {
     Kind.MODAL: set(Callback) - {Callback.CHOICES, Callback.MODAL},
 }
 FLAGS = SENDABLE_FLAGS | MessageFlag.EPHEMERAL
+MOST_FOLLOW_UPS = 5
+"""Most follow-ups of an app that only its user has installed."""
 
 
 @dataclass(eq=False)
@@ -82,6 +85,8 @@ class Interaction:
     follow_ups: list[Message] = field(default_factory=list)
     choices: list[Json] = field(default_factory=list)
     modal: Json = None
+    sent: int = 0
+    """Follow-ups so far, with the one that takes the place of "is thinking …"."""
 
     @property
     def messages(self) -> list[Message]:
@@ -171,12 +176,12 @@ class Interactions:
         }
         if interaction.source:
             payload["message"] = payloads.message(interaction.source)
+        own = {"1": str(user.id)}
         if channel.guild is None:
-            owners = {"1": str(user.id), "0": "0"}
             return payload | {
-                "context": 1,
+                "context": 2 if channel.is_foreign else 1,
                 "user": payloads.user(user),
-                "authorizing_integration_owners": owners,
+                "authorizing_integration_owners": own if channel.is_foreign else own | {"0": "0"},
             }
         guild = str(channel.guild.id)
         return payload | {
@@ -185,7 +190,7 @@ class Interactions:
             "guild": {"id": guild, "locale": channel.guild.locale, "features": []},
             "guild_locale": channel.guild.locale,
             "member": payloads.member(user) | {"permissions": str(permissions)},
-            "authorizing_integration_owners": {"0": guild},
+            "authorizing_integration_owners": own if channel.is_foreign else {"0": guild},
         }
 
     # --- from the bot to the person
@@ -260,6 +265,10 @@ class Interactions:
     async def _follow_up(self, request: Request) -> Reply:
         interaction = self._by_hook(request)
         draft = read_draft(request.body or {}, request.files, FLAGS)
+        interaction.sent += 1
+        if interaction.channel.is_foreign and interaction.sent > MOST_FOLLOW_UPS:
+            text = "This interaction has reached its maximum number of follow-up messages"
+            raise Refusal(400, 40094, text, blame=True)
         original = interaction.original
         if original and original.loading and interaction.answered is Callback.DEFERRED_MESSAGE:
             # the first follow-up takes the place of "is thinking ...", and is as visible as that was
@@ -325,6 +334,5 @@ def _choices(data: Json) -> list[Json]:
 def _modal(data: Json) -> Json:
     length(data.get("title"), "data.title", 1, 45)
     length(data.get("custom_id"), "data.custom_id", 1, 100)
-    if not 1 <= len(data.get("components") or []) <= 5:
-        raise form_error("data.components", "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 5 in length.")
+    layouts.check_form(data.get("components") or [])
     return data

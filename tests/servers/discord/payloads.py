@@ -8,9 +8,11 @@ from tests.servers.discord.records import (
     PERMISSIONS,
     Attachment,
     Channel,
+    ChannelType,
     Guild,
     Json,
     Message,
+    MessageFlag,
     User,
     snowflake_time,
 )
@@ -62,9 +64,9 @@ def channel(channel: Channel) -> Json:
         "last_message_id": str(channel.last_message_id) if channel.last_message_id else None,
         "flags": 0,
     }
-    if channel.recipient:
-        return common | {"recipients": [user(channel.recipient)]}
-    assert channel.guild
+    if channel.guild is None:
+        others = [channel.recipient] if channel.recipient else channel.only_for
+        return common | {"recipients": [user(each) for each in others]}
     if channel.is_thread:
         return common | {"guild_id": str(channel.guild.id), "parent_id": str(_parent(channel).id)}
     denied = sum(PERMISSIONS[name] for name in channel.denied)
@@ -78,7 +80,23 @@ def channel(channel: Channel) -> Json:
         "parent_id": None,
         "topic": None,
         "rate_limit_per_user": 0,
+        **_of_type(channel),
     }
+
+
+def _of_type(channel: Channel) -> Json:
+    """Return the fields that only channels of some types have."""
+    more: Json = {}
+    if channel.default_auto_archive_duration:
+        more["default_auto_archive_duration"] = channel.default_auto_archive_duration
+    if channel.type in (ChannelType.VOICE, ChannelType.STAGE):
+        more |= {"bitrate": 64_000, "user_limit": 0, "rtc_region": None}
+    if channel.type in (ChannelType.FORUM, ChannelType.MEDIA):
+        more["available_tags"] = [
+            {"id": str(number), "name": name, "moderated": False, "emoji_id": None, "emoji_name": None}
+            for number, name in enumerate(channel.tags, 1)
+        ]
+    return more
 
 
 def _closed(channel: Channel) -> list[Json]:
@@ -116,6 +134,9 @@ def thread(thread: Channel, me: User) -> Json:
     }
     if me.id in thread.members:
         data["member"] = thread_member(thread, me)
+    if thread.tags:
+        offered = _parent(thread).tags
+        data["applied_tags"] = [str(offered.index(each) + 1) for each in thread.tags]
     return data
 
 
@@ -213,7 +234,7 @@ def message(message: Message) -> Json:
         "id": str(message.id),
         "channel_id": str(message.channel.id),
         "author": user(message.author),
-        "content": message.content,
+        "content": "" if MessageFlag.COMPONENTS_V2 in message.flags else message.content,
         "timestamp": timestamp(message.sent_at),
         "edited_timestamp": timestamp(message.edited_at) if message.edited_at else None,
         "tts": False,

@@ -1,6 +1,6 @@
 """Users, channels and messages of the simulated Discord as plain data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from typing import Any
@@ -77,8 +77,15 @@ class Intent(IntFlag):
 class ChannelType(IntEnum):
     TEXT = 0
     DM = 1
+    VOICE = 2
+    GROUP_DM = 3
+    ANNOUNCEMENT = 5
+    ANNOUNCEMENT_THREAD = 10
     PUBLIC_THREAD = 11
     PRIVATE_THREAD = 12
+    STAGE = 13
+    FORUM = 15
+    MEDIA = 16
 
 
 class MessageType(IntEnum):
@@ -134,8 +141,10 @@ class Guild:
 
 @dataclass(eq=False)
 class Channel:
-    """Text channel, thread or direct message.
+    """Channel of any type, thread or direct message.
 
+    `is_foreign`: in a server, or between users, without the bot; its commands work there for users who have
+    installed it for themselves. `tags` are names: those that a forum offers, or those of a post.
     Of the permissions (`PERMISSIONS`) the bot has those of `INVITED` and `granted`, without those that are
     `denied` here or in the parent; `only_for` are the only users who see it; `typing` are the times
     (monotonic) of the bot's typing.
@@ -157,7 +166,10 @@ class Channel:
     archived: bool = False
     locked: bool = False
     auto_archive_duration: int = 4320
+    default_auto_archive_duration: int | None = None
     last_message_id: int | None = None
+    is_foreign: bool = False
+    tags: tuple[str, ...] = ()
 
     @property
     def is_thread(self) -> bool:
@@ -165,10 +177,16 @@ class Channel:
 
     def permits(self, permission: str) -> bool:
         """Return True if the bot has the permission here."""
+        if self.is_foreign or (self.type is ChannelType.PRIVATE_THREAD and not self._has_bot()):
+            return False
         if self.guild is None:
             return permission not in EXTRA_PERMISSIONS
         lacking = self.denied | (self.parent.denied if self.parent else set())
         return permission in (INVITED | self.granted) - lacking
+
+    def _has_bot(self) -> bool:
+        """Return True if the bot sees this private thread: as a member, or as a moderator."""
+        return "manage_threads" in self.granted or any(each.bot for each in self.members.values())
 
 
 @dataclass(frozen=True)
@@ -203,6 +221,7 @@ class Attachment:
 class Message:
     """Message with the history of its text.
 
+    With components v2 its `content` is the text in them, which users read; its payload has none.
     `history` begins with the first text; `mentions` are the users that it pinged, after `allowed_mentions`;
     `deleted_at` is set once it is deleted; `more` adds to its payload or replaces parts of it.
     """
@@ -229,6 +248,11 @@ class Message:
     more: Mapping[str, Json] = field(default_factory=dict)
 
     @property
+    def buttons(self) -> list[Json]:
+        """Return the buttons and menus below the text, or in it."""
+        return [each for each in _walk(self.components) if each.get("custom_id")]
+
+    @property
     def ephemeral(self) -> bool:
         return MessageFlag.EPHEMERAL in self.flags
 
@@ -241,6 +265,13 @@ class Message:
     def sent_at(self) -> float:
         """Return the time of sending in Unix seconds."""
         return snowflake_time(self.id)
+
+
+def _walk(components: Sequence[Json]) -> Iterator[Json]:
+    for each in components:
+        yield each
+        yield from _walk(each.get("components") or [])
+        yield from _walk([each["accessory"]] if each.get("accessory") else [])
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,11 @@ class Rest:
         thread = self._channel(request)
         changes = request.body
         own = thread.is_thread and thread.owner is self._world.bot
+        if thread.is_thread and changes == {"archived": False}:
+            # https://discord.com/developers/docs/topics/threads#editing-deleting-threads
+            own = self._world.bot.id in thread.members and not thread.locked
+        elif thread.archived and changes.get("archived", True):
+            raise Refusal(400, 50083, "Thread is archived")
         need(thread, *([] if own else ["manage_threads" if thread.is_thread else "manage_channels"]))
         if "name" in changes:
             thread.name = rules.length(changes["name"], "name", 1, 100)
@@ -196,6 +201,8 @@ class Rest:
         return Reply(self._message_json(self._world.post(channel, bot, draft, reference=reference)))
 
     def _may_send(self, channel: Channel, body: Json, with_files: bool) -> None:
+        if channel.type in (ChannelType.FORUM, ChannelType.MEDIA):
+            raise Refusal(400, 50008, "Cannot send messages in a non-text channel", blame=True)
         need(channel, _send_permission(channel))
         if body.get("embeds"):
             need(channel, "embed_links")
@@ -205,6 +212,8 @@ class Rest:
             raise Refusal(403, 50007, "Cannot send messages to this user")
         if channel.archived and channel.locked:
             raise Refusal(400, 50083, "Thread is archived")
+        if channel.locked and not channel.permits("manage_threads"):
+            raise Refusal(403, 160005, "Thread is locked")
 
     def _reference(self, channel: Channel, reference: Json) -> Message | None:
         if not reference:
@@ -246,6 +255,8 @@ class Rest:
     async def react(self, request: Request) -> Reply:
         message = self._message(request)
         need(message.channel, "read_message_history", "add_reactions")
+        if message.channel.archived:
+            raise Refusal(400, 50083, "Thread is archived")
         emoji = request.path["emoji"]
         if not emoji or (emoji.isascii() and ":" not in emoji):
             raise Refusal(400, 10014, "Unknown Emoji", blame=True)
@@ -259,7 +270,8 @@ class Rest:
         parent = message.channel
         need(parent, "create_public_threads", "read_message_history")
         name = rules.thread_name(request.body or {})
-        if parent.type is not ChannelType.TEXT or message.type in SYSTEM_MESSAGES:
+        with_threads = (ChannelType.TEXT, ChannelType.ANNOUNCEMENT)
+        if parent.type not in with_threads or message.type in SYSTEM_MESSAGES:
             raise Refusal(400, 50024, "Cannot execute action on this channel type", blame=True)
         if message.id in self._world.channels:
             raise Refusal(400, 160004, "A thread has already been created for this message")
@@ -278,7 +290,8 @@ class Rest:
         self, parent: Channel, name: str, source: Message | None, body: Json, *, private: bool = False
     ) -> Reply:
         thread = self._world.start_thread(parent, name, self._world.bot, source, private=private)
-        thread.auto_archive_duration = body.get("auto_archive_duration") or thread.auto_archive_duration
+        wanted = body.get("auto_archive_duration") or parent.default_auto_archive_duration
+        thread.auto_archive_duration = wanted or thread.auto_archive_duration
         return Reply(payloads.thread(thread, self._world.bot), status=201)
 
     async def active_threads(self, request: Request) -> Reply:

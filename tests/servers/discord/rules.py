@@ -155,7 +155,7 @@ def components(body: Json) -> list[Json]:
     given = body.get("components") or []
     everything = list(walk(given))
     if is_v2(body):
-        _v2(body, everything)
+        _v2(everything)
     elif len(given) > V1_ROWS or any(row.get("type") != ACTION_ROW for row in given):
         raise form_error("components", "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 5 action rows.")
     for row in everything:
@@ -169,13 +169,17 @@ def is_v2(body: Json) -> bool:
     return bool((body.get("flags") or 0) & MessageFlag.COMPONENTS_V2)
 
 
-def _v2(body: Json, everything: Sequence[Json]) -> None:
-    if body.get("content") or body.get("embeds"):
+def no_legacy_fields(body: Json) -> None:
+    """Raise `Refusal` for a body with fields that a message with the flag cannot have."""
+    if any(body.get(key) for key in ("content", "embeds", "sticker_ids", "poll")):
         raise form_error(
             "content",
             "MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2",
             "The 'content' field cannot be used when using MessageFlags.IS_COMPONENTS_V2",
         )
+
+
+def _v2(everything: Sequence[Json]) -> None:
     if len(everything) > V2_COMPONENTS:
         raise form_error("components", "BASE_TYPE_MAX_LENGTH", "Must be 40 or fewer in length.")
     if sum(len(each.get("content") or "") for each in everything) > V2_TEXT:
@@ -194,7 +198,7 @@ def _custom_ids(everything: Sequence[Json]) -> None:
                     "components", "BUTTON_COMPONENT_LABEL_OR_EMOJI", "A label or emoji is needed."
                 )
         if each.get("type") == SELECTS[0]:
-            _options(each.get("options") or [])
+            select_options(each.get("options") or [])
         custom_id = each.get("custom_id")
         interactive = each.get("type") in SELECTS or (each.get("type") == BUTTON and not each.get("url"))
         if interactive:
@@ -208,7 +212,7 @@ def _custom_ids(everything: Sequence[Json]) -> None:
         seen.add(custom_id)
 
 
-def _options(options: Sequence[Json]) -> None:
+def select_options(options: Sequence[Json]) -> None:
     if not 1 <= len(options) <= 25:
         raise form_error("components.options", "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 25 in length.")
     for each in options:

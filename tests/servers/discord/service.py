@@ -31,6 +31,7 @@ from tests.servers.discord.rate_limits import Fault, Limit
 from tests.servers.discord.records import (
     SYSTEM_MESSAGES,
     Channel,
+    ChannelType,
     Draft,
     Edit,
     Event,
@@ -50,6 +51,7 @@ from tests.support.wait import wait_until
 __all__ = [
     "Call",
     "Channel",
+    "ChannelType",
     "Discord",
     "Edit",
     "Fault",
@@ -109,9 +111,20 @@ class Discord(DiscordServer):
         (guild or self.guild).roles[id] = name
         return id
 
-    def add_channel(self, name: str, guild: Guild | None = None, only_for: Sequence[User] = ()) -> Channel:
-        """Add a text channel; with `only_for` a private one, which the bot can see."""
-        return self.world.add_channel(name, guild or self.guild, only_for)
+    def add_channel(
+        self,
+        name: str,
+        guild: Guild | None = None,
+        only_for: Sequence[User] = (),
+        type: ChannelType = ChannelType.TEXT,
+        tags: Sequence[str] = (),
+    ) -> Channel:
+        """Add a channel; with `only_for` a private one, which the bot can see."""
+        return self.world.add_channel(name, guild or self.guild, only_for, type, tags)
+
+    def add_foreign_channel(self, type: ChannelType, *users: User) -> Channel:
+        """Add a channel without the bot, whose users have installed it for themselves."""
+        return self.world.add_foreign_channel(type, users)
 
     def remove_channel(self, channel: Channel) -> None:
         self.world.remove_channel(channel)
@@ -141,6 +154,12 @@ class Discord(DiscordServer):
         mentions = Mentions(everyone=True, replied_user=ping)
         draft = Draft(text, files=files, mentions=mentions, more=more or {})
         return self.world.post(channel, user, draft, reference=reply_to)
+
+    async def start_post(
+        self, user: User, forum: Channel, title: str, text: str, tags: Sequence[str] = ()
+    ) -> Message:
+        """Open a post in a forum as a user; return its first message."""
+        return self.world.start_post(forum, user, title, Draft(text), tags)
 
     def edit(self, message: Message, text: str) -> None:
         """Change a message as its author."""
@@ -267,9 +286,9 @@ class Discord(DiscordServer):
         return await self._outcome(*sent, timeout)
 
     async def submit(
-        self, opened: Interaction, values: Mapping[str, str], *, timeout: float = 30
+        self, opened: Interaction, values: Mapping[str, str | Sequence[str]], *, timeout: float = 30
     ) -> Interaction:
-        """Submit the form that `opened` showed; `values` are by the inputs' `custom_id`."""
+        """Submit the form that `opened` showed; `values` are by the fields' `custom_id`."""
         if opened.modal is None:
             raise NotOffered("no form was opened")
         rows = [fill_in_row(each, values) for each in opened.modal["components"]]

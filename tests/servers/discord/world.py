@@ -67,12 +67,31 @@ class World:
         )
         return guild
 
-    def add_channel(self, name: str, guild: Guild, only_for: Sequence[User] = ()) -> Channel:
-        """Add a text channel; with `only_for` a private one, which the bot can see."""
+    def add_channel(
+        self,
+        name: str,
+        guild: Guild,
+        only_for: Sequence[User] = (),
+        type: ChannelType = ChannelType.TEXT,
+        tags: Sequence[str] = (),
+    ) -> Channel:
+        """Add a channel; with `only_for` a private one, which the bot can see."""
         seen_by = (*only_for, self.bot) if only_for else ()
-        channel = Channel(self.snowflake(), ChannelType.TEXT, name, guild, only_for=seen_by)
+        channel = Channel(self.snowflake(), type, name, guild, only_for=seen_by, tags=tuple(tags))
         self.channels[channel.id] = channel
         self._emit("CHANNEL_CREATE", payloads.channel(channel), Intent.GUILDS, guild)
+        return channel
+
+    def add_foreign_channel(self, type: ChannelType, users: Sequence[User]) -> Channel:
+        """Add a channel without the bot: one of a server that it is not in, or one between users."""
+        guild = parent = None
+        if type not in (ChannelType.DM, ChannelType.GROUP_DM):
+            guild = Guild(self.snowflake(), "elsewhere", users[0])
+        if type is ChannelType.PUBLIC_THREAD:
+            parent = Channel(self.snowflake(), ChannelType.TEXT, "parent", guild, is_foreign=True)
+        channel = Channel(self.snowflake(), type, "elsewhere", guild, parent, users[0], is_foreign=True)
+        channel.only_for = tuple(users)
+        self.channels[channel.id] = channel
         return channel
 
     def remove_channel(self, channel: Channel) -> None:
@@ -111,10 +130,11 @@ class World:
         type: MessageType = MessageType.DEFAULT,
         reference: Message | None = None,
         interaction: Json = None,
+        id: int | None = None,
     ) -> Message:
         """Add a message to a channel (an ephemeral one only to its interaction) and notify the sessions."""
         message = Message(
-            id=self.snowflake(),
+            id=id or self.snowflake(),
             channel=channel,
             author=author,
             # Discord trims what it stores: an answer shown piece by piece loses the space at its end
@@ -196,9 +216,11 @@ class World:
         self, parent: Channel, name: str, owner: User, source: Message | None, *, private: bool = False
     ) -> Channel:
         """Open a thread, from a message (with that message's id) or without one."""
+        is_news = parent.type is ChannelType.ANNOUNCEMENT
+        public = ChannelType.ANNOUNCEMENT_THREAD if is_news else ChannelType.PUBLIC_THREAD
         thread = Channel(
             source.id if source else self.snowflake(),
-            ChannelType.PRIVATE_THREAD if private else ChannelType.PUBLIC_THREAD,
+            ChannelType.PRIVATE_THREAD if private else public,
             name,
             parent.guild,
             parent=parent,
@@ -223,6 +245,26 @@ class World:
         elif not private:
             self.post(parent, owner, Draft(name), type=MessageType.THREAD_CREATED)
         return thread
+
+    def start_post(
+        self, forum: Channel, author: User, title: str, draft: Draft, tags: Sequence[str] = ()
+    ) -> Message:
+        """Open a post in a forum; its first message has the id of its thread."""
+        post = Channel(
+            self.snowflake(),
+            ChannelType.PUBLIC_THREAD,
+            title,
+            forum.guild,
+            parent=forum,
+            owner=author,
+            tags=tuple(tags),
+        )
+        post.members[author.id] = author
+        self.channels[post.id] = post
+        forum.last_message_id = post.id  # of the newest thread, not of a message
+        data = payloads.thread(post, self.bot) | {"newly_created": True}
+        self._emit("THREAD_CREATE", data, Intent.GUILDS, post.guild)
+        return self.post(post, author, draft, id=post.id)
 
     def join(self, thread: Channel, user: User) -> None:
         """Add a user to the thread."""

@@ -113,6 +113,8 @@ class WebApi:
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
         self.disabled: set[str] = set()
+        self.lacking: set[str] = set()
+        """Kinds of blocks that no workspace takes yet."""
         self.tolerated: set[str] = set()
         self.outage: Literal["unreachable", "broken"] | None = None
         self.enforce_tiers = False
@@ -122,6 +124,8 @@ class WebApi:
         self.subscriptions: set[str] = set(manifest["settings"]["event_subscriptions"]["bot_events"])
         self.shortcuts: list[dict[str, str]] = manifest["features"]["shortcuts"]
         workspace.has_home_tab = manifest["features"]["app_home"]["home_tab_enabled"]
+        workspace.is_agent = "agent_view" in manifest["features"]
+        workspace.has_stop_button = "agent_session_stopped" in self.subscriptions
         self._recent: defaultdict[str, list[float]] = defaultdict(list)
         self.busiest: Counter[str] = Counter()
 
@@ -161,6 +165,7 @@ class WebApi:
             call.team = workspace.team
             self._check_scope(workspace, method, call.args)
             self._check_tier(method, call)
+            self._check_blocks(call)
             body = self._apply(workspace, request, method, call)
         except Refused as refusal:
             return self._refuse(call, refusal)
@@ -200,8 +205,14 @@ class WebApi:
         if (team := call.args.get("team_id")) in reached:
             return reached[team]
         place = call.args.get("channel") or call.args.get("channel_id") or ""
+        trigger, user = call.args.get("trigger_id") or "", call.args.get("user") or ""
         first = next(iter(reached.values()))
-        return next((each for each in reached.values() if place in each.channels), first)
+        here = (
+            each
+            for each in reached.values()
+            if place in each.channels or trigger in each.triggers or (not place and user in each.users)
+        )
+        return next(here, first)
 
     def _check_scope(self, workspace: Workspace, method: Method, args: Args) -> None:
         needed = next((scope for start, scope in SCOPES.items() if method.name.startswith(start)), None)
@@ -209,6 +220,12 @@ class WebApi:
         if channel and method.name in IN_CHANNELS:
             needed = f"{PLURALS.get(channel.kind, channel.kind)}:{IN_CHANNELS[method.name]}"
         require(needed is None or needed in self.scopes, "missing_scope", str(needed))
+
+    def _check_blocks(self, call: Call) -> None:
+        blocks = call.args.get("blocks")
+        kinds = {str(block.get("type")) for block in blocks} if isinstance(blocks, list) else set()
+        if lacking := kinds & self.lacking:
+            raise Refused("invalid_blocks", f"unsupported type: {lacking}", provoked=True)
 
     def _check_tier(self, method: Method, call: Call) -> None:
         per_channel = method.name == "chat.postMessage"

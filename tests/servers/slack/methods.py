@@ -72,6 +72,12 @@ def auth_test(workspace: Workspace, args: Args) -> dict[str, Json]:
     }
 
 
+@method("auth.teams.list", optional="cursor limit include_icon", per_minute=20, reads=True)
+def auth_teams_list(workspace: Workspace, args: Args) -> dict[str, Json]:
+    teams = workspace.siblings or [workspace.team]
+    return {"teams": [{"id": each, "name": each.title()} for each in teams]}
+
+
 @method("api.test", per_minute=1_000, token="none")
 def api_test(workspace: Workspace, args: Args) -> dict[str, Json]:
     return {}

@@ -53,6 +53,8 @@ class OAuth:
     """Calls are answered while it is set, as it is from the start."""
     fails: int = 0
     """Number of the next calls whose answer is lost, before they take effect."""
+    loses: int = 0
+    """Number of the next calls that take effect, and whose answer is lost."""
     _numbers: itertools.count = field(default_factory=lambda: itertools.count(1))  # type: ignore[type-arg]
 
     def __post_init__(self) -> None:
@@ -96,7 +98,12 @@ class OAuth:
             if grant is None:
                 return _refusal("invalid_refresh_token")
             self.refreshed += 1
-            return web.json_response(self._issue(grant))
+            issued = self._issue(grant)
+            if self.loses:
+                self.loses -= 1
+                if request.transport is not None:
+                    request.transport.abort()
+            return web.json_response(issued)
         code = str(args.get("code"))
         if code in self.used_codes:
             return _refusal("code_already_used")

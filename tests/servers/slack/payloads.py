@@ -54,6 +54,13 @@ def event_callback(
     }
 
 
+def installed_by(workspace: Workspace) -> dict[str, Json]:
+    """Return the fields of an interaction about the installation of an organisation."""
+    organisation = workspace.organisation
+    enterprise = {"id": organisation, "name": f"Organisation {organisation}"} if organisation else None
+    return {"enterprise": enterprise, "is_enterprise_install": bool(organisation)}
+
+
 def message_events(
     workspace: Workspace, change: Change, message: Message, before: str
 ) -> list[dict[str, Json]]:
@@ -84,6 +91,8 @@ def _posted(workspace: Workspace, channel: Channel, message: Message) -> list[di
     common = body | {"channel": channel.id, "event_ts": message.ts}
     if workspace.has_search:
         common["assistant_thread"] = {"action_token": workspace.new_action_token(message.user)}
+    if channel.kind == "im" and message.user in workspace.app_contexts:
+        common["app_context"] = workspace.app_contexts[message.user]
     events = [common | {"channel_type": channel.kind}]
     mentioned = f"<@{BOT_USER}>" in message.text
     if mentioned and channel.kind != "im" and not message.from_bot:
@@ -107,7 +116,8 @@ def slash_command(
         "command": command,
         "text": text,
         "api_app_id": APP,
-        "is_enterprise_install": "false",
+        "is_enterprise_install": "true" if workspace.organisation else "false",
+        **({"enterprise_id": workspace.organisation} if workspace.organisation else {}),
         "trigger_id": workspace.new_trigger(user),
     }
 
@@ -137,8 +147,7 @@ def block_actions(
         "container": container | ({"thread_ts": message.thread_ts} if message.thread_ts else {}),
         "trigger_id": workspace.new_trigger(user),
         "team": {"id": workspace.team, "domain": "test"},
-        "enterprise": None,
-        "is_enterprise_install": False,
+        **installed_by(workspace),
         "channel": {"id": channel.id, "name": channel.name or "directmessage"},
         "message": message_json(workspace, message, metadata=True),
         "state": {"values": {}},
@@ -154,8 +163,7 @@ def shortcut(workspace: Workspace, callback_id: str, user: str) -> dict[str, Jso
         "action_ts": workspace.new_ts(),
         "team": {"id": workspace.team, "domain": "test"},
         "user": {"id": user, "username": workspace.users[user], "team_id": workspace.team},
-        "is_enterprise_install": False,
-        "enterprise": None,
+        **installed_by(workspace),
         "callback_id": callback_id,
         "trigger_id": workspace.new_trigger(user),
     }
@@ -173,26 +181,33 @@ def message_action(workspace: Workspace, callback_id: str, user: str, message: M
 
 
 def home_actions(
-    workspace: Workspace, view: dict[str, Json], user: str, block_id: str, element: dict[str, Json]
+    workspace: Workspace,
+    view: dict[str, Json],
+    user: str,
+    block_id: str,
+    element: dict[str, Json],
+    value: str,
 ) -> dict[str, Json]:
     """Return the press of a button on the Home tab: it has no message, no channel and no response_url."""
+    chosen = {"selected_conversation": value} if element["type"] == "conversations_select" else {}
     action = {
         "type": element["type"],
         "action_id": element["action_id"],
         "block_id": block_id,
         "action_ts": workspace.new_ts(),
         **({"value": element["value"]} if "value" in element else {}),
+        **chosen,
     }
+    team = workspace.described.get(user, {}).get("team_id", workspace.team)
     return {
         "type": "block_actions",
-        "user": {"id": user, "username": workspace.users[user], "team_id": workspace.team},
+        "user": {"id": user, "username": workspace.users[user], "team_id": team},
         "api_app_id": APP,
         "token": "verification-token",
         "container": {"type": "view", "view_id": view["id"]},
         "trigger_id": workspace.new_trigger(user),
         "team": {"id": workspace.team, "domain": "test"},
-        "enterprise": None,
-        "is_enterprise_install": False,
+        **installed_by(workspace),
         "view": view,
         "actions": [action],
     }

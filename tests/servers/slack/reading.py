@@ -93,6 +93,8 @@ def _channel_json(workspace: Workspace, channel: Channel) -> dict[str, Json]:
         "is_archived": channel.archived,
         "is_ext_shared": channel.is_shared,
         "context_team_id": workspace.team,
+        **({"shared_team_ids": channel.teams} if channel.teams else {}),
+        **({"conversation_host_id": channel.teams[0]} if channel.teams else {}),
     }
     if channel.kind == "im":
         (user,) = channel.members - {BOT_USER}

@@ -26,9 +26,9 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
     return "v0=" + hmac.new(secret.encode(), base, hashlib.sha256).hexdigest()
 
 
-def signed_headers(secret: str, body: bytes, content_type: str) -> dict[str, str]:
-    """Return the headers of a request that Slack sends now: the content type, and the proof of its origin."""
-    timestamp = str(int(time.time()))
+def signed_headers(secret: str, body: bytes, content_type: str, *, age: float = 0.0) -> dict[str, str]:
+    """Return the headers of a request that Slack has sent: the content type, and the proof of its origin."""
+    timestamp = str(int(time.time() - age))
     return {
         "content-type": content_type,
         "x-slack-request-timestamp": timestamp,
@@ -83,8 +83,11 @@ class RequestUrl:
         payload = {"token": "verification-token", "challenge": challenge, "type": "url_verification"}
         body = json.dumps(payload).encode()
         headers = signed_headers(self._secret, body, "application/json")
-        async with self._session.post(self.url, data=body, headers=headers) as response:
-            return response.status == 200 and challenge in await response.text()
+        try:
+            async with self._session.post(self.url, data=body, headers=headers) as response:
+                return response.status == 200 and challenge in await response.text()
+        except aiohttp.ClientError:
+            return False
 
 
 def _encode(delivery: Delivery) -> tuple[bytes, str]:

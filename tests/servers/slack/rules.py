@@ -4,6 +4,7 @@ Limits are those of the method and block reference pages (docs.slack.dev/referen
 documented; it is set to a size that other apps were seen to use.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ MAX_MARKDOWN = 12_000
 MAX_BLOCKS = 50
 MAX_BLOCK_CHARACTERS = 13_200  # measured: slackapi/bolt-js#2509
 MAX_METADATA = 8_000
+MAX_TABLE_CHARACTERS = 10_000
+MAX_CHARTS = 2
 MAX_TASK_FIELD = 256
 
 TASK_STATES = frozenset({"pending", "in_progress", "complete", "error"})
@@ -92,6 +95,10 @@ def check_blocks(
     require(len(ids) == len(set(ids)), "invalid_blocks", "block_id used twice")
     tables = [block for block in blocks if block["type"] == "table"]
     require(len(tables) <= 1, "invalid_blocks", "only_one_table_allowed")
+    charts = [block for block in blocks if block["type"] == "data_visualization"]
+    require(len(charts) <= MAX_CHARTS, "invalid_blocks", f"over {MAX_CHARTS} charts")
+    cells = sum(_characters(block) for block in blocks if block["type"] in ("table", "data_table"))
+    require(cells <= MAX_TABLE_CHARACTERS, "invalid_blocks", f"{cells} characters in tables")
     markdown = sum(len(block["text"]) for block in blocks if block["type"] == "markdown")
     require(markdown <= MAX_MARKDOWN, "msg_too_long", f"markdown blocks over {MAX_MARKDOWN}")
     size = len(visible_text(blocks))
@@ -175,8 +182,10 @@ def _check_element(element: dict[str, Json]) -> None:
         require(len(button.get("value", "")) <= 2_000, "invalid_blocks", "value over 2000")
         if isinstance(button.get("text"), dict):
             _check_text(button["text"], 75, "button", ("plain_text",))
-    if element["type"] == "static_select":
-        _check_select(element)
+    if element["type"] in MOST_OPTIONS:
+        _check_options(element)
+    if element["type"] == "conversations_select":
+        _check_conversations(element)
     if element["type"] == "feedback_buttons":
         _check_feedback(element)
     if element["type"] == "button":
@@ -193,23 +202,123 @@ def _check_feedback(element: dict[str, Json]) -> None:
         require(not more, "invalid_blocks", f"{name} has {more}")
 
 
-def _check_select(element: dict[str, Json]) -> None:
-    if "placeholder" in element:
-        _check_text(element["placeholder"], 150, "placeholder", ("plain_text",))
-    options = element.get("options", [])
-    require(1 <= len(options) <= 100, "invalid_blocks", f"a select takes 1 to 100 options: {len(options)}")
+MOST_OPTIONS = {"static_select": 100, "radio_buttons": 10, "checkboxes": 10}
+
+
+def _check_options(element: Mapping[str, Json]) -> None:
+    """Check the options of a menu, radio buttons or checkboxes; an initial one must be among them."""
+    _check_placeholder(element)
+    kind, options = element["type"], element.get("options", [])
+    most = MOST_OPTIONS[kind]
+    require(1 <= len(options) <= most, "invalid_blocks", f"{kind} takes 1 to {most} options: {len(options)}")
     for each in options:
         _check_text(each.get("text"), 75, "option", ("plain_text", "mrkdwn"))
         require(1 <= len(each.get("value", "")) <= 150, "invalid_blocks", "an option's value takes 1 to 150")
+    chosen = (
+        [element["initial_option"]] if "initial_option" in element else element.get("initial_options", [])
+    )
+    require(all(each in options for each in chosen), "invalid_blocks", "an initial option is no option")
+
+
+def _check_conversations(element: Mapping[str, Json]) -> None:
+    """Check https://docs.slack.dev/reference/block-kit/composition-objects/conversation-filter-object too."""
+    _check_placeholder(element)
+    only = element.get("filter")
+    require(only is None or only, "invalid_blocks", "a filter takes at least one field")
+    included = (only or {}).get("include", ["im"])
+    known = {"im", "mpim", "private", "public"}
+    require(included and set(included) <= known, "invalid_blocks", f"filter.include {included}")
+
+
+def _check_placeholder(element: Mapping[str, Json]) -> None:
+    if "placeholder" in element:
+        _check_text(element["placeholder"], 150, "placeholder", ("plain_text",))
 
 
 def _check_table(block: dict[str, Json]) -> None:
     rows = block.get("rows", [])
     require(1 <= len(rows) <= 100, "invalid_blocks", "a table takes 1 to 100 rows")
+    _check_rows(rows)
+    settings = block.get("column_settings", [])
+    require(len(settings) <= 20, "invalid_blocks", "over 20 column_settings")
+    fields = {name for each in settings for name in each}
+    require(fields <= {"align", "is_wrapped"}, "invalid_blocks", f"column_settings with {fields}")
+    require(
+        not block.keys() - {"type", "block_id", "rows", "column_settings"}, "invalid_blocks", "more fields"
+    )
+
+
+def _check_data_table(block: dict[str, Json]) -> None:
+    rows = block.get("rows", [])
+    require(2 <= len(rows) <= 101, "invalid_blocks", f"a data_table takes 2 to 101 rows: {len(rows)}")
+    _check_rows(rows)
+    require(len({len(row) for row in rows}) == 1, "invalid_blocks", "rows of several lengths")
+    header = {cell["type"] for cell in rows[0]}
+    require("rich_text" not in header, "invalid_blocks", "rich_text in the header")
+    caption, page = block.get("caption"), block.get("page_size", 5)
+    require(isinstance(caption, str) and caption, "invalid_blocks", "data_table without caption")
+    require(isinstance(page, int) and 1 <= page <= 100, "invalid_blocks", f"page_size {page!r}")
+    known = {"type", "block_id", "rows", "caption", "page_size", "row_header_column_index"}
+    require(not block.keys() - known, "invalid_blocks", "more fields")
+
+
+def _check_rows(rows: Json) -> None:
     require(all(1 <= len(row) <= 20 for row in rows), "invalid_blocks", "a row takes 1 to 20 cells")
-    kinds = {cell.get("type") for row in rows for cell in row}
-    require(kinds <= {"raw_text", "raw_number", "rich_text"}, "invalid_blocks", f"cells of types {kinds}")
-    require(len(block.get("column_settings", [])) <= 20, "invalid_blocks", "over 20 column_settings")
+    for cell in (cell for row in rows for cell in row):
+        kind = cell.get("type")
+        require(kind in ("raw_text", "raw_number", "rich_text"), "invalid_blocks", f"cell of type {kind}")
+        if kind != "rich_text":
+            require(isinstance(cell.get("text"), str) and cell["text"], "invalid_blocks", "cell without text")
+        if kind == "raw_number":
+            _check_number(cell.get("value"), "a cell")
+
+
+def _characters(block: dict[str, Json]) -> int:
+    return sum(len(str(cell.get("text", ""))) for row in block["rows"] for cell in row)
+
+
+def _check_number(value: Json, where: str) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    require(is_number, "invalid_blocks", f"{where}: not a number: {value!r}")
+
+
+def _check_chart(block: dict[str, Json]) -> None:
+    _check_label(block.get("title"), 50, "title")
+    require(not block.keys() - {"type", "block_id", "title", "chart"}, "invalid_blocks", "more fields")
+    chart = block.get("chart") or {}
+    kind = chart.get("type")
+    if kind == "pie":
+        segments = chart.get("segments", [])
+        require(1 <= len(segments) <= 6, "invalid_blocks", f"a pie takes 1 to 6 segments: {len(segments)}")
+        for each in segments:
+            _check_label(each.get("label"), 20, "segment")
+            _check_number(each.get("value"), "segment")
+            require(each["value"] > 0, "invalid_blocks", "a segment must be above 0")
+        return
+    require(kind in ("line", "bar", "area"), "invalid_blocks", f"chart of type {kind!r}")
+    series, axes = chart.get("series", []), chart.get("axis_config") or {}
+    require(1 <= len(series) <= 6, "invalid_blocks", f"a chart takes 1 to 6 series: {len(series)}")
+    categories = axes.get("categories", [])
+    require(1 <= len(categories) <= 20, "invalid_blocks", f"1 to 20 categories: {len(categories)}")
+    require(len(set(categories)) == len(categories), "invalid_blocks", "a category twice")
+    for each in categories:
+        _check_label(each, 20, "category")
+    for name in ("x_label", "y_label"):
+        if name in axes:
+            _check_label(axes[name], 50, name)
+    for each in series:
+        _check_label(each.get("name"), 20, "series")
+        points = each.get("data", [])
+        require([one.get("label") for one in points] == categories, "invalid_blocks", "labels differ")
+        for one in points:
+            _check_number(one.get("value"), "data point")
+    names = {each["name"] for each in series}
+    require(len(names) == len(series), "invalid_blocks", "names of series must be unique")
+
+
+def _check_label(text: Json, most: int, where: str) -> None:
+    fits = isinstance(text, str) and 1 <= len(text) <= most
+    require(fits, "invalid_blocks", f"{where}: must be 1 to {most} characters: {text!r}")
 
 
 _BLOCK_CHECKS: Mapping[str, Callable[[dict[str, Json]], None]] = {
@@ -221,6 +330,8 @@ _BLOCK_CHECKS: Mapping[str, Callable[[dict[str, Json]], None]] = {
     "actions": _check_actions,
     "context_actions": _check_context_actions,
     "table": _check_table,
+    "data_table": _check_data_table,
+    "data_visualization": _check_chart,
 }
 
 

@@ -218,9 +218,9 @@ class SlackServer:
         events = message_events(self.workspace, change, message, before)
         events = [each for each in events if subscription(each) in self.web_api.subscriptions]
         for event in reversed(events) if mention_last else events:
-            payload = event_callback(
-                self.workspace, event, is_shared=self.workspace.channels[message.channel].is_shared
-            )
+            channel = self.workspace.channels[message.channel]
+            payload = event_callback(self.workspace, event, is_shared=channel.is_shared)
+            payload["team_id"] = (channel.teams or [self.workspace.team])[0]  # of the host
             for _ in range(copies):
                 self._deliver("events_api", payload)
 

@@ -102,10 +102,10 @@ class Slack(SlackServer):
 
     For the app: `url`, `api_url`, `bot_token`, `app_token`, `signing_secret`, `environ`, `bot_user`. Set
     `request_url` to deliver over HTTP instead of Socket Mode. What people do: `say`, `edit`, `remove`,
-    `command`, `shortcut`, `press`, `submit`, `open_home`, `press_home`, `stop`, `send_event`, `send_message`,
-    `describe`. What happened: `answer`, `replies`, `messages`, `ephemerals`, `modals`, `home`, `status`,
-    `statuses`, `calls`, `count`, `deliveries`, `settled`, `sockets`, `wait_for_connections`, `over_tier`,
-    `violations`,
+    `command`, `shortcut`, `press`, `submit`, `open_home`, `press_home`, `stop`, `rename_session`, `look_at`,
+    `send_event`, `send_message`, `describe`. What happened: `answer`, `replies`, `messages`, `ephemerals`,
+    `modals`, `home`, `status`, `statuses`, `calls`, `count`, `deliveries`, `settled`, `sockets`,
+    `wait_for_connections`, `over_tier`, `violations`,
     `unfinished`. Trouble: `fail`, `slow`, `disable`, `outage`, `revoke`, `remove_bot`, `end_stream`,
     `stream_lifetime`, `disconnect`, `drop_sockets`, `deafen_sockets`, `tolerate`, `grant`, `enforce_tiers`;
     the arguments `ack_timeout` and `redelivery_delays` shorten Slack's own times for redelivery (seconds).
@@ -141,6 +141,11 @@ class Slack(SlackServer):
         file = File(self.workspace.new_id("F"), name, mimetype, data, user, len(data))
         self.workspace.files[file.id] = file
         return file
+
+    def upload(self, user: str, name: str, mimetype: str, data: bytes) -> str:
+        """Upload a file as a user, for the input of a form; return its id."""
+        self._know(user)
+        return self._file(user, name, mimetype, data).id
 
     def edit(self, channel: str, ts: str, text: str) -> None:
         """Change a message as its author."""
@@ -223,7 +228,7 @@ class Slack(SlackServer):
         """
         if not modal.is_open:
             raise LookupError("the form is closed")
-        payload = view_submission(self.workspace, modal, fill_in(modal, typed))
+        payload = view_submission(self.workspace, modal, fill_in(self.workspace, modal, typed))
         delivery = self._deliver("interactive", payload)
         await delivery.ended.wait()
         try:
@@ -246,19 +251,21 @@ class Slack(SlackServer):
     async def press_home(self, user: str, action_id: str, value: str = "", *, view: Json = None) -> Delivery:
         """Press a button of the Home tab, the first with this `value`; confirm if Slack asks.
 
-        `view` is the tab that the user still sees, if it is not the newest.
+        In a menu of channels `value` is the channel that is chosen. `view` is the tab that the user still
+        sees, if it is not the newest.
         """
         view = view or self.workspace.homes[user]
         found = [
             (block, each)
             for block in view["blocks"]
             for each in [*block.get("elements", []), block.get("accessory", {})]
-            if each.get("action_id") == action_id and value in ("", each.get("value"))
+            if each.get("action_id") == action_id
+            and (value in ("", each.get("value")) or each["type"] == "conversations_select")
         ]
         if not found:
             raise LookupError(f"no button {action_id} {value}")
         block, element = found[0]
-        payload = home_actions(self.workspace, view, user, block.get("block_id", "block"), element)
+        payload = home_actions(self.workspace, view, user, block.get("block_id", "block"), element, value)
         delivery = self._deliver("interactive", payload)
         await delivery.ended.wait()
         return delivery
@@ -278,11 +285,45 @@ class Slack(SlackServer):
         }
         return self.send_event(event)
 
+    def rename_session(self, user: str, channel: str, thread_ts: str, title: str) -> Delivery:
+        """Change the title of a session as a user."""
+        before = self.workspace.titles.get((channel, thread_ts))
+        self.workspace.titles[channel, thread_ts] = title
+        event = {
+            "type": "agent_session_title_changed",
+            "channel": channel,
+            "thread_ts": thread_ts,
+            "title": title,
+            "user": user,
+            "team_id": self.workspace.team,
+            "event_ts": self.workspace.new_ts(),
+        }
+        return self.send_event(event | ({"previous_title": before} if before else {}))
+
+    def look_at(self, user: str, channel: str, ts: str = "") -> Delivery:
+        """Open a channel, or a message there, beside the direct messages of the app."""
+        team = {"team_id": self.workspace.team}
+        entity: dict[str, Json] = {"type": "slack#/types/channel_id", "value": channel}
+        if ts:
+            place = {"channel_id": channel, "message_ts": ts}
+            entity = {"type": "slack#/types/message_context", "value": place}
+        event = {
+            "type": "app_context_changed",
+            "user": user,
+            "channel": self.dm(user),
+            "context": {"entities": [entity | team]},
+            "event_ts": self.workspace.new_ts(),
+        }
+        return self.send_event(event)
+
     def send_event(self, event: dict[str, Json]) -> Delivery:
         """Send any inner event that the app subscribes to. Raises `LookupError` for others."""
         if subscription(event) not in self.web_api.subscriptions:
             raise LookupError(f"the manifest does not subscribe to {subscription(event)}")
-        return self._deliver("events_api", event_callback(self.workspace, event))
+        place = event.get("channel") or event.get("item", {}).get("channel")
+        channel = self.workspace.channels.get(place) if isinstance(place, str) else None
+        is_shared = channel is not None and channel.is_shared
+        return self._deliver("events_api", event_callback(self.workspace, event, is_shared=is_shared))
 
     def send_payload(self, payload: dict[str, Json]) -> Delivery:
         """Send a payload unchanged, even if it is invalid."""
@@ -438,7 +479,13 @@ class Slack(SlackServer):
         return self.socket_mode.sockets
 
     async def wait_for_connections(self, sockets: int = 1, timeout: float = 30) -> None:
-        """Wait until the app has at least `sockets` connections that Slack has not asked it to leave."""
+        """Wait until the app has at least `sockets` connections that Slack has not asked it to leave.
+
+        In HTTP mode, wait until it takes requests.
+        """
+        if self.request_url:
+            await wait_until(self.verify_url, "the app takes requests", timeout)
+            return
         await wait_until(
             lambda: sum(not each.retiring for each in self.sockets) >= sockets,
             f"{sockets} sockets are open",
@@ -497,6 +544,10 @@ class Slack(SlackServer):
     def revoke(self, token: str) -> None:
         """Answer `token_revoked` from now on."""
         self.web_api.revoked.add(token)
+
+    def lack_blocks(self, *kinds: str) -> None:
+        """Refuse these kinds of blocks, as a workspace to which Slack has not brought them yet."""
+        self.web_api.lacking.update(kinds)
 
     def tolerate(self, *errors: str) -> None:
         """Record no violations for these refusals; `unfinished` also tolerates what the app leaves open."""

@@ -50,6 +50,7 @@ def chat_start_stream(workspace: Workspace, args: Args) -> dict[str, Json]:
         thread_ts=args.get("thread_ts"),
         streaming_state="in_progress",
         recipient=args.get("recipient_user_id"),
+        task_display_mode=mode,
     )
     _add(message, args)
     workspace.post(message, "start")
@@ -83,7 +84,7 @@ def chat_append_stream(workspace: Workspace, args: Args) -> dict[str, Json]:
     per_minute=20,
 )
 def chat_stop_stream(workspace: Workspace, args: Args) -> dict[str, Json]:
-    message = _streaming(workspace, args)
+    message = _streaming(workspace, args, by_user="message_not_in_streaming_state")
     _check_pieces(args, message)
     check_blocks(args.get("blocks", []))
     check_metadata(args.get("metadata"))
@@ -102,14 +103,16 @@ def chat_stop_stream(workspace: Workspace, args: Args) -> dict[str, Json]:
     return {"channel": message.channel, "ts": message.ts}
 
 
-def _streaming(workspace: Workspace, args: Args) -> Message:
+def _streaming(workspace: Workspace, args: Args, *, by_user: str = "stopped_by_user") -> Message:
+    """Return the message that is being streamed; only an append says that a user has stopped it."""
     channel = workspace.require_channel(args["channel"])
     message = workspace.own(channel.id, args["ts"], "message_not_owned_by_app")
+    require(message.streaming_state, "message_not_in_streaming_state", "it was posted")
     started = message.history[0].at
     if message.streaming_state == "in_progress" and time.monotonic() - started > workspace.stream_lifetime:
         workspace.expire_stream(message)
     if message.ended_by == "user":
-        raise Refused("stopped_by_user", message.ts, provoked=True)
+        raise Refused(by_user, message.ts, provoked=True)
     if message.streaming_state != "in_progress":
         ended_by_slack = message.ended_by == "slack"
         raise Refused("message_not_in_streaming_state", message.ts, provoked=ended_by_slack)
@@ -134,6 +137,9 @@ def _add(message: Message, args: Args) -> None:
                 message.text += chunk["text"]
             case "blocks":
                 message.blocks += chunk["blocks"]
+            case "plan_update":
+                require(message.task_display_mode == "plan", "invalid_chunks", "a title without a plan")
+                message.plan = chunk["title"]
             case "task_update":
                 _update_task(message.tasks.setdefault(chunk["id"], {}), chunk)
 

@@ -48,6 +48,7 @@ def assistant_threads_set_title(workspace: Workspace, args: Args) -> dict[str, J
     per_minute=100,
 )
 def assistant_threads_set_suggested_prompts(workspace: Workspace, args: Args) -> dict[str, Json]:
+    require(workspace.is_agent, "not_agent_app")
     place = _place(workspace, args)
     prompts = args["prompts"]
     require(1 <= len(prompts) <= 4, "invalid_arguments", f"{len(prompts)} prompts")
@@ -66,20 +67,28 @@ def assistant_threads_set_suggested_prompts(workspace: Workspace, args: Args) ->
 def agents_sessions_set_status(workspace: Workspace, args: Args) -> dict[str, Json]:
     require(args["status"] in SESSION_STATUSES, "invalid_status", args["status"])
     require(args.get("thread_ts"), "thread_ts_required")
+    require(workspace.is_agent, "not_agent_app")
     place = _place(workspace, args)
-    require(len(args.get("title", "")) <= 200, "invalid_arguments", "title over 200")
+    title = args.get("title")
+    require(title is None or 1 <= len(title) <= 200, "invalid_arguments", "a title has 1 to 200 characters")
     initiator = args.get("initiator_user_id")
-    require(initiator is None or initiator in workspace.users, "user_not_found", str(initiator))
-    if not workspace.session_status(*place) and "title" in args:
-        workspace.titles[place] = args["title"]
+    members = workspace.channels[place[0]].members
+    require(initiator is None or initiator in members, "user_not_found", str(initiator))
+    if not workspace.session_status(*place):  # Slack ignores both for a session that exists
+        workspace.initiators[place] = initiator
+        if title:
+            workspace.titles[place] = title
     workspace.set_session_status(*place, args["status"])
+    if args["status"] == "processing" and not workspace.has_stop_button:
+        return {"warning": "missing_agent_session_stopped_event_subscription"}
     return {}
 
 
 @method("agents.sessions.rename", required="channel_id title", optional="thread_ts", per_minute=50)
 def agents_sessions_rename(workspace: Workspace, args: Args) -> dict[str, Json]:
+    require(workspace.is_agent, "not_agent_app")
     place = _place(workspace, args)
-    require(workspace.session_status(*place), "invalid_thread_ts", "no session there")
-    require(len(args["title"]) <= 200, "invalid_arguments", "title over 200")
+    require(workspace.session_status(*place), "session_not_found", "no session there")
+    require(1 <= len(args["title"]) <= 200, "invalid_name", "a title has 1 to 200 characters")
     workspace.titles[place] = args["title"]
     return {}

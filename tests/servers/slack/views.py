@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.servers.slack.methods import Args, method
-from tests.servers.slack.rules import Refused, check_blocks, require
+from tests.servers.slack.payloads import installed_by
+from tests.servers.slack.rules import MOST_OPTIONS, Refused, check_blocks, require
 from tests.servers.slack.workspace import (
     APP,
     BOT,
@@ -25,6 +26,7 @@ MAX_INPUT = 3_000
 MAX_METADATA = 3_000
 MAX_BLOCKS = 100
 MAX_TITLE = 24
+MAX_STACK = 3
 MAX_VIEW = 250_000
 
 
@@ -40,11 +42,41 @@ class Modal:
 
 @method("views.open", required="view trigger_id", per_minute=100)
 def views_open(workspace: Workspace, args: Args) -> dict[str, Json]:
-    user = _exchanged(workspace, args["trigger_id"])
     check_view(args["view"])
+    user = _exchanged(workspace, args["trigger_id"])
     view = _published(workspace, args["view"])
     workspace.modals.append(Modal(user, view))
     return {"view": view}
+
+
+@method("views.push", required="view trigger_id", per_minute=100)
+def views_push(workspace: Workspace, args: Args) -> dict[str, Json]:
+    """Open a form above the one that is open; there are at most three."""
+    check_view(args["view"])
+    user = _exchanged(workspace, args["trigger_id"])
+    stack = [each for each in workspace.modals if each.user == user and each.is_open]
+    require(stack, "not_found", "no form is open")
+    require(len(stack) < MAX_STACK, "push_limit_reached", f"over {MAX_STACK} forms")
+    view = _published(workspace, args["view"])
+    workspace.modals.append(Modal(user, view))
+    return {"view": view}
+
+
+@method("views.update", required="view", optional="view_id external_id hash", per_minute=100)
+def views_update(workspace: Workspace, args: Args) -> dict[str, Json]:
+    """Replace an open form; with a `hash` only the view that has it."""
+    wanted = {name: args[name] for name in ("view_id", "external_id") if name in args}
+    require(len(wanted) == 1, "invalid_arguments", "either view_id or external_id")
+    check_view(args["view"])
+    id = next(iter(wanted.values()))
+    name = "id" if "view_id" in wanted else "external_id"
+    found = [each for each in workspace.modals if each.is_open and each.view.get(name) == id]
+    require(found, "not_found", id)
+    modal = found[-1]
+    if "hash" in args and modal.view["hash"] != args["hash"]:
+        raise Refused("hash_conflict", provoked=True)
+    modal.view = _published(workspace, args["view"]) | {"id": modal.view["id"]}
+    return {"view": modal.view}
 
 
 @method("views.publish", required="user_id view", optional="hash", per_minute=100)
@@ -68,11 +100,19 @@ def check_home(view: Json) -> None:
     require(view.keys() <= known, "invalid_arguments", f"a home tab has no {view.keys() - known}")
     metadata = view.get("private_metadata", "")
     require(len(metadata) <= MAX_METADATA, "invalid_arguments", f"private_metadata over {MAX_METADATA}")
-    check_blocks(view.get("blocks"), most=MAX_BLOCKS, most_characters=math.inf)
+    _check_blocks(view.get("blocks"))
     require(len(json.dumps(view)) <= MAX_VIEW, "view_too_large", f"over {MAX_VIEW} bytes")
     for block in view["blocks"]:
         for each in [*block.get("elements", []), block.get("accessory", {})]:
             _check_confirm(each.get("confirm"))
+
+
+def _check_blocks(blocks: Json) -> None:
+    """Check blocks as those of a message, for which views have another error."""
+    try:
+        check_blocks(blocks, most=MAX_BLOCKS, most_characters=math.inf)
+    except Refused as refusal:
+        raise Refused("invalid_arguments", refusal.detail) from refusal
 
 
 def _check_confirm(confirm: Json) -> None:
@@ -125,8 +165,8 @@ def check_view(view: Json) -> None:
     require(not inputs or "submit" in view, "invalid_arguments", "must define submit to use input block")
     for block in inputs:
         _check_input(block)
-    ids = [block["block_id"] for block in blocks if "block_id" in block]
-    require(len(ids) == len(set(ids)), "invalid_arguments", "block_id used twice")
+    _check_blocks(blocks)
+    require(len(json.dumps(view)) <= MAX_VIEW, "view_too_large", f"over {MAX_VIEW} bytes")
 
 
 def _check_plain(text: Json, most: int, where: str) -> None:
@@ -137,31 +177,60 @@ def _check_plain(text: Json, most: int, where: str) -> None:
 def _check_input(block: dict[str, Json]) -> None:
     _check_plain(block.get("label"), 2_000, "label")
     element = block.get("element", {})
-    require(element.get("type") == "plain_text_input", "invalid_arguments", f"element {element!r}")
+    kind = element.get("type")
+    known = kind in (*MOST_OPTIONS, "plain_text_input", "file_input")
+    require(known, "invalid_arguments", f"element {element!r}")
+    if kind == "file_input":
+        require(1 <= element.get("max_files", 10) <= 10, "invalid_arguments", "max_files")
+        return
+    if kind in MOST_OPTIONS:
+        _check_blocks([{"type": "actions", "elements": [element]}])
+        return
     most = element.get("max_length", MAX_INPUT)
     require(1 <= most <= MAX_INPUT, "invalid_arguments", f"max_length {most}")
     require(len(element.get("initial_value", "")) <= most, "invalid_arguments", "initial_value too long")
 
 
-def fill_in(modal: Modal, typed: Mapping[str, str]) -> dict[str, Json]:
+def fill_in(workspace: Workspace, modal: Modal, typed: Mapping[str, str]) -> dict[str, Json]:
     """Return the inputs' values by block and action: the typed ones, else the initial ones.
 
+    Of an option that is its value, and of files their ids, with commas between them.
     Raises `LookupError` for values that the client would not accept.
     """
     inputs = {block["block_id"]: block for block in modal.view["blocks"] if block["type"] == "input"}
     if typed.keys() - inputs.keys():
         raise LookupError(f"the form has no inputs {typed.keys() - inputs.keys()}")
-    return {id: _state(block, typed.get(id)) for id, block in inputs.items()}
+    return {id: _state(workspace, block, typed.get(id)) for id, block in inputs.items()}
 
 
-def _state(block: dict[str, Json], typed: str | None) -> dict[str, Json]:
+def _state(workspace: Workspace, block: dict[str, Json], typed: str | None) -> dict[str, Json]:
     element = block["element"]
+    if element["type"] == "file_input":
+        added = [workspace.files[id] for id in typed.split(",")] if typed else []
+        if len(added) > element.get("max_files", 10) or not (added or block.get("optional")):
+            raise LookupError(f"{block['block_id']} does not take {len(added)} files")
+        listed = [file.json(workspace.base, workspace.team) for file in added]
+        return {element["action_id"]: {"type": "file_input", "files": listed}}
+    if element["type"] in MOST_OPTIONS:
+        return {element["action_id"]: _choice(block, typed)}
     text = element.get("initial_value", "") if typed is None else typed
     if not text and not block.get("optional"):
         raise LookupError(f"{block['block_id']} must be filled in")
     if len(text) > element.get("max_length", MAX_INPUT):
         raise LookupError(f"{block['block_id']} takes no more than {element['max_length']} characters")
     return {element["action_id"]: {"type": element["type"], "value": text or None}}
+
+
+def _choice(block: dict[str, Json], typed: str | None) -> dict[str, Json]:
+    """Return the state of a menu, radio buttons or checkboxes; `typed` is the value of one option."""
+    element = block["element"]
+    initial = [element["initial_option"]] if "initial_option" in element else []
+    chosen = [each for each in element["options"] if each["value"] == typed] if typed else initial
+    if (typed or not block.get("optional")) and not chosen:
+        raise LookupError(f"{block['block_id']} has no option {typed!r}")
+    if element["type"] == "checkboxes":
+        return {"type": "checkboxes", "selected_options": chosen}
+    return {"type": element["type"], "selected_option": chosen[0] if chosen else None}
 
 
 def view_submission(workspace: Workspace, modal: Modal, values: dict[str, Json]) -> dict[str, Json]:
@@ -180,8 +249,7 @@ def view_submission(workspace: Workspace, modal: Modal, values: dict[str, Json])
         "trigger_id": workspace.new_trigger(modal.user),
         "view": modal.view | {"state": {"values": values}},
         "response_urls": [],
-        "is_enterprise_install": False,
-        "enterprise": None,
+        **installed_by(workspace),
     }
 
 

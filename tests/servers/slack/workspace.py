@@ -42,6 +42,8 @@ class Channel:
     removed_by_test: bool = False
     is_shared: bool = False
     """True if it is shared with other organisations."""
+    teams: list[str] = field(default_factory=list)
+    """Workspaces that share it, the host first."""
 
 
 @dataclass(slots=True)
@@ -107,6 +109,11 @@ class Message:
     streaming_state: Literal["in_progress", "completed"] | None = None
     ended_by: Literal["bot", "slack", "user"] | None = None
     recipient: str | None = None
+    task_display_mode: str = ""
+    plan: str = ""
+    """Title of the plan that shows its tasks."""
+    team: str = ""
+    """Workspace in which it was written."""
     broadcast: bool = False
     edited: bool = False
     edited_ts: str = ""
@@ -202,6 +209,8 @@ class Workspace:
         self.described: dict[str, dict[str, Json]] = {}
         self.groups: dict[str, str] = {}
         self.broken: list[Json] = []
+        self.app_contexts: dict[str, dict[str, Json]] = {}
+        """What users have open, as their direct messages tell it."""
         self.has_search = False
         self.action_tokens: dict[str, str] = {}
         self.channels: dict[str, Channel] = {}
@@ -210,6 +219,11 @@ class Workspace:
         self.ephemerals: list[Ephemeral] = []
         self.statuses: list[Status] = []
         self.session_statuses: list[Status] = []
+        self.is_agent = True
+        """The app is declared as an agent (`agent_view`), else it has no sessions and no prompts."""
+        self.has_stop_button = True
+        """The app subscribes to `agent_session_stopped`."""
+        self.initiators: dict[tuple[str, str | None], str | None] = {}
         self.titles: dict[tuple[str, str | None], str] = {}
         self.prompts: dict[tuple[str, str | None], list[Json]] = {}
         self.stream_lifetime = 300.0
@@ -297,7 +311,8 @@ class Workspace:
         message = self.find(channel, ts)
         if message is None:
             raise Refused("message_not_found", f"{channel} {ts}")
-        require(message.from_bot, not_own, f"{channel} {ts}")
+        is_own = message.from_bot and message.team == self.team
+        require(is_own, not_own, f"{channel} {ts}")
         return message
 
     def check_thread(
@@ -320,6 +335,7 @@ class Workspace:
     def add(self, message: Message, action: Literal["post", "start"] = "post") -> None:
         """Put a message into its channel."""
         message.record(action)
+        message.team = message.team or self.described.get(message.user, {}).get("team_id", self.team)
         self.messages[message.channel].append(message)
         if message.from_bot and message.thread_ts is not None:
             self.set_status(message.channel, message.thread_ts, "")
@@ -372,10 +388,11 @@ def _latest(statuses: list[Status], channel: str, thread_ts: str | None) -> str:
 
 def message_json(workspace: Workspace, message: Message, *, metadata: bool = False) -> dict[str, Json]:
     """Return a message as the Web API and events show it."""
+    home = message.team or workspace.team
     body: dict[str, Json] = {
         "type": "message",
         "user": message.user,
-        "team": workspace.team,
+        "team": home,
         "ts": message.ts,
         "text": message.text,
         "blocks": _blocks(message),
@@ -387,12 +404,14 @@ def message_json(workspace: Workspace, message: Message, *, metadata: bool = Fal
         body["bot_profile"] = {
             "id": bot_id,
             "app_id": app_id,
-            "team_id": workspace.team,
+            "team_id": home,
             "name": name,
             "deleted": False,
         }
     else:
         body["client_msg_id"] = f"00000000-0000-4000-8000-{message.ts.replace('.', '')[-12:]}"
+    if workspace.channels[message.channel].teams:
+        body |= {"user_team": home, "source_team": home}
     if message.files:
         body["files"] = [file.json(workspace.base, workspace.team) for file in message.files]
         body |= {"subtype": "file_share", "upload": False}

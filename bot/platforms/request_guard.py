@@ -1,7 +1,7 @@
-"""Guard of every HTTP request of discord.py, also of its own retries: checked, and limited in time.
+"""Guard of the HTTP requests of a client library, also of its own retries: checked, and limited in time.
 
-A single call waits for rate limits and retries for half a minute or more; the permission to write may be lost
-in the meantime.
+A single call waits for rate limits, connections and retries, and a process may be suspended in between; the
+permission to write may be lost in the meantime. So it is checked when the headers are about to be sent.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ Hold = Callable[[], Awaitable[None]]
 @dataclass(frozen=True, slots=True)
 class _Guard:
     hold: Hold | None
-    deadline: asyncio.Timeout
-    seconds: float
+    deadline: asyncio.Timeout | None = None
+    seconds: float = 0.0
 
 
 _guard: ContextVar[_Guard | None] = ContextVar("guard", default=None)
@@ -30,6 +30,7 @@ _guard: ContextVar[_Guard | None] = ContextVar("guard", default=None)
 async def guard_requests(hold: Hold | None, seconds: float) -> AsyncIterator[None]:
     """Await `hold` before each request that the body makes with a traced client, and limit each in time.
 
+    It is awaited on the open connection, directly before the first byte is sent; its error ends the request.
     The limit is `seconds`. Waits for rate limits are not limited: cutting one short would cause another
     request, and discord.py would never end a global one (http.py, HTTPClient.request, 2.7.1). Raises
     `TimeoutError`.
@@ -42,10 +43,16 @@ async def guard_requests(hold: Hold | None, seconds: float) -> AsyncIterator[Non
             _guard.reset(token)
 
 
+def hold_requests(hold: Hold) -> None:
+    """Await `hold` before each request that this task makes from now on, see `guard_requests`."""
+    _guard.set(_Guard(hold))
+
+
 def trace_config() -> aiohttp.TraceConfig:
     """Return the trace configuration through which `guard_requests` sees a client's requests."""
     trace = aiohttp.TraceConfig()
     trace.on_request_start.append(_begin)
+    trace.on_request_headers_sent.append(_check)  # aiohttp awaits it before it writes them
     trace.on_request_end.append(_end)
     trace.on_request_exception.append(_end)
     return trace
@@ -53,14 +60,17 @@ def trace_config() -> aiohttp.TraceConfig:
 
 async def _begin(*_: object) -> None:
     guard = _guard.get()
-    if guard is None:
-        return
-    if guard.hold:
+    if guard and guard.deadline:
+        guard.deadline.reschedule(asyncio.get_running_loop().time() + guard.seconds)
+
+
+async def _check(*_: object) -> None:
+    guard = _guard.get()
+    if guard and guard.hold:
         await guard.hold()
-    guard.deadline.reschedule(asyncio.get_running_loop().time() + guard.seconds)
 
 
 async def _end(*_: object) -> None:
     guard = _guard.get()
-    if guard and not guard.deadline.expired():  # an expired one cannot be rescheduled
+    if guard and guard.deadline and not guard.deadline.expired():  # an expired one cannot be rescheduled
         guard.deadline.reschedule(None)

@@ -1,0 +1,151 @@
+"""Routes of the HTTP surface, with what the OpenAPI document says about each."""
+
+from functools import partial
+
+from aiohttp import web
+from pydantic import TypeAdapter
+
+from bot.chat import Files
+from bot.commands.commands import Commands
+from bot.http import approvals, redis_direct, schemas
+from bot.http.answers import VOTE_REQUEST, AnswerRoutes
+from bot.http.callers import CALLER
+from bot.http.chat import CHAT_REQUEST, Conversation
+from bot.http.completions import COMPLETION_REQUEST, THREAD, CompletionRoutes
+from bot.http.errors import OPENAI_PATH
+from bot.http.files import send
+from bot.http.health import Probes
+from bot.http.memory import MemoryRoutes
+from bot.http.openapi import OF_ANSWERS, Operation, Route
+
+_ANSWER = "/answers/{id}"
+_ANSWER_ID = "[0-9a-f]{20}"
+_KEY = {"Idempotency-Key": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}}
+_THREAD = {THREAD: {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"}}
+_EMPTY: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])
+
+
+def build_routes(conversation: Conversation, probes: Probes, commands: Commands, files: Files) -> list[Route]:
+    """Return the routes for callers; what the bot does not offer has none."""
+    return [
+        *_chat_routes(conversation, commands),
+        *_completion_routes(CompletionRoutes(conversation, files)),
+        *_answer_routes(commands, conversation),
+        *_data_routes(commands, files),
+        *_state_routes(probes, commands),
+    ]
+
+
+def _chat_routes(conversation: Conversation, commands: Commands) -> list[Route]:
+    async def decide(request: web.Request) -> web.StreamResponse:
+        return await approvals.decide(request, commands, conversation)
+
+    chat = Operation(
+        summary="Ask the agent; without thread_id in a new thread",
+        body=CHAT_REQUEST,
+        headers=_KEY,
+        answer=schemas.ChatAnswer,
+        statuses=OF_ANSWERS,
+        streams=True,
+    )
+    decision = Operation(
+        summary="Decide about a change that waits for approval",
+        body=approvals.DECISION_REQUEST,
+        answer=schemas.ChatAnswer,
+        statuses=(404, *OF_ANSWERS),
+        streams=True,
+    )
+    return [
+        Route("POST", "/chat", conversation.chat, chat),
+        Route("POST", "/approvals/{id}", decide, decision),
+    ]
+
+
+def _completion_routes(completions: CompletionRoutes) -> list[Route]:
+    complete = Operation(
+        summary="Ask the agent as a model of OpenAI's API",
+        body=COMPLETION_REQUEST,
+        headers={**_KEY, **_THREAD},
+        answer=schemas.Completion,
+        statuses=(404, *OF_ANSWERS),
+        streams=True,
+    )
+    model = Operation(summary="Describe the agent as a model", answer=schemas.Model, statuses=(404,))
+    models = Operation(summary="List the agent as the only model", answer=schemas.ModelList)
+    return [
+        Route("POST", f"{OPENAI_PATH}chat/completions", completions.complete, complete),
+        Route("GET", f"{OPENAI_PATH}models", completions.models, models),
+        Route("GET", OPENAI_PATH + "models/{id}", completions.model, model),
+    ]
+
+
+def _answer_routes(commands: Commands, conversation: Conversation) -> list[Route]:
+    if commands.answers is None:
+        return []
+    answers = AnswerRoutes(commands.answers, conversation)
+    describe = Operation(summary="Describe how an answer came about", answer=schemas.Words, statuses=(404,))
+    vote = Operation(
+        summary="Vote on an answer", body=VOTE_REQUEST, answer=schemas.Words, statuses=(404, 429)
+    )
+    regenerate = Operation(
+        summary="Ask for another answer in place of the last one",
+        body=_EMPTY,
+        answer=schemas.ChatAnswer,
+        statuses=(404, 409, *OF_ANSWERS),
+        streams=True,
+    )
+    return [
+        Route("GET", _ANSWER, answers.describe, describe, _ANSWER_ID),
+        Route("POST", f"{_ANSWER}/vote", answers.rate, vote, _ANSWER_ID),
+        Route("POST", f"{_ANSWER}/regenerate", answers.regenerate, regenerate, _ANSWER_ID),
+    ]
+
+
+def _data_routes(commands: Commands, files: Files) -> list[Route]:
+    file = Operation(summary="Load a file of an answer", answer="application/octet-stream", statuses=(404,))
+    routes = [Route("GET", "/files/{id}", partial(send, files), file)]
+    if commands.operations:
+        run = partial(redis_direct.run, commands.operations)
+        direct = Operation(
+            summary="Run an operation on keys and values",
+            body=redis_direct.SHAPES,
+            answer=schemas.RedisAnswer,
+        )
+        routes.append(Route("POST", "/redis/direct", run, direct))
+    if commands.memory:
+        memory = MemoryRoutes(commands.memory)
+        export = Operation(summary="Export everything that is stored about you", answer=schemas.PersonalData)
+        forget = Operation(
+            summary="Delete everything that is stored about you",
+            query={"confirm": ("everything",)},
+            answer=schemas.Done,
+        )
+        routes += [
+            Route("GET", "/memory", memory.export, export),
+            Route("DELETE", "/memory", memory.forget, forget),
+        ]
+    return routes
+
+
+def _state_routes(probes: Probes, commands: Commands) -> list[Route]:
+    async def usage(request: web.Request) -> web.Response:
+        of_all = request.query.get("of") == "all"
+        words = await commands.report_usage(request[CALLER].author, of_all=of_all)
+        return web.json_response({"status": "success", "response": words})
+
+    health = Operation(
+        summary="Report the state of each part",
+        answer=schemas.HealthReport,
+        also={503: schemas.HealthReport},
+    )
+    used = Operation(
+        summary="Report how much of the model was used today", query={"of": ("all",)}, answer=schemas.Words
+    )
+    live = Operation(summary="Tell whether the process runs", answer=schemas.Alive)
+    ready = Operation(summary="Tell whether messages are accepted", answer=schemas.Alive)
+    return [
+        Route("GET", "/health", probes.health, health),
+        Route("GET", "/usage", usage, used),
+        Route("GET", "/livez", probes.live, live),
+        Route("GET", "/readyz", probes.ready, ready),
+    ]
