@@ -20,7 +20,7 @@ _BACKTICKS = re.compile(r"`{3,}")
 _SPECIAL = re.compile(r"(?P<bars>\|{2,})|<br ?/?>|(?P<ticks>`{3,})", re.IGNORECASE)
 _BOLD = re.compile(r"\*{2,}")
 _TASK = re.compile(r"\[([ xX])\](?=\s|\Z)")
-_QUOTES = re.compile(r"([ \t]*>)(?:[ \t]?>)+")
+_QUOTES = re.compile(r">(?:[ \t]?>)+")
 _NUMBER = re.compile(r"(\d{1,9})\)(?=[ \t]*\Z)")
 _PLUS = re.compile(r"\+(?=[ \t]*\Z)")
 _RULE = "─" * 12
@@ -74,7 +74,7 @@ class DiscordLayout(Layout):
         """Return the marks before the text of a line, as Discord knows them."""
         if _is_deep(leaf):
             prefix = prefix[: prefix.index("#")] + "**"
-        prefix = _QUOTES.sub(r"\1", prefix)
+        prefix = _QUOTES.sub(">", prefix)
         return _PLUS.sub("-", _NUMBER.sub(r"\1.", prefix)) if leaf.begins_item else prefix
 
     def suffix(self, leaf: Leaf, suffix: str) -> str:
@@ -87,7 +87,7 @@ class DiscordLayout(Layout):
 
     def plain(self, line: str) -> str:
         """Return a line without text of a paragraph."""
-        return _QUOTES.sub(r"\1", line, count=1)
+        return _QUOTES.sub(">", line, count=1)
 
     def rule(self, line: str) -> str:
         """Return a line that divides two parts."""
@@ -100,7 +100,7 @@ class DiscordLayout(Layout):
     def code(self, line: str, quotes: int) -> str:
         """Return a line of code without three backticks in a row: they would end the block."""
         if quotes > 1:
-            line = re.sub(rf"(?:[ \t]*>){{1,{quotes}}}[ \t]?", "> ", line, count=1)
+            line = re.sub(rf"\A(?:[ \t]*+>){{1,{quotes}}}[ \t]?", "> ", line)
         return _harmless(line)
 
     def closing(self, leaf: Leaf, line: str) -> str:

@@ -3,7 +3,6 @@
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -68,15 +67,18 @@ class Atom(NamedTuple):
     context: Context = NO_CONTEXT
 
 
-def words(text: str, start: int = 0) -> Iterator[tuple[int, str]]:
-    """Yield each word and each blank of a text with its position."""
-    at = 0
+def words(text: str) -> list[str]:
+    """Return each word and each blank of a text."""
+    if len(text) < WORD_LIMIT:
+        return _WORD.findall(text)
+    found, at = list[str](), 0
     while match := _WORD.match(text, at):
         end = match.end()
         if end - at == WORD_LIMIT:
             end = character_end(text, end)
-        yield start + at, text[at:end]
+        found.append(text[at:end])
         at = end
+    return found
 
 
 def last_word(text: str) -> int:

@@ -9,7 +9,12 @@ from bot.platforms.markdown.layout import Layout, Section, quote_of
 from bot.platforms.markdown.parser import Leaf, inline_of, parse
 
 WINDOW = 2_000
-"""Characters at the end of the text that are parsed again; a longer block is laid out in parts."""
+"""Most characters at the end of the text that are parsed again; a longer block is laid out in parts."""
+
+MOST_PIECES = 600
+"""Most words and marks of a window: what it costs to parse. Prose has 400 of them in 2,000 characters."""
+
+_PIECE = re.compile(r"(?<!\s)[ \t]|[\n`*_~\[\]<&\\]")
 
 _BOUNDARY = "\n\n"
 _MOST_LEAD = 1_000
@@ -27,6 +32,7 @@ class Document:
         self._holds = holds
         self._new: list[str] = []
         self._tail = ""  # not laid out for good yet
+        self._pieces = 0  # of the tail
         self._context = Section("")  # what tells the parser where the tail stands
         self._done: list[Atom] = []
         self._taken = 0  # characters of the tail's layout that were taken
@@ -45,6 +51,7 @@ class Document:
         if self._is_taken:
             return []
         self._grow()
+        self._settle_blocks()
         return self._take(self._ending().settled)
 
     def tentative(self) -> list[Atom]:
@@ -106,25 +113,42 @@ class Document:
             text = "\r" + text
         self._is_cr = text.endswith("\r")
         text = text.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n")
-        at = 0
-        while at < len(text):
-            step = WINDOW - len(self._tail)
-            self._tail += text[at : at + step]
-            at += step
-            if len(self._tail) == WINDOW:
+        while text:
+            known = len(self._tail)
+            window = self._tail + text[: WINDOW - known]
+            end = self._window_end(window, known)
+            self._tail, text = window[:end], text[end - known :]
+            if self._pieces >= MOST_PIECES or end == WINDOW:
                 self._settle_window()
+
+    def _window_end(self, text: str, known: int) -> int:
+        """Return the end of the window that `text` begins with; the pieces before `known` are counted."""
+        for piece in _PIECE.finditer(text, known):
+            self._pieces += 1
+            if self._pieces == MOST_PIECES:
+                return piece.end()
+        return len(text)
 
     def _settle_window(self) -> None:
         """Lay out the blocks of a full window that have ended; if it is all one block, its first part."""
-        window, lead = self._tail, self._lead
-        complete = window[: window.rfind("\n") + 1]
-        skipped = self._context.skip
+        if not self._settle_blocks():
+            lead = self._lead
+            text = lead + self._tail[: self._tail.rfind("\n") + 1]
+            self._settle(self._cut_line(text, len(lead)) or self._cut_within(self._tail))
+
+    def _settle_blocks(self) -> bool:
+        """Lay out the blocks that have ended, and return whether there were any.
+
+        The next window begins with the last block, so that it does not matter when this is done.
+        """
+        lead, complete = self._lead, self._tail[: self._tail.rfind("\n") + 1]
+        if not complete:
+            return False
         text = lead + complete
-        tops = [line for line in parse(text).tops if line > skipped]
-        if complete and tops:
+        tops = [line for line in parse(text).tops if line > self._context.skip]
+        if tops:
             self._settle(_offset(text, tops[-1]) - len(lead))
-            return
-        self._settle(self._cut_line(text, len(lead)) or self._cut_within(window))
+        return bool(tops)
 
     def _cut_line(self, text: str, lead: int) -> int:
         """Return the last place before a complete line, 0 if there is none: a header stays with its rows."""
@@ -158,6 +182,7 @@ class Document:
         self._taken = max(0, self._taken - _size(atoms))
         self._context = self._after(self._lead + part)
         self._tail = rest
+        self._pieces = len(_PIECE.findall(rest))
 
     def _after(self, text: str) -> Section:
         """Return where the text after `text` stands: in a code block, a table, or in a line."""

@@ -14,6 +14,7 @@ from bot.platforms.markdown.parser import Leaf, inline_of, parse
 _QUOTE = re.compile(r"(?:[ \t]*>){1,20}[ \t]?")
 _ADDRESS = re.compile(r"https?://[!-;=?-~]+")
 _SENTENCE_END = re.compile(r"(?:[.!?…][\"')\]*_»\u2019\u201d]{0,9}|[\u3002\uff01\uff1f])\Z")
+_ENDS = frozenset(".!?…\"')]*_»\u2019\u201d\u3002\uff01\uff1f")
 _WIDE_END = re.compile(r"[\u3002\uff01\uff1f]\Z")
 
 _MOST_OPEN = 12
@@ -130,7 +131,7 @@ class Layout:
                     is_lead = word.isspace()
                 atoms.append(Atom(word, place, marks.context(quote, at)))
             suffix = self.suffix(leaf, row.suffix)
-            atoms += [Atom(each, Place.CHARACTER) for _, each in words(suffix)]
+            atoms += [Atom(each, Place.CHARACTER) for each in words(suffix)]
             yield atoms, NO_CONTEXT
 
     def fence(self, leaf: Leaf, page: "Page") -> Iterator[Line]:
@@ -167,7 +168,7 @@ class Layout:
         """Return the atoms of a line without text of a paragraph: an empty one, an empty item, a rule."""
         return [
             Atom(word, page.place(number) if at == 0 else Place.CHARACTER if word.isspace() else Place.WORD)
-            for at, word in words(text)
+            for at, word in enumerate(words(text))
         ]
 
     # what a platform shows differently
@@ -271,6 +272,8 @@ class _Marks:
         self._open: list[Emphasis] = []
 
     def context(self, quote: str, at: int) -> Context:
+        if not self._open and not self._next:
+            return Context("", quote) if quote else NO_CONTEXT
         while self._next and self._next[-1].start <= at:
             self._open.append(self._next.pop())
         self._open = [each for each in self._open if each.end > at]
@@ -316,31 +319,41 @@ def _places(
     pieces: Iterable[tuple[int, int, str]], units: Ranges, *, is_begun: bool
 ) -> Iterator[tuple[str, Place, int]]:
     """Yield the words and blanks of a line with the value of a cut before each, and its position."""
-    before = "" if is_begun else " "
+    run = ""  # the end of what stands before without a blank
+    last = ""  # the end of the text before a blank
+    is_after_blank = not is_begun
     for begin, end, piece in pieces:
-        edges = {0, len(piece), *(each.start() for each in _ADDRESS.finditer(piece))}
-        if len(piece) == end - begin:
-            edges.update(edge - begin for edge in units.edges(begin, end))
-        for start, stop in pairwise(sorted(edges)):
-            for at, word in words(piece[start:stop], begin + start):
-                yield word, _place(before, word, units.cover(at)), at
-                before = (before + word)[-12:]
+        for start, stop in _stretches(piece, units, begin, end):
+            at = begin + start
+            for word in words(piece[start:stop]):
+                if word.isspace():
+                    place = Place.CHARACTER
+                    last, run, is_after_blank = run or last, "", True
+                else:
+                    if units.cover(at):
+                        place = Place.WITHIN if is_after_blank else Place.CHARACTER
+                    elif is_after_blank:
+                        is_end = last[-1:] in _ENDS and _SENTENCE_END.search(last)
+                        place = Place.SENTENCE if is_end else Place.WORD
+                    else:
+                        place = Place.SENTENCE if _WIDE_END.search(run) else Place.EDGE
+                    run, is_after_blank = (run + word)[-12:], False
+                yield word, place, at
+                at += len(word)
 
 
-def _place(before: str, word: str, is_within: bool) -> Place:
-    if word.isspace():
-        return Place.CHARACTER
-    if is_within:
-        return Place.WITHIN if before[-1:].isspace() else Place.CHARACTER
-    if before[-1:].isspace():
-        return Place.SENTENCE if _SENTENCE_END.search(before.rstrip()) else Place.WORD
-    if _WIDE_END.search(before):
-        return Place.SENTENCE
-    return Place.EDGE
+def _stretches(piece: str, units: Ranges, begin: int, end: int) -> Iterable[tuple[int, int]]:
+    """Return the parts of a piece between addresses, code and links."""
+    edges = {0, len(piece)}
+    if "http" in piece:
+        edges.update(each.start() for each in _ADDRESS.finditer(piece))
+    if len(piece) == end - begin:
+        edges.update(edge - begin for edge in units.edges(begin, end))
+    return pairwise(sorted(edges))
 
 
 def _code_atoms(line: str, first: Place, context: Context) -> list[Atom]:
-    atoms = [Atom(word, Place.CHARACTER, context) for _, word in words(line)]
+    atoms = [Atom(word, Place.CHARACTER, context) for word in words(line)]
     for index, atom in enumerate(atoms):
         is_after_blank = index > 0 and atoms[index - 1].text.isspace() and not atom.text.isspace()
         if index == 0 or is_after_blank:

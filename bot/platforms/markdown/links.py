@@ -8,7 +8,7 @@ from bot.platforms.markdown.inline import Inline, Span
 
 _LINK = re.compile(r"\]\(")
 _HOST = re.compile(
-    r"\W*(?:https?://)?(?:[^\s/@]*@)?((?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24})(?=$|[\s/:?#)*_~`])"
+    r"\W*+(?:https?://)?(?:[^\s/@]*+@)?((?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24})(?=$|[\s/:?#)*_~`])"
 )
 _SCHEME = re.compile(r"\w{1,20}:(?://)?(?:[^\s/@]*@)?([^\s/:?#]*)")
 

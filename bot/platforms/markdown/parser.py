@@ -5,6 +5,7 @@ changes earlier blocks are off (reference definitions, underlined headings), and
 models do not write.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +23,8 @@ _RECENT = 8
 """Texts whose structure is kept: the end of a growing text is laid out, healed and cut in turn."""
 
 _OFF = ["code", "reference", "lheading", "html_block", "html_inline"]
+
+_INLINE_MARK = re.compile(r"[`*_~\[!<&\\]")
 
 Kind = Literal["paragraph", "heading", "fence", "rule", "table"]
 
@@ -70,6 +73,8 @@ _PARSER = _parser()
 @lru_cache(_RECENT)
 def parse(text: str) -> Blocks:
     """Return the blocks of a text, whose lines end with a newline each."""
+    if "\n" not in text and text[:1].isalpha():
+        return Blocks([Leaf("paragraph", 0, 1, text.strip())], [0])
     tokens: list[Token] = []
     _PARSER.block.parse(text, _PARSER, {}, tokens)
     leaves: list[Leaf] = []
@@ -89,6 +94,8 @@ def parse(text: str) -> Blocks:
 @lru_cache(_RECENT)
 def inline_of(content: str) -> Inline:
     """Return the inline structure of a block's content."""
+    if not _INLINE_MARK.search(content):
+        return Inline()
     return read_inline(StateInline(content, _PARSER, {}, []))
 
 
