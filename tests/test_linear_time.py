@@ -178,10 +178,11 @@ def stream_to_slack(text: str) -> str:
 
 
 def stream_to_discord(text: str) -> list[str]:
+    """An answer in tokens of four characters, shown as often as its messages are edited."""
     renderer = DiscordRenderer()
     for number, at in enumerate(range(0, len(text), 4)):
         renderer.add(Text(text[at : at + 4]))
-        if number % 20 == 0:
+        if number % 50 == 0:
             renderer.messages()
     renderer.finish()
     return renderer.messages()

@@ -114,7 +114,8 @@ class DiscordLayout(Layout):
 
     def end(self, leaf: Leaf, page: Page) -> None:
         """Close a code block that has ended with the quote or the list item around it."""
-        if leaf.kind == "fence" and leaf.is_open and leaf.end < len(page.lines):
+        has_ended = leaf.end < len(page.lines) or page.section.ends_block
+        if leaf.kind == "fence" and leaf.is_open and has_ended:
             page.add_line([Atom(self.code_context(leaf, page.lines[leaf.first]).close, Place.CHARACTER)])
 
     def table(self, leaf: Leaf, page: Page) -> Iterator[Line]:

@@ -87,8 +87,8 @@ class Document:
     def _lead(self) -> str:
         return self._context.text
 
-    def _section(self, text: str, *, breaks_word: bool = False) -> Section:
-        return replace(self._context, text=self._lead + text, breaks_word=breaks_word)
+    def _section(self, text: str) -> Section:
+        return replace(self._context, text=self._lead + text)
 
     def _ending(self) -> Ending:
         lead = self._lead
@@ -137,18 +137,18 @@ class Document:
             self._settle(self._cut_line(text, len(lead)) or self._cut_within(self._tail))
 
     def _settle_blocks(self) -> bool:
-        """Lay out the blocks that have ended, and return whether there were any.
+        """Lay out the blocks and list items that have ended, and return whether there were any.
 
-        The next window begins with the last block, so that it does not matter when this is done.
+        The next window begins with the last one, so that it does not matter when this is done.
         """
         lead, complete = self._lead, self._tail[: self._tail.rfind("\n") + 1]
         if not complete:
             return False
         text = lead + complete
-        tops = [line for line in parse(text).tops if line > self._context.skip]
-        if tops:
-            self._settle(_offset(text, tops[-1]) - len(lead))
-        return bool(tops)
+        starts = [line for line in parse(text).starts if line > self._context.skip]
+        if starts:
+            self._settle(_offset(text, starts[-1]) - len(lead), ends_block=True)
+        return bool(starts)
 
     def _cut_line(self, text: str, lead: int) -> int:
         """Return the last place before a complete line, 0 if there is none: a header stays with its rows."""
@@ -173,11 +173,12 @@ class Document:
                 return blank
         return blanks[-1] if blanks else character_end(window, len(window) - 1)
 
-    def _settle(self, end: int) -> None:
+    def _settle(self, end: int, *, ends_block: bool = False) -> None:
         """Lay out the tail up to `end` for good."""
         part, rest = self._tail[:end], self._tail[end:]
         breaks_word = not part[-1].isspace() and not rest[:1].isspace()
-        atoms = self._layout.lay_out(self._section(part, breaks_word=breaks_word))
+        section = replace(self._section(part), breaks_word=breaks_word, ends_block=ends_block)
+        atoms = self._layout.lay_out(section)
         self._done += _from(atoms, self._taken)
         self._taken = max(0, self._taken - _size(atoms))
         self._context = self._after(self._lead + part)

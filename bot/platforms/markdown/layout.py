@@ -26,7 +26,8 @@ class Section:
     """Part of a text to lay out.
 
     The first `skip` lines and the first `begin` characters of the next one only tell the parser where the
-    part stands. `after_blank`: it follows an empty line. `breaks_word`: its last word goes on.
+    part stands. `after_blank`: it follows an empty line. `breaks_word`: its last word goes on. `ends_block`:
+    its last block does not.
     """
 
     text: str
@@ -34,6 +35,7 @@ class Section:
     begin: int = 0
     after_blank: bool = True
     breaks_word: bool = False
+    ends_block: bool = False
 
 
 Line = tuple[list[Atom], Context]

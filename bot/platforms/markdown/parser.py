@@ -51,10 +51,14 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Leaves of a text in order, and the first line of each block that is in no other one."""
+    """Leaves of a text in order.
+
+    `starts` are the first lines of blocks that are in no other one, and of list items: a text can be laid out
+    in parts that begin there.
+    """
 
     leaves: Sequence[Leaf]
-    tops: Sequence[int]
+    starts: Sequence[int]
 
 
 def _parser() -> MarkdownIt:
@@ -78,17 +82,17 @@ def parse(text: str) -> Blocks:
     tokens: list[Token] = []
     _PARSER.block.parse(text, _PARSER, {}, tokens)
     leaves: list[Leaf] = []
-    tops = list[int]()
+    starts = list[int]()
     begins_item = False
     for index, token in enumerate(tokens):
-        if token.level == 0 and token.nesting >= 0 and token.map:
-            tops.append(token.map[0])
-        if token.type == "list_item_open":
-            begins_item = True
+        is_item = token.type == "list_item_open"
+        if token.map and (is_item or (token.level == 0 and token.nesting >= 0)):
+            starts.append(token.map[0])
+        begins_item = begins_item or is_item
         if leaf := _leaf(token, tokens[index + 1] if token.nesting > 0 else token, begins_item):
             leaves.append(leaf)
             begins_item = False
-    return Blocks(leaves, tops)
+    return Blocks(leaves, starts)
 
 
 @lru_cache(_RECENT)
