@@ -51,7 +51,7 @@ LIMITS = {
     "supersteps": (2, 2, 5, 2, 2, 2),
     "api calls": (3, 3, 3, 2, 0, 0),  # to the platform
     "model requests": (1, 1, 2, 1, 1, 1),
-    "function calls": (20_700, 21_600),  # 700 of them parse the Markdown of the answer
+    "function calls": (20_000, 20_900),
 }
 """Most that each of `TURNS` may take; one in a known thread follows the message before it within minutes."""
 

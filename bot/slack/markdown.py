@@ -183,6 +183,13 @@ class Pager:
         return ("" if self._last.text.endswith("\n") else "\n") + context.close
 
     def _emit_all(self, atoms: list[Atom]) -> list[str | PageBreak]:
+        if not atoms:
+            return []
+        text = "".join([atom.text for atom in atoms])
+        if self._size + len(text) < _LEAST_SIZE and not self._cut_soon:
+            self._size += len(text)
+            self._last = atoms[-1]
+            return [text]
         items, shown = list[str | PageBreak](), list[str]()
         for atom in atoms:
             if self._is_full(atom):

@@ -55,6 +55,7 @@ class DiscordLayout(Layout):
         """Yield the changes to a text: Discord's own marks are made inert, and what it lacks is replaced."""
         content, is_deep = leaf.content, _is_deep(leaf)
         yield from link_edits(content, inline)
+        yield from (Edit(at, at + len(mark), "") for at, mark in inline.excess)
         for span in inline.spans:
             if span.kind == "entity":
                 yield Edit(span.start, span.end, "\\" * (span.text in _PUNCTUATION) + span.text)

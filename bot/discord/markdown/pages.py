@@ -98,6 +98,8 @@ class Pages:
                 return  # a piece begins with ink
             self._head = atom.context.reopen if self._texts else ""
             self._size = len(self._head)
+        if is_blank and self._size > 2 * self._limit:
+            return  # whitespace that no piece has room for
         if not is_blank and self._size + len(atom.text.rstrip()) + _room(atom) > self._limit:
             self._cut(atom)
             return

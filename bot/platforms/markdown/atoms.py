@@ -15,6 +15,8 @@ _WIDE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef"
 _MARKS = "\u0300-\u036f\u3099\u309a\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _WORD = re.compile(rf"\s|[{_WIDE}][{_MARKS}]{{0,32}}|[^\s{_WIDE}]{{1,{WORD_LIMIT}}}")
 
+BLANKS = frozenset(filter(str.isspace, map(chr, range(0x3001))))
+
 _JOINER = "\u200d"
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _FLAGS = range(0x1F1E6, 0x1F200)
@@ -121,6 +123,7 @@ class Ranges:
     """Ranges of a text, to ask which of them a position is in."""
 
     def __init__(self, ranges: list[tuple[int, int]]) -> None:
+        self.is_any = bool(ranges)
         self._ranges = sorted(ranges)
         self._starts = [start for start, _ in self._ranges]
         self._edges = sorted({edge for each in ranges for edge in each})

@@ -167,6 +167,7 @@ class Document:
         inline = inline_of(window[begin:])
         ranges = [(each.start, each.end) for each in inline.spans]
         ranges += [(each.start, each.end) for each in inline.emphasis]
+        ranges += [(at, len(window)) for at, _ in inline.open]
         blanks = [each.start() for each in _BLANK.finditer(window, len(window) // 2)]
         for blank in reversed(blanks[-200:]):
             if not any(start < blank - begin < end for start, end in ranges):

@@ -27,7 +27,8 @@ MOST_EMPHASIS = 1_000
 stream holds back no more than this while it waits for the end."""
 
 _RUN = re.compile(r"`+")
-_FOOTNOTE = re.compile(r"\[\^((?:[A-Za-z]{2,20}[-_]?)?\d{1,3})\](:[ \t]*)?")
+_FOOTNOTE = re.compile(r"\[\^([^\s\[\]^`]{1,40})\](:[ \t]*)?(?![+*?{])")
+_USUAL_LABEL = re.compile(r"(?:[A-Za-z]{2,20}[-_]?)?\d{1,3}")
 _TARGET_BEGINS = re.compile(
     r"\(\s*+(?:<[^<>\n]*+|[^\s<]\S*+(?:\s++(?:\"[^\"]*+\"?+|'[^']*+'?+|\([^()]*+\)?+)?+\s*+)?+)?+"
 )
@@ -61,12 +62,14 @@ class Inline:
     """Inline structure of a block's text.
 
     `spans` are ordered by their ends, so that those in a label come before their link. `open` are positions
-    of marks without an end, each with its mark: `*`, `_`, `~~`, backticks or `[`.
+    of marks without an end, each with its mark: `*`, `_`, `~~`, backticks or `[`. `excess` are positions of
+    `**`, `__` and `~~`, half by half, whose end is too far away.
     """
 
     spans: list[Span] = field(default_factory=list)
     emphasis: list[Emphasis] = field(default_factory=list)
     open: list[tuple[int, str]] = field(default_factory=list)
+    excess: list[tuple[int, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -89,11 +92,20 @@ def read_inline(state: StateInline) -> Inline:
             end = starts[id(owner), delimiter.end]
             if end - at <= MOST_EMPHASIS:
                 inline.emphasis.append(Emphasis(mark, at + len(mark), end))
-        elif delimiter.open and owner is state.delimiters and len(state.src) - at <= MOST_EMPHASIS:
-            inline.open.append((at, mark))
+            elif _is_double(state.src, at, mark):
+                inline.excess += [(at, mark), (end, mark)]
+        elif delimiter.open and owner is state.delimiters:
+            if len(state.src) - at <= MOST_EMPHASIS:
+                inline.open.append((at, mark))
+            elif _is_double(state.src, at, mark):
+                inline.excess.append((at, mark))
     inline.emphasis.sort(key=lambda each: each.start)
     inline.open.sort()
     return inline
+
+
+def _is_double(text: str, at: int, mark: str) -> bool:
+    return len(mark) == 2 or mark in (text[at - 1 : at], text[at + 1 : at + 2])
 
 
 def _found(state: StateInline) -> _Found:
@@ -186,12 +198,18 @@ def _address(state: StateInline, kind: Kind) -> str:
 
 
 def _read_footnote(state: StateInline, silent: bool) -> bool:
-    """Read a reference to a footnote, or at the beginning of a line the label of its text."""
+    """Read a reference to a footnote, or at the beginning of a line the label of its text.
+
+    A reference with an unusual label follows a word without a blank: `[^a-z]` may be a regular expression.
+    """
     start = state.pos
     match = _FOOTNOTE.match(state.src, start, state.posMax)
     if not match or state.src.startswith("(", match.end(1) + 1):
         return False
     is_label = match[2] is not None and state.src[:start].rpartition("\n")[2].strip() == ""
+    is_attached = start > 0 and not state.src[start - 1].isspace() and state.src[start - 1] not in "([=\"'"
+    if not (is_label or is_attached or _USUAL_LABEL.fullmatch(match[1])):
+        return False
     state.pos = match.end() if is_label else match.end(1) + 1
     if not silent:
         state.append_pending(state.src[start : state.pos])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from bot.platforms.markdown.atoms import NO_CONTEXT, Atom, Context, Place, Ranges, words
+from bot.platforms.markdown.atoms import BLANKS, NO_CONTEXT, Atom, Context, Place, Ranges, words
 from bot.platforms.markdown.inline import Emphasis, Inline, Span
 from bot.platforms.markdown.links import Edit, link_edits
 from bot.platforms.markdown.parser import Leaf, inline_of, parse
@@ -127,11 +127,12 @@ class Layout:
             quote, first = self.quote(quote_of(row.prefix)), page.place(row.line)
             atoms = [Atom(shown, first)] if shown else []
             is_lead = not is_begun
+            has_context = bool(quote) or self.reopens_emphasis
             for word, place, at in _places(pieces, units, is_begun=is_begun):
                 if is_lead:
                     place = Place.CHARACTER if atoms else first
-                    is_lead = word.isspace()
-                atoms.append(Atom(word, place, marks.context(quote, at)))
+                    is_lead = word in BLANKS
+                atoms.append(Atom(word, place, marks.context(quote, at) if has_context else NO_CONTEXT))
             suffix = self.suffix(leaf, row.suffix)
             atoms += [Atom(each, Place.CHARACTER) for each in words(suffix)]
             yield atoms, NO_CONTEXT
@@ -328,11 +329,11 @@ def _places(
         for start, stop in _stretches(piece, units, begin, end):
             at = begin + start
             for word in words(piece[start:stop]):
-                if word.isspace():
+                if word in BLANKS:
                     place = Place.CHARACTER
                     last, run, is_after_blank = run or last, "", True
                 else:
-                    if units.cover(at):
+                    if units.is_any and units.cover(at):
                         place = Place.WITHIN if is_after_blank else Place.CHARACTER
                     elif is_after_blank:
                         is_end = last[-1:] in _ENDS and _SENTENCE_END.search(last)
