@@ -131,7 +131,7 @@ class DiscordLayout(Layout):
         rows = page.lines[leaf.first : leaf.end]
         for line in aligned or [row[len(quote_of(row)) :] for row in rows]:
             yield [Atom(quote + _harmless(line), Place.LINE, context)], context
-        yield [Atom(f"{quote}```", Place.CHARACTER, context)], NO_CONTEXT
+        yield [Atom(f"{quote}```", Place.CLOSING, context)], NO_CONTEXT
 
 
 def _harmless(code: str) -> str:

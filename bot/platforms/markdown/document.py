@@ -14,6 +14,9 @@ WINDOW = 2_000
 MOST_PIECES = 600
 """Most words and marks of a window: what it costs to parse. Prose has 400 of them in 2,000 characters."""
 
+_BRACKET = 4
+"""Pieces that an opening bracket counts as: the parser looks for its end."""
+
 _PIECE = re.compile(r"(?<!\s)[ \t]|[\n`*_~\[\]<&\\]")
 
 _BOUNDARY = "\n\n"
@@ -124,8 +127,8 @@ class Document:
     def _window_end(self, text: str, known: int) -> int:
         """Return the end of the window that `text` begins with; the pieces before `known` are counted."""
         for piece in _PIECE.finditer(text, known):
-            self._pieces += 1
-            if self._pieces == MOST_PIECES:
+            self._pieces += _BRACKET if piece[0] == "[" else 1
+            if self._pieces >= MOST_PIECES:
                 return piece.end()
         return len(text)
 
@@ -184,7 +187,7 @@ class Document:
         self._taken = max(0, self._taken - _size(atoms))
         self._context = self._after(self._lead + part)
         self._tail = rest
-        self._pieces = len(_PIECE.findall(rest))
+        self._pieces = len(_PIECE.findall(rest)) + (_BRACKET - 1) * rest.count("[")
 
     def _after(self, text: str) -> Section:
         """Return where the text after `text` stands: in a code block, a table, or in a line."""

@@ -144,7 +144,8 @@ def _read_link(rule: Rule, kind: Kind) -> Rule:
         if not state.src.startswith(opening, start):
             return False
         label = _label_end(state, start + len(opening) - 1)
-        if label < 0 or not state.src.startswith("(", label + 1):
+        has_target = label >= 0 and state.src.startswith("(", label + 1)
+        if not has_target or state.src.find(")", label) < 0:
             if not silent:
                 _note_open(state, start, label)
             return False
