@@ -182,7 +182,7 @@ def stream_to_discord(text: str) -> list[str]:
     renderer = DiscordRenderer()
     for number, at in enumerate(range(0, len(text), 4)):
         renderer.add(Text(text[at : at + 4]))
-        if number % 50 == 0:
+        if number % 100 == 0:
             renderer.messages()
     renderer.finish()
     return renderer.messages()
