@@ -109,7 +109,7 @@ class Growth:
         if number == len(self._messages.pages):
             await self._messages.grow(text)
             self._shown.append(text)
-        elif seconds := await self._budget.delay(self._messages.team):
+        elif seconds := await self._budget.delay(self._messages.thread.space):
             raise RateLimited("Slack's limit of edits is reached", seconds)
         else:
             await self._messages.grow(text, self._messages.pages[number])

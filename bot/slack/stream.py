@@ -139,7 +139,7 @@ class Stream:
 
     async def _flush(self) -> None:
         self._step_due = float("inf")
-        if self._page and (seconds := await self._budget.append_delay(self._messages.team)):
+        if self._page and (seconds := await self._budget.append_delay(self._messages.thread.space)):
             self._flushed_at = (
                 _now() + seconds - self._budget.interval()
             )  # parts that arrive until then are included
@@ -218,7 +218,7 @@ class Stream:
             await self._move_on(self._page)
 
     async def _start(self) -> Page:
-        if not await self._budget.may_start(self._messages.team):
+        if not await self._budget.may_start(self._messages.thread.space):
             raise _NoStream("Slack's limit of streams per minute is reached")
         cards = {chunk["id"] for chunk in self._chunks if chunk["type"] == "task_update"}
         # Slack takes the mode only now: steps that come before the text are often the first of several
