@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import aiohttp
@@ -12,11 +13,23 @@ from langchain_core.messages import AIMessage, ToolCall, ToolMessage
 from redis.asyncio import Redis
 
 from bot.agent import parts
-from bot.chat import File, Part, Table, TableColumn, Text, harmless, inert, pack_parts, unpack_parts
+from bot.chat import (
+    Chart,
+    ChartSeries,
+    File,
+    Part,
+    Table,
+    TableColumn,
+    Text,
+    harmless,
+    inert,
+    pack_parts,
+    unpack_parts,
+)
 from bot.concurrency.process_pool import ComputeThread
 from bot.platforms.table_text import code_block, exact_number, markdown
 from bot.storage.files import FileStore
-from bot.tools.artifacts import TableSize, artifact_of, artifacts_of
+from bot.tools.artifacts import TableSize, artifact_of, artifacts_of, without_values
 from bot.tools.errors import ToolFailure
 from bot.tools.row_file import ExportLimits
 from bot.tools.sql.database import Database
@@ -101,6 +114,16 @@ def test_a_round_ends_with_its_tables_before_its_files_also_in_the_next_attempt(
     assert parts.ended_step(calls[1], second, {}).rows == 1
 
 
+def test_an_earlier_version_shows_the_file_of_a_table() -> None:
+    """Processes of two versions run side by side; the file also stays when the rows are dropped."""
+    result = ToolMessage("Table shown.", tool_call_id="one", artifact=artifact_of([a_table(("new", "1"))]))
+    assert result.artifact["files"] == [CSV.to_json()]
+    assert artifacts_of(result) == (a_table(("new", "1")),)
+    [later] = without_values([result])
+    assert artifacts_of(later) == (CSV,)
+    assert parts.readable(later, "Table shown.\nDo not repeat it.") == "Table shown."
+
+
 @pytest.mark.parametrize(
     "damage", [{"rows": [["a"]]}, {"columns": 3}, {"rows": None}, {"file": {}}, {"total": "x"}, {"title": []}]
 )
@@ -124,6 +147,16 @@ def test_an_earlier_version_reads_the_file_of_a_table_in_a_receipt() -> None:
     stored = pack_parts([Text("Here:"), a_table(("new", "1"))])
     assert stored["said"] == [["Text", {"text": "Here:"}], ["File", CSV.to_json()]]
     assert unpack_parts({"said": stored["said"]}) == [Text("Here:"), CSV]
+
+
+def test_a_chart_survives_a_receipt() -> None:
+    """Otherwise the next attempt at an answer that was stopped showed its picture beside the chart."""
+    chart = Chart(kind="bar", title="Orders", labels=("new",), series=(ChartSeries("Orders", (5.0,)),))
+    stored = json.loads(json.dumps(pack_parts([replace(CSV, chart=chart)])))
+    assert stored["said"] == [["File", CSV.to_json()]], "earlier versions know no chart"
+    [file] = unpack_parts(stored)
+    assert isinstance(file, File)
+    assert file.chart == chart
 
 
 # --- as text
