@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import aiohttp
@@ -12,11 +13,23 @@ from langchain_core.messages import AIMessage, ToolCall, ToolMessage
 from redis.asyncio import Redis
 
 from bot.agent import parts
-from bot.chat import File, Part, Table, TableColumn, Text, harmless, inert, pack_parts, unpack_parts
+from bot.chat import (
+    Chart,
+    ChartSeries,
+    File,
+    Part,
+    Table,
+    TableColumn,
+    Text,
+    harmless,
+    inert,
+    pack_parts,
+    unpack_parts,
+)
 from bot.concurrency.process_pool import ComputeThread
 from bot.platforms.table_text import code_block, exact_number, markdown
 from bot.storage.files import FileStore
-from bot.tools.artifacts import artifact_of, artifacts_of
+from bot.tools.artifacts import TableSize, artifact_of, artifacts_of, without_values
 from bot.tools.errors import ToolFailure
 from bot.tools.row_file import ExportLimits
 from bot.tools.sql.database import Database
@@ -92,13 +105,23 @@ def test_a_round_ends_with_its_tables_before_its_files_also_in_the_next_attempt(
     calls = [ToolCall(name="x", args={}, id=id, type="tool_call") for id in ("one", "two")]
     asked = AIMessage("", tool_calls=calls)
     first = ToolMessage("Chart drawn.", tool_call_id="one", artifact=artifact_of([chart]))
-    second = ToolMessage("Table shown.", tool_call_id="two", artifact=artifact_of([table]))
+    second = ToolMessage("Table shown.", tool_call_id="two", artifact=artifact_of([table], TableSize(1, 1)))
     assert [each for each in parts.replay([asked, first, second], {}) if isinstance(each, Table | File)] == [
         table,
         chart,
     ]
     assert not [each for each in parts.replay([asked, second], {}) if isinstance(each, Table)]
     assert parts.ended_step(calls[1], second, {}).rows == 1
+
+
+def test_an_earlier_version_shows_the_file_of_a_table() -> None:
+    """Processes of two versions run side by side; the file also stays when the rows are dropped."""
+    result = ToolMessage("Table shown.", tool_call_id="one", artifact=artifact_of([a_table(("new", "1"))]))
+    assert result.artifact["files"] == [CSV.to_json()]
+    assert artifacts_of(result) == (a_table(("new", "1")),)
+    [later] = without_values([result])
+    assert artifacts_of(later) == (CSV,)
+    assert parts.readable(later, "Table shown.\nDo not repeat it.") == "Table shown."
 
 
 @pytest.mark.parametrize(
@@ -117,6 +140,23 @@ def test_a_table_survives_a_receipt_and_cannot_imitate_a_request() -> None:
     assert isinstance(shown, Table)
     assert (shown.title, shown.rows[0]) == (harmless(table.title), (harmless(table.rows[0][0] or ""), None))
     assert "1a2b3c4d" not in str(shown)
+
+
+def test_an_earlier_version_reads_the_file_of_a_table_in_a_receipt() -> None:
+    """It knows no tables, and would fail at the answer again and again."""
+    stored = pack_parts([Text("Here:"), a_table(("new", "1"))])
+    assert stored["said"] == [["Text", {"text": "Here:"}], ["File", CSV.to_json()]]
+    assert unpack_parts({"said": stored["said"]}) == [Text("Here:"), CSV]
+
+
+def test_a_chart_survives_a_receipt() -> None:
+    """Otherwise the next attempt at an answer that was stopped showed its picture beside the chart."""
+    chart = Chart(kind="bar", title="Orders", labels=("new",), series=(ChartSeries("Orders", (5.0,)),))
+    stored = json.loads(json.dumps(pack_parts([replace(CSV, chart=chart)])))
+    assert stored["said"] == [["File", CSV.to_json()]], "earlier versions know no chart"
+    [file] = unpack_parts(stored)
+    assert isinstance(file, File)
+    assert file.chart == chart
 
 
 # --- as text

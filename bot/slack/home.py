@@ -218,7 +218,7 @@ class HomeTabs:
         except (PlatformError, StorageDown, TimeoutError) as error:
             log.info("channels of a user not listed", extra={"error": repr(error)})
             return replace(direct, channels=public, has_all=False)
-        return replace(direct, channels=public | joined)
+        return replace(direct, channels=public | {each.id for each in joined})
 
     async def message_of(self, tab: Tab) -> Message:
         """Return a user as the author of a message without text in direct messages, see `check_access`."""
