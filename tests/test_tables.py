@@ -16,7 +16,7 @@ from bot.chat import File, Part, Table, TableColumn, Text, harmless, inert, pack
 from bot.concurrency.process_pool import ComputeThread
 from bot.platforms.table_text import code_block, exact_number, markdown
 from bot.storage.files import FileStore
-from bot.tools.artifacts import artifact_of, artifacts_of
+from bot.tools.artifacts import TableSize, artifact_of, artifacts_of
 from bot.tools.errors import ToolFailure
 from bot.tools.row_file import ExportLimits
 from bot.tools.sql.database import Database
@@ -92,7 +92,7 @@ def test_a_round_ends_with_its_tables_before_its_files_also_in_the_next_attempt(
     calls = [ToolCall(name="x", args={}, id=id, type="tool_call") for id in ("one", "two")]
     asked = AIMessage("", tool_calls=calls)
     first = ToolMessage("Chart drawn.", tool_call_id="one", artifact=artifact_of([chart]))
-    second = ToolMessage("Table shown.", tool_call_id="two", artifact=artifact_of([table]))
+    second = ToolMessage("Table shown.", tool_call_id="two", artifact=artifact_of([table], TableSize(1, 1)))
     assert [each for each in parts.replay([asked, first, second], {}) if isinstance(each, Table | File)] == [
         table,
         chart,
@@ -117,6 +117,13 @@ def test_a_table_survives_a_receipt_and_cannot_imitate_a_request() -> None:
     assert isinstance(shown, Table)
     assert (shown.title, shown.rows[0]) == (harmless(table.title), (harmless(table.rows[0][0] or ""), None))
     assert "1a2b3c4d" not in str(shown)
+
+
+def test_an_earlier_version_reads_the_file_of_a_table_in_a_receipt() -> None:
+    """It knows no tables, and would fail at the answer again and again."""
+    stored = pack_parts([Text("Here:"), a_table(("new", "1"))])
+    assert stored["said"] == [["Text", {"text": "Here:"}], ["File", CSV.to_json()]]
+    assert unpack_parts({"said": stored["said"]}) == [Text("Here:"), CSV]
 
 
 # --- as text
