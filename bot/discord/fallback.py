@@ -84,6 +84,7 @@ async def move_to_author(
         obsolete=None,
         plain=[],
         replaced=[],
+        cut_short=False,
         failing={},
     )
     log.warning("answer moved to direct messages", extra={"channel": channel, "reason": str(error)})

@@ -76,7 +76,9 @@ class _Answer:
 
     async def finish(self, files: Files) -> None:
         """Read the files; a notice names each one that is not shown."""
-        for each in self.renderer.files:
+        for each in {
+            each.id: each for each in self.renderer.files
+        }.values():  # a table and an export share one
             found = await files.find(each.id)
             if found is None:
                 self.renderer.add(Notice(not_shown(file(each.name), FILE_GONE)))
