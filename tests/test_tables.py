@@ -224,7 +224,7 @@ async def test_http_callers_get_rows_as_data_and_as_text(redis_url: str, databas
 
 
 async def test_clients_of_openai_get_tables_and_files_as_text(redis_url: str, database_url: str) -> None:
-    """The same text streamed and whole; a file has the path from which it is loaded."""
+    """Streamed and whole they are the same; a file has the path from which it is loaded."""
     async with (
         run_bot(redis_url=redis_url, database_url=database_url) as bot,
         AsyncOpenAI(api_key="x", base_url=f"http://127.0.0.1:{http_port(bot)}/v1") as client,
