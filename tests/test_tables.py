@@ -1,15 +1,18 @@
 """Tables that users get: what the tool reads, and what of it the model, Discord and HTTP callers see."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, ToolCall, ToolMessage
+from openai import AsyncOpenAI
 from redis.asyncio import Redis
 
 from bot.agent import parts
@@ -27,6 +30,7 @@ from bot.chat import (
     unpack_parts,
 )
 from bot.concurrency.process_pool import ComputeThread
+from bot.http.schemas import ChatAnswer
 from bot.platforms.table_text import code_block, exact_number, markdown
 from bot.storage.files import FileStore
 from bot.tools.artifacts import TableSize, artifact_of, artifacts_of, without_values
@@ -249,3 +253,30 @@ async def test_http_callers_get_rows_as_data_and_as_text(redis_url: str, databas
     assert table["text"].startswith("| status | orders |\n| --- | ---: |\n| delivered |")
     [event] = [each for each in events if each.startswith("event: table\n")]
     assert json.loads(event.split("data: ", 1)[1]) == table
+    ChatAnswer.model_validate(answers[0])  # as the OpenAPI document says
+
+
+async def test_clients_of_openai_get_tables_and_files_as_text(redis_url: str, database_url: str) -> None:
+    """Streamed and whole they are the same; a file has the path from which it is loaded."""
+    async with (
+        run_bot(redis_url=redis_url, database_url=database_url) as bot,
+        AsyncOpenAI(api_key="x", base_url=f"http://127.0.0.1:{http_port(bot)}/v1") as client,
+        aiohttp.ClientSession(f"http://127.0.0.1:{http_port(bot)}") as session,
+    ):
+        for order, says in (
+            ("TABLE: select 7 as n", "| n |\n| ---: |\n| 7 |"),
+            ("TABLE: select n from generate_series(1, 30) as n", "20 of 30 rows"),
+            ("EXPORT: select 7 as n", ".csv (1 row and 1 column as CSV)"),
+        ):
+            messages = [{"role": "user", "content": order}]
+            asked: Any = {"model": "threadmate", "messages": messages}
+            whole = (await client.chat.completions.create(**asked)).choices[0].message.content or ""
+            stream = await client.chat.completions.create(**asked, stream=True)
+            pieces = [each.choices[0].delta.content or "" async for each in stream]
+            assert says in whole
+            assert "".join(pieces) == whole
+            paths = re.findall(r"`(/files/[0-9a-f]{32})`", whole)
+            assert len(paths) == (0 if "7" in order and "TABLE" in order else 1)
+            for path in paths:
+                async with session.get(path) as response:
+                    assert (await response.read()).decode("utf-8-sig").startswith("n\r\n")

@@ -30,6 +30,28 @@ class StoredFile(_Body):
     url: str
 
 
+class ShownColumn(_Body):
+    """Column of a table."""
+
+    name: str
+    type: Literal["number", "text"]
+
+
+class ShownTable(_Body):
+    """Table of an answer; `file` has all rows as CSV, and `text` the first ones as Markdown."""
+
+    id: str
+    title: str
+    columns: list[ShownColumn]
+    rows: list[list[int | float | str | None]]
+    total: int
+    total_columns: int
+    has_more: bool
+    caption: str
+    file: StoredFile
+    text: str
+
+
 class ChatAnswer(_Body):
     """Complete answer, as Markdown."""
 
@@ -37,6 +59,7 @@ class ChatAnswer(_Body):
     response: str
     thread_id: str
     files: list[StoredFile] = []
+    tables: list[ShownTable] = []
 
 
 class Words(_Body):

@@ -50,6 +50,12 @@ EARLIER = "Earlier messages of this conversation, as the caller gives them:"
 QUESTION = "The message to answer:"
 
 
+def file_line(name: str, about: str, path: str) -> str:
+    """Return the line for a file of an answer, where only text is shown."""
+    said = f" ({about})" if about else ""
+    return f"File {name}{said}: load it from `{path}` of this server, with your token."
+
+
 def other_model(name: str) -> str:
     """Return the refusal of a model that does not exist."""
     return f"This model does not exist. The agent is the model “{name}”."
