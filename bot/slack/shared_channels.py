@@ -168,7 +168,7 @@ def _origin(event: Mapping[str, Json]) -> tuple[str, str, str]:
     item, now, before = event.get("item"), event.get("message"), event.get("previous_message")
     if (
         isinstance(now, dict) and now.get("subtype") == "tombstone"
-    ):  # of a deleted message; Slack is its author
+    ):  # deleted: Slack is its author
         now = None
     message = next((each for each in (now, before) if isinstance(each, dict)), event)
     profile = message.get("user_profile") or message.get("bot_profile")
