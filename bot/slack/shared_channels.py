@@ -166,9 +166,7 @@ def _is_talk(event: Mapping[str, Json]) -> bool:
 def _origin(event: Mapping[str, Json]) -> tuple[str, str, str]:
     """Return the channel, the author and their team in an event; empty if it has none."""
     item, now, before = event.get("item"), event.get("message"), event.get("previous_message")
-    if (
-        isinstance(now, dict) and now.get("subtype") == "tombstone"
-    ):  # deleted: Slack is its author
+    if isinstance(now, dict) and now.get("subtype") == "tombstone":  # deleted: Slack is its author
         now = None
     message = next((each for each in (now, before) if isinstance(each, dict)), event)
     profile = message.get("user_profile") or message.get("bot_profile")
