@@ -32,6 +32,9 @@ FOR_THE_MODEL = (
 )
 """Phrases of tools that address a model, or name what a person does not know."""
 
+SHOWN = ("text", "response", "title", "output", "alt", "effect")
+"""Fields of events that the page shows."""
+
 
 @pytest_asyncio.fixture(scope="module")
 async def bot(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bot]:
@@ -74,7 +77,7 @@ def response_of(events: list[tuple[str, dict[str, Any]]]) -> str:
 
 
 def assert_is_for_a_person(events: list[tuple[str, dict[str, Any]]]) -> None:
-    shown = json.dumps(events, ensure_ascii=False)
+    shown = "\n".join(str(data.get(key, "")) for _, data in events for key in SHOWN)
     assert [phrase for phrase in FOR_THE_MODEL if phrase in shown] == []
     assert [data for name, data in events if name == "tool" and data["state"] == "failed"] == []
 

@@ -7,7 +7,7 @@ from langchain_core.messages import ToolMessage
 
 from bot.agent import parts
 from bot.agent.models import texts
-from bot.agent.models.tour import FACTS, Understood
+from bot.agent.models.tour import FACTS, REMEMBER_PATTERN, Understood
 from bot.agent.spotlighting import SIGN, unmark
 from bot.chat.text import one_line
 from bot.tools.artifacts import files_of
@@ -74,7 +74,8 @@ def _saved(text: str) -> str:
 
 
 def _facts(text: str) -> str:
-    facts = list(dict.fromkeys(_FACT.findall(text)))
+    asked = [REMEMBER_PATTERN.match(each) for each, _ in _ASKED.findall(text)]
+    facts = list(dict.fromkeys([*_FACT.findall(text), *(each["fact"] for each in asked if each)]))
     return texts.offline_facts(facts[:_MOST_ENTRIES]) if facts else texts.OFFLINE_NO_FACTS
 
 

@@ -72,8 +72,8 @@ CONNECT = "To connect one, set OPENAI_API_KEY or OPENAI_BASE_URL and start me ag
 OFFLINE_NOTHING_EARLIER = "This is your first question in this conversation."
 OFFLINE_NO_FILE = "There is no file with your message. Attach one with the paper clip, and ask again."
 OFFLINE_NO_FACTS = (
-    "I do not remember anything about you yet. Tell me something, for example “Remember that my region is "
-    "Europe”."
+    "I found nothing that you asked me to remember. Tell me something, for example “Remember that my region "
+    "is Europe”."
 )
 
 

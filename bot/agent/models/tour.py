@@ -124,6 +124,10 @@ REMEMBER = "remember"
 TABLES = "tables"
 """Values of `shows` whose answers `bot.agent.models.offline` writes."""
 
+REMEMBER_PATTERN = re.compile(
+    r"^(?:please\s+)?(?:remember|note)\b(?:\s+that\b)?[:,]?\s+(?P<fact>.{3,})", re.IGNORECASE
+)
+
 QUESTIONS: Sequence[Question] = (
     Question(
         sentence="Change order 17 to returned",
@@ -140,9 +144,7 @@ QUESTIONS: Sequence[Question] = (
     Question(
         sentence="Remember that my region is Europe",
         shows=REMEMBER,
-        pattern=re.compile(
-            r"^(?:please\s+)?(?:remember|note)\b(?:\s+that\b)?[:,]?\s+(?P<fact>.{3,})", re.IGNORECASE
-        ),
+        pattern=REMEMBER_PATTERN,
         tool="memory_save",
         arguments={"text": "{fact}", "scope": "private"},
         needs_sample=False,
@@ -152,7 +154,7 @@ QUESTIONS: Sequence[Question] = (
         shows=FACTS,
         pattern=re.compile(r"\b(?:know|remember)\b.{0,20}\b(?:about\s+me|of\s+me|my)\b", re.IGNORECASE),
         tool="memory_search",
-        arguments={"query": "remember that my"},
+        arguments={"query": "remember my name, region, team, role, language, what I prefer"},
         needs_sample=False,
     ),
     Question(
