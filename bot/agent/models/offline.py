@@ -116,7 +116,8 @@ class OfflineService:
         if file := results.file_answer(last.text, or_none=True):
             return file
         earlier = _recollection(messages)
-        sentence = texts.offline_not_understood(self._sentences())
+        said = tour.own_words(last.text)
+        sentence = texts.offline_not_understood(_quote(said) if said else "", self._sentences())
         return f"{sentence}\n\n{earlier}" if earlier else sentence
 
     def _sentences(self) -> Sequence[str]:

@@ -77,12 +77,12 @@ OFFLINE_NO_FACTS = (
 )
 
 
-def offline_not_understood(sentences: Sequence[str]) -> str:
-    """Return the answer to a message that the offline model does not understand."""
+def offline_not_understood(message: str, sentences: Sequence[str]) -> str:
+    """Return the answer to a message that the offline model does not understand, with its quotation."""
     known = ", ".join(f"“{each}”" for each in sentences)
     return (
-        "I am offline: this is a demonstration without a language model, so I only understand sentences "
-        f"like these: {known}. {CONNECT}"
+        f"I cannot answer {message or 'this'} because I am offline: this is a demonstration without a "
+        f"language model. I only understand sentences like these: {known}. {CONNECT}"
     )
 
 

@@ -9,10 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from bot.agent import prompts
 from bot.chat.text import one_line
 
 _MOST_READ = 1_000
 """Characters of a message that are compared."""
+
+_NOTES = [prompts.NO_TEXT, *(each.format(text="") for each in (prompts.CORRECTION, prompts.TRANSCRIPT))]
+"""Notes of the bot before or in place of a user's words."""
 
 _PARTS = {
     "revenue": "sum(i.quantity * i.unit_price * (1 - o.discount))",
@@ -92,9 +96,12 @@ def _fill(text: str, groups: Mapping[str, str]) -> str:
 
 
 def own_words(message: str) -> str:
-    """Return a message without its author's name and without data such as files, shortened."""
-    words = message.partition("[data from ")[0]
-    return one_line(re.sub(r"^\[[^\]\n]{1,200}\] ", "", words.strip()), _MOST_READ)
+    """Return a message without its author's name, data such as files, and notes to the model, shortened."""
+    words = message.partition("[data from ")[0].strip()
+    words = re.sub(r"^\[[^\]\n]{1,200}\] ", "", words)
+    for note in _NOTES:
+        words = words.removeprefix(note)
+    return one_line(words, _MOST_READ)
 
 
 def understand(message: str, *, has_sample: bool) -> Understood | None:
