@@ -174,6 +174,7 @@ async def test_the_welcome_names_what_can_be_connected_and_no_values(person: Per
         {"discord_token": "token"},
         {"sql_writes": "off"},
         {"admin_users": "slack:U1"},
+        {"approval_four_eyes": True},
     ],
     ids=lambda setting: next(iter(setting)),
 )

@@ -46,5 +46,9 @@ def is_trial(settings: Settings) -> bool:
     Without a token the page is served to this machine only (`bot.http.auth.check_exposure`).
     """
     is_open = any(each.is_configured for each in settings.each_platform())
-    is_chosen = "sql_writes" in settings.model_fields_set or bool(settings.who_approves)
+    is_chosen = (
+        "sql_writes" in settings.model_fields_set
+        or bool(settings.who_approves)
+        or settings.approval_four_eyes
+    )
     return settings.database_url is None and not is_open and not is_chosen
