@@ -7,6 +7,7 @@ only the events that it subscribes to; Discord's gives the bot the permissions o
 import ast
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -288,3 +289,12 @@ def test_a_token_without_an_application_is_told(
 
 def test_the_manifest_is_data_that_no_text_of_a_command_can_break() -> None:
     assert yaml.safe_load(manifest()) == MANIFEST
+
+
+def test_the_product_has_one_name() -> None:
+    """The page's is in `tests/test_page.py`; package and command stay `bot`."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (project["name"], project["scripts"]) == ("threadmate", {"bot": "bot.main:main"})
+    assert (ROOT / "README.md").read_text().startswith("# Threadmate\n")
+    assert MANIFEST["display_information"]["name"] == "Threadmate"
+    assert MANIFEST["features"]["bot_user"]["display_name"] == "Threadmate"

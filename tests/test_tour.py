@@ -129,7 +129,8 @@ async def test_a_rejected_change_is_told_without_advice_to_the_model(person: Per
     asked = await person.send("/chat", message="Please mark order 18 as Cancelled", thread_id="rejected")
     (request,) = [data for name, data in asked if name == "approval"]
     decided = await person.send(f"/approvals/{request['id']}", approve=False)
-    assert "The request was rejected, and nothing was done." in response_of(decided)
+    assert response_of(decided).endswith("The request was rejected, and nothing was done.")
+    assert "offline" not in response_of(decided)
     assert prompts.REJECTED.splitlines()[1] not in json.dumps(decided)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from bot.agent.models import tour
-from bot.config import Settings, connections
+from bot.config import Settings, connections, is_trial
 from bot.http import schemas
 
 _WITH_MODEL = (
@@ -15,7 +15,12 @@ _WITH_MODEL = (
 def welcome(settings: Settings) -> schemas.Welcome:
     """Return what the page begins with; the questions about the sample data only if that is in use."""
     has_sample = settings.database_url is None
-    known = [each for each in tour.SUGGESTIONS if has_sample or not each.needs_sample]
+    can_change = settings.sql_writes != "off" or is_trial(settings)
+    known = [
+        each
+        for each in tour.SUGGESTIONS
+        if (has_sample or not each.needs_sample) and (can_change or each.tool != "sql_execute")
+    ]
     suggestions = [_suggestion(each) for each in known if has_sample or not settings.has_model]
     return schemas.Welcome(
         is_demonstration=not settings.has_model,

@@ -36,7 +36,7 @@ def _no_page(settings: Settings) -> str:
 
 def _model(settings: Settings) -> str:
     if not settings.has_model:
-        return "none: a demonstration answers a dozen questions"
+        return "none: a demonstration answers instead"
     fallback = settings.openai_fallback_model
     return settings.openai_model + (f", then {fallback}" if fallback else "")
 

@@ -91,7 +91,7 @@ class OfflineService:
         if call is None or result.status == "error":
             if call and call["name"] == "memory_save" and call["args"].get("scope") == "private":
                 return AIMessage("", tool_calls=[_call("memory_save", {**call["args"], "scope": "channel"})])
-            return AIMessage(results.failure(result))
+            return AIMessage(results.failure(result, call["name"] if call else ""))
         return AIMessage(results.answer(call["name"], result, self._question_of(call, messages)))
 
     def _question_of(self, call: ToolCall, messages: Sequence[BaseMessage]) -> tour.Understood | None:

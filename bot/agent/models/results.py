@@ -16,17 +16,17 @@ _MOST_FILE_LINES = 12
 _MOST_LINE = 300
 _MOST_ENTRIES = 8
 
-_FILE = re.compile(r"^\[data from the file (?P<name>[^\n]{1,200}?) \([^\n]*\)\]$", re.MULTILINE)
+_FILE = re.compile(r"^\[data from the file (?P<name>[^\n]{1,200}?) \([^\n]{1,120}\)\]$", re.MULTILINE)
 _FACT = re.compile(r"^\[[^\]\n]*\bfact\b[^\]\n]*\] (.+)$", re.MULTILINE)
 _ASKED = re.compile(r"^\[[^\]\n]*\] asked: (.+)\nanswered: (.*)$", re.MULTILINE)
 _TABLE = re.compile(r"^(?P<name>\S+) \((?P<size>[^)\n]+)\)(?:: (?P<about>.+))?$", re.MULTILINE)
 _SAVED = re.compile(r"Saved for (?P<whom>[^:\n]+): (?P<fact>[^\n]+)(?:\n(?P<more>.+))?")
 
 
-def failure(result: ToolMessage) -> str:
-    """Return the answer with the result of a call that failed or was rejected."""
+def failure(result: ToolMessage, tool: str) -> str:
+    """Return the answer with the result of a call that failed, or that an approver rejected."""
     problem = parts.readable(result, unmark(result.text))
-    return texts.offline_failure(problem) if result.status == "error" else problem
+    return problem if tool == "sql_execute" else texts.offline_failure(problem)
 
 
 def answer(tool: str, result: ToolMessage, asked: Understood | None) -> str:
@@ -45,7 +45,10 @@ def answer(tool: str, result: ToolMessage, asked: Understood | None) -> str:
             return asked.words()
         case _:
             about = ". ".join(file.alt for file in files_of(result)) or parts.readable(result, text)
-            return f"{asked.words()} {about}." if asked else f"{about.rstrip('.')}."
+            if asked:
+                title = asked.question.arguments.get("title", "")
+                return f"{asked.words()} {about.removeprefix(f'{title}. ')}."
+            return f"{about.rstrip('.')}."
 
 
 def _rows(text: str, asked: Understood | None) -> str:

@@ -67,6 +67,8 @@ def _duration(seconds: float) -> str:
     return count(max(1, math.ceil(seconds)), "second")
 
 
+_MOST_EXAMPLES = 4
+
 CONNECT = "To connect one, set OPENAI_API_KEY or OPENAI_BASE_URL and start me again."
 
 OFFLINE_NOTHING_EARLIER = "This is your first question in this conversation."
@@ -79,7 +81,7 @@ OFFLINE_NO_FACTS = (
 
 def offline_not_understood(message: str, sentences: Sequence[str]) -> str:
     """Return the answer to a message that the offline model does not understand, with its quotation."""
-    known = ", ".join(f"“{each}”" for each in sentences)
+    known = ", ".join(f"“{each}”" for each in [*sentences[:_MOST_EXAMPLES], "What can you do?"])
     return (
         f"I cannot answer {message or 'this'} because I am offline: this is a demonstration without a "
         f"language model. I only understand sentences like these: {known}. {CONNECT}"

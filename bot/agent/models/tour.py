@@ -62,7 +62,8 @@ class Question:
         """Return the pattern's groups if the message asks this question, else None."""
         if self.pattern:
             match = self.pattern.search(text)
-            return match.groupdict() if match else None
+            found = match.groupdict() if match else None
+            return found and {name: each if name == "fact" else each.lower() for name, each in found.items()}
         said = {each.removesuffix("s") for each in re.findall(r"[a-z]+", text.lower())}
         return {} if all(group & said for group in self.words) else None
 
@@ -97,7 +98,7 @@ def _fill(text: str, groups: Mapping[str, str]) -> str:
 
 def own_words(message: str) -> str:
     """Return a message without its author's name, data such as files, and notes to the model, shortened."""
-    words = message.partition("[data from ")[0].strip()
+    words = message.partition("[data from ")[0][: 4 * _MOST_READ].strip()
     words = re.sub(r"^\[[^\]\n]{1,200}\] ", "", words)
     for note in _NOTES:
         words = words.removeprefix(note)
@@ -145,7 +146,7 @@ QUESTIONS: Sequence[Question] = (
             re.IGNORECASE,
         ),
         tool="sql_execute",
-        arguments={"statement": "UPDATE orders SET status = lower('{status}') WHERE id = {order}"},
+        arguments={"statement": "UPDATE orders SET status = '{status}' WHERE id = {order}"},
         answer="Done: order {order} is now {status}.",
     ),
     Question(
