@@ -25,7 +25,6 @@ FOR_THE_MODEL = (
     "Do not ask",
     "Say so",
     "tell the users",
-    "A person approved this",
     "Call sql_schema",
     "http:api",
     "ask the bot's operator",
@@ -121,6 +120,7 @@ async def test_a_change_of_the_sample_data_is_made_after_the_callers_own_approva
     assert_is_for_a_person(asked)
     decided = await person.send(f"/approvals/{request['id']}", approve=True)
     assert "Done: order 17 is now returned." in response_of(decided)
+    assert_is_for_a_person(decided)
     shown = await person.send("/chat", message="show order #17 please", thread_id="change")
     assert response_of(shown).startswith("Order 17 is **returned**")
 
