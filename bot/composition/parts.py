@@ -16,6 +16,7 @@ from bot.commands.redis import Operations
 from bot.composition.access import Access, build_access
 from bot.composition.agent import AgentParts, open_parts
 from bot.composition.storage import Storage, open_storage
+from bot.composition.welcome import welcome
 from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings
 from bot.http.platform import Http
@@ -62,7 +63,11 @@ async def open_bot(
             WaitingRequests(access.requests.store, access.requests.approvals),
         )
         http = next((each for each in platforms if isinstance(each, Http)), None)
-        page = await stack.enter_async_context(http.serve(commands, platforms.webhooks)) if http else None
+        page = (
+            await stack.enter_async_context(http.serve(commands, platforms.webhooks, welcome(settings)))
+            if http
+            else None
+        )
         copies = Copies(access.requests, platforms.of, storage.lookup, settings.approvals_channel)
         turns = Turns(
             parts.agent,
@@ -134,7 +139,7 @@ def _build_health_checks(
     others: list[HealthCheck] = [access.inbox, durations]
     if storage.writer:
         others.append(storage.writer)
-    if settings.who_approves:
+    if settings.who_approves or storage.writer:
         others.append(access.requests)
     if parts.plugins:
         others.append(parts.plugins)

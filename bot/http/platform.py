@@ -40,6 +40,7 @@ from bot.http.errors import Handler, Refusal, errors_as_json, not_now
 from bot.http.health import Probes
 from bot.http.replies import HttpThread, Replies
 from bot.http.routes import build_routes
+from bot.http.schemas import Welcome
 from bot.http.timing import Timing
 from bot.platforms.receiver import Webhook
 
@@ -78,7 +79,9 @@ class Http(DetachedHttp):
         self._conversation = Conversation(self._replies, lookup, files, timing)
 
     @asynccontextmanager
-    async def serve(self, commands: Commands, webhooks: Mapping[str, Webhook]) -> AsyncIterator[str | None]:
+    async def serve(
+        self, commands: Commands, webhooks: Mapping[str, Webhook], welcome: Welcome | None = None
+    ) -> AsyncIterator[str | None]:
         """Serve until the context is left; yield the address of the page on this machine, if it is served.
 
         On exit, waiting callers get 503. Raises `CredentialsRejected` for settings that cannot work.
@@ -87,7 +90,8 @@ class Http(DetachedHttp):
         if webhooks and not self._credentials:
             log.warning("api token not set", extra={"served": [*sorted(webhooks), *sorted(PROBES)]})
         runner = web.AppRunner(
-            self._build_app(commands, webhooks), shutdown_timeout=self._timing.close_timeout
+            self._build_app(commands, webhooks, welcome or Welcome()),
+            shutdown_timeout=self._timing.close_timeout,
         )
         await runner.setup()
         assert runner.server is not None
@@ -101,7 +105,9 @@ class Http(DetachedHttp):
         finally:
             await runner.cleanup()
 
-    def _build_app(self, commands: Commands, webhooks: Mapping[str, Webhook]) -> web.Application:
+    def _build_app(
+        self, commands: Commands, webhooks: Mapping[str, Webhook], welcome: Welcome
+    ) -> web.Application:
         app = web.Application(
             middlewares=[keep_connection, errors_as_json, guard(self._credentials, webhooks)],
             client_max_size=MAX_BODY_BYTES,
@@ -111,7 +117,7 @@ class Http(DetachedHttp):
         probes = Probes(
             commands, is_receiving=lambda: self._conversation.is_open, max_age=self._timing.ready_max_age
         )
-        routes = build_routes(self._conversation, probes, commands, self._files)
+        routes = build_routes(self._conversation, probes, commands, self._files, welcome)
         app.add_routes([*_page_routes(), *(each.definition for each in routes)])
         app.add_routes([web.get(openapi.PATH, openapi.Document(routes).send)])
         large = asyncio.Semaphore(_LARGE_AT_ONCE)

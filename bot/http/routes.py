@@ -25,14 +25,16 @@ _THREAD = {THREAD: {"type": "string", "minLength": 1, "maxLength": 200, "pattern
 _EMPTY: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])
 
 
-def build_routes(conversation: Conversation, probes: Probes, commands: Commands, files: Files) -> list[Route]:
+def build_routes(
+    conversation: Conversation, probes: Probes, commands: Commands, files: Files, welcome: schemas.Welcome
+) -> list[Route]:
     """Return the routes for callers; what the bot does not offer has none."""
     return [
         *_chat_routes(conversation, commands),
         *_completion_routes(CompletionRoutes(conversation, files)),
         *_answer_routes(commands, conversation),
         *_data_routes(commands, files),
-        *_state_routes(probes, commands),
+        *_state_routes(probes, commands, welcome),
     ]
 
 
@@ -127,7 +129,10 @@ def _data_routes(commands: Commands, files: Files) -> list[Route]:
     return routes
 
 
-def _state_routes(probes: Probes, commands: Commands) -> list[Route]:
+def _state_routes(probes: Probes, commands: Commands, welcome: schemas.Welcome) -> list[Route]:
+    async def greet(request: web.Request) -> web.Response:
+        return web.json_response(welcome.model_dump())
+
     async def usage(request: web.Request) -> web.Response:
         of_all = request.query.get("of") == "all"
         words = await commands.report_usage(request[CALLER].author, of_all=of_all)
@@ -141,11 +146,15 @@ def _state_routes(probes: Probes, commands: Commands) -> list[Route]:
     used = Operation(
         summary="Report how much of the model was used today", query={"of": ("all",)}, answer=schemas.Words
     )
+    greeting = Operation(
+        summary="Tell what the bot suggests to ask, and what can be connected", answer=schemas.Welcome
+    )
     live = Operation(summary="Tell whether the process runs", answer=schemas.Alive)
     ready = Operation(summary="Tell whether messages are accepted", answer=schemas.Alive)
     return [
         Route("GET", "/health", probes.health, health),
         Route("GET", "/usage", usage, used),
+        Route("GET", "/welcome", greet, greeting),
         Route("GET", "/livez", probes.live, live),
         Route("GET", "/readyz", probes.ready, ready),
     ]

@@ -90,6 +90,40 @@ class HealthReport(_Body):
     error: str = ""
 
 
+class SuggestedFile(_Body):
+    """Text file to send with a suggestion."""
+
+    name: str
+    text: str
+
+
+class Suggestion(_Body):
+    """Sentence to ask; `shows` names what its answer demonstrates."""
+
+    text: str
+    shows: str
+    file: SuggestedFile | None = None
+
+
+class ServiceConnection(_Body):
+    """Service that can be connected; `advice` names the variables, without values."""
+
+    name: str
+    title: str
+    is_connected: bool
+    advice: str
+
+
+class Welcome(_Body):
+    """Begin of a conversation on the page; a demonstration has no language model."""
+
+    status: Literal["success"] = "success"
+    name: str = "Threadmate"
+    is_demonstration: bool = False
+    suggestions: list[Suggestion] = []
+    connections: list[ServiceConnection] = []
+
+
 class RedisAnswer(BaseModel):
     """Result of an operation on keys and values."""
 
