@@ -78,6 +78,7 @@ from bot.chat.events import (
 )
 from bot.chat.files import AttachmentContent, Files, FileSource, Keep
 from bot.chat.filing import Filing, MemoryWriter
+from bot.chat.hooks import Announcement, Hook, Opening, is_hook
 from bot.chat.imitation import SIGN, Harmless, harmless
 from bot.chat.inbox import InboxLookup
 from bot.chat.meter import CallUsage, Meter, Tokens
@@ -136,6 +137,7 @@ __all__ = [
     "Admission",
     "Admit",
     "Agent",
+    "Announcement",
     "AnswerButtons",
     "AnswerDetails",
     "AnswerError",
@@ -178,6 +180,7 @@ __all__ = [
     "Harmless",
     "Health",
     "HealthCheck",
+    "Hook",
     "Ignore",
     "InboxLookup",
     "Inquiry",
@@ -194,6 +197,7 @@ __all__ = [
     "Names",
     "Notice",
     "OpenRequests",
+    "Opening",
     "Outcome",
     "Part",
     "Passage",
@@ -248,6 +252,7 @@ __all__ = [
     "Withdrawal",
     "answer_id",
     "harmless",
+    "is_hook",
     "name_work",
     "pack_parts",
     "parse_decision",

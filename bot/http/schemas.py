@@ -39,6 +39,13 @@ class ChatAnswer(_Body):
     files: list[StoredFile] = []
 
 
+class Accepted(_Body):
+    """Delivery that is stored; a repeated one has the same id."""
+
+    status: Literal["accepted"]
+    id: str
+
+
 class Words(_Body):
     """Result in words, as Markdown."""
 
