@@ -6,7 +6,7 @@ from typing import Literal
 
 from bot.access import texts
 from bot.access.origin import scopes_of
-from bot.chat import Admit, Ignore, Message, Refuse, Turn, is_hook
+from bot.chat import Admit, Ignore, Message, Refuse, Turn, hook_of
 
 External = Literal["no", "chat", "all"]
 
@@ -49,7 +49,7 @@ class AllowList:
             return texts.DIRECT_NOT_ALLOWED if message.direct else texts.SPACE_NOT_ALLOWED
         if message.author_space and not self._is_allowed_space(message.author_space):
             return texts.ORGANISATION_NOT_ALLOWED
-        if message.is_external and self.external == "no" and message.author not in self.hooks:
+        if message.is_external and self.external == "no":
             return texts.EXTERNAL_NOT_ALLOWED
         if self.channels and not message.direct and not self._is_allowed_channel(message):
             return texts.CHANNEL_NOT_ALLOWED
@@ -78,8 +78,8 @@ class AllowList:
         return any(map(self._has_only_open_tools, turn.messages))
 
     def _has_only_open_tools(self, message: Message) -> bool:
-        if is_hook(message.author):
-            return not self.hooks.get(message.author)
+        if hook := hook_of(message):
+            return not self.hooks.get(hook)
         return self.external != "all" and message.is_external
 
     def is_admin(self, user: str) -> bool:

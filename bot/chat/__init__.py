@@ -78,7 +78,7 @@ from bot.chat.events import (
 )
 from bot.chat.files import AttachmentContent, Files, FileSource, Keep
 from bot.chat.filing import Filing, MemoryWriter
-from bot.chat.hooks import Announcement, Hook, Opening, is_hook
+from bot.chat.hooks import Announcement, Hook, Opening, hook_of, is_hook
 from bot.chat.imitation import SIGN, Harmless, harmless
 from bot.chat.inbox import InboxLookup
 from bot.chat.meter import CallUsage, Meter, Tokens
@@ -252,6 +252,7 @@ __all__ = [
     "Withdrawal",
     "answer_id",
     "harmless",
+    "hook_of",
     "is_hook",
     "name_work",
     "pack_parts",

@@ -33,6 +33,13 @@ def is_hook(author: str) -> bool:
     return author.startswith(_AUTHOR)
 
 
+def hook_of(message: Message) -> str:
+    """Return the hook that asks, also where a user orders another answer; an empty string for others."""
+    if is_hook(message.author):
+        return message.author
+    return ":".join(message.regenerates.split(":")[:3]) if is_hook(message.regenerates) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Announcement:
     """Message that begins a conversation in a channel: Markdown, and a line below it that is unique."""
@@ -67,6 +74,5 @@ class Opening:
             is_private_thread=self.is_private_thread,
             place=self.place,
             bot_ids=delivery.bot_ids,
-            is_guest=True,  # it reads no memory of the whole space
             quotes=delivery.quotes,
         )
