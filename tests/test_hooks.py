@@ -36,7 +36,7 @@ from bot.http.connections import BOUNDS, Bounds
 from bot.http.errors import errors_as_json
 from bot.http.hooks import MAX_BYTES, PATH, Hooks
 from bot.http.timing import Timing
-from bot.inbox import queries
+from bot.inbox import admin, queries
 from bot.platforms.hooks import Hooks as Deliveries
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer
@@ -415,9 +415,10 @@ async def test_hooks_need_no_token_and_open_nothing_else(settings: dict[str, Any
 async def test_a_channel_that_takes_nothing_ends_the_delivery_with_a_reason(
     settings: dict[str, Any], slack: Slack, redis: Redis
 ) -> None:
-    """It is kept as a dead letter, and the state of the hooks names it."""
+    """It is kept as a dead letter, and the state of the hooks names it. An operator can replay it."""
     slack.tolerate("channel_not_found")
-    async with run_bot(**settings, **of_slack(slack), hooks=hooks(deploys="slack:C0NOWHERE")) as running:
+    chosen = hooks(deploys="slack:C0NOWHERE", alerts=f"slack:{GENERAL}")
+    async with run_bot(**settings, **of_slack(slack), hooks=chosen) as running:
         await slack.wait_for_connections()
         assert (await deliver(running, "deploys", FAILED))[0] == 202
 
@@ -429,6 +430,13 @@ async def test_a_channel_that_takes_nothing_ends_the_delivery_with_a_reason(
         assert "channel_not_found" in letter.reason
         state = next(each for each in await running.check_health() if each.name == "hooks")
         assert (state.state, "channel_not_found" in str(state.evidence)) == ("degraded", True)
+        await admin.run(redis, "drop", "all")
+        fault = slack.fail("chat.postMessage", error="is_archived", times=2)
+        await deliver(running, "alerts", FAILED)
+        await wait_until(is_given_up, "given up, too")
+        assert fault.times == 0, "it was tried as text, too"
+        await admin.run(redis, "replay", "all")
+        await wait_until(lambda: len(slack.messages(GENERAL)) == 1, "posted")
 
 
 async def test_a_flood_of_deliveries_lets_people_be_answered(
