@@ -15,11 +15,13 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from bot.access.allow_list import AllowList
+from bot.access.requests import QuestionRules
 from bot.chat import (
     SIGN,
     Event,
     Hook,
     Ignore,
+    Inquiry,
     Json,
     LeaseLost,
     Message,
@@ -491,6 +493,15 @@ def test_a_hook_has_all_tools_only_if_the_operator_says_so() -> None:
         assert AllowList(external="all", hooks={HOOK.author: False}).is_restricted(turn)
         assert AllowList(external="all").is_restricted(turn)
         assert not AllowList(external="no", hooks={HOOK.author: True}).is_restricted(turn)
+
+
+def test_a_question_of_the_agent_about_a_delivery_can_be_answered_by_everybody() -> None:
+    """The hook itself reads nothing."""
+    inquiry = Inquiry(id="1", tool="ask_user", arguments={}, text="Which one?")
+    rules = QuestionRules(1, AllowList())
+    assert rules.request(a_delivery(""), inquiry, None).anyone
+    by_user = replace(a_delivery(""), messages=(replace(a_delivery("").messages[0], author="slack:U1"),))
+    assert not rules.request(by_user, inquiry, None).anyone
 
 
 def test_a_thread_on_discord_is_named_for_the_delivery_and_not_for_the_instructions() -> None:
