@@ -78,7 +78,7 @@ class AllowList:
         return any(map(self._has_only_open_tools, turn.messages))
 
     def _has_only_open_tools(self, message: Message) -> bool:
-        if hook := hook_of(message):
+        if (message.bot_ids or message.regenerates) and (hook := hook_of(message)):
             return not self.hooks.get(hook)
         return self.external != "all" and message.is_external
 

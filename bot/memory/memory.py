@@ -129,7 +129,7 @@ class LongTermMemory:
 
     async def _audience_of(self, turn: Turn) -> Audience:
         """Return the audience of a turn; external users and hooks read no memory of the whole space."""
-        if any(message.is_external or is_hook(message.author) for message in turn.messages):
+        if any(each.is_external or (each.bot_ids and is_hook(each.author)) for each in turn.messages):
             return "outsiders"
         return await self._audience(turn.messages[0])
 
