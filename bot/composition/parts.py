@@ -23,6 +23,7 @@ from bot.http.platform import Http
 from bot.inbox import Erasure, note_hang_apart
 from bot.memory.personal_data import PersonalData, SpaceErasure
 from bot.platforms.adapter import Adapter
+from bot.platforms.hooks import Hooks
 from bot.platforms.registry import Platforms, open_platforms
 from bot.storage.embedded import Servers
 from bot.storage.health import RedisHealth
@@ -47,7 +48,8 @@ async def open_bot(
             )
         )
         parts = await stack.enter_async_context(open_parts(settings, storage, access, platforms))
-        check_health = _build_health_checks(settings, storage, access, parts, platforms, durations)
+        hooks = Hooks(settings.each_hook, platforms.of)
+        check_health = _build_health_checks(settings, storage, access, parts, platforms, durations, hooks)
         commands = Commands(
             check_health,
             partial(access.requests.halt, access.inbox.stop),
@@ -93,6 +95,7 @@ async def open_bot(
             access.requests,
             access.channels,
             turns,
+            hooks,
             commands,
             check_health,
             watchdog,
@@ -134,6 +137,7 @@ def _build_health_checks(
     parts: AgentParts,
     platforms: Platforms,
     durations: Durations,
+    hooks: Hooks,
 ) -> HealthChecks:
     services: list[HealthCheck] = [RedisHealth(storage.redis), storage.database, parts.model]
     others: list[HealthCheck] = [access.inbox, durations]
@@ -141,6 +145,8 @@ def _build_health_checks(
         others.append(storage.writer)
     if settings.who_approves or storage.writer:
         others.append(access.requests)
+    if hooks.hooks:
+        others.append(hooks)
     if parts.plugins:
         others.append(parts.plugins)
     return HealthChecks(services, platforms.listeners, others)

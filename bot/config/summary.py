@@ -31,7 +31,8 @@ def summary(settings: Settings, page: str | None) -> str:
 def _no_page(settings: Settings) -> str:
     if "http" not in settings.bot_roles:
         return "off in this process (BOT_ROLES)"
-    return "off, except for /slack/…; set API_TOKEN to serve it (docs/http.md)"
+    served = "/slack/… and /hooks/…" if settings.hooks else "/slack/…"
+    return f"off, except for {served}; set API_TOKEN to serve it (docs/http.md)"
 
 
 def _model(settings: Settings) -> str:

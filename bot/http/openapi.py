@@ -24,6 +24,7 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 _JSON = "application/json"
 _STATUSES: Mapping[int, str] = {
     200: "Success",
+    202: "It is stored, and handled later",
     400: "The request is not valid",
     401: "The token is missing or wrong",
     403: "The caller is not allowed to do this",
@@ -61,6 +62,9 @@ class Operation:
     also: Mapping[int, type[BaseModel]] = field(default_factory=dict)
     """Models of errors that have another body."""
     streams: bool = False
+    success: int = 200
+    is_signed: bool = False
+    """The request has a signature in place of a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,7 @@ class _Writer:
         return {
             "operationId": name,
             "summary": operation.summary,
+            **({"security": []} if operation.is_signed else {}),
             **({"parameters": parameters} if parameters else {}),
             **body,
             "responses": self._responses(route, operation),
@@ -163,7 +168,8 @@ class _Writer:
             content["text/event-stream"] = {"schema": {"type": "string"}}
         failure = CompletionError if route.path.startswith(OPENAI_PATH) else Failure
         statuses = {*OF_ALL, *operation.statuses, *(OF_BODIES if operation.body else ())}
-        found = {"200": {"description": _STATUSES[200], "content": content}}
+        success = {"description": _STATUSES[operation.success], "content": content}
+        found = {str(operation.success): success}
         for status in sorted(statuses):
             model = TypeAdapter(operation.also.get(status, failure))
             schema = self._schema(model)

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
@@ -18,13 +18,14 @@ from bot.chat import (
     Deliver,
     Files,
     Health,
+    Hook,
     InboxLookup,
     Json,
     Thread,
     ThreadId,
 )
 from bot.commands.commands import Commands
-from bot.http import openapi, texts
+from bot.http import hooks, openapi, texts
 from bot.http.auth import (
     PROBES,
     add_security_headers,
@@ -39,7 +40,7 @@ from bot.http.detached import DetachedHttp
 from bot.http.errors import Handler, Refusal, errors_as_json, not_now
 from bot.http.health import Probes
 from bot.http.replies import HttpThread, Replies
-from bot.http.routes import build_routes
+from bot.http.routes import build_routes, hook_route
 from bot.http.schemas import Welcome
 from bot.http.timing import Timing
 from bot.platforms.receiver import Webhook
@@ -66,6 +67,7 @@ class Http(DetachedHttp):
         files: Files,
         timing: Timing,
         bounds: Bounds | None = None,
+        senders: Sequence[Hook] = (),
     ) -> None:
         """Listen on `host` and `port` (0: any free port) in `serve`."""
         super().__init__(files)
@@ -77,6 +79,12 @@ class Http(DetachedHttp):
         self._bounds = bounds or Bounds()
         self._replies = Replies()
         self._conversation = Conversation(self._replies, lookup, files, timing)
+        self._hooks = hooks.Hooks(senders, timing)
+
+    @property
+    def webhooks(self) -> Mapping[str, Webhook]:
+        """Return the address of the hooks, if there are any."""
+        return {hooks.PATH: Webhook(self._hooks.handle)} if self._hooks else {}
 
     @asynccontextmanager
     async def serve(
@@ -119,7 +127,8 @@ class Http(DetachedHttp):
         )
         routes = build_routes(self._conversation, probes, commands, self._files, welcome)
         app.add_routes([*_page_routes(), *(each.definition for each in routes)])
-        app.add_routes([web.get(openapi.PATH, openapi.Document(routes).send)])
+        described = [*routes, hook_route(self._hooks)] if self._hooks else routes
+        app.add_routes([web.get(openapi.PATH, openapi.Document(described).send)])
         large = asyncio.Semaphore(_LARGE_AT_ONCE)
         app.add_routes([web.route("*", path, _bounded(each, large)) for path, each in webhooks.items()])
         app.on_shutdown.append(self._release_callers)
@@ -130,7 +139,7 @@ class Http(DetachedHttp):
 
     async def receive(self, deliver: Deliver, commands: Commands) -> None:
         """Accept chat messages until cancelled; at other times `POST /chat` returns 503."""
-        with self._conversation.open(deliver, commands):
+        with self._conversation.open(deliver, commands), self._hooks.open(deliver):
             await asyncio.Event().wait()
 
     def thread(self, id: ThreadId) -> Thread:

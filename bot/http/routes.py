@@ -15,8 +15,9 @@ from bot.http.completions import COMPLETION_REQUEST, THREAD, CompletionRoutes
 from bot.http.errors import OPENAI_PATH
 from bot.http.files import send
 from bot.http.health import Probes
+from bot.http.hooks import PATH, Hooks
 from bot.http.memory import MemoryRoutes
-from bot.http.openapi import OF_ANSWERS, Operation, Route
+from bot.http.openapi import OF_ANSWERS, OF_BODIES, Operation, Route
 
 _ANSWER = "/answers/{id}"
 _ANSWER_ID = "[0-9a-f]{20}"
@@ -36,6 +37,25 @@ def build_routes(
         *_data_routes(commands, files),
         *_state_routes(probes, commands, welcome),
     ]
+
+
+def hook_route(hooks: Hooks) -> Route:
+    """Return the route of the hooks, which is served like the webhooks of platforms."""
+    text = {"type": "string"}
+    operation = Operation(
+        summary="Deliver a message that is posted into the channel of a hook",
+        headers={
+            "X-Hub-Signature-256": text,
+            "X-Signature": text,
+            "X-Signature-Timestamp": text,
+            **_KEY,
+        },
+        answer=schemas.Accepted,
+        statuses=OF_BODIES,
+        success=202,
+        is_signed=True,
+    )
+    return Route("POST", PATH, hooks.handle, operation)
 
 
 def _chat_routes(conversation: Conversation, commands: Commands) -> list[Route]:

@@ -62,6 +62,13 @@ class ChatAnswer(_Body):
     tables: list[ShownTable] = []
 
 
+class Accepted(_Body):
+    """Delivery that is stored; a repeated one has the same id."""
+
+    status: Literal["accepted"]
+    id: str
+
+
 class Words(_Body):
     """Result in words, as Markdown."""
 

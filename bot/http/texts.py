@@ -56,6 +56,16 @@ def file_line(name: str, about: str, path: str) -> str:
     return f"File {name}{said}: load it from `{path}` of this server, with your token."
 
 
+NOT_SIGNED = "There is no such hook, or the signature of this delivery is missing, wrong or too old."
+EMPTY_DELIVERY = "The delivery is empty."
+PERHAPS_NOT_DELIVERED = "The delivery may not have been stored. Repeat it: it is posted once."
+
+
+def long_id(header: str, most_chars: int) -> str:
+    """Return the refusal of a delivery's id."""
+    return f"The header {header} is longer than {most_chars} characters."
+
+
 def other_model(name: str) -> str:
     """Return the refusal of a model that does not exist."""
     return f"This model does not exist. The agent is the model “{name}”."
