@@ -45,7 +45,7 @@ FILE_EXPIRED = "it has expired; please send it again"
 """Reason that completes “I could not read NAME: ”."""
 
 LAST_NOT_USER = "messages: the last one must have the role “user”."
-NO_DATA_URL = "Files and pictures must come as data: URLs; others are not fetched."
+NO_DATA_URL = "Files and pictures must come as data: URLs in base64; others are not fetched."
 EARLIER = "Earlier messages of this conversation, as the caller gives them:"
 QUESTION = "The message to answer:"
 
