@@ -46,6 +46,7 @@ FILE_EXPIRED = "it has expired; please send it again"
 
 LAST_NOT_USER = "messages: the last one must have the role “user”."
 NO_DATA_URL = "Files and pictures must come as data: URLs in base64; others are not fetched."
+OWN_TOOLS = "The agent has its own tools, and takes none of a client."
 EARLIER = "Earlier messages of this conversation, as the caller gives them:"
 QUESTION = "The message to answer:"
 
