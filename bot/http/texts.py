@@ -40,7 +40,7 @@ EMPTY_MESSAGE = "message: String should have at least 1 character, unless there 
 LONG_KEY = "The Idempotency-Key header is longer than 255 characters."
 UNPRINTABLE_KEY = "The Idempotency-Key header contains characters that are not printable UTF-8."
 UNKNOWN_OPERATION = "Invalid operation"
-NOT_CONFIRMED = "Add ?confirm=everything to delete everything that was said over HTTP."
+NOT_CONFIRMED = "Add ?confirm=everything to delete everything that is stored about you."
 FILE_EXPIRED = "it has expired; please send it again"
 """Reason that completes “I could not read NAME: ”."""
 
