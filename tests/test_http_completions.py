@@ -150,7 +150,7 @@ async def test_pictures_and_files_reach_the_agent(client: AsyncOpenAI, model: Mo
         ({"messages": [{"role": "user", "content": " "}]}, "at least 1 character"),
         ({"messages": [{"role": "user", "content": "x" * 32_001}]}, "more than 32,000 characters"),
         ({"messages": [{"role": "user", "content": "x"}], "n": 2}, "n:"),
-        ({"messages": [{"role": "user", "content": "x"}], "tools": [{"type": "function"}]}, "tools"),
+        ({"messages": [{"role": "user", "content": "x"}], "tools": [{"type": "function"}]}, "its own tools"),
         (
             {
                 "messages": [

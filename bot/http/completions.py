@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from aiohttp import web
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter
+from pydantic_core import PydanticCustomError
 
 from bot.chat import Files, Json, Part, Text
 from bot.http import bodies, texts
@@ -96,6 +97,12 @@ class CompletionMessage(BaseModel):
                     yield _file(name, data)
 
 
+def _without_tools(tools: list[Json]) -> list[Json]:
+    if tools:
+        raise PydanticCustomError("tools", texts.OWN_TOOLS)
+    return tools
+
+
 class CompletionRequest(BaseModel):
     """Body of `POST /v1/chat/completions`; other fields of OpenAI's API have no effect."""
 
@@ -104,7 +111,9 @@ class CompletionRequest(BaseModel):
     stream: bool | None = False
     user: ThreadName | None = None
     n: Annotated[int, Field(ge=1, le=1)] | None = 1
-    tools: Annotated[list[Json], Field(max_length=0)] | None = None
+    tools: (
+        Annotated[list[Json], AfterValidator(_without_tools), Field(json_schema_extra={"maxItems": 0})] | None
+    ) = None
 
 
 COMPLETION_REQUEST = TypeAdapter(CompletionRequest)

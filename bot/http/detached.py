@@ -66,7 +66,7 @@ class DetachedHttp:
         return "" if kind == "user" else "requests"
 
     async def audience(self, message: Message) -> Audience:
-        """Return `members`: all callers share one token."""
+        """Return `members`: only its caller reads a thread."""
         return "members"
 
     async def show_request(

@@ -80,8 +80,10 @@ class Route:
 
     @property
     def definition(self) -> web.AbstractRouteDef:
-        """Return the route for aiohttp."""
+        """Return the route for aiohttp; one for GET also takes HEAD, as monitors send it."""
         path = self.path.replace("{id}", f"{{id:{self.id_pattern}}}") if self.id_pattern else self.path
+        if self.method == "GET":
+            return web.get(path, self.handler)
         return web.route(self.method, path, self.handler)
 
 

@@ -55,7 +55,7 @@ _LARGE_AT_ONCE = 32
 
 
 class Http(DetachedHttp):
-    """HTTP platform with a server; its `ThreadId`s are `http:api:<thread_id>`."""
+    """HTTP platform with a server; its `ThreadId`s are `http:<caller>:<thread_id>`."""
 
     def __init__(
         self,

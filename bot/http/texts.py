@@ -40,12 +40,13 @@ EMPTY_MESSAGE = "message: String should have at least 1 character, unless there 
 LONG_KEY = "The Idempotency-Key header is longer than 255 characters."
 UNPRINTABLE_KEY = "The Idempotency-Key header contains characters that are not printable UTF-8."
 UNKNOWN_OPERATION = "Invalid operation"
-NOT_CONFIRMED = "Add ?confirm=everything to delete everything that was said over HTTP."
+NOT_CONFIRMED = "Add ?confirm=everything to delete everything that is stored about you."
 FILE_EXPIRED = "it has expired; please send it again"
 """Reason that completes “I could not read NAME: ”."""
 
 LAST_NOT_USER = "messages: the last one must have the role “user”."
-NO_DATA_URL = "Files and pictures must come as data: URLs; others are not fetched."
+NO_DATA_URL = "Files and pictures must come as data: URLs in base64; others are not fetched."
+OWN_TOOLS = "The agent has its own tools, and takes none of a client."
 EARLIER = "Earlier messages of this conversation, as the caller gives them:"
 QUESTION = "The message to answer:"
 
