@@ -311,18 +311,14 @@ class ReplyMessages:
         ts = await self._post_once(content, key, key)
         await self._receipt.save(extras=self._posted_extras | {key: ts}, opening=None)
 
-    async def post_last_form(self, key: str, content: Mapping[str, Json], text: str) -> None:
-        """Post an extra message in its last form, or its text as it is."""
-        ts = await self._post(content, text, key)
-        await self._receipt.save(extras=self._posted_extras | {key: ts}, opening=None)
-
     @property
     def _posted_extras(self) -> dict[str, str]:
         return dict(self._receipt.state.get("extras", {}))
 
     async def _post_extra(self, extra: Extra) -> None:
         content = {"text": extra.text, "blocks": extra.blocks}
-        await self.post_last_form(extra.key, content, BlockText("").read(extra.blocks))
+        ts = await self._post(content, BlockText("").read(extra.blocks), extra.key)
+        await self._receipt.save(extras=self._posted_extras | {extra.key: ts}, opening=None)
 
     async def show(self, text: str) -> None:
         """Make the messages show exactly `text`, whatever they showed before.

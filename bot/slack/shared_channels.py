@@ -166,8 +166,8 @@ def _is_talk(event: Mapping[str, Json]) -> bool:
 def _origin(event: Mapping[str, Json]) -> tuple[str, str, str]:
     """Return the channel, the author and their team in an event; empty if it has none."""
     item, now, before = event.get("item"), event.get("message"), event.get("previous_message")
-    if isinstance(now, dict) and now.get("subtype") == "tombstone":  # deleted: Slack is its author
-        now = None
+    if isinstance(now, dict) and now.get("subtype") == "tombstone":
+        now = None  # the author of what takes the place of a deleted message is Slack
     message = next((each for each in (now, before) if isinstance(each, dict)), event)
     profile = message.get("user_profile") or message.get("bot_profile")
     named = profile if isinstance(profile, dict) else {}

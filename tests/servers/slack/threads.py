@@ -72,7 +72,9 @@ def agents_sessions_set_status(workspace: Workspace, args: Args) -> dict[str, Js
     title = args.get("title")
     require(title is None or 1 <= len(title) <= 200, "invalid_arguments", "a title has 1 to 200 characters")
     initiator = args.get("initiator_user_id")
-    known = initiator is None or initiator in workspace.users or _has_taken_part(workspace, place[0], initiator)
+    known = (
+        initiator is None or initiator in workspace.users or _has_taken_part(workspace, place[0], initiator)
+    )
     require(known, "user_not_found", str(initiator))
     if not workspace.session_status(*place):  # Slack ignores both for a session that exists
         workspace.initiators[place] = initiator
