@@ -102,7 +102,7 @@ class Growth:
             self._is_refused = True
 
     def _pages(self) -> list[str]:
-        """Return the text so far, with what the running steps do below it; before a text, the steps."""
+        """Return the text so far, with what the running steps do below it; the steps before there is text."""
         texts, ongoing = [each for each in self._texts if each.strip()], self._renderer.ongoing
         if not texts:
             return [sheet.text for sheet in paginate(self._renderer.outline())[:1]]
