@@ -133,7 +133,7 @@ TABLES = "tables"
 """Values of `shows` whose answers `bot.agent.models.offline` writes."""
 
 REMEMBER_PATTERN = re.compile(
-    r"^(?:please\s+)?(?:remember|note)\b(?:\s+that\b)?[:,]?\s+(?P<fact>.{3,})", re.IGNORECASE
+    r"^(?:please\s{1,9})?(?:remember|note)\b(?:\s{1,9}that\b)?[:,]?\s{1,9}(?P<fact>\S.{2,})", re.IGNORECASE
 )
 
 QUESTIONS: Sequence[Question] = (
