@@ -10,6 +10,9 @@ import pytest
 import pytest_asyncio
 
 from bot.storage.client import open_redis
+from tests.gallery import page as gallery
+from tests.gallery.page import PICTURES, picture, platforms
+from tests.gallery.shows import SHOWS
 from tests.servers.model import echo, model_server
 from tests.support.contract.chapters import CHAPTERS, PAGE
 from tests.support.contract.feature import KINDS, Feature, Kind, document
@@ -53,3 +56,12 @@ async def test_users_have_the_feature(kind: Kind, place: Place, feature: Feature
 def test_the_page_of_features_is_what_the_stories_say() -> None:
     """Write it with `./dev features`."""
     assert PAGE.read_text() == document(CHAPTERS)
+
+
+def test_the_gallery_has_a_small_picture_of_each_conversation() -> None:
+    """Draw them with `./dev gallery`."""
+    pictures = {picture(show, each) for show in SHOWS for each in platforms(show)}
+    assert pictures == set(PICTURES.iterdir())
+    assert len(pictures) <= 40
+    assert max(each.stat().st_size for each in pictures) <= 60_000
+    assert gallery.PAGE.read_text() == gallery.document()

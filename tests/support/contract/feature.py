@@ -36,7 +36,7 @@ _TOP = """\
 
 What users can do on each platform. `./dev features` writes this page from the stories of `test_contract`:
 each is told once, and run on every platform, with the whole bot and a server that refuses what the real
-service refuses. ✓ means that the story passes there.
+service refuses. ✓ means that the story passes there. The [gallery](gallery.md) shows what users see.
 """
 
 
