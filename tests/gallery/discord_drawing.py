@@ -26,9 +26,9 @@ class DiscordDrawing:
         """Return a message with its thread, and what interactions have shown."""
         name = "Direct message" if channel.guild is None else f"# {(channel.parent or channel).name}"
         parts = [frame.rule(name)]
-        for each in self._discord.messages(channel):
-            if each.id >= root.id:
-                parts += self._with_thread(each, opened)
+        for message in self._discord.messages(channel):
+            if message.id >= root.id:
+                parts += self._with_thread(message, opened)
         for each in opened:
             own = [shown for shown in each.messages if shown.ephemeral and shown.channel is channel]
             parts += [self._private(each, shown) for shown in own]
