@@ -15,7 +15,7 @@ _TAG = "<span class=tag>APP</span>"
 
 
 class DiscordDrawing:
-    """What users see in one conversation, from what the server received."""
+    """Picture of one conversation, from what the server received."""
 
     def __init__(self, discord: Discord) -> None:
         self._discord = discord
@@ -29,9 +29,9 @@ class DiscordDrawing:
         for each in self._discord.messages(channel):
             if each.id >= root.id:
                 parts += self._with_thread(each, opened)
-        for each in opened:
-            own = [shown for shown in each.messages if shown.ephemeral and shown.channel is channel]
-            parts += [self._private(each, shown) for shown in own]
+        for interaction in opened:
+            own = [shown for shown in interaction.messages if shown.ephemeral and shown.channel is channel]
+            parts += [self._private(interaction, shown) for shown in own]
         parts += [self._form(each.modal) for each in opened[-1:] if each.modal]
         return frame.page("discord", parts)
 

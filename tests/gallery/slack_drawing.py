@@ -17,7 +17,7 @@ _TAG = '<span class=time style="background:#eee;padding:0 3px">APP</span> '
 
 
 class SlackDrawing:
-    """What users see in one conversation, from what the server received."""
+    """Picture of one conversation, from what the server received."""
 
     def __init__(self, slack: Slack) -> None:
         self._slack = slack
