@@ -26,12 +26,12 @@ class DiscordDrawing:
         """Return a message with its thread, and what interactions have shown."""
         name = "Direct message" if channel.guild is None else f"# {(channel.parent or channel).name}"
         parts = [frame.rule(name)]
-        for message in self._discord.messages(channel):
-            if message.id >= root.id:
-                parts += self._with_thread(message, opened)
-        for each in opened:
-            own = [shown for shown in each.messages if shown.ephemeral and shown.channel is channel]
-            parts += [self._private(each, shown) for shown in own]
+        for each in self._discord.messages(channel):
+            if each.id >= root.id:
+                parts += self._with_thread(each, opened)
+        for interaction in opened:
+            own = [shown for shown in interaction.messages if shown.ephemeral and shown.channel is channel]
+            parts += [self._private(interaction, shown) for shown in own]
         parts += [self._form(each.modal) for each in opened[-1:] if each.modal]
         return frame.page("discord", parts)
 
