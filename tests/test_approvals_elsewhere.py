@@ -197,8 +197,7 @@ async def test_on_discord_who_takes_no_direct_messages_is_passed_over(
         assert TAKE in pressed.content
         await discord.answer(hers, lambda shown: "Done." in shown[-1].content)
         assert await shelf.stock() == TAKEN
-        (now,) = discord.messages(his)
-        assert not now.buttons
+        (now,) = await discord.answer(his, lambda shown: not shown[-1].buttons)
         assert f"Approved by <@{carol.id}>" in now.content
         assert not discord.messages(discord.dm(bob))
 

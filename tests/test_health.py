@@ -7,7 +7,7 @@ import pytest
 
 from bot import __version__
 from bot.chat import Health
-from bot.commands.health import HealthChecks
+from bot.commands.health import HealthChecks, describe
 
 
 class Part:
@@ -99,3 +99,11 @@ async def test_a_caller_that_leaves_ends_the_examination() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+def test_evidence_is_shown_without_the_marks_of_python() -> None:
+    """Fault: administrators read `models ['main-model'], connected True`."""
+    evidence = {"models": ["a", "b"], "connected": True, "dead": [], "last_error": None, "ping_ms": 1.5}
+    assert describe([Health(name="model", state="ok", evidence=evidence)]) == (
+        "- 🟢 **model** ok: models a and b, connected yes, dead none, last error none, ping ms 1.5"
+    )

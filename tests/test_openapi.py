@@ -65,6 +65,7 @@ async def test_every_route_for_callers_is_in_the_document(bot: Bot) -> None:
         "DELETE /memory",
         "GET /health",
         "GET /usage",
+        "GET /welcome",
         "GET /livez",
         "GET /readyz",
     }

@@ -51,7 +51,7 @@ LIMITS = {
     "supersteps": (2, 2, 5, 2, 2, 2),
     "api calls": (3, 3, 3, 2, 0, 0),  # to the platform
     "model requests": (1, 1, 2, 1, 1, 1),
-    "function calls": (20_000, 20_900),
+    "function calls": (20_600, 21_500),
 }
 """Most that each of `TURNS` may take; one in a known thread follows the message before it within minutes."""
 

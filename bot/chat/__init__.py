@@ -78,6 +78,7 @@ from bot.chat.events import (
 )
 from bot.chat.files import AttachmentContent, Files, FileSource, Keep
 from bot.chat.filing import Filing, MemoryWriter
+from bot.chat.hooks import Announcement, Hook, Opening, hook_of, is_hook
 from bot.chat.imitation import SIGN, Harmless, harmless, inert
 from bot.chat.inbox import InboxLookup
 from bot.chat.meter import CallUsage, Meter, Tokens
@@ -141,6 +142,7 @@ __all__ = [
     "Admission",
     "Admit",
     "Agent",
+    "Announcement",
     "AnswerButtons",
     "AnswerDetails",
     "AnswerError",
@@ -186,6 +188,7 @@ __all__ = [
     "Harmless",
     "Health",
     "HealthCheck",
+    "Hook",
     "Ignore",
     "InboxLookup",
     "Inquiry",
@@ -202,6 +205,7 @@ __all__ = [
     "Names",
     "Notice",
     "OpenRequests",
+    "Opening",
     "Outcome",
     "Part",
     "Passage",
@@ -258,7 +262,9 @@ __all__ = [
     "Withdrawal",
     "answer_id",
     "harmless",
+    "hook_of",
     "inert",
+    "is_hook",
     "name_work",
     "pack_parts",
     "parse_decision",

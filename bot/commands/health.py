@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from bot import __version__
-from bot.chat import Health, HealthCheck
+from bot.chat import Health, HealthCheck, Json
 from bot.chat.text import one_line
 from bot.commands.texts import HEALTH_LINES
 
@@ -66,6 +66,17 @@ def describe(parts: Sequence[Health]) -> str:
 
 
 def _line(part: Health) -> str:
-    evidence = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in part.evidence.items())
+    evidence = ", ".join(f"{key.replace('_', ' ')} {_words(value)}" for key, value in part.evidence.items())
     line = f"- {MARKS[part.state]} **{part.name}** {part.state}" + (f": {evidence}" if evidence else "")
     return one_line(line)  # an error of Postgres has its details and hints on lines of their own
+
+
+def _words(value: Json) -> str:
+    """Return a value for readers: no brackets, quotes, `True` or `None`."""
+    match value:
+        case list() | tuple():
+            return " and ".join(map(_words, value)) or "none"
+        case bool():
+            return "yes" if value else "no"
+        case _:
+            return "none" if value is None else str(value)

@@ -131,6 +131,7 @@ async def _open(settings: HttpSettings, services: Services) -> AsyncIterator[Rec
         lookup=services.lookup,
         files=services.files,
         timing=Timing(),
+        senders=services.hooks,
     )
 
 

@@ -1,4 +1,4 @@
-"""Routes `GET /memory` and `DELETE /memory`: export and deletion of everything that was said over HTTP."""
+"""Routes `GET /memory` and `DELETE /memory`: export and deletion of everything stored about a caller."""
 
 from aiohttp import hdrs, web
 

@@ -24,10 +24,10 @@ needs_sockets = pytest.mark.skipif(is_slack_over_http(), reason="it is about Sla
 """Mark of tests that are about one mode, or about the costs or the free pages of the bot in it."""
 
 
-def of_slack(slack: Slack) -> dict[str, Any]:
+def of_slack(slack: Slack, *, is_http: bool | None = None) -> dict[str, Any]:
     """Return the settings of the app; in HTTP mode with a free port, to which `slack` delivers."""
     common = {"slack_bot_token": slack.bot_token, "slack_api_url": slack.api_url}
-    if not is_slack_over_http():
+    if not (is_slack_over_http() if is_http is None else is_http):
         return common | {"slack_app_token": slack.app_token}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

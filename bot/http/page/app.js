@@ -13,29 +13,20 @@ import { refresh, watch } from "./health.js";
 import { element } from "./markdown.js";
 import { Lost, Refused, ask, decide, regenerate, token } from "./stream.js";
 import * as threads from "./threads.js";
+import { Tour } from "./tour.js";
 import { AnswerView, answerText, question } from "./view.js";
 
-const WELCOME = {
-  model: {
-    words: "The agent answers from your data, shows each step it takes, and remembers the conversation.",
-    suggestions: ["Which tables do you know?", "Which products sold best last month?", "What can you help me with?"],
-  },
-  offline: {
-    words: "No language model is configured yet, so I can only run your queries and remember what you wrote. Try:",
-    suggestions: [
-      "SQL: select status, count(*) as orders from orders group by status order by orders desc",
-      "CHART: line select date_trunc('month', ordered_at) as month, count(*) as orders from orders group by 1",
-      "SEARCH: orders",
-      "What can you help me with?",
-    ],
-  },
-};
 const REQUESTS = ["approval", "question"];
 const REJOIN_AFTER_MS = [500, 2_000, 5_000];
 
 const find = (id) => document.getElementById(id);
 const [scroll, messages, input, send, latest] = ["scroll", "messages", "question", "send", "latest"].map(find);
 
+const tour = new Tour(find("tour"), (text, files) => {
+  picked.push(...files);
+  submit(text);
+  input.focus(); // its button is gone
+});
 const picked = []; // files for the next message
 const sending = new Map(); // answer key -> files of a message that may have to be sent again
 const running = new Map(); // thread id -> thread whose answer is running
@@ -184,8 +175,10 @@ function retry(owner) {
 function show(next) {
   thread = next;
   view = null;
-  messages.replaceChildren(...(thread.messages.length ? thread.messages.map(messageNode) : [welcome()]));
-  find("title").textContent = document.title = thread.title || "New conversation";
+  messages.replaceChildren(...thread.messages.map(messageNode));
+  showTour();
+  find("title").textContent = thread.title || "New conversation";
+  document.title = thread.title ? `${thread.title} – Threadmate` : "Threadmate";
   showThreads();
   allowSending();
   toEnd();
@@ -200,18 +193,6 @@ function messageNode(message) {
   return view.element;
 }
 
-let welcomeKind = "model"; // until health reports that there is none
-
-function welcome() {
-  const { words, suggestions } = WELCOME[welcomeKind];
-  const buttons = suggestions.map((text) => {
-    const button = element("button", { type: "button", class: "suggestion" }, text);
-    button.addEventListener("click", () => submit(text));
-    return button;
-  });
-  return element("section", { class: "welcome" }, element("h2", {}, "What would you like to know?"), element("p", {}, words), ...buttons);
-}
-
 let frame = 0;
 
 /** Renders the last answer of `owner` again, at most once per frame. */
@@ -221,9 +202,14 @@ function changed(owner) {
     frame = 0;
     const follows = atEnd();
     view?.update();
+    showTour();
     if (follows) toEnd();
     allowSending();
   });
+}
+
+function showTour() {
+  tour.show({ isEmpty: !thread.messages.length, isRunning: running.has(thread.id) });
 }
 
 function showThreads() {
@@ -376,9 +362,5 @@ for (const button of document.querySelectorAll("[data-close]")) {
 show(thread);
 openMenu(false);
 openFromAddress();
-const askForToken = () => unlock(() => refresh(askForToken));
-const parts = await watch(askForToken);
-if (parts?.model?.models.includes("offline")) {
-  welcomeKind = "offline";
-  document.querySelector(".welcome")?.replaceWith(welcome());
-}
+const askForToken = () => unlock(() => Promise.all([refresh(askForToken), tour.load()]));
+await Promise.all([watch(askForToken), tour.load()]);

@@ -74,7 +74,8 @@ def conversations_replies(workspace: Workspace, args: Args) -> dict[str, Json]:
     channel = workspace.require_channel(args["channel"])
     named = workspace.find(channel.id, args["ts"])
     if named is None:
-        raise Refused("thread_not_found", f"{channel.id} {args['ts']}")
+        is_deleted = workspace.was_deleted(channel.id, args["ts"])
+        raise Refused("thread_not_found", f"{channel.id} {args['ts']}", provoked=is_deleted)
     root = workspace.find(channel.id, named.root)
     replies = _between(list(workspace.replies(channel.id, named.root)), args)
     page, rest = _page(replies, args, 1000)

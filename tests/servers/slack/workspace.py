@@ -306,6 +306,10 @@ class Workspace:
     def find(self, channel: str, ts: str) -> Message | None:
         return next((each for each in self.messages[channel] if each.ts == ts and not each.deleted), None)
 
+    def was_deleted(self, channel: str, ts: str) -> bool:
+        """Return whether there was a message, of which the app may not have heard yet that it is gone."""
+        return any(each.ts == ts for each in self.messages[channel]) and self.find(channel, ts) is None
+
     def own(self, channel: str, ts: str, not_own: str) -> Message:
         """Return a message of the bot. Raises `Refused` with `not_own` for others."""
         message = self.find(channel, ts)
@@ -324,8 +328,10 @@ class Workspace:
         root = self.find(channel, thread_ts)
         if root is None and any(self.replies(channel, thread_ts)):
             return  # Slack keeps a tombstone in place of a deleted root that has replies
-        require(root, code, f"no message {thread_ts} in {channel}")
-        require(root and root.root == root.ts, code, f"{thread_ts} is a reply, not the root of a thread")
+        if root is None:
+            is_deleted = self.was_deleted(channel, thread_ts)
+            raise Refused(code, f"no message {thread_ts} in {channel}", provoked=is_deleted)
+        require(root.root == root.ts, code, f"{thread_ts} is a reply, not the root of a thread")
 
     def replies(self, channel: str, thread_ts: str) -> Iterator[Message]:
         for each in self.messages[channel]:

@@ -1,0 +1,1 @@
+"""Gallery: pictures of typical conversations, drawn from what the protocol servers received."""
