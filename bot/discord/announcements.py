@@ -8,8 +8,7 @@ from bot.chat import Announcement, Json, Opening, Receipt, ThreadId, Undeliverab
 from bot.discord.api import DiscordApi
 from bot.discord.destination import Destination
 from bot.discord.events import NO_THREADS, PLATFORM
-from bot.discord.markdown.render import render
-from bot.discord.markdown.split import split
+from bot.discord.markdown.pages import split
 from bot.discord.messages import find_messages, nonce_of
 from bot.discord.part_timeout import PartTimeout
 
@@ -85,5 +84,5 @@ async def _send(text: str, channel: int, receipt: Receipt, api: DiscordApi) -> N
 
 
 def _render(announcement: Announcement) -> str:
-    text, *more = split(render(announcement.text, is_finished=True), _MOST_TEXT)
+    text, *more = split(announcement.text, _MOST_TEXT)
     return "\n".join([text, *(["…"] if more else []), f"-# {announcement.footer}"])
