@@ -78,6 +78,7 @@ async def test_a_long_private_answer_with_a_file_comes_in_one_message(server: Di
     [whole] = asked.messages[0].attachments
     assert whole.data.count(b"A line of the answer.") == 300
     message = live.heard[-1]
+    await wait_until(lambda: "finished" in live.receipts.get(message.id, {}), "the end of the turn")
     live.receipts[message.id].pop("finished")
     await live.reply(message)
     assert len(asked.messages) == 1
