@@ -22,7 +22,7 @@ _ENOUGH = 3
 """Multiple of the floor above which no longer measurement is needed."""
 
 _HARD_STOP = 0.3
-_REPEATS = 4
+_REPEATS = 8
 
 
 class _TooLong(Exception):
