@@ -53,6 +53,13 @@ async def test_every_route_for_callers_is_in_the_document(bot: Bot) -> None:
     assert operations == {
         "POST /chat",
         "POST /approvals/{id}",
+        "GET /threads",
+        "GET /threads/{id}",
+        "PATCH /threads/{id}",
+        "DELETE /threads/{id}",
+        "POST /threads/{id}/restore",
+        "GET /threads/{id}/answer",
+        "POST /threads/{id}/edit",
         "POST /v1/chat/completions",
         "GET /v1/models",
         "GET /v1/models/{id}",

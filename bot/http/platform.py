@@ -14,6 +14,7 @@ from typing import Literal
 from aiohttp import hdrs, web
 
 from bot.chat import (
+    ConversationStore,
     CredentialsRejected,
     Deliver,
     Files,
@@ -38,8 +39,10 @@ from bot.http.credentials import Credentials
 from bot.http.detached import DetachedHttp
 from bot.http.errors import Handler, Refusal, errors_as_json, not_now
 from bot.http.health import Probes
-from bot.http.replies import HttpThread, Replies
+from bot.http.replies import Replies
 from bot.http.routes import build_routes
+from bot.http.thread import HttpThread
+from bot.http.threads import ThreadRoutes, keep_forgetting
 from bot.http.timing import Timing
 from bot.platforms.receiver import Webhook
 
@@ -63,11 +66,12 @@ class Http(DetachedHttp):
         credentials: Credentials,
         lookup: InboxLookup,
         files: Files,
+        conversations: ConversationStore,
         timing: Timing,
         bounds: Bounds | None = None,
     ) -> None:
         """Listen on `host` and `port` (0: any free port) in `serve`."""
-        super().__init__(files)
+        super().__init__(files, conversations)
         self._host = host
         self.port = port
         """Port of the server; 0 until it has taken a free one."""
@@ -75,7 +79,8 @@ class Http(DetachedHttp):
         self._timing = timing
         self._bounds = bounds or Bounds()
         self._replies = Replies()
-        self._conversation = Conversation(self._replies, lookup, files, timing)
+        self._conversation = Conversation(self._replies, lookup, files, conversations, timing)
+        self._threads = ThreadRoutes(conversations, lookup, self._conversation)
 
     @asynccontextmanager
     async def serve(self, commands: Commands, webhooks: Mapping[str, Webhook]) -> AsyncIterator[str | None]:
@@ -111,7 +116,7 @@ class Http(DetachedHttp):
         probes = Probes(
             commands, is_receiving=lambda: self._conversation.is_open, max_age=self._timing.ready_max_age
         )
-        routes = build_routes(self._conversation, probes, commands, self._files)
+        routes = build_routes(self._conversation, self._threads, probes, commands, self._files)
         app.add_routes([*_page_routes(), *(each.definition for each in routes)])
         app.add_routes([web.get(openapi.PATH, openapi.Document(routes).send)])
         large = asyncio.Semaphore(_LARGE_AT_ONCE)
@@ -125,11 +130,13 @@ class Http(DetachedHttp):
     async def receive(self, deliver: Deliver, commands: Commands) -> None:
         """Accept chat messages until cancelled; at other times `POST /chat` returns 503."""
         with self._conversation.open(deliver, commands):
+            if commands.eraser:
+                await keep_forgetting(self._conversations, commands.eraser, self._timing.forget_interval)
             await asyncio.Event().wait()
 
     def thread(self, id: ThreadId) -> Thread:
         """Return the thread; its callers are found by the messages of a turn, so `id` is not needed."""
-        return HttpThread(self._replies)
+        return HttpThread(self._replies, self._conversations)
 
     async def health(self) -> Health:
         """Report `ok` while messages are accepted; the socket cannot close before the server does."""

@@ -39,6 +39,57 @@ class ChatAnswer(_Body):
     files: list[StoredFile] = []
 
 
+class ListedThread(_Body):
+    """Conversation in a list; `updated_at` is the time of its last question (Unix seconds)."""
+
+    id: str
+    title: str
+    updated_at: float
+    is_running: bool
+
+
+class ThreadList(_Body):
+    """Conversations; for older ones ask with the last `updated_at` as `before`."""
+
+    status: Literal["success"]
+    threads: list[ListedThread]
+    has_more: bool
+
+
+class ThreadQuestion(_Body):
+    """Question in a conversation."""
+
+    role: Literal["user"]
+    id: str
+    at: float
+    text: str
+    files: list[dict[str, Any]]
+
+
+class ThreadAnswer(_Body):
+    """Answer in a conversation: `response` is Markdown, `parts` are the data of the events of `/chat`."""
+
+    role: Literal["agent"]
+    at: float
+    state: Literal["running", "complete", "failed", "stopped", "waiting"]
+    answer: str
+    can_be_rated: bool
+    error: str
+    response: str
+    parts: list[dict[str, Any]]
+
+
+class ThreadTranscript(_Body):
+    """Whole conversation."""
+
+    status: Literal["success"]
+    id: str
+    title: str
+    updated_at: float
+    is_running: bool
+    messages: list[ThreadQuestion | ThreadAnswer]
+
+
 class Words(_Body):
     """Result in words, as Markdown."""
 
