@@ -28,6 +28,7 @@ class StoredFile(_Body):
     size: int
     alt: str
     url: str
+    is_chart: bool = False
 
 
 class ChatAnswer(_Body):

@@ -4,7 +4,7 @@ import { element } from "./markdown.js";
 import { Refused, health } from "./stream.js";
 
 const EVERY_MS = 30_000;
-const WORDS = { ok: "Healthy", degraded: "Degraded", down: "Unhealthy", off: "Offline", locked: "Token needed" };
+const WORDS = { ok: "Healthy", degraded: "Degraded", down: "Unhealthy", off: "Not reachable", locked: "Token needed" };
 
 const find = (id) => document.getElementById(id);
 
