@@ -16,6 +16,7 @@ NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(not NODE, reason="the page's script is run by node")
 SCRIPT = Path(__file__).parent / "support" / "page.mjs"
 PAGE = Path(__file__).parent.parent / "bot" / "http" / "page"
+VENDOR = PAGE / "vendor"
 SCRIPTS = sorted(PAGE.glob("*.js"))
 
 
@@ -37,10 +38,26 @@ def test_the_page_has_no_inline_script_or_style_that_its_policy_would_block() ->
     assert not re.findall(r"<style|\sstyle=|\son\w+=|javascript:", page)
 
 
-@pytest.mark.parametrize("path", sorted(PAGE.iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted(path for path in PAGE.iterdir() if path.is_file()), ids=lambda path: path.name
+)
 def test_nothing_is_loaded_from_another_host(path: Path) -> None:
     addresses = set(re.findall(r"(?:https?:)?//[\w-]+\.[\w.]+", path.read_text()))
     assert addresses <= {"http://www.w3.org"}  # the name of a namespace, not a place
+
+
+def test_the_libraries_are_those_that_are_named_with_their_versions_and_licences() -> None:
+    """`./dev vendor` writes them; none reaches another host, and each package has its licence beside it."""
+    named = json.loads((VENDOR / "package.json").read_text())
+    licences = {f"{name.strip('@').replace('/', '-')}.LICENSE" for name in named["dependencies"]}
+    found = {path.name for path in VENDOR.iterdir()}
+    assert found == {"package.json", *named["files"], *licences}
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in named["dependencies"].values())
+    code = {name: (VENDOR / name).read_text() for name in named["files"]}
+    loads = r"\bfetch\(|XMLHttpRequest|WebSocket|sendBeacon|\beval\(|new Function|innerHTML\s*=|import\("
+    # the core can also colour elements by itself, which the page does not ask for
+    assert {name for name, text in code.items() if re.search(loads, text)} <= {"highlight-core.js"}
+    assert all("//# sourceMappingURL" not in text for text in code.values())
 
 
 def test_a_long_line_of_a_request_is_wrapped_and_hides_no_end() -> None:

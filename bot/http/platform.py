@@ -149,7 +149,7 @@ class Http(DetachedHttp):
 
 
 def _page_routes() -> list[web.AbstractRouteDef]:
-    files = {path.name: path for path in PAGE.iterdir()}
+    files = {path.relative_to(PAGE).as_posix(): path for path in PAGE.rglob("*.*") if path.is_file()}
 
     async def index(request: web.Request) -> web.FileResponse:
         return web.FileResponse(files["index.html"])
@@ -160,7 +160,7 @@ def _page_routes() -> list[web.AbstractRouteDef]:
             raise web.HTTPNotFound
         return web.FileResponse(path)
 
-    return [web.get("/", index), web.get("/page/{name}", page_file)]
+    return [web.get("/", index), web.get("/page/{name:.+}", page_file)]
 
 
 def _bounded(webhook: Webhook, large: asyncio.Semaphore) -> Handler:

@@ -4,6 +4,7 @@
 
 import { Composer } from "./composer.js";
 import { Conversation, freshId } from "./conversation.js";
+import { find } from "./dom.js";
 import { refresh, watch } from "./health.js";
 import { ThreadList, say } from "./list.js";
 import { element } from "./markdown.js";
@@ -31,7 +32,6 @@ const LOOK_MS = 4_000; // at what other tabs and browsers do
 const LOOK_RUNNING_MS = 1_000; // while something runs that this page does not receive
 const LIST_EVERY = 3; // looks
 
-const find = (id) => document.getElementById(id);
 const [scroll, messages, input, latest] = ["scroll", "messages", "question", "latest"].map(find);
 
 const open = new Map(); // conversations with answers that this page receives, and the visible one, by id
@@ -130,6 +130,7 @@ function viewOf(message, index) {
   const known = views[index];
   if (known?.role === message.role) return known;
   const owner = visible;
+  /** @type {any} */
   const made =
     message.role === "user"
       ? new QuestionView(message, (text) => composer.edit(text))
@@ -140,7 +141,6 @@ function viewOf(message, index) {
           onAgain: (id) => owner.again(id),
           onVote: () => {},
         });
-  made.role = message.role;
   if (known) known.element.replaceWith(made.element);
   else messages.append(made.element);
   views[index] = made;

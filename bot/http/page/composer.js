@@ -1,5 +1,6 @@
 // The message box: typing, files that are picked, dropped or pasted, and the button that sends or stops.
 
+import { find } from "./dom.js";
 import { element } from "./markdown.js";
 import { readableSize } from "./files.js";
 import { say } from "./list.js";
@@ -9,8 +10,6 @@ const MOST_FILES = 20;
 const MOST_BYTES = 8 << 20; // of one file, as the bot stores it
 const MOST_BYTES_TOGETHER = 16 << 20; // of one message: they are sent as base64
 const SIGNS = { send: "M10 16V4M4.5 9.5 10 4l5.5 5.5", stop: "M5 5h10v10H5z" };
-
-const find = (id) => document.getElementById(id);
 
 /** Message box; `onSend` is called with a text and files, `onStop` if an answer is to be stopped. */
 export class Composer {

@@ -46,7 +46,7 @@ export function sendable(file) {
     const reader = new FileReader();
     reader.onerror = () => reject(reader.error);
     reader.onload = () => {
-      const content = reader.result.split(",")[1] ?? "";
+      const content = String(reader.result).split(",")[1] ?? "";
       resolve({ name: file.name, media_type: file.type || "application/octet-stream", content_base64: content });
     };
     reader.readAsDataURL(file);

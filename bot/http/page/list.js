@@ -1,12 +1,11 @@
 // The list of conversations: from the server, searched, renamed, and deleted with a time to undo it.
 
+import { find } from "./dom.js";
 import { element } from "./markdown.js";
 import { threads } from "./stream.js";
 
 const UNDO_MS = 15_000;
 const SEARCH_MS = 250;
-
-const find = (id) => document.getElementById(id);
 
 /** List in the sidebar; `current` returns the id of the visible conversation, `onGone` is called with a deleted one. */
 export class ThreadList {
@@ -58,14 +57,14 @@ export class ThreadList {
     if (find("threads").contains(document.querySelector("#threads input"))) return; // a title is being edited
     const seen = new Set();
     const all = [...this.rows, ...this.older].filter(({ id }) => !seen.has(id) && seen.add(id));
-    const focused = document.activeElement?.closest?.("#threads li")?.dataset.id;
-    const kind = document.activeElement?.dataset?.kind;
+    const active = /** @type {HTMLElement | null} */ (document.activeElement);
+    const focused = /** @type {HTMLElement | null} */ (active?.closest("#threads li"))?.dataset.id;
+    const kind = active?.dataset.kind;
     find("threads").replaceChildren(...all.map((each) => this.#row(each)));
     find("more").hidden = !this.hasMore;
     find("no-threads").hidden = all.length > 0 || !find("search").value.trim();
     if (!focused) return;
-    const row = [...find("threads").children].find((each) => each.dataset.id === focused);
-    (row?.querySelector(`[data-kind="${kind}"]`) ?? find("search")).focus();
+    (rowOf(focused)?.querySelector(`[data-kind="${kind}"]`) ?? find("search")).focus();
   }
 
   #row({ id, title, is_running: isRunning }) {
@@ -97,7 +96,7 @@ export class ThreadList {
         }
       }
       await this.refresh(true);
-      [...find("threads").children].find((each) => each.dataset.id === id)?.querySelector("a")?.focus();
+      rowOf(id)?.querySelector("a")?.focus();
     };
     input.addEventListener("keydown", (event) => {
       if (event.key === "Enter") end(true);
@@ -131,6 +130,8 @@ export class ThreadList {
     });
   }
 }
+
+const rowOf = (id) => [...find("threads").children].find((each) => each.dataset.id === id);
 
 let closing = 0;
 

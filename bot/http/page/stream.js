@@ -1,5 +1,7 @@
 // Requests to the bot: fetch, the token, and server-sent events.
 
+import { createParser } from "./vendor/eventsource-parser.js";
+
 const TOKEN = "agent.token";
 
 export const token = {
@@ -147,11 +149,11 @@ async function refusal(response) {
 }
 
 async function* frames(stream) {
-  let rest = "";
+  const found = [];
+  const parser = createParser({ onEvent: ({ event, data }) => found.push({ name: event ?? "", data: JSON.parse(data) }) });
   for await (const piece of texts(stream)) {
-    const whole = (rest + piece).split("\n\n");
-    rest = whole.pop();
-    yield* whole.map(parse).filter((event) => event.data);
+    parser.feed(piece);
+    yield* found.splice(0);
   }
 }
 
@@ -168,13 +170,4 @@ async function* texts(stream) {
   } finally {
     reader.cancel().catch(() => {}); // it may have broken already
   }
-}
-
-function parse(frame) {
-  const event = { name: "", data: null };
-  for (const line of frame.split("\n")) {
-    if (line.startsWith("event: ")) event.name = line.slice(7);
-    if (line.startsWith("data: ")) event.data = JSON.parse(line.slice(6));
-  }
-  return event;
 }

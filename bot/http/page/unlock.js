@@ -1,8 +1,8 @@
 // The dialog that asks for the token.
 
+import { find } from "./dom.js";
 import { token } from "./stream.js";
 
-const find = (id) => document.getElementById(id);
 const locked = new Set(); // callbacks for when there is a token
 
 /** Asks for the token, and calls `then` once there is one. */

@@ -11,6 +11,7 @@ const WAITING = { approval: "Waiting for approval", question: "Waiting for an an
 /** View of a user's message; with `onEdit` it has a button for that. */
 export class QuestionView {
   constructor(message, onEdit) {
+    this.role = "user";
     this.element = element("article", { class: "question", "aria-label": "You", dir: "auto" });
     this.onEdit = onEdit;
     this.update(message, null);
@@ -31,6 +32,7 @@ export class QuestionView {
 /** View of an answer that may still grow: call `update` after its message has changed. */
 export class AnswerView {
   constructor(message, { onRetry, onDecide, onAnswer, onAgain, onVote }) {
+    this.role = "agent";
     this.message = message;
     this.onAgain = onAgain;
     this.onVote = onVote;
