@@ -195,7 +195,7 @@ def turn(id: str, *others: str, regenerates: str = "") -> Turn:
 
 def transcript(*turns: Turn, **answers: str) -> Transcript:
     asked = [each for one in turns for each in one.messages]
-    return Transcript("t", 1.0, 1, {each.id: question_entry(each) for each in asked}, answers)
+    return Transcript("t", 1.0, {each.id: question_entry(each) for each in asked}, answers)
 
 
 def test_a_transcript_has_the_answers_that_stand() -> None:

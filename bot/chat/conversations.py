@@ -33,14 +33,14 @@ class ConversationTitle:
 class Transcript:
     """One conversation: questions by the ids of their messages, and answers by those of their turns, as JSON.
 
-    `revision` grows with each change.
+    The questions are in their order; `has_earlier` says whether there are older ones.
     """
 
     title: str
     updated_at: float
-    revision: int
     questions: Mapping[str, str]
     answers: Mapping[str, str]
+    has_earlier: bool = False
 
 
 class ConversationStore(Protocol):
@@ -62,6 +62,9 @@ class ConversationStore(Protocol):
 
     async def find(self, thread: ThreadId) -> Transcript | None:
         """Return a conversation, or None if there is none, or it is deleted."""
+
+    async def revision(self, thread: ThreadId) -> int | None:
+        """Return a number that grows with each change of a conversation, or None as `find` does."""
 
     async def titles(
         self, owner: ThreadId, words: str, before: float | None, limit: int

@@ -88,6 +88,7 @@ class ThreadTranscript(_Body):
     title: str
     updated_at: float
     is_running: bool
+    has_earlier: bool
     messages: list[ThreadQuestion | ThreadAnswer]
 
 

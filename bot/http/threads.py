@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 _MOST_LISTED = 100
 _LISTED = 50
 _MOST_WORDS = 200
+_RENEWED_SECONDS = 60
 
 
 class TitleRequest(BaseModel):
@@ -92,21 +93,26 @@ class ThreadRoutes:
 
     async def show(self, request: web.Request) -> web.Response:
         """Handle `GET /threads/<id>`: return the questions and answers of a conversation."""
-        thread = _thread(request)
-        is_active = bool(
-            await self._lookup.active([thread])
-        )  # first: an answer comes before the end of its turn
+        thread, now = _thread(request), time.time()
+        # first: an answer is stored in the step that ends its turn
+        is_active = bool(await self._lookup.active([thread]))
+        revision = await self._store.revision(thread)
+        # a question without an answer looks otherwise after some time
+        tag = f"{revision}-{int(is_active)}-{int(now / _RENEWED_SECONDS)}"
+        if revision is not None and _knows(request, tag):
+            return web.Response(status=304, headers=_headers(tag))
         found = await self._find(thread)
-        return _unless_known(
-            request,
+        return web.json_response(
             {
                 "status": "success",
                 "id": thread.channel,
                 "title": found.title,
                 "updated_at": found.updated_at,
                 "is_running": is_active,
-                "messages": messages(found, is_active=is_active, now=time.time()),
+                "has_earlier": found.has_earlier,
+                "messages": messages(found, is_active=is_active, now=now),
             },
+            headers=_headers(tag),
         )
 
     async def rename(self, request: web.Request) -> web.Response:
@@ -213,10 +219,17 @@ def _unless_known(request: web.Request, body: Json) -> web.Response:
     """Return a body with its digest as ETag, or 304 without it if the caller has the same."""
     text = json.dumps(body)
     tag = hashlib.sha256(text.encode()).hexdigest()[:32]
-    headers = {hdrs.ETAG: f'"{tag}"', hdrs.CACHE_CONTROL: "private, no-cache"}
-    if any(each.value == tag for each in request.if_none_match or ()):
-        return web.Response(status=304, headers=headers)
-    return web.Response(text=text, content_type="application/json", headers=headers)
+    if _knows(request, tag):
+        return web.Response(status=304, headers=_headers(tag))
+    return web.Response(text=text, content_type="application/json", headers=_headers(tag))
+
+
+def _knows(request: web.Request, tag: str) -> bool:
+    return any(each.value == tag for each in request.if_none_match or ())
+
+
+def _headers(tag: str) -> dict[str, str]:
+    return {hdrs.ETAG: f'"{tag}"', hdrs.CACHE_CONTROL: "private, no-cache"}
 
 
 def _done(words: str, *, is_found: bool) -> web.Response:

@@ -24,6 +24,9 @@ MOST_CONVERSATIONS = 1_000
 MOST_QUESTIONS = 200
 """Most questions of one conversation that are kept, with their answers."""
 
+MOST_READ_CHARS = 2_000_000
+"""Most characters of the newest questions and answers that are read at once: JSON keeps the loop busy."""
+
 MOST_TITLE_CHARS = 80
 UNDO_SECONDS = 300.0
 """Seconds within which a deleted conversation can be restored."""
@@ -134,24 +137,36 @@ class RedisConversations:
 
     async def find(self, thread: ThreadId) -> Transcript | None:
         """Return a conversation, or None if there is none, or it is deleted."""
-        listed, titles, _, deleted, _, entries, _ = _keys(thread)
+        listed, titles, _, deleted, _, entries, order = _keys(thread)
         with storage_errors():
             async with self._redis.pipeline(transaction=True) as step:
                 step.zscore(listed, thread.channel)
                 step.hget(titles, thread.channel)
                 step.zscore(deleted, thread.channel)
                 step.hgetall(entries)
-                at, title, is_deleted, stored = await step.execute()
+                step.lrange(order, 0, -1)
+                at, title, is_deleted, stored, ids = await step.execute()
         if at is None or is_deleted is not None or time.time() - at > self._ttl_seconds:
             return None
-        fields = {key.decode(): value.decode() for key, value in stored.items()}
-        return Transcript(
-            (title or b"").decode(),
-            at,
-            int(fields.get("revision", 0)),
-            {key[2:]: value for key, value in fields.items() if key.startswith("q:")},
-            {key[2:]: value for key, value in fields.items() if key.startswith("a:")},
-        )
+        questions = _newest(stored, ids)
+        dropped = {b"a:" + id for id in ids if id.decode() not in questions}
+        answers = {
+            key[2:].decode(): value.decode()
+            for key, value in stored.items()
+            if key.startswith(b"a:") and key not in dropped
+        }
+        return Transcript((title or b"").decode(), at, questions, answers, len(questions) < len(ids))
+
+    async def revision(self, thread: ThreadId) -> int | None:
+        """Return a number that grows with each change of a conversation, or None as `find` does."""
+        listed, _, _, deleted, _, entries, _ = _keys(thread)
+        with storage_errors():
+            async with self._redis.pipeline(transaction=True) as step:
+                step.zscore(listed, thread.channel)
+                step.zscore(deleted, thread.channel)
+                step.hget(entries, "revision")
+                at, is_deleted, number = await step.execute()
+        return None if at is None or is_deleted is not None else int(number or 0)
 
     async def titles(
         self, owner: ThreadId, words: str, before: float | None, limit: int
@@ -260,6 +275,18 @@ def _owner(author: Author) -> ThreadId:
 
 def _thread(owner: ThreadId, id: bytes) -> ThreadId:
     return ThreadId(owner.platform, owner.space, _text(id))
+
+
+def _newest(stored: Mapping[bytes, bytes], ids: Sequence[bytes]) -> dict[str, str]:
+    """Return the newest questions, in their order, that are not too long together with their answers."""
+    chars, kept = 0, list[bytes]()
+    for id in reversed(ids):
+        chars += len(stored.get(b"q:" + id, b"")) + len(stored.get(b"a:" + id, b""))
+        if kept and chars > MOST_READ_CHARS:
+            break
+        kept.append(id)
+    found = {id: stored.get(b"q:" + id) for id in reversed(kept)}
+    return {id.decode(): entry.decode() for id, entry in found.items() if entry is not None}
 
 
 def _text(value: bytes) -> str:

@@ -195,6 +195,9 @@ class NoConversations:
     async def find(self, thread: ThreadId) -> None:
         return None
 
+    async def revision(self, thread: ThreadId) -> None:
+        return None
+
     async def titles(
         self, owner: ThreadId, words: str, before: float | None, limit: int
     ) -> Sequence[ConversationTitle]:

@@ -2,12 +2,13 @@
 
 const NAME = "agent.outbox";
 const MOST = 20;
+const DAY_MS = 86_400_000; // the bot knows the key of a message for three days
 
-/** Returns the messages {thread, key, text}, the oldest first. */
+/** Returns the messages {thread, key, text, at}, the oldest first. */
 export function list() {
   try {
     const found = JSON.parse(localStorage.getItem(NAME) ?? "[]");
-    return Array.isArray(found) ? found : [];
+    return Array.isArray(found) ? found.filter(({ at }) => at > Date.now() - DAY_MS) : [];
   } catch {
     return []; // damaged or foreign: ignore it
   }
@@ -21,5 +22,6 @@ const save = (messages) => {
   }
 };
 
-export const add = (message) => save([...list().filter(({ key }) => key !== message.key), message]);
+export const add = (message) => save([...list().filter(({ key }) => key !== message.key), { ...message, at: Date.now() }]);
+export const clear = () => localStorage.removeItem(NAME);
 export const remove = (key) => save(list().filter((each) => each.key !== key));

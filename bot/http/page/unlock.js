@@ -1,6 +1,7 @@
 // The dialog that asks for the token.
 
 import { find } from "./dom.js";
+import * as outbox from "./outbox.js";
 import { token } from "./stream.js";
 
 const locked = new Set(); // callbacks for when there is a token
@@ -25,5 +26,6 @@ find("token-form").addEventListener("submit", (event) => {
 find("sign-out").hidden = !token.get();
 find("sign-out").addEventListener("click", () => {
   token.forget();
+  outbox.clear(); // another caller's messages are not sent
   location.reload();
 });
