@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -21,13 +20,13 @@ from bot.http.transcript import answer_entry, messages, question_entry
 from bot.storage import conversations
 from bot.storage.conversations import RedisConversations
 from tests.support.bot import http_port, run_bot
+from tests.support.http_caller import http_client
 from tests.support.wait import wait_until
 
 ADA, BOB = "ada-token-of-the-test", "bob-token-of-the-test"
 THREAD = ThreadId("http", "api", "t")
 
 Json = dict[str, Any]
-Send = Callable[..., Awaitable[tuple[int, Json]]]
 
 
 @pytest.fixture
@@ -36,24 +35,12 @@ async def bot(redis_url: str, redis: Redis) -> AsyncIterator[Bot]:
         yield bot
 
 
-@asynccontextmanager
-async def caller(bot: Bot, token: str) -> AsyncIterator[Send]:
-    base = f"http://127.0.0.1:{http_port(bot)}"
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
-
-        async def send(method: str, path: str, body: Json | None = None, **headers: str) -> tuple[int, Json]:
-            async with session.request(method, base + path, json=body, headers=headers) as response:
-                return response.status, {} if response.status == 304 else await response.json()
-
-        yield send
-
-
 def states(shown: Json) -> list[str]:
     return [each.get("state", each["role"]) for each in shown["messages"]]
 
 
 async def test_a_conversation_is_listed_found_renamed_and_shown_to_its_owner_alone(bot: Bot) -> None:
-    async with caller(bot, ADA) as ada, caller(bot, BOB) as bob:
+    async with http_client(bot, ADA) as ada, http_client(bot, BOB) as bob:
         await ada("POST", "/chat", {"message": "Remember that my colour is teal", "thread_id": "a"})
         await ada("POST", "/chat", {"message": "What is the Weather?", "thread_id": "b"})
         await ada("POST", "/chat", {"message": "And the wind?", "thread_id": "b"})
@@ -91,7 +78,7 @@ async def test_a_conversation_is_listed_found_renamed_and_shown_to_its_owner_alo
 async def test_a_repeated_request_is_one_question_and_an_unchanged_conversation_is_not_sent_again(
     bot: Bot, redis: Redis
 ) -> None:
-    async with caller(bot, ADA) as ada:
+    async with http_client(bot, ADA) as ada:
         for _ in range(2):
             await ada("POST", "/chat", {"message": "hello", "thread_id": "a"}, **{"Idempotency-Key": "k"})
         _, shown = await ada("GET", "/threads/a")
@@ -106,7 +93,7 @@ async def test_a_repeated_request_is_one_question_and_an_unchanged_conversation_
 
 
 async def test_an_edited_question_is_answered_again_in_its_place(bot: Bot) -> None:
-    async with caller(bot, ADA) as ada:
+    async with http_client(bot, ADA) as ada:
         await ada("POST", "/chat", {"message": "first", "thread_id": "a"})
         await ada("POST", "/chat", {"message": "secnod", "thread_id": "a"})
         body = {"message": "second", "edited_at": 2_000_000_000.0}
@@ -122,7 +109,7 @@ async def test_an_edited_question_is_answered_again_in_its_place(bot: Bot) -> No
 async def test_a_deleted_conversation_can_be_restored_and_is_forgotten_afterwards(
     bot: Bot, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with caller(bot, ADA) as ada:
+    async with http_client(bot, ADA) as ada:
         await ada("POST", "/chat", {"message": "the word is heliotrope", "thread_id": "a"})
         assert (await ada("DELETE", "/threads/a"))[0] == 200
         assert (await ada("GET", "/threads/a"))[0] == 404

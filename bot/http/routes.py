@@ -15,7 +15,7 @@ from bot.http.completions import COMPLETION_REQUEST, THREAD, CompletionRoutes
 from bot.http.errors import OPENAI_PATH
 from bot.http.files import send
 from bot.http.health import Probes
-from bot.http.memory import MemoryRoutes
+from bot.http.memory import FACT_REQUEST, MemoryRoutes
 from bot.http.openapi import OF_ANSWERS, Operation, Route
 from bot.http.threads import EDIT_REQUEST, TITLE_REQUEST, ThreadRoutes
 
@@ -162,9 +162,17 @@ def _data_routes(commands: Commands, files: Files) -> list[Route]:
             query={"confirm": ("everything",)},
             answer=schemas.Done,
         )
+        facts = Operation(
+            summary="List facts about you, some at once", query={"first": ()}, answer=schemas.KnownFacts
+        )
+        correct = Operation(summary="Correct a fact about you", body=FACT_REQUEST, answer=schemas.Words)
+        forget_one = Operation(summary="Forget a fact about you", answer=schemas.Words)
         routes += [
             Route("GET", "/memory", memory.export, export),
             Route("DELETE", "/memory", memory.forget, forget),
+            Route("GET", "/memory/facts", memory.facts, facts),
+            Route("PATCH", "/memory/facts/{id}", memory.correct_fact, correct),
+            Route("DELETE", "/memory/facts/{id}", memory.forget_fact, forget_one),
         ]
     return routes
 

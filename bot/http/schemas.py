@@ -132,6 +132,24 @@ class PersonalData(BaseModel):
     """Everything that is stored about the caller."""
 
 
+class KnownFact(_Body):
+    """Fact about the caller; `about` is its date and scope."""
+
+    id: str
+    text: str
+    about: str
+
+
+class KnownFacts(_Body):
+    """Facts from the `first` on, of `total`; the memory stores no more unless it `is_on`."""
+
+    status: Literal["success"]
+    facts: list[KnownFact]
+    first: int
+    total: int
+    is_on: bool
+
+
 class Model(_Body):
     """Agent as a model of OpenAI's API."""
 

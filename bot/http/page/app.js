@@ -11,6 +11,7 @@ import { element } from "./markdown.js";
 import * as outbox from "./outbox.js";
 import { Refused } from "./stream.js";
 import { unlock } from "./unlock.js";
+import "./you.js";
 import { AnswerView, QuestionView, answerText } from "./view.js";
 
 const WELCOME = {

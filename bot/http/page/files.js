@@ -26,7 +26,8 @@ async function showImage(figure, url, alt, name) {
   figure.classList.remove("loading");
 }
 
-function saveButton(url, name, label, look = "button") {
+/** Returns a button that saves what is at an address of the bot. */
+export function saveButton(url, name, label, look = "button") {
   const button = element("button", { type: "button", class: look }, label);
   button.addEventListener("click", async () => {
     try {

@@ -80,6 +80,15 @@ export const threads = {
   restore: (id) => change("POST", `${threadPath(id)}/restore`, {}),
 };
 
+/** What the bot remembers of the caller, and how much was used. */
+export const memory = {
+  facts: (first) => read(`/memory/facts?first=${first}`),
+  correct: (id, text) => change("PATCH", `/memory/facts/${encodeURIComponent(id)}`, { text }),
+  forget: (id) => change("DELETE", `/memory/facts/${encodeURIComponent(id)}`, {}),
+  forgetAll: () => change("DELETE", "/memory?confirm=everything", {}),
+  usage: async () => (await read("/usage")).response,
+};
+
 /** Stops the running answer of a thread, and drops what waits behind it. */
 export const stop = (id) => change("POST", "/chat", { message: "!stop", thread_id: id });
 
