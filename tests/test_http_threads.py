@@ -17,8 +17,7 @@ from bot.chat.texts import STOPPED
 from bot.concurrency.tasks import cancel
 from bot.http.threads import keep_forgetting
 from bot.http.transcript import answer_entry, messages, question_entry
-from bot.storage import conversations
-from bot.storage.conversations import RedisConversations
+from bot.storage.conversations import Limits, RedisConversations
 from tests.support.bot import http_port, run_bot
 from tests.support.http_caller import http_client
 from tests.support.wait import wait_until
@@ -107,7 +106,7 @@ async def test_an_edited_question_is_answered_again_in_its_place(bot: Bot) -> No
 
 
 async def test_a_deleted_conversation_can_be_restored_and_is_forgotten_afterwards(
-    bot: Bot, redis: Redis, monkeypatch: pytest.MonkeyPatch
+    bot: Bot, redis: Redis
 ) -> None:
     async with http_client(bot, ADA) as ada:
         await ada("POST", "/chat", {"message": "the word is heliotrope", "thread_id": "a"})
@@ -116,10 +115,9 @@ async def test_a_deleted_conversation_can_be_restored_and_is_forgotten_afterward
         assert (await ada("GET", "/threads"))[1]["threads"] == []
         assert (await ada("POST", "/threads/a/restore", {}))[0] == 200
         assert states((await ada("GET", "/threads/a"))[1]) == ["user", "complete"]
-        monkeypatch.setattr(conversations, "UNDO_SECONDS", -1.0)
-        assert (await ada("DELETE", "/threads/a"))[0] == 200
+        store = RedisConversations(redis, 30, Limits(undo_seconds=-1))
+        assert await store.delete(ThreadId("http", "ada", "a"))
         assert (await ada("POST", "/threads/a/restore", {}))[0] == 404
-        store = RedisConversations(redis, 30)
         assert bot.commands.eraser
         forgetting = asyncio.create_task(keep_forgetting(store, bot.commands.eraser, 0.05))
 
@@ -145,12 +143,8 @@ async def test_an_answer_of_a_removed_conversation_does_not_bring_it_back(redis:
     assert await store.find(ThreadId("http", "other", "t")) is None
 
 
-async def test_the_oldest_questions_and_conversations_go(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(conversations, "MOST_QUESTIONS", 2)
-    monkeypatch.setattr(conversations, "MOST_CONVERSATIONS", 2)
-    store = RedisConversations(redis, 30)
+async def test_the_oldest_questions_and_conversations_go(redis: Redis) -> None:
+    store = RedisConversations(redis, 30, Limits(questions=2, conversations=2))
     for number in range(4):
         await store.add(THREAD, str(number), "hello " * 500, '{"at": 1}')
         await store.add(ThreadId("http", "api", f"t{number}"), "1", "hello", "{}")
@@ -248,3 +242,12 @@ def test_a_decided_request_has_no_buttons_where_it_was_made() -> None:
     shown = messages(transcript(one, two, **both), is_active=False, now=1e9)
     assert [each.get("state") for each in shown] == [None, "complete", None, "complete"]
     assert shown[1]["parts"][0]["state"] == "answered"
+
+
+async def test_only_the_newest_of_a_long_conversation_is_read(redis: Redis) -> None:
+    store = RedisConversations(redis, 30, Limits(read_chars=100))
+    for number in range(4):
+        await store.add(THREAD, str(number), "hello", "x" * 40)
+    found = await store.find(THREAD)
+    assert found
+    assert (list(found.questions), found.has_earlier) == (["2", "3"], True)

@@ -15,7 +15,7 @@ _MOST_TEXT = 40_000
 """Most characters of one answer that its conversation keeps; whoever waits for it gets all of it."""
 
 _MOST_OUTPUT = 1_000
-_MOST_PARTS = 200
+_MOST_KEPT = 200
 _MOST_ENTRY = 100_000
 """Most characters of an entry; above that, tables lose their rows and steps their output."""
 
@@ -84,7 +84,7 @@ def _joined(parts: Iterable[Part], reader: str) -> list[tuple[str, dict[str, Jso
 def _bounded(parts: Sequence[dict[str, Json]]) -> list[Json]:
     """Return the parts with so much of their texts that one answer cannot fill the store."""
     left, kept = _MOST_TEXT, list[dict[str, Json]]()
-    for part in parts[:_MOST_PARTS]:
+    for part in parts[:_MOST_KEPT]:
         if part["type"] == "text":
             part = {**part, "text": shorten(part["text"], max(left, 1))}
             left -= len(part["text"])

@@ -12,6 +12,7 @@ conversation:<thread>:order     list: ids of the questions
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
@@ -20,19 +21,27 @@ from bot.chat import Author, ConversationTitle, Json, StoredEntry, ThreadId, Tra
 from bot.chat.text import one_line
 from bot.storage.errors import storage_errors
 
-MOST_CONVERSATIONS = 1_000
-MOST_QUESTIONS = 200
-"""Most questions of one conversation that are kept, with their answers."""
-
-MOST_READ_CHARS = 2_000_000
-"""Most characters of the newest questions and answers that are read at once: JSON keeps the loop busy."""
-
 MOST_TITLE_CHARS = 80
-UNDO_SECONDS = 300.0
-"""Seconds within which a deleted conversation can be restored."""
-
 _MOST_WORDS = 2_000
 _ALL_DELETED = "{bot}:conversations:deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits of the conversations of one owner. Tests pass others."""
+
+    conversations: int = 1_000
+    """Most conversations in the list."""
+
+    questions: int = 200
+    """Most questions of one conversation that are kept, with their answers."""
+
+    read_chars: int = 2_000_000
+    """Most characters of the newest questions and answers that are read at once: JSON keeps the loop busy."""
+
+    undo_seconds: float = 300.0
+    """Time within which a deleted conversation can be restored."""
+
 
 # KEYS list titles words deleted all_deleted entries order
 # ARGV id member at ttl title words question entry replaces most most_questions most_words
@@ -109,8 +118,9 @@ class RedisConversations:
 
     name = "conversations"
 
-    def __init__(self, redis: Redis, ttl_days: int) -> None:
+    def __init__(self, redis: Redis, ttl_days: int, limits: Limits = Limits()) -> None:
         self._redis = redis
+        self._limits = limits
         self._ttl_seconds = ttl_days * 86_400
         self._add = redis.register_script(_ADD)
         self._rename = redis.register_script(_RENAME)
@@ -123,7 +133,7 @@ class RedisConversations:
         """Add a question with its id; the first one is the title."""
         words = one_line(well_formed(words), _MOST_WORDS)
         title = one_line(words, MOST_TITLE_CHARS)
-        limits = [MOST_CONVERSATIONS, MOST_QUESTIONS, _MOST_WORDS]
+        limits = [self._limits.conversations, self._limits.questions, _MOST_WORDS]
         about: list[str | int] = [title, f"{words.casefold()}\n", message, entry, int(replaces)]
         with storage_errors():
             await self._add(
@@ -148,7 +158,7 @@ class RedisConversations:
                 at, title, is_deleted, stored, ids = await step.execute()
         if at is None or is_deleted is not None or time.time() - at > self._ttl_seconds:
             return None
-        questions = _newest(stored, ids)
+        questions = _newest(stored, ids, self._limits.read_chars)
         dropped = {b"a:" + id for id in ids if id.decode() not in questions}
         answers = {
             key[2:].decode(): value.decode()
@@ -203,7 +213,7 @@ class RedisConversations:
         """Delete a conversation, or restore it; return False if that is not possible any more."""
         listed, _, _, deleted, of_all, *_ = _keys(thread)
         now = time.time()
-        times = [now, now + UNDO_SECONDS, self._ttl_seconds]
+        times = [now, now + self._limits.undo_seconds, self._ttl_seconds]
         with storage_errors():
             done = await self._delete(
                 keys=[listed, deleted, of_all],
@@ -226,7 +236,7 @@ class RedisConversations:
         """Return the titles and the questions of a user with the answers."""
         shown: list[Json] = []
         for owner in map(_owner, user):
-            for each in await self.titles(owner, "", None, MOST_CONVERSATIONS):
+            for each in await self.titles(owner, "", None, self._limits.conversations):
                 found = await self.find(each.thread)
                 entries = [*found.questions.values(), *found.answers.values()] if found else []
                 shown.append({"title": each.title, "entries": [json.loads(entry) for entry in entries]})
@@ -277,12 +287,12 @@ def _thread(owner: ThreadId, id: bytes) -> ThreadId:
     return ThreadId(owner.platform, owner.space, _text(id))
 
 
-def _newest(stored: Mapping[bytes, bytes], ids: Sequence[bytes]) -> dict[str, str]:
+def _newest(stored: Mapping[bytes, bytes], ids: Sequence[bytes], most_chars: int) -> dict[str, str]:
     """Return the newest questions, in their order, that are not too long together with their answers."""
     chars, kept = 0, list[bytes]()
     for id in reversed(ids):
         chars += len(stored.get(b"q:" + id, b"")) + len(stored.get(b"a:" + id, b""))
-        if kept and chars > MOST_READ_CHARS:
+        if kept and chars > most_chars:
             break
         kept.append(id)
     found = {id: stored.get(b"q:" + id) for id in reversed(kept)}
