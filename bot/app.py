@@ -34,6 +34,7 @@ from bot.concurrency.tasks import cancel
 from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings, summary
 from bot.inbox import Inbox, Lookup, serve
+from bot.platforms.hooks import Hooks
 from bot.platforms.registry import Platforms
 from bot.platforms.supervise import keep_up, supervise
 from bot.turn import Turns
@@ -67,6 +68,7 @@ class Bot:
     requests: Requests
     channels: ChannelStore
     turns: Turns
+    hooks: Hooks
     commands: Commands
     check_health: HealthChecks
     watchdog: Watchdog
@@ -165,7 +167,10 @@ class Bot:
         with structlog.contextvars.bound_contextvars(
             thread_id=thread, turn=turn.id, platform=turn.thread.platform
         ):
-            await self.turns.run(turn, receipt, halt)
+            if self.hooks.is_delivery(turn):
+                await self.hooks.run(turn, receipt, halt, self.deliver)
+            else:
+                await self.turns.run(turn, receipt, halt)
 
 
 def _names(event: ThreadEvent) -> dict[str, str]:

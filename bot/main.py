@@ -65,7 +65,7 @@ _MOST_RUNS = 100
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m bot", description="A chat agent for Slack, Discord and HTTP."
+        prog="python -m bot", description="Threadmate, a chat agent for Slack, Discord and HTTP."
     )
     parser.set_defaults(command="run")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")

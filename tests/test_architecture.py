@@ -222,6 +222,7 @@ def test_the_root_can_be_read_at_a_glance() -> None:
 TWINS = {
     "adapter": "ADAPTER build_adapter",
     "api": "{Platform}Api",
+    "announcements": "announce",
     "ask": "",
     "channel_command": "add_channel_command",
     "commands": "add_commands",

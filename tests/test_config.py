@@ -27,6 +27,7 @@ SECRETS = {
     "API_TOKEN": "api-token-of-the-test",
     "ENCRYPTION_KEY": "0123456789abcdef" * 4,
     "MCP_SERVERS": '{"shop": {"command": "shop", "env": {"KEY": "shop-secret"}, "approval": false}}',
+    "HOOKS": '{"deploys": {"channel": "slack:C012AB", "secret": "secret-of-the-sender"}}',
 }
 
 CALLER_SECRETS = {
@@ -272,6 +273,7 @@ def test_all_problems_are_reported_at_once(environ: Environ) -> None:
 
 
 WRONG = {
+    "HOOKS": ("[]", "write a JSON object"),
     "HTTP_PORT": ("-1", "greater than or equal to 0"),
     "MAX_WORKERS": ("0", "greater than 0"),
     "REDIS_POOL_SIZE": ("3", "greater than or equal to 4"),
@@ -634,3 +636,35 @@ def test_what_is_no_channel_for_approvals_is_refused(channel: str) -> None:
     with pytest.raises(ValueError, match="write one channel as slack:C012AB or discord:80351"):
         SETTINGS(_env_file=None, approvals_channel=channel)
     assert SETTINGS(_env_file=None, approvals_channel="discord:80351").approvals_channel
+
+
+CHANNEL = '"channel": "slack:C012AB"'
+SENDER = '"secret": "secret-of-the-sender"'
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        ("{", "write a JSON object"),
+        ('{"a": 1, "a": 2}', "'a' is there twice"),
+        (f'{{"A b": {{{CHANNEL}, {SENDER}}}}}', "name it with"),
+        (f'{{"a": {{{CHANNEL}, "secret": "too-short"}}}}', "a: secret: string should have at least 16"),
+        (f'{{"a": {{{CHANNEL}}}}}', "a: secret: field required"),
+        (f'{{"a": {{{CHANNEL}, {SENDER}, "tols": "all"}}}}', "a: tols: extra inputs"),
+        (f'{{"a": {{{CHANNEL}, {SENDER}, "tools": "some"}}}}', "a: tools: input should be 'open' or 'all'"),
+        (f'{{"a": {{"channel": "", {SENDER}}}}}', "a: channel: must not be empty"),
+        (f'{{"a": {{"channel": "slack:T1/C1", {SENDER}}}}}', "a: channel: with SLACK_BOT_TOKEN write"),
+        (f'{{"a": {{"channel": "slack:general", {SENDER}}}}}', "a: channel: write one channel as slack:"),
+        (f'{{"a": {{"channel": "discord:1", {SENDER}}}}}', "a: channel: Discord is switched off"),
+        (f'{{"a": {{"channel": "slack:C9", {SENDER}}}}}', "add it to ALLOWED_CHANNELS"),
+    ],
+)
+def test_a_wrong_hook_is_told_with_its_name_and_without_its_secret(
+    environ: Environ, value: str, advice: str
+) -> None:
+    slack = {name: SECRETS[name] for name in ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN")}
+    (problem,) = problems_of(environ, **slack, ALLOWED_CHANNELS="slack:C012AB", HOOKS=value)
+    assert problem.startswith("HOOKS: ")
+    assert advice in problem
+    assert "secret-of-the-sender" not in problem
+    assert "too-short" not in problem

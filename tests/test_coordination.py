@@ -355,11 +355,10 @@ async def test_several_sources_are_heard_until_the_earliest(one: RedisCoordinati
 
 
 async def test_threads_of_a_busy_space_displace_no_cursor_of_another(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
+    redis: Redis,
 ) -> None:
     """A workspace that is in trouble has the oldest cursor, and may not lose it."""
-    monkeypatch.setattr("bot.storage.coordination._MOST_PARTS", 3)
-    one = RedisCoordination(redis, "one")
+    one = RedisCoordination(redis, "one", most_parts=3)
     await one.set_cursor("test:T1", 1)
     await one.set_cursor("test:T1:C1:1.0", 2)
     for number in range(5):

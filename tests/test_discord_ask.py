@@ -387,3 +387,23 @@ async def test_the_access_rules_hold_for_commands(
         asked = await discord.command("ask", options={"question": "hello", "private": True})
         await wait_until(lambda: "allowed" in asked.content.lower(), "the refusal")
     assert not model.requests
+
+
+@pytest.mark.parametrize("takes_messages", [True, False])
+async def test_a_private_answer_that_discord_refuses_leaves_nothing_running(
+    server: Discord, live: Bot, takes_messages: bool
+) -> None:
+    """Fault: the command went on to show that a tool ran, or that the bot was thinking."""
+    live.answer = fixed_answer("The bad word.")
+    server.alice.accepts_dms = takes_messages
+    refused = server.fail(
+        "PATCH", "/webhooks/*/*/messages/@original", times=9, status=400, code=200000, holding="bad word"
+    )
+    asked = await server.command("ask", options={"question": "which day?", "private": True})
+    await wait_until(lambda: bool(asked.content), "the end of the command")
+    assert asked.content == (ask_texts.SHOWN_DIRECTLY if takes_messages else ask_texts.SHOWN_NOWHERE)
+    assert refused.used == 1
+    await asyncio.gather(*live.tasks, return_exceptions=True)  # the turn has ended, for good
+    live.tasks.clear()
+    if takes_messages:
+        assert server.messages(server.dm(server.alice))[-1].content == "The bad word."

@@ -1,20 +1,23 @@
 """Cards of requests on Discord: whole, bounded, shown once, and decided also where they cannot be changed."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from bot.chat import Approval, Json, Message, Question, Receipt, Request, Turn
 from bot.discord.cards import fits, private_card, request_card, text_card
 from bot.discord.request_forms import render_request
+from bot.inbox import keys
 from tests.servers.discord import layouts
 from tests.servers.discord.records import MessageFlag
 from tests.servers.discord.rules import V2_COMPONENTS, V2_TEXT, walk
 from tests.servers.discord.service import Discord
 from tests.support import discord_platform
-from tests.support.discord_platform import MESSAGE, Bot, direct, fixed_answer
+from tests.support.discord_platform import MESSAGE, Bot, direct, fixed_answer, message_of
 
 timing = discord_platform.timing
 server = discord_platform.server
@@ -212,3 +215,37 @@ async def test_a_text_takes_the_decision_where_discord_takes_no_layout(server: D
     assert MessageFlag.COMPONENTS_V2 not in message.flags
     assert "Approved by <@400>" in message.content
     assert not message.buttons
+
+
+async def test_a_card_in_an_archived_thread_is_settled_once_the_answer_has_reopened_it(
+    server: Discord, bot: Bot, redis: Redis
+) -> None:
+    """Fault: it kept its buttons for ever. It is not reopened for the card alone."""
+    thread = server.start_thread(server.alice, server.general)
+    asked = message_of(server, await server.say(server.alice, thread, "hello"))
+    request = replace(ASKED, asked_in=asked.id)
+    await bot.reply(asked, answer=fixed_answer("I need this.", request))
+    await redis.hset(keys.seen(asked.id), "turn", asked.id)
+    await redis.hset(keys.turn(asked.id), "receipt", json.dumps(bot.receipts[asked.id]))
+    card = server.messages(thread)[-1]
+    decided = replace(request, state="approved", by="discord:400")
+    for number, text in ((1, ""), (2, "Done.")):
+        server.archive(thread)
+        order = replace(asked, id=f"decision:{number}")
+        await bot.reply(order, answer=fixed_answer(decided, *([text] if text else [])))
+        assert thread.archived == (not text)
+        assert ("Approved by" in card.content, len(card.buttons)) == ((True, 0) if text else (False, 3))
+
+
+async def test_a_question_in_direct_messages_after_a_move_asks_for_no_words_there(
+    server: Discord, bot: Bot
+) -> None:
+    """They would be another conversation: only its buttons and its form answer it."""
+    thread = server.start_thread(server.alice, server.general)
+    thread.locked = True
+    asked = message_of(server, await server.say(server.alice, thread, "hello"))
+    await bot.reply(asked, answer=fixed_answer("Hm.", QUESTION))
+    *_, text, card = server.messages(server.dm(server.alice))
+    assert text.content == "Hm."
+    assert "here" not in card.history[0].content + card.content
+    assert [each["custom_id"] for each in card.buttons][-1] == "answer:a1:words"

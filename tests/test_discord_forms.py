@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from bot.chat import Inquiry, Request, WaitingCall
 from bot.commands import approval_texts, ask_texts, question_texts
+from bot.discord.forms import is_form
 from bot.discord.texts import BUTTON_LOST, FORM_LOST
 from tests.servers.discord.records import Draft
 from tests.servers.discord.service import Discord
@@ -149,3 +150,20 @@ async def test_a_form_about_a_request_is_taken_after_a_restart_and_others_say_th
             newer = server.world.post(server.general, server.bot, Draft("x", components=[row]))
             pressed = await server.click(server.alice, newer, "New")
             assert (pressed.ephemeral, pressed.content) == (True, BUTTON_LOST)
+
+
+@pytest.mark.parametrize(
+    ("custom_id", "is_known"),
+    [
+        ("reason:1a", True),
+        ("reject:1a:why", True),
+        ("answer:1a:words", True),
+        ("reason:{bot}:x", False),
+        ("reject:1a:words", False),
+        ("answer:" + "1" * 65 + ":words", False),
+        ("reason:", False),
+        ("reason:1a\n", False),
+    ],
+)
+def test_only_the_ids_of_the_bot_are_those_of_its_forms(custom_id: str, is_known: bool) -> None:
+    assert is_form(custom_id) == is_known

@@ -261,6 +261,22 @@ async def test_a_locked_thread_is_told_of_in_its_parent_if_the_author_takes_no_m
     assert f"I could not show my answer in <#{thread.id}>: the thread is locked." in told
 
 
+async def test_a_move_that_fails_half_way_is_told_in_the_parent_of_the_thread(
+    server: Discord, bot: Bot
+) -> None:
+    """Fault: it was told as an answer in the direct messages, and only in the locked thread."""
+    thread, held, reply = await thread_with_answer(server, bot)
+    thread.locked = True
+    path = f"/channels/{server.dm(server.alice).id}/messages"
+    server.fail("POST", path, times=99, status=403, code=50007, holding="First")
+    held.after = [Text(" and\n\n" + "long " * 500)]
+    held.go_on.set()
+    with pytest.raises(Undeliverable):
+        await reply
+    [told] = texts(server, server.general)
+    assert f"I could not show my answer in <#{thread.id}>" in told
+
+
 async def test_no_thread_is_reopened_for_buttons_alone(server: Discord, bot: Bot) -> None:
     thread, held, reply = await thread_with_answer(server, bot)
     held.after = []

@@ -11,7 +11,7 @@ from bot.chat import Health, Json
 from bot.discord.texts import MODEL_DOWN
 from tests.servers.discord.service import Discord
 from tests.support import discord_platform
-from tests.support.discord_platform import QUICK, Bot, bot_of
+from tests.support.discord_platform import QUICK, Bot, bot_of, ends
 from tests.support.wait import wait_until
 
 server = discord_platform.server
@@ -67,3 +67,15 @@ async def test_trouble_of_the_model_is_shown_also_after_a_reconnection(server: D
         await wait_until(lambda: session.presence == "", "all is well")
         assert session.presences[-1][1]["status"] == "online"
     assert not server.violations
+
+
+async def test_a_health_check_that_fails_does_not_end_the_connection(server: Discord, bot: Bot) -> None:
+    model = ModelHealth(evidence={"rate_limited_s": 1e300})
+    bot.commands = replace(bot.commands, model=model)
+    async with bot.listen():
+        await server.wait_for_connections()
+        await server.say(server.alice, server.dm(server.alice), "hello")
+        await server.answer(server.dm(server.alice), ends("hello"))
+        (session,) = server.sessions
+        model.evidence = {"last_call_s": 1.0}
+        await wait_until(lambda: session.presence == MODEL_DOWN, "the check works again")

@@ -107,7 +107,14 @@ async def test_users_of_a_proxy_are_those_whom_it_names(bot: Bot) -> None:
         assert (await named.send("POST", "/redis/direct", {"operation": "info"}))[0] == 403
         forged = Client(bot, session, BOB, **{"X-Forwarded-User": "ada@example.com"})
         assert "vermilion" not in str((await forged.send("GET", "/memory"))[1])
-        for value in ("", "two words", "a,b", "x" * 201):
+        for value in (
+            "",
+            "two words",
+            "a,b",
+            "x" * 201,
+            "\N{KELVIN SIGN}im",
+            "\N{FULLWIDTH LATIN SMALL LETTER A}da",
+        ):
             nobody = Client(bot, session, PROXY, **{"X-Forwarded-User": value})
             assert (await nobody.send("GET", "/memory"))[0] == 403
         assert (await Client(bot, session, PROXY).send("GET", "/memory"))[0] == 403

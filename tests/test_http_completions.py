@@ -150,7 +150,7 @@ async def test_pictures_and_files_reach_the_agent(client: AsyncOpenAI, model: Mo
         ({"messages": [{"role": "user", "content": " "}]}, "at least 1 character"),
         ({"messages": [{"role": "user", "content": "x" * 32_001}]}, "more than 32,000 characters"),
         ({"messages": [{"role": "user", "content": "x"}], "n": 2}, "n:"),
-        ({"messages": [{"role": "user", "content": "x"}], "tools": [{"type": "function"}]}, "tools"),
+        ({"messages": [{"role": "user", "content": "x"}], "tools": [{"type": "function"}]}, "its own tools"),
         (
             {
                 "messages": [
@@ -182,3 +182,38 @@ async def test_a_wrong_key_and_an_unknown_path_are_errors_of_that_form(bot: Bot,
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as response:
         assert (response.status, (await response.json())["error"]["type"]) == (404, "invalid_request_error")
+
+
+async def test_what_other_clients_send_has_no_effect(client: AsyncOpenAI, model: ModelServer) -> None:
+    """As LangChain and LibreChat do: settings of a model, names, and messages without a text."""
+    model.script("Hello.")
+    earlier: list[object] = [
+        {"role": "system", "content": [{"type": "text", "text": "Be short."}]},
+        {"role": "user", "content": "hi", "name": "ada"},
+        {"role": "assistant", "content": None, "refusal": None, "audio": None, "tool_calls": []},
+    ]
+    body: dict[str, object] = {
+        "model": "threadmate",
+        "messages": [*earlier, {"role": "user", "content": [{"type": "text", "text": "hello"}]}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "n": None,
+        "user": None,
+        "tools": [],
+        "temperature": 0.2,
+        "max_tokens": 5,
+        "max_completion_tokens": 5,
+        "top_p": 1,
+        "stop": ["x"],
+        "logit_bias": {},
+        "seed": 1,
+        "response_format": {"type": "text"},
+        "metadata": {"a": "b"},
+        "reasoning_effort": "low",
+        "tool_choice": "none",
+        "extra_body": {"unknown": [{}]},
+    }
+    stream = await client.chat.completions.create(**body)  # type: ignore[call-overload]
+    text = "".join([each.choices[0].delta.content or "" async for each in stream])
+    assert text == "Hello."
+    assert "Be short." in last_question(model)

@@ -173,6 +173,14 @@ async def test_one_part_that_is_degraded_makes_the_whole_degraded() -> None:
     assert "error" not in body
 
 
+async def test_monitors_can_ask_with_head(setup: Setup) -> None:
+    """Fault: the routes of the OpenAPI document took GET alone."""
+    async with open_server(commands=healthy()) as http:
+        for path, status in (("/livez", 200), ("/readyz", 503), ("/health", 200), ("/openapi.json", 200)):
+            async with setup.client.head(f"http://127.0.0.1:{http.port}{path}") as response:
+                assert (path, response.status, await response.read()) == (path, status, b"")
+
+
 async def test_many_who_ask_whether_it_is_ready_have_it_examined_once() -> None:
     """Anybody may ask; an examination costs, so its outcome is used again for a second."""
     long = replace(TIMING, ready_max_age=3_600)  # a busy machine may take longer than a second for all

@@ -8,6 +8,7 @@ import ast
 import json
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -305,3 +306,12 @@ def test_a_command_whose_output_nobody_reads_ends_as_others_do(
         monkeypatch.setattr("sys.stdout", output)
         assert main([command]) == 141
     assert capfd.readouterr().err == ""
+
+
+def test_the_product_has_one_name() -> None:
+    """The page's is in `tests/test_page.py`; package and command stay `bot`."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (project["name"], project["scripts"]) == ("threadmate", {"bot": "bot.main:main"})
+    assert (ROOT / "README.md").read_text().startswith("# Threadmate\n")
+    assert MANIFEST["display_information"]["name"] == "Threadmate"
+    assert MANIFEST["features"]["bot_user"]["display_name"] == "Threadmate"

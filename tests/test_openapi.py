@@ -75,6 +75,7 @@ async def test_every_route_for_callers_is_in_the_document(bot: Bot) -> None:
         "DELETE /memory/facts/{id}",
         "GET /health",
         "GET /usage",
+        "GET /welcome",
         "GET /livez",
         "GET /readyz",
     }

@@ -265,3 +265,37 @@ def test_an_answer_that_runs_elsewhere_is_followed_from_the_server() -> None:
     found = converse(requests, ["load"])
     assert [each["path"] for each in found["sent"]] == ["/threads/t", "/threads/t/answer", "/threads/t"]
     assert found["messages"][1]["state"] == "done"
+WELCOME = {
+    "is_demonstration": True,
+    "suggestions": [{"text": f"Question {number}", "shows": "a table", "file": None} for number in range(5)],
+    "connections": [
+        {"name": "model", "title": "Language model", "is_connected": False, "advice": "set OPENAI_API_KEY"},
+        {"name": "slack", "title": "Slack", "is_connected": True, "advice": "set SLACK_BOT_TOKEN"},
+    ],
+}
+
+
+@needs_node
+def test_the_tour_leads_through_its_questions_to_what_can_be_connected() -> None:
+    """It says that it is a demonstration, and disappears while an answer runs."""
+    welcome = json.loads(json.dumps(WELCOME))
+    welcome["suggestions"][4]["file"] = {"name": "notes.txt", "text": "x"}
+    script = str(Path(__file__).parent / "support" / "tour.mjs")
+    command = [NODE or "node", script, str(PAGE / "tour.js")]
+    done = subprocess.run(
+        command, input=json.dumps(welcome), capture_output=True, text=True, check=True, timeout=50
+    )
+    shown = json.loads(done.stdout)
+    assert "demonstration without a language model" in shown["first"]
+    assert shown["running"] == ""
+    assert [f"Question {number}" in shown["next"] for number in range(5)] == [False, True, True, True, False]
+    assert shown["asked"] == [[f"Question {number}", ["notes.txt"] * (number == 4)] for number in range(5)]
+    assert "OPENAI_API_KEY" in shown["last"]
+    assert "SLACK_BOT_TOKEN" not in shown["last"]
+    assert shown["again"].count("✓ seen") == 5
+
+
+def test_the_page_has_the_products_name() -> None:
+    page = (PAGE / "index.html").read_text()
+    assert "<title>Threadmate</title>" in page
+    assert re.search(r'class="brand">.*> Threadmate</div>', page)

@@ -162,6 +162,7 @@ async def test_the_agent_learns_once_what_the_user_has_open_if_they_can_read_it(
         assert "open" not in await ask("is it me?")
         slack.workspace.app_contexts[ALICE] = {"entities": [channel_entity(GENERAL)]}
         assert "#general open" in await ask("with the message itself?")
+    assert slack.count("users.conversations") == 1, "each message may have a hint, and few lists are allowed"
     assert not slack.violations
 
 

@@ -153,6 +153,28 @@ async def test_an_edit_and_a_cross_reach_the_installation_that_answers(
         assert "Never shown." not in await guest.answer(SHARED, ts)
 
 
+async def test_a_deleted_question_with_replies_is_withdrawn_from_the_installation_that_answers(
+    storage: dict[str, Any], app: SlackApp, sides: tuple[Tenant, Tenant], model: ModelServer, redis: Redis
+) -> None:
+    """Slack puts a message of its own in its place, which is not of the author."""
+    host, guest = sides
+    async with run_on(app, sides, **storage):
+        gate = asyncio.Event()
+        model.script(Script(text="Never shown.", gate=gate))
+        ts = await guest.say(DANA, SHARED, f"{guest.mention} count")
+        await wait_until(lambda: bool(model.requests), "asked")
+        before = {"type": "message", "user": DANA, "ts": ts, "text": "count", "user_team": GUEST}
+        left = {"type": "message", "subtype": "tombstone", "user": "USLACKBOT", "ts": ts, "hidden": True}
+        event = {"type": "message", "subtype": "message_changed", "channel": SHARED, "event_ts": ts}
+        changed = {"channel_type": "channel", "message": left, "previous_message": before}
+        delivery = host.send_event(event | changed)
+        await delivery.ended.wait()
+        withdrawn = await redis.hget(f"{{bot}}:seen:slack:{GUEST}:{SHARED}:{ts}", "withdrawn")
+        gate.set()
+        assert withdrawn
+        await wait_until(lambda: not app.unfinished(), "the turn has ended")
+
+
 async def test_a_button_counts_where_its_message_was_posted_with_the_rights_there(
     storage: dict[str, Any], app: SlackApp, sides: tuple[Tenant, Tenant], model: ModelServer
 ) -> None:

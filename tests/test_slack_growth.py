@@ -38,12 +38,39 @@ async def test_an_answer_grows_in_one_message_that_all_can_read(server: Slack, s
             return lambda: wait_until(lambda: shown(server, message) == [text], text)
 
         answer = gated_answer(
-            STEP, until("- Count the chairs"), Text("One "), until("One "), Text("two "), until("One two ")
+            STEP,
+            until("- Count the chairs"),
+            replace(STEP, state="finished"),
+            Text("One "),
+            until("One "),
+            Text("two "),
+            until("One two "),
         )
         await bot.reply(message, answer)
         assert shown(server, message) == ["One two "]
         assert not server.count("chat.startStream")
         assert own(server, message)[0].metadata is not None
+
+
+async def test_below_its_text_stands_what_the_running_steps_do(server: Slack, serving: Serve) -> None:
+    """A stream shows their cards there."""
+    async with serving(server, **EDIT) as bot:
+        message = await a_message(bot, server)
+        running = replace(STEP, activity="Running a query")
+
+        def until(text: str) -> Any:
+            return lambda: wait_until(lambda: shown(server, message) == [text], text)
+
+        answer = gated_answer(
+            Text("Let me see. "),
+            running,
+            until("Let me see.\n\nRunning a query…"),
+            replace(running, state="finished"),
+            until("Let me see. "),
+            Text("42."),
+        )
+        await bot.reply(message, answer)
+        assert shown(server, message) == ["Let me see. 42."]
 
 
 async def test_an_answer_that_is_complete_at_once_is_posted_once(server: Slack, serving: Serve) -> None:

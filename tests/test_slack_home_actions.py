@@ -13,6 +13,8 @@ from redis.asyncio import Redis
 from bot.access.answers import AnswerStore
 from bot.commands import answer_texts, channel_texts, home_texts
 from bot.slack.home_view import CHANNEL, EXPORT, FEEDBACK, FORGET, FORGET_ALL, NEWER, OLDER, REFRESH
+from bot.slack.rate_limits import RateLimits
+from bot.storage.coordination import RedisCoordination
 from tests.servers.model import ModelServer
 from tests.servers.slack.rules import visible_text
 from tests.servers.slack.service import ALICE, BOB, CAROL, GENERAL, TEAM, Modal, Slack
@@ -153,6 +155,23 @@ async def test_recent_threads_and_questions_are_links_to_what_the_user_can_read(
         await slack.press(ALICE, GENERAL, form.ts, "answer:1")
         await slack.answer(GENERAL, asked, until=lambda text: "Pears it is." in text)
         assert home_texts.WAITING not in await opened(slack, ALICE)
+    assert not slack.violations
+
+
+async def test_a_tab_describes_no_channels_beyond_the_limit_that_it_shares_with_turns(
+    storage: dict[str, Any], redis: Redis, slack: Slack
+) -> None:
+    """It lists the channels of its user instead, once."""
+    async with run_bot(**storage, **of_slack(slack)):
+        await slack.wait_for_connections()
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello", mention_last=True)
+        await slack.answer(GENERAL, ts)
+        await wait_until_filed(redis, 1)
+        limits = RateLimits(RedisCoordination(redis, "another process"))
+        while not await limits.delay(TEAM, "conversations.info", leave=20):
+            pass
+        assert f"archives/{GENERAL}" in str([await opened(slack, ALICE), slack.home(ALICE)])
+        assert (slack.count("conversations.info"), slack.count("users.conversations")) == (0, 1)
     assert not slack.violations
 
 

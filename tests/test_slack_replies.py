@@ -164,6 +164,26 @@ async def test_a_card_whose_stream_slack_has_ended_becomes_text_with_its_outcome
     assert [each.text for each in server.replies(GENERAL, ts)] == ["- Count: 42, 5 min 1 s", "There are 42."]
 
 
+async def test_a_card_that_ends_with_an_answer_whose_stream_slack_has_ended_becomes_text(
+    server: Slack, serving: Serve
+) -> None:
+    """An answer without text, such as one that only asks for an approval."""
+    step = ToolStep(id="c1", name="sql", state="started", title="Count")
+    server.tolerate("message_not_in_streaming_state")
+    async with serving(server) as bot:
+
+        async def ended() -> None:
+            await wait_until(lambda: bool(server.replies(GENERAL, ts)), "a stream")
+            server.end_stream(GENERAL, server.replies(GENERAL, ts)[0].ts)
+
+        done = replace(step, state="finished", output="42")
+        bot.answer = gated_answer(step, ended, done)
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} count")
+        assert await server.answer(GENERAL, ts, until=lambda text: "42" in text) == "- Count: 42"
+    [reply] = server.replies(GENERAL, ts)
+    assert reply.metadata
+
+
 async def test_a_card_that_runs_on_when_slack_ends_its_stream_runs_in_a_new_message(
     server: Slack, serving: Serve
 ) -> None:

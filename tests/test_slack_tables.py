@@ -1,6 +1,7 @@
 """Tables and charts of an answer on Slack: as native as the workspace takes them, shown once, never lost."""
 
 import contextlib
+import math
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
@@ -106,6 +107,16 @@ async def test_a_workspace_without_any_tables_gets_them_as_aligned_text(
         assert text.text.splitlines()[0] == "```"
         assert "&lt;!channel&gt; ''' 1       1" in text.text
         assert "<" not in text.text
+
+
+async def test_a_table_that_slack_takes_in_no_form_comes_as_a_file(
+    slack: Slack, redis: Redis, file: File
+) -> None:
+    """Otherwise the users got a sentence instead, or the whole answer was given up."""
+    slack.fail("chat.postMessage", error="restricted_action", times=math.inf)
+    async with ask_question(slack, redis) as question:
+        await question.answer(Text("There."), a_table(file))
+        assert shown(slack, question) == ["There.", "orders.csv"]
 
 
 @pytest.mark.parametrize("lacking", [(), ("data_table",), ("data_table", "table")])

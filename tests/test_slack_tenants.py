@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.commands import ask_texts, home_texts
+from bot.slack import texts
 from bot.slack.home_view import FORGET_ALL
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.app import SlackApp, Tenant
@@ -269,11 +270,15 @@ async def test_an_uninstallation_over_sockets_removes_one_workspace(
         await install(bot, app, two)
         await ask(one)
         await ask(two)
+        form = await one.shortcut(ask_texts.ASK, ALICE)
         one.uninstall()
 
         async def is_gone() -> bool:
             return "bot_token" not in (await vault(redis).read(ONE)).get(ONE, {})
 
         await wait_until(is_gone, "the installation is removed")
+        assert (await one.submit(form, {"question": "Which day is it?"})).errors == {
+            "question": texts.NOT_INSTALLED
+        }, "what was typed is not lost without a word"
         ts = await two.say(ALICE, GENERAL, f"{two.mention} still here?")
         assert await two.answer(GENERAL, ts)

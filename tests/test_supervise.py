@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from bot.chat import (
+    Announcement,
     Approval,
     Attachment,
     Audience,
@@ -17,6 +18,7 @@ from bot.chat import (
     Health,
     Message,
     NameKind,
+    Opening,
     Receipt,
     Since,
     Stop,
@@ -110,6 +112,9 @@ class ScriptedPlatform:
     async def show_request(
         self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
     ) -> ThreadId | None:
+        raise NotImplementedError
+
+    async def announce(self, announcement: Announcement, to: str, receipt: Receipt) -> Opening:
         raise NotImplementedError
 
     def forget_thread(self, id: ThreadId) -> None:

@@ -1,22 +1,39 @@
 """Tables that users get: what the tool reads, and what of it the model, Discord and HTTP callers see."""
 
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, ToolCall, ToolMessage
+from openai import AsyncOpenAI
 from redis.asyncio import Redis
 
 from bot.agent import parts
-from bot.chat import File, Part, Table, TableColumn, Text, harmless, inert, pack_parts, unpack_parts
+from bot.chat import (
+    Chart,
+    ChartSeries,
+    File,
+    Part,
+    Table,
+    TableColumn,
+    Text,
+    harmless,
+    inert,
+    pack_parts,
+    unpack_parts,
+)
 from bot.concurrency.process_pool import ComputeThread
+from bot.http.schemas import ChatAnswer
 from bot.platforms.table_text import code_block, exact_number, markdown
 from bot.storage.files import FileStore
-from bot.tools.artifacts import artifact_of, artifacts_of
+from bot.tools.artifacts import TableSize, artifact_of, artifacts_of, without_values
 from bot.tools.errors import ToolFailure
 from bot.tools.row_file import ExportLimits
 from bot.tools.sql.database import Database
@@ -92,13 +109,23 @@ def test_a_round_ends_with_its_tables_before_its_files_also_in_the_next_attempt(
     calls = [ToolCall(name="x", args={}, id=id, type="tool_call") for id in ("one", "two")]
     asked = AIMessage("", tool_calls=calls)
     first = ToolMessage("Chart drawn.", tool_call_id="one", artifact=artifact_of([chart]))
-    second = ToolMessage("Table shown.", tool_call_id="two", artifact=artifact_of([table]))
+    second = ToolMessage("Table shown.", tool_call_id="two", artifact=artifact_of([table], TableSize(1, 1)))
     assert [each for each in parts.replay([asked, first, second], {}) if isinstance(each, Table | File)] == [
         table,
         chart,
     ]
     assert not [each for each in parts.replay([asked, second], {}) if isinstance(each, Table)]
     assert parts.ended_step(calls[1], second, {}).rows == 1
+
+
+def test_an_earlier_version_shows_the_file_of_a_table() -> None:
+    """Processes of two versions run side by side; the file also stays when the rows are dropped."""
+    result = ToolMessage("Table shown.", tool_call_id="one", artifact=artifact_of([a_table(("new", "1"))]))
+    assert result.artifact["files"] == [CSV.to_json()]
+    assert artifacts_of(result) == (a_table(("new", "1")),)
+    [later] = without_values([result])
+    assert artifacts_of(later) == (CSV,)
+    assert parts.readable(later, "Table shown.\nDo not repeat it.") == "Table shown."
 
 
 @pytest.mark.parametrize(
@@ -117,6 +144,23 @@ def test_a_table_survives_a_receipt_and_cannot_imitate_a_request() -> None:
     assert isinstance(shown, Table)
     assert (shown.title, shown.rows[0]) == (harmless(table.title), (harmless(table.rows[0][0] or ""), None))
     assert "1a2b3c4d" not in str(shown)
+
+
+def test_an_earlier_version_reads_the_file_of_a_table_in_a_receipt() -> None:
+    """It knows no tables, and would fail at the answer again and again."""
+    stored = pack_parts([Text("Here:"), a_table(("new", "1"))])
+    assert stored["said"] == [["Text", {"text": "Here:"}], ["File", CSV.to_json()]]
+    assert unpack_parts({"said": stored["said"]}) == [Text("Here:"), CSV]
+
+
+def test_a_chart_survives_a_receipt() -> None:
+    """Otherwise the next attempt at an answer that was stopped showed its picture beside the chart."""
+    chart = Chart(kind="bar", title="Orders", labels=("new",), series=(ChartSeries("Orders", (5.0,)),))
+    stored = json.loads(json.dumps(pack_parts([replace(CSV, chart=chart)])))
+    assert stored["said"] == [["File", CSV.to_json()]], "earlier versions know no chart"
+    [file] = unpack_parts(stored)
+    assert isinstance(file, File)
+    assert file.chart == chart
 
 
 # --- as text
@@ -209,3 +253,30 @@ async def test_http_callers_get_rows_as_data_and_as_text(redis_url: str, databas
     assert table["text"].startswith("| status | orders |\n| --- | ---: |\n| delivered |")
     [event] = [each for each in events if each.startswith("event: table\n")]
     assert json.loads(event.split("data: ", 1)[1]) == table
+    ChatAnswer.model_validate(answers[0])  # as the OpenAPI document says
+
+
+async def test_clients_of_openai_get_tables_and_files_as_text(redis_url: str, database_url: str) -> None:
+    """Streamed and whole they are the same; a file has the path from which it is loaded."""
+    async with (
+        run_bot(redis_url=redis_url, database_url=database_url) as bot,
+        AsyncOpenAI(api_key="x", base_url=f"http://127.0.0.1:{http_port(bot)}/v1") as client,
+        aiohttp.ClientSession(f"http://127.0.0.1:{http_port(bot)}") as session,
+    ):
+        for order, says in (
+            ("TABLE: select 7 as n", "| n |\n| ---: |\n| 7 |"),
+            ("TABLE: select n from generate_series(1, 30) as n", "20 of 30 rows"),
+            ("EXPORT: select 7 as n", ".csv (1 row and 1 column as CSV)"),
+        ):
+            messages = [{"role": "user", "content": order}]
+            asked: Any = {"model": "threadmate", "messages": messages}
+            whole = (await client.chat.completions.create(**asked)).choices[0].message.content or ""
+            stream = await client.chat.completions.create(**asked, stream=True)
+            pieces = [each.choices[0].delta.content or "" async for each in stream]
+            assert says in whole
+            assert "".join(pieces) == whole
+            paths = re.findall(r"`(/files/[0-9a-f]{32})`", whole)
+            assert len(paths) == (0 if "7" in order and "TABLE" in order else 1)
+            for path in paths:
+                async with session.get(path) as response:
+                    assert (await response.read()).decode("utf-8-sig").startswith("n\r\n")

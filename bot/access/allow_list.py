@@ -1,12 +1,12 @@
 """Allow-lists: users who can talk to the bot, places where it answers, and its administrators."""
 
-from collections.abc import Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
 from typing import Literal
 
 from bot.access import texts
 from bot.access.origin import scopes_of
-from bot.chat import Admit, Ignore, Message, Refuse, Turn
+from bot.chat import Admit, Ignore, Message, Refuse, Turn, hook_of
 
 External = Literal["no", "chat", "all"]
 
@@ -19,6 +19,7 @@ class AllowList:
     `users` *or* by `roles`, another bot by `bots` alone. Direct messages are in no channel; on Discord they
     are the space `discord:dm`, and nobody has a role there. `slack:*` stands for all spaces of the platform.
     `external` is the value of ALLOW_EXTERNAL.
+    `hooks` are the authors that HOOKS allows, and whether each can use all tools.
     """
 
     admins: Set[str] = frozenset()
@@ -28,6 +29,7 @@ class AllowList:
     roles: Set[str] = frozenset()
     bots: Set[str] = frozenset()
     external: External = "no"
+    hooks: Mapping[str, bool] = field(default_factory=dict)
 
     async def check(self, message: Message) -> Admit | Refuse | Ignore:
         """Decide whether a message is answered, by its author and place alone.
@@ -54,6 +56,8 @@ class AllowList:
         return None
 
     def _may_talk(self, message: Message) -> bool:
+        if message.author in self.hooks:
+            return True
         if message.bot_ids:
             return not self.bots.isdisjoint(message.bot_ids)
         if not (self.users or self.roles):
@@ -70,8 +74,13 @@ class AllowList:
         return any(f"{message.thread.platform}:{each}" in self.channels for each in ids if each)
 
     def is_restricted(self, turn: Turn) -> bool:
-        """Return whether an external user takes part in a turn, which then has only open tools."""
-        return self.external != "all" and any(message.is_external for message in turn.messages)
+        """Return whether an external user or a hook takes part in a turn, which then has only open tools."""
+        return any(map(self._has_only_open_tools, turn.messages))
+
+    def _has_only_open_tools(self, message: Message) -> bool:
+        if (message.bot_ids or message.regenerates) and (hook := hook_of(message)):
+            return not self.hooks.get(hook)
+        return self.external != "all" and message.is_external
 
     def is_admin(self, user: str) -> bool:
         """Return whether a user is an administrator."""

@@ -50,6 +50,7 @@ def build_access_control(settings: Settings, redis: Redis, counters: Counters | 
         roles=settings.allowed_roles,
         bots=settings.allowed_bots,
         external=settings.allow_external,
+        hooks={each.author: each.has_all_tools for each in settings.each_hook},
     )
     limits = MessageRates(
         user=settings.user_rate,

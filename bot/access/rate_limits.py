@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from bot.access import texts
 from bot.access.origin import scopes_of
-from bot.chat import Admit, Ignore, Message, Refuse
+from bot.chat import Admit, Ignore, Message, Refuse, is_hook
 from bot.storage.errors import storage_errors
 
 MINUTE = 60
@@ -124,6 +124,8 @@ class RateLimiter:
     async def _of_bot(self, message: Message) -> Admit | Refuse | Ignore:
         if await self._too_fast(message):
             return Ignore()
+        if is_hook(message.author):  # it answers nobody, so there is no loop
+            return Admit()
         hour = [_key("bots", scopes_of(message).channel)]
         full, _ = await self._count(keys=hour, args=[message.id, HOUR, self._limits.bot_hour])
         if full:

@@ -85,6 +85,7 @@ from bot.chat.events import (
 )
 from bot.chat.files import AttachmentContent, Files, FileSource, Keep
 from bot.chat.filing import Filing, MemoryWriter
+from bot.chat.hooks import Announcement, Hook, Opening, hook_of, is_hook
 from bot.chat.imitation import SIGN, Harmless, harmless, inert
 from bot.chat.inbox import InboxLookup
 from bot.chat.meter import CallUsage, Meter, Tokens
@@ -148,6 +149,7 @@ __all__ = [
     "Admission",
     "Admit",
     "Agent",
+    "Announcement",
     "AnswerButtons",
     "AnswerDetails",
     "AnswerError",
@@ -195,6 +197,7 @@ __all__ = [
     "Harmless",
     "Health",
     "HealthCheck",
+    "Hook",
     "Ignore",
     "InboxLookup",
     "Inquiry",
@@ -211,6 +214,7 @@ __all__ = [
     "Names",
     "Notice",
     "OpenRequests",
+    "Opening",
     "Outcome",
     "Part",
     "Passage",
@@ -270,7 +274,9 @@ __all__ = [
     "Withdrawal",
     "answer_id",
     "harmless",
+    "hook_of",
     "inert",
+    "is_hook",
     "name_work",
     "pack_parts",
     "parse_decision",

@@ -308,34 +308,48 @@ _NEW_FIELDS = ("activity", "rows", "seconds")
 
 
 def pack_parts(parts: Iterable[Part]) -> dict[str, Json]:
-    """Return parts as a receipt stores them; `unpack_parts` reverses it, with consecutive texts joined."""
-    said, figures = list[Json](), dict[str, Json]()
+    """Return parts as a receipt stores them; `unpack_parts` reverses it, with consecutive texts joined.
+
+    A table is among them as its file, and a chart as its picture, which earlier versions know.
+    """
+    said, figures, tables, charts = list[Json](), dict[str, Json](), dict[str, Json](), dict[str, Json]()
     for is_text, group in groupby(parts, lambda part: isinstance(part, Text)):
         members = list(group)
         if is_text:
             members = [Text("".join(part.text for part in members if isinstance(part, Text)))]
         for number, part in enumerate(members, len(said)):
-            fields = part.to_json() if isinstance(part, Table | File) else asdict(part)
+            if isinstance(part, Table):
+                tables[str(number)] = part.to_json()
+                part = part.file
+            if isinstance(part, File) and part.chart:
+                charts[str(number)] = asdict(part.chart)
+            fields = part.to_json() if isinstance(part, File) else asdict(part)
             if isinstance(part, ToolStep):
                 figures[str(number)] = {name: fields.pop(name) for name in _NEW_FIELDS}
             said.append([type(part).__name__, fields])
-    return {"said": said, **({"figures": figures} if figures else {})}
+    more = {"figures": figures, "said_tables": tables, "said_charts": charts}
+    return {"said": said, **{name: value for name, value in more.items() if value}}
 
 
 def unpack_parts(stored: Mapping[str, Json]) -> list[Part]:
     """Return the parts in what `pack_parts` has returned."""
-    figures = stored.get("figures") or {}
-    return [
-        _unpacked(kind, {**fields, **figures.get(str(number), {})})
+    figures, tables = stored.get("figures") or {}, stored.get("said_tables") or {}
+    charts = {number: Chart.from_json(each) for number, each in (stored.get("said_charts") or {}).items()}
+    parts = [
+        Table.from_json(tables[str(number)])
+        if str(number) in tables
+        else _unpacked(kind, {**fields, **figures.get(str(number), {})})
         for number, (kind, fields) in enumerate(stored.get("said", ()))
+    ]
+    return [
+        replace(part, chart=charts.get(str(number))) if isinstance(part, File) else part
+        for number, part in enumerate(parts)
     ]
 
 
 def _unpacked(kind: str, fields: Mapping[str, Json]) -> Part:
     if kind == Approval.__name__:
         return Approval.from_json(fields)
-    if kind == Table.__name__:
-        return Table.from_json(fields)
     return Question.from_json(fields) if kind == Question.__name__ else _KINDS[kind](**fields)
 
 

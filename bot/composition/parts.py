@@ -16,12 +16,14 @@ from bot.commands.redis import Operations
 from bot.composition.access import Access, build_access
 from bot.composition.agent import AgentParts, open_parts
 from bot.composition.storage import Storage, open_storage
+from bot.composition.welcome import welcome
 from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings
 from bot.http.platform import Http
 from bot.inbox import Erasure, note_hang_apart
 from bot.memory.personal_data import PersonalData, SpaceErasure
 from bot.platforms.adapter import Adapter
+from bot.platforms.hooks import Hooks
 from bot.platforms.registry import Platforms, open_platforms
 from bot.storage.embedded import Servers
 from bot.storage.health import RedisHealth
@@ -52,7 +54,8 @@ async def open_bot(
             )
         )
         parts = await stack.enter_async_context(open_parts(settings, storage, access, platforms))
-        check_health = _build_health_checks(settings, storage, access, parts, platforms, durations)
+        hooks = Hooks(settings.each_hook, platforms.of)
+        check_health = _build_health_checks(settings, storage, access, parts, platforms, durations, hooks)
         commands = Commands(
             check_health,
             partial(access.requests.halt, access.inbox.stop),
@@ -69,7 +72,11 @@ async def open_bot(
             _build_eraser(storage, access, parts, platforms),
         )
         http = next((each for each in platforms if isinstance(each, Http)), None)
-        page = await stack.enter_async_context(http.serve(commands, platforms.webhooks)) if http else None
+        page = (
+            await stack.enter_async_context(http.serve(commands, platforms.webhooks, welcome(settings)))
+            if http
+            else None
+        )
         copies = Copies(access.requests, platforms.of, storage.lookup, settings.approvals_channel)
         turns = Turns(
             parts.agent,
@@ -95,6 +102,7 @@ async def open_bot(
             access.requests,
             access.channels,
             turns,
+            hooks,
             commands,
             check_health,
             watchdog,
@@ -142,13 +150,16 @@ def _build_health_checks(
     parts: AgentParts,
     platforms: Platforms,
     durations: Durations,
+    hooks: Hooks,
 ) -> HealthChecks:
     services: list[HealthCheck] = [RedisHealth(storage.redis), storage.database, parts.model]
     others: list[HealthCheck] = [access.inbox, durations]
     if storage.writer:
         others.append(storage.writer)
-    if settings.who_approves:
+    if settings.who_approves or storage.writer:
         others.append(access.requests)
+    if hooks.hooks:
+        others.append(hooks)
     if parts.plugins:
         others.append(parts.plugins)
     return HealthChecks(services, platforms.listeners, others)

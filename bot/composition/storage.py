@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from bot.chat import Vault
-from bot.config import Settings, secret_value
+from bot.config import Settings, is_trial, secret_value
 from bot.inbox import FencedRedis, Lookup
 from bot.inbox.process_name import process_name
 from bot.storage.client import open_redis
@@ -87,7 +87,7 @@ async def _writer(
     stack: AsyncExitStack, settings: Settings, database_url: str, readers: Database
 ) -> DatabaseWriter | None:
     """Open changes of the database, with a separate pool and role."""
-    if settings.sql_writes == "off":
+    if settings.sql_writes == "off" and not is_trial(settings):
         return None
     dsn = secret_value(settings.database_write_url) or (
         database_url if settings.database_url else writer_dsn(database_url)

@@ -118,7 +118,8 @@ class ProcessPool:
         """Return an idle child or a new one. Raises `ComputeError`."""
         while self._idle:
             child = self._idle.pop()
-            if child.returncode is None:
+            assert child.stdout is not None
+            if not child.stdout.at_eof():  # known before `returncode`, which a thread finds out
                 return child
             await _end(child)
         environ = {name: os.environ[name] for name in _VARIABLES if name in os.environ}

@@ -1,6 +1,7 @@
 """Settings of the bot, read from the environment and `.env`."""
 
 from bot.config.access import secret_value
+from bot.config.connections import connections, is_trial
 from bot.config.environment import ConfigError, UnknownName, unknown_names
 from bot.config.platform import HttpAddress, PlatformSettings
 from bot.config.settings import WORKER, Settings, load_settings, settings_with
@@ -14,6 +15,8 @@ __all__ = [
     "PlatformSettings",
     "Settings",
     "UnknownName",
+    "connections",
+    "is_trial",
     "load_settings",
     "secret_value",
     "settings_table",

@@ -13,7 +13,9 @@ class ApprovalSettings(BaseSettings):
     """Settings for database changes and decisions; `Settings` validates the lists of ids."""
 
     sql_writes: Literal["off", "approval"] = Field(
-        "off", description="`approval`: the agent can change the database, if a user approves each change"
+        "off",
+        description="`approval`: the agent can change the database, if a user approves each change; it is so "
+        "for the embedded sample data while neither a platform, a token nor approvers are set",
     )
     database_write_url: SecretStr | None = Field(
         None, description="the same database with a role that can write, for SQL_WRITES; default DATABASE_URL"

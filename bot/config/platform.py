@@ -64,5 +64,5 @@ class PlatformSettings(EnvironmentSettings):
         if self.is_always_on:
             return ""
         if not self.is_configured:
-            return f"off; {self.advice}"
+            return "off"
         return self.mode if self.info.name in roles else "answers only (BOT_ROLES)"

@@ -37,6 +37,7 @@ from bot.config.approvals import ApprovalSettings, one_channel
 from bot.config.conversation import ConversationSettings
 from bot.config.encryption import EncryptionSettings
 from bot.config.environment import ConfigError, check_env_file
+from bot.config.hooks import HookSettings
 from bot.config.platform import HttpAddress, PlatformSettings
 from bot.config.plugins import PluginSettings, plugin_settings
 from bot.config.reserved_keys import find_overlap
@@ -50,7 +51,7 @@ Names = Annotated[frozenset[str], NoDecode]
 """Comma-separated list."""
 
 
-class Settings(AccessSettings, ApprovalSettings, ConversationSettings, EncryptionSettings):
+class Settings(AccessSettings, ApprovalSettings, ConversationSettings, EncryptionSettings, HookSettings):
     """Environment variables of the bot; the name of each is the field's name in upper case.
 
     The class is independent of platforms: `settings_with` adds the settings of each.
@@ -244,6 +245,7 @@ class Settings(AccessSettings, ApprovalSettings, ConversationSettings, Encryptio
             *self.budget_problems(self.models),
             *self.id_problems(self.each_platform()),
             *self.plugins.problems,
+            *self.hook_problems(self.each_platform(), self.allowed_channels),
             *self._production_problems(),
         ]
         if problems:
@@ -337,7 +339,7 @@ class Settings(AccessSettings, ApprovalSettings, ConversationSettings, Encryptio
         fields = [getattr(self, name) for name in type(self).model_fields]
         fields += [each for value in fields if isinstance(value, Mapping) for each in value.values()]
         values = [value.get_secret_value() for value in fields if isinstance(value, SecretStr)]
-        values += self.plugins.secrets
+        values += [*self.plugins.secrets, *self.hook_secrets]
         # an error may print a password without the address that it came in
         return [*values, *(password for value in values for password in passwords_in(value))]
 

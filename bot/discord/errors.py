@@ -48,6 +48,9 @@ _REASONS = {
 _INTERACTION_ENDED = 50027
 """Code for the token of an interaction after 15 minutes; the bot's own token is sound."""
 
+RESPONSE_GONE = frozenset({_INTERACTION_ENDED, 10008, 10015})
+"""Codes for a response to an interaction that cannot be changed any more: too old, or dismissed."""
+
 _BAN_SECONDS = 60.0
 """Seconds to wait after a 429 without Retry-After."""
 

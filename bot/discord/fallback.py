@@ -28,7 +28,7 @@ async def notify_author(api: DiscordApi, receipt: Receipt, error: Exception, ref
     told again with each question.
     """
     question = receipt.turn.messages[-1]
-    channel = str(receipt.state.get("channel", question.channel))
+    channel = str(receipt.state.get("moved_from") or receipt.state.get("channel", question.channel))
     author = _author_of(receipt)
     if not author:
         return False
@@ -78,12 +78,14 @@ async def move_to_author(
         channel=str(direct.channel),
         reply_to=None,
         moved=True,
+        moved_from=channel,
         messages=[],
         shown=0,
         sending=None,
         obsolete=None,
         plain=[],
         replaced=[],
+        cut_short=False,
         failing={},
     )
     log.warning("answer moved to direct messages", extra={"channel": channel, "reason": str(error)})

@@ -4,6 +4,7 @@ discord.py forgets an open form when the process ends. Therefore a submitted one
 that it is. https://docs.discord.com/developers/components/using-modal-components
 """
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -24,6 +25,8 @@ WHY, WORDS = "why", "words"
 """Last parts of the ids of the forms for a rejection and for an answer, and of the buttons that open them."""
 
 _OPTION = "option"
+_ID = "[0-9a-f]{1,64}"
+_CUSTOM_ID = re.compile(f"{REASON}:{_ID}|{REJECT}:{_ID}:{WHY}|{ANSWER}:{_ID}:{WORDS}")
 _MOST_RADIOS = 10
 """Most options beside each other in a form; more are a menu."""
 
@@ -91,13 +94,7 @@ def _form(title: str, custom_id: str, *items: ui.Item[Any]) -> ui.Modal:
 
 def is_form(custom_id: str) -> bool:
     """Return whether an id is that of one of these forms."""
-    match custom_id.split(":"):
-        case [_, _] as parts if parts[0] == REASON:
-            return True
-        case [_, _, _] as parts:
-            return (parts[0], parts[2]) in ((REJECT, WHY), (ANSWER, WORDS))
-        case _:
-            return False
+    return _CUSTOM_ID.fullmatch(custom_id) is not None
 
 
 async def take_form(interaction: Interaction, commands: Commands) -> None:

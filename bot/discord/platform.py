@@ -10,6 +10,7 @@ from discord.http import Route
 from yarl import URL
 
 from bot.chat import (
+    Announcement,
     Approval,
     Attachment,
     Audience,
@@ -20,6 +21,7 @@ from bot.chat import (
     InboxLookup,
     Message,
     NameKind,
+    Opening,
     ReadContext,
     Receipt,
     Since,
@@ -29,6 +31,7 @@ from bot.chat import (
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import first_failure
 from bot.discord import events, requests
+from bot.discord.announcements import announce
 from bot.discord.api import DiscordApi
 from bot.discord.archive import DiscordArchive
 from bot.discord.connection import Connection
@@ -38,6 +41,7 @@ from bot.discord.health import TokenProbe, connection_evidence, refusal_evidence
 from bot.discord.identify import IdentifyQueue
 from bot.discord.messages import EditPace
 from bot.discord.names import Names
+from bot.discord.part_timeout import PartTimeout
 from bot.discord.past import PastMessages
 from bot.discord.presence import Presence
 from bot.discord.reader import Reader
@@ -182,6 +186,12 @@ class Discord:
     async def show_request(self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool) -> None:
         """Post an approval request in a channel or in a user's direct messages."""
         await requests.show_request(approval, to, receipt, self._api, self._lookup, is_channel=is_channel)
+
+    async def announce(self, announcement: Announcement, to: str, receipt: Receipt) -> Opening:
+        """Post a message in a channel, below which it can be talked about."""
+        return await announce(
+            announcement, to, receipt, self._api, PartTimeout(receipt, self._timing.part_timeout)
+        )
 
     def forget_thread(self, id: ThreadId) -> None:
         """Do nothing: Discord shows nothing of it."""

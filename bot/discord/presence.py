@@ -43,10 +43,13 @@ class Presence:
     async def keep(self) -> None:
         """Show the current state, and again in each new session, until cancelled."""
         while True:
-            text = await self._text()
-            for shard in self._shards():
-                if shard.presence != text and shard.connection.state() == "ok":
-                    await _show(shard, text)
+            try:
+                text = await self._text()
+                for shard in self._shards():
+                    if shard.presence != text and shard.connection.state() == "ok":
+                        await _show(shard, text)
+            except Exception:  # nobody may go without answers because of the presence
+                log.exception("presence not known")
             await asyncio.sleep(self._interval)
 
     async def _text(self) -> str:

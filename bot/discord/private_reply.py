@@ -29,6 +29,7 @@ from bot.commands import approval_texts, question_texts
 from bot.commands import ask_texts as texts
 from bot.discord.api import DiscordApi, FileUpload
 from bot.discord.cards import Piece, file_piece, fits, layout, private_card
+from bot.discord.errors import RESPONSE_GONE, code_of
 from bot.discord.events import TOKEN
 from bot.discord.messages import EditPace, nonce_of
 from bot.discord.renderer import Renderer
@@ -76,7 +77,9 @@ class _Answer:
 
     async def finish(self, files: Files) -> None:
         """Read the files; a notice names each one that is not shown."""
-        for each in self.renderer.files:
+        for each in {
+            each.id: each for each in self.renderer.files
+        }.values():  # a table and an export share one
             found = await files.find(each.id)
             if found is None:
                 self.renderer.add(Notice(not_shown(file(each.name), FILE_GONE)))
@@ -146,21 +149,36 @@ async def reply_privately(
             await _show(api, answer, receipt)
         except Undeliverable as error:
             log.info("private answer not shown", extra={"error": str(error)})
-            await receipt.save(sent=0)
+            await receipt.save(sent=0, is_response_gone=code_of(error) in RESPONSE_GONE)
     if "sent" in receipt.state:
-        await _show_directly(api, answer, receipt)
+        try:
+            await _show_directly(api, answer, receipt)
+        except Undeliverable:
+            await _end_response(api, receipt, texts.SHOWN_NOWHERE)
+            raise
+        await _end_response(api, receipt, texts.SHOWN_DIRECTLY)
     receipt.note(finished=True)
 
 
+async def _end_response(api: DiscordApi, receipt: Receipt, text: str) -> None:
+    """Show in the response where the answer is: otherwise it would show for ever that something runs."""
+    if not receipt.state.get("is_response_gone", True):
+        await _show_text(api, receipt, text)
+
+
 async def _show_steps(api: DiscordApi, answer: _Answer, receipt: Receipt) -> None:
-    """Show what has come and which tools run; the answer does not depend on it."""
-    text = answer.renderer.messages()[-1]
+    """Show what has come and which tools run."""
+    await _show_text(api, receipt, answer.renderer.messages()[-1])
+
+
+async def _show_text(api: DiscordApi, receipt: Receipt, text: str) -> None:
+    """Show a text in the response; the answer does not depend on it."""
     token = receipt.turn.messages[-1].place[TOKEN]
     try:
         content = layout([ui.TextDisplay(text)])  # no text: Discord takes none in place of a layout
         await api.request(partial(edit_response, token=token, content=content), receipt.hold)
     except PlatformError as error:
-        log.debug("steps of a private answer not shown", extra={"error": str(error)})
+        log.debug("state of a private answer not shown", extra={"error": str(error)})
 
 
 async def _show(api: DiscordApi, answer: _Answer, receipt: Receipt) -> None:

@@ -169,6 +169,8 @@ class _Answer:
         self._pace = pace
         self._renderer = Renderer()
         self._asked: list[Request] = []
+        self._unsettled: list[Request] = []
+        """Requests with a decision that an archived thread has refused."""
 
     async def follow(self, ahead: ReadAhead, place: _Place) -> None:
         """Show the parts as they arrive, and return after all are shown. Raises the exception of `ahead`."""
@@ -233,6 +235,9 @@ class _Answer:
         await self._uploads.show(self._renderer)
         for request in self._asked:
             await self._show_request(request)
+        unsettled, self._unsettled = self._unsettled, []
+        for request in unsettled:
+            await self._settle_request(request)
         await self._messages.finish(self._renderer.messages())
 
     async def _show_request(self, request: Request) -> None:
@@ -248,7 +253,8 @@ class _Answer:
         """Show the decision on a request; a failure does not undo the decision."""
         try:
             async with self._part_timeout.limit(f"request {request.id}"):
-                await self._requests.settle(request)
+                if not await self._requests.settle(request):
+                    self._unsettled.append(request)
         except Refused as error:
             log.warning("decision not shown", extra={"request": request.id, "reason": str(error)})
 

@@ -9,12 +9,12 @@ import time
 
 from bot.chat import Approval, InboxLookup, Json, PlatformError, Receipt, Request, Undeliverable
 from bot.discord.api import DiscordApi
-from bot.discord.cards import request_card
+from bot.discord.cards import layout, private_card, request_card
 from bot.discord.destination import Destination
 from bot.discord.errors import Refused, ThreadArchived, ThreadLocked
 from bot.discord.messages import find_messages, nonce_of
 from bot.discord.request_buttons import buttons
-from bot.discord.request_forms import render_request, users_to_notify
+from bot.discord.request_forms import render_private_request, render_request, users_to_notify
 from bot.platforms.requests import find_request
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,11 @@ class Requests:
         self._receipt = receipt
         self._lookup = lookup
 
+    @property
+    def _is_moved(self) -> bool:
+        """Return whether the answer is outside its place, where nobody can decide or answer in words."""
+        return bool(self._receipt.state.get("moved"))
+
     async def show(self, request: Request) -> None:
         """Send the message of a request once, and make it a card."""
         if request.id not in self._receipt.state.get("extras", {}):
@@ -44,7 +49,8 @@ class Requests:
         if request.id in cards:
             return
         channel, id = map(int, self._receipt.state["extras"][request.id])
-        card = request_card(request, is_reply=self._destination.reply_to is not None)
+        is_reply = self._destination.reply_to is not None
+        card = layout([private_card(request)]) if self._is_moved else request_card(request, is_reply=is_reply)
         try:
             tell = users_to_notify(request)
             await self._api.edit(channel, id, card, hold=self._receipt.hold, tell=tell)
@@ -53,7 +59,10 @@ class Requests:
         self._receipt.note(cards=[*cards, request.id])
 
     async def _send(self, request: Request) -> None:
-        text = render_request(request, is_reply=self._destination.reply_to is not None)
+        is_reply = self._destination.reply_to is not None
+        text = (
+            render_private_request(request) if self._is_moved else render_request(request, is_reply=is_reply)
+        )
         id = await self._find(text)
         if id is None:
             await self._receipt.save(asking={"text": text, "at": time.time()})
@@ -79,17 +88,22 @@ class Requests:
         recent = await find_messages(self._api, self._destination, asking["at"])
         return next((each.id for each in recent if each.text == text.strip()), None)
 
-    async def settle(self, request: Request) -> None:
-        """Replace the buttons of a request with the decision, if its message still exists."""
+    async def settle(self, request: Request) -> bool:
+        """Replace the buttons of a request with the decision, if its message still exists.
+
+        Returns False if its thread is archived: it is not reopened for that, but perhaps by the answer.
+        """
         message = await find_request(request, self._lookup)
         if message is None:
-            return
+            return True
         try:
             await _settle(request, message, self._api, self._receipt)
-        except (ThreadArchived, ThreadLocked) as error:  # it is not reopened for that
+        except (ThreadArchived, ThreadLocked) as error:
             log.info("request not settled in a closed thread", extra={"reason": str(error)})
+            return False
         except Refused as error:  # a user has deleted it
             log.warning("request buttons not removed", extra={"reason": str(error)})
+        return True
 
 
 async def _settle(request: Request, message: Json, api: DiscordApi, receipt: Receipt) -> None:

@@ -3,7 +3,7 @@
 import re
 from unicodedata import combining
 
-from bot.chat import Message
+from bot.chat import Message, is_hook
 from bot.chat.text import is_invisible
 from bot.discord.texts import QUESTION, question_from
 
@@ -32,6 +32,9 @@ _JOINERS = "\u200c\u200d\ufe0f"
 
 def thread_name(question: Message) -> str:
     """Return the name of the thread for a question, 1 to 60 characters."""
+    if is_hook(question.author):  # its text is the same each time: the operator's instructions
+        delivered = question.quotes[0].text if question.quotes else ""
+        return (not delivered.startswith(("{", "[")) and title_of(delivered)) or question.author_name
     if title := title_of(question.text):
         return title
     author = title_of(question.author_name)

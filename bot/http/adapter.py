@@ -132,6 +132,7 @@ async def _open(settings: HttpSettings, services: Services) -> AsyncIterator[Rec
         files=services.files,
         conversations=services.conversations,
         timing=Timing(),
+        senders=services.hooks,
     )
 
 

@@ -3,6 +3,7 @@
 import hmac
 import re
 from dataclasses import dataclass
+from unicodedata import is_normalized
 
 from aiohttp import hdrs, web
 
@@ -72,8 +73,13 @@ def _is_equal(presented: bytes, token: str) -> bool:
 
 
 def _user(values: list[str]) -> str:
-    """Return the name of a proxy's user; its prefix keeps it apart from the names of tokens."""
-    name = values[0].strip().lower() if len(values) == 1 else ""
+    """Return the name of a proxy's user; its prefix keeps it apart from the names of tokens.
+
+    A name is normalised Unicode: others look like it, and some become it in lower case, as the Kelvin sign
+    becomes a k.
+    """
+    name = values[0].strip() if len(values) == 1 else ""
+    name = name.lower() if is_normalized("NFKC", name) else ""
     if len(name) > _MOST_NAME_CHARS or not name.isprintable() or not _NAME.fullmatch(name):
         raise Refusal(403, texts.NO_USER)
     return f"user:{name}"

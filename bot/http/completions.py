@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from aiohttp import web
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter
+from pydantic_core import PydanticCustomError
 
-from bot.chat import Files, Json, Part
+from bot.chat import Files, Json, Part, Text
 from bot.http import bodies, texts
 from bot.http.callers import CALLER
 from bot.http.chat import (
@@ -24,8 +25,9 @@ from bot.http.chat import (
     to_message,
 )
 from bot.http.errors import Refusal
-from bot.http.files import SentFile, store_files
-from bot.http.replies import Reply, piece
+from bot.http.files import SentFile, store_files, to_json
+from bot.http.replies import Reply, is_whole_in_text, piece, table_text
+from bot.platforms.table_text import escape
 
 MODEL = "threadmate"
 """Name of the agent as a model."""
@@ -95,6 +97,12 @@ class CompletionMessage(BaseModel):
                     yield _file(name, data)
 
 
+def _without_tools(tools: list[Json]) -> list[Json]:
+    if tools:
+        raise PydanticCustomError("tools", texts.OWN_TOOLS)
+    return tools
+
+
 class CompletionRequest(BaseModel):
     """Body of `POST /v1/chat/completions`; other fields of OpenAI's API have no effect."""
 
@@ -103,7 +111,9 @@ class CompletionRequest(BaseModel):
     stream: bool | None = False
     user: ThreadName | None = None
     n: Annotated[int, Field(ge=1, le=1)] | None = 1
-    tools: Annotated[list[Json], Field(max_length=0)] | None = None
+    tools: (
+        Annotated[list[Json], AfterValidator(_without_tools), Field(json_schema_extra={"maxItems": 0})] | None
+    ) = None
 
 
 COMPLETION_REQUEST = TypeAdapter(CompletionRequest)
@@ -188,18 +198,20 @@ class CompletionFormat:
         return self._chunk({**role, "content": text})
 
     def end(self, reply: Reply) -> bytes:
-        """Return the last chunk."""
-        self._answer(reply)
-        return self._chunk({}, "stop") + b"data: [DONE]\n\n"
+        """Return the last chunks: the tables and files, and the end."""
+        _require_success(reply)
+        more = "\n\n".join([*map(table_text, reply.tables), *_files_text(reply)])
+        # its first blanks are left out if there is nothing before it
+        last = self.event(Text(f"\n\n{more}")) if more else b""
+        return last + self._chunk({}, "stop") + b"data: [DONE]\n\n"
 
     def failure(self, refusal: Refusal) -> bytes:
         """Return the error, after which nothing follows."""
         return _data(refusal.openai_body())
 
     def _answer(self, reply: Reply) -> str:
-        if failure := reply.failure:
-            raise Refusal(failure.status or 500, failure.text, {"x-should-retry": "false"})
-        return reply.markdown(self.reader)
+        _require_success(reply)
+        return "\n\n".join(filter(None, [reply.markdown(self.reader), *_files_text(reply)]))
 
     def _chunk(self, delta: Json, reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
@@ -207,6 +219,20 @@ class CompletionFormat:
 
     def _head(self, kind: str) -> dict[str, Json]:
         return {"id": self.id, "object": kind, "created": self._created, "model": MODEL}
+
+
+def _require_success(reply: Reply) -> None:
+    if failure := reply.failure:
+        raise Refusal(failure.status or 500, failure.text, {"x-should-retry": "false"})
+
+
+def _files_text(reply: Reply) -> Sequence[str]:
+    """Return a line for each file of an answer, and for those with what the tables leave out."""
+    files = [*(each.file for each in reply.tables if not is_whole_in_text(each)), *reply.files]
+    return [
+        texts.file_line(escape(each.name), each.alt and escape(each.alt), to_json(each)["url"])
+        for each in files
+    ]
 
 
 def _thread(request: web.Request) -> str | None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from bot.chat import (
+    Announcement,
     Approval,
     Attachment,
     Audience,
@@ -13,6 +14,7 @@ from bot.chat import (
     Health,
     Message,
     NameKind,
+    Opening,
     Receipt,
     Since,
     Stop,
@@ -67,7 +69,7 @@ class DetachedHttp:
         return "" if kind == "user" else "requests"
 
     async def audience(self, message: Message) -> Audience:
-        """Return `members`: all callers share one token."""
+        """Return `members`: only its caller reads a thread."""
         return "members"
 
     async def show_request(
@@ -75,6 +77,10 @@ class DetachedHttp:
     ) -> ThreadId | None:
         """Raise `Undeliverable`: HTTP callers cannot be messaged."""
         raise Undeliverable("HTTP callers are only answered")
+
+    async def announce(self, announcement: Announcement, to: str, receipt: Receipt) -> Opening:
+        """Raise `Undeliverable`: there are no channels."""
+        raise Undeliverable("HTTP has no channels")
 
     def forget_thread(self, id: ThreadId) -> None:
         """Do nothing: callers see no threads."""

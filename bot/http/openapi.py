@@ -24,6 +24,7 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 _JSON = "application/json"
 _STATUSES: Mapping[int, str] = {
     200: "Success",
+    202: "It is stored, and handled later",
     400: "The request is not valid",
     401: "The token is missing or wrong",
     403: "The caller is not allowed to do this",
@@ -62,6 +63,9 @@ class Operation:
     also: Mapping[int, type[BaseModel]] = field(default_factory=dict)
     """Models of errors that have another body."""
     streams: bool = False
+    success: int = 200
+    is_signed: bool = False
+    """The request has a signature in place of a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,10 @@ class Route:
 
     @property
     def definition(self) -> web.AbstractRouteDef:
-        """Return the route for aiohttp."""
+        """Return the route for aiohttp; one for GET also takes HEAD, as monitors send it."""
         path = self.path.replace("{id}", f"{{id:{self.id_pattern}}}") if self.id_pattern else self.path
+        if self.method == "GET":
+            return web.get(path, self.handler)
         return web.route(self.method, path, self.handler)
 
 
@@ -141,6 +147,7 @@ class _Writer:
         return {
             "operationId": name,
             "summary": operation.summary,
+            **({"security": []} if operation.is_signed else {}),
             **({"parameters": parameters} if parameters else {}),
             **body,
             "responses": self._responses(route, operation),
@@ -168,7 +175,8 @@ class _Writer:
             content["text/event-stream"] = {"schema": {"type": "string"}}
         failure = CompletionError if route.path.startswith(OPENAI_PATH) else Failure
         statuses = {*OF_ALL, *operation.statuses, *(OF_BODIES if operation.body else ())}
-        found = {"200": {"description": _STATUSES[200], "content": content}}
+        success = {"description": _STATUSES[operation.success], "content": content}
+        found = {str(operation.success): success}
         for status in sorted(statuses):
             model = TypeAdapter(operation.also.get(status, failure))
             schema = self._schema(model)

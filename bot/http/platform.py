@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
@@ -19,13 +19,14 @@ from bot.chat import (
     Deliver,
     Files,
     Health,
+    Hook,
     InboxLookup,
     Json,
     Thread,
     ThreadId,
 )
 from bot.commands.commands import Commands
-from bot.http import openapi, texts
+from bot.http import hooks, openapi, texts
 from bot.http.auth import (
     PROBES,
     add_security_headers,
@@ -40,7 +41,8 @@ from bot.http.detached import DetachedHttp
 from bot.http.errors import Handler, Refusal, errors_as_json, not_now
 from bot.http.health import Probes
 from bot.http.replies import Replies
-from bot.http.routes import build_routes
+from bot.http.routes import build_routes, hook_route
+from bot.http.schemas import Welcome
 from bot.http.thread import HttpThread
 from bot.http.threads import ThreadRoutes, keep_forgetting
 from bot.http.timing import Timing
@@ -56,7 +58,7 @@ _LARGE_AT_ONCE = 32
 
 
 class Http(DetachedHttp):
-    """HTTP platform with a server; its `ThreadId`s are `http:api:<thread_id>`."""
+    """HTTP platform with a server; its `ThreadId`s are `http:<caller>:<thread_id>`."""
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class Http(DetachedHttp):
         conversations: ConversationStore,
         timing: Timing,
         bounds: Bounds | None = None,
+        senders: Sequence[Hook] = (),
     ) -> None:
         """Listen on `host` and `port` (0: any free port) in `serve`."""
         super().__init__(files, conversations)
@@ -81,9 +84,17 @@ class Http(DetachedHttp):
         self._replies = Replies()
         self._conversation = Conversation(self._replies, lookup, files, conversations, timing)
         self._threads = ThreadRoutes(conversations, lookup, self._conversation)
+        self._hooks = hooks.Hooks(senders, timing)
+
+    @property
+    def webhooks(self) -> Mapping[str, Webhook]:
+        """Return the address of the hooks, if there are any."""
+        return {hooks.PATH: Webhook(self._hooks.handle)} if self._hooks else {}
 
     @asynccontextmanager
-    async def serve(self, commands: Commands, webhooks: Mapping[str, Webhook]) -> AsyncIterator[str | None]:
+    async def serve(
+        self, commands: Commands, webhooks: Mapping[str, Webhook], welcome: Welcome | None = None
+    ) -> AsyncIterator[str | None]:
         """Serve until the context is left; yield the address of the page on this machine, if it is served.
 
         On exit, waiting callers get 503. Raises `CredentialsRejected` for settings that cannot work.
@@ -92,7 +103,8 @@ class Http(DetachedHttp):
         if webhooks and not self._credentials:
             log.warning("api token not set", extra={"served": [*sorted(webhooks), *sorted(PROBES)]})
         runner = web.AppRunner(
-            self._build_app(commands, webhooks), shutdown_timeout=self._timing.close_timeout
+            self._build_app(commands, webhooks, welcome or Welcome()),
+            shutdown_timeout=self._timing.close_timeout,
         )
         await runner.setup()
         assert runner.server is not None
@@ -106,7 +118,9 @@ class Http(DetachedHttp):
         finally:
             await runner.cleanup()
 
-    def _build_app(self, commands: Commands, webhooks: Mapping[str, Webhook]) -> web.Application:
+    def _build_app(
+        self, commands: Commands, webhooks: Mapping[str, Webhook], welcome: Welcome
+    ) -> web.Application:
         app = web.Application(
             middlewares=[keep_connection, errors_as_json, guard(self._credentials, webhooks)],
             client_max_size=MAX_BODY_BYTES,
@@ -116,9 +130,10 @@ class Http(DetachedHttp):
         probes = Probes(
             commands, is_receiving=lambda: self._conversation.is_open, max_age=self._timing.ready_max_age
         )
-        routes = build_routes(self._conversation, self._threads, probes, commands, self._files)
+        routes = build_routes(self._conversation, self._threads, probes, commands, self._files, welcome)
         app.add_routes([*_page_routes(), *(each.definition for each in routes)])
-        app.add_routes([web.get(openapi.PATH, openapi.Document(routes).send)])
+        described = [*routes, hook_route(self._hooks)] if self._hooks else routes
+        app.add_routes([web.get(openapi.PATH, openapi.Document(described).send)])
         large = asyncio.Semaphore(_LARGE_AT_ONCE)
         app.add_routes([web.route("*", path, _bounded(each, large)) for path, each in webhooks.items()])
         app.on_shutdown.append(self._release_callers)
@@ -129,7 +144,7 @@ class Http(DetachedHttp):
 
     async def receive(self, deliver: Deliver, commands: Commands) -> None:
         """Accept chat messages until cancelled; at other times `POST /chat` returns 503."""
-        with self._conversation.open(deliver, commands):
+        with self._conversation.open(deliver, commands), self._hooks.open(deliver):
             if commands.eraser:
                 await keep_forgetting(self._conversations, commands.eraser, self._timing.forget_interval)
             await asyncio.Event().wait()

@@ -205,6 +205,11 @@ def table_text(table: Table) -> str:
     return markdown(table, _MOST_TEXT_ROWS)
 
 
+def is_whole_in_text(table: Table) -> bool:
+    """Return whether the text of a table has everything that its file has."""
+    return table.is_whole and len(table.rows) <= _MOST_TEXT_ROWS
+
+
 def request_text(request: Request, reader: str) -> str:
     """Return the text of a request, with the users who can decide it, or with the decision."""
 

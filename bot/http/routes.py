@@ -15,8 +15,9 @@ from bot.http.completions import COMPLETION_REQUEST, THREAD, CompletionRoutes
 from bot.http.errors import OPENAI_PATH
 from bot.http.files import send
 from bot.http.health import Probes
+from bot.http.hooks import PATH, Hooks
 from bot.http.memory import FACT_REQUEST, MemoryRoutes
-from bot.http.openapi import OF_ANSWERS, Operation, Route
+from bot.http.openapi import OF_ANSWERS, OF_BODIES, Operation, Route
 from bot.http.threads import EDIT_REQUEST, TITLE_REQUEST, ThreadRoutes
 
 _ANSWER = "/answers/{id}"
@@ -27,7 +28,12 @@ _EMPTY: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])
 
 
 def build_routes(
-    conversation: Conversation, threads: ThreadRoutes, probes: Probes, commands: Commands, files: Files
+    conversation: Conversation,
+    threads: ThreadRoutes,
+    probes: Probes,
+    commands: Commands,
+    files: Files,
+    welcome: schemas.Welcome,
 ) -> list[Route]:
     """Return the routes for callers; what the bot does not offer has none."""
     return [
@@ -36,8 +42,27 @@ def build_routes(
         *_completion_routes(CompletionRoutes(conversation, files)),
         *_answer_routes(commands, conversation),
         *_data_routes(commands, files),
-        *_state_routes(probes, commands),
+        *_state_routes(probes, commands, welcome),
     ]
+
+
+def hook_route(hooks: Hooks) -> Route:
+    """Return the route of the hooks, which is served like the webhooks of platforms."""
+    text = {"type": "string"}
+    operation = Operation(
+        summary="Deliver a message that is posted into the channel of a hook",
+        headers={
+            "X-Hub-Signature-256": text,
+            "X-Signature": text,
+            "X-Signature-Timestamp": text,
+            **_KEY,
+        },
+        answer=schemas.Accepted,
+        statuses=OF_BODIES,
+        success=202,
+        is_signed=True,
+    )
+    return Route("POST", PATH, hooks.handle, operation)
 
 
 def _chat_routes(conversation: Conversation, commands: Commands) -> list[Route]:
@@ -177,7 +202,10 @@ def _data_routes(commands: Commands, files: Files) -> list[Route]:
     return routes
 
 
-def _state_routes(probes: Probes, commands: Commands) -> list[Route]:
+def _state_routes(probes: Probes, commands: Commands, welcome: schemas.Welcome) -> list[Route]:
+    async def greet(request: web.Request) -> web.Response:
+        return web.json_response(welcome.model_dump())
+
     async def usage(request: web.Request) -> web.Response:
         of_all = request.query.get("of") == "all"
         words = await commands.report_usage(request[CALLER].author, of_all=of_all)
@@ -191,11 +219,15 @@ def _state_routes(probes: Probes, commands: Commands) -> list[Route]:
     used = Operation(
         summary="Report how much of the model was used today", query={"of": ("all",)}, answer=schemas.Words
     )
+    greeting = Operation(
+        summary="Tell what the bot suggests to ask, and what can be connected", answer=schemas.Welcome
+    )
     live = Operation(summary="Tell whether the process runs", answer=schemas.Alive)
     ready = Operation(summary="Tell whether messages are accepted", answer=schemas.Alive)
     return [
         Route("GET", "/health", probes.health, health),
         Route("GET", "/usage", usage, used),
+        Route("GET", "/welcome", greet, greeting),
         Route("GET", "/livez", probes.live, live),
         Route("GET", "/readyz", probes.ready, ready),
     ]

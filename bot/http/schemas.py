@@ -31,6 +31,28 @@ class StoredFile(_Body):
     is_chart: bool = False
 
 
+class ShownColumn(_Body):
+    """Column of a table."""
+
+    name: str
+    type: Literal["number", "text"]
+
+
+class ShownTable(_Body):
+    """Table of an answer; `file` has all rows as CSV, and `text` the first ones as Markdown."""
+
+    id: str
+    title: str
+    columns: list[ShownColumn]
+    rows: list[list[int | float | str | None]]
+    total: int
+    total_columns: int
+    has_more: bool
+    caption: str
+    file: StoredFile
+    text: str
+
+
 class ChatAnswer(_Body):
     """Complete answer, as Markdown."""
 
@@ -38,6 +60,14 @@ class ChatAnswer(_Body):
     response: str
     thread_id: str
     files: list[StoredFile] = []
+    tables: list[ShownTable] = []
+
+
+class Accepted(_Body):
+    """Delivery that is stored; a repeated one has the same id."""
+
+    status: Literal["accepted"]
+    id: str
 
 
 class ListedThread(_Body):
@@ -118,6 +148,40 @@ class HealthReport(_Body):
     status: Literal["healthy", "degraded", "unhealthy"]
     agent_status: dict[str, dict[str, Any]]
     error: str = ""
+
+
+class SuggestedFile(_Body):
+    """Text file to send with a suggestion."""
+
+    name: str
+    text: str
+
+
+class Suggestion(_Body):
+    """Sentence to ask; `shows` names what its answer demonstrates."""
+
+    text: str
+    shows: str
+    file: SuggestedFile | None = None
+
+
+class ServiceConnection(_Body):
+    """Service that can be connected; `advice` names the variables, without values."""
+
+    name: str
+    title: str
+    is_connected: bool
+    advice: str
+
+
+class Welcome(_Body):
+    """Begin of a conversation on the page; a demonstration has no language model."""
+
+    status: Literal["success"] = "success"
+    name: str = "Threadmate"
+    is_demonstration: bool = False
+    suggestions: list[Suggestion] = []
+    connections: list[ServiceConnection] = []
 
 
 class RedisAnswer(BaseModel):

@@ -40,14 +40,31 @@ EMPTY_MESSAGE = "message: String should have at least 1 character, unless there 
 LONG_KEY = "The Idempotency-Key header is longer than 255 characters."
 UNPRINTABLE_KEY = "The Idempotency-Key header contains characters that are not printable UTF-8."
 UNKNOWN_OPERATION = "Invalid operation"
-NOT_CONFIRMED = "Add ?confirm=everything to delete everything that was said over HTTP."
+NOT_CONFIRMED = "Add ?confirm=everything to delete everything that is stored about you."
 FILE_EXPIRED = "it has expired; please send it again"
 """Reason that completes “I could not read NAME: ”."""
 
 LAST_NOT_USER = "messages: the last one must have the role “user”."
-NO_DATA_URL = "Files and pictures must come as data: URLs; others are not fetched."
+NO_DATA_URL = "Files and pictures must come as data: URLs in base64; others are not fetched."
+OWN_TOOLS = "The agent has its own tools, and takes none of a client."
 EARLIER = "Earlier messages of this conversation, as the caller gives them:"
 QUESTION = "The message to answer:"
+
+
+def file_line(name: str, about: str, path: str) -> str:
+    """Return the line for a file of an answer, where only text is shown."""
+    said = f" ({about})" if about else ""
+    return f"File {name}{said}: load it from `{path}` of this server, with your token."
+
+
+NOT_SIGNED = "There is no such hook, or the signature of this delivery is missing, wrong or too old."
+EMPTY_DELIVERY = "The delivery is empty."
+PERHAPS_NOT_DELIVERED = "The delivery may not have been stored. Repeat it: it is posted once."
+
+
+def long_id(header: str, most_chars: int) -> str:
+    """Return the refusal of a delivery's id."""
+    return f"The header {header} is longer than {most_chars} characters."
 
 
 def other_model(name: str) -> str:

@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from redis.asyncio import Redis
 from redisvl.query.filter import FilterExpression, Num, Tag
 
-from bot.chat import Audience, Message, Turn
+from bot.chat import Audience, Message, Turn, is_hook
 from bot.chat.text import one_line
 from bot.memory.accounts import AccountLinks
 from bot.memory.embeddings import EmbeddingFailed, Embeddings, Vector
@@ -128,8 +128,8 @@ class LongTermMemory:
         return SavedFact(text, scope, replaced[0] if replaced else None)
 
     async def _audience_of(self, turn: Turn) -> Audience:
-        """Return the audience of a turn; external users must not read the memory of the whole space."""
-        if any(message.is_external for message in turn.messages):
+        """Return the audience of a turn; external users and hooks read no memory of the whole space."""
+        if any(each.is_external or (each.bot_ids and is_hook(each.author)) for each in turn.messages):
             return "outsiders"
         return await self._audience(turn.messages[0])
 

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from bot.chat import ConversationStore, Coordination, Files, InboxLookup, PlatformInfo, Prompt, Vault
+from bot.chat import ConversationStore, Coordination, Files, Hook, InboxLookup, PlatformInfo, Prompt, Vault
 from bot.config import WORKER, HttpAddress, PlatformSettings, Settings, secret_value
 from bot.platforms.receiver import Receiver, Webhook
 from bot.platforms.supervise import CATCH_UP_SECONDS
@@ -25,7 +25,7 @@ class Services:
 
     `roles` are those of this process, `bots` the other bots that may write to it, as in ALLOWED_BOTS. `vault`
     is open if the settings of a platform say that it keeps secrets. `prompts` are those that the operator
-    suggests to users, if any.
+    suggests to users, if any. `hooks` are those of HOOKS.
     """
 
     coordination: Coordination
@@ -37,6 +37,7 @@ class Services:
     bots: Set[str]
     vault: Vault | None = None
     prompts: Sequence[Prompt] | None = None
+    hooks: Sequence[Hook] = ()
 
 
 @dataclass(frozen=True, slots=True)

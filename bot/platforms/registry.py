@@ -131,6 +131,7 @@ async def open_platforms(
         bots=settings.allowed_bots,
         vault=vault,
         prompts=settings.suggested_prompts,
+        hooks=settings.each_hook,
     )
     contexts = [each.connect(settings, services) for each in adapters]
     async with AsyncExitStack() as stack:

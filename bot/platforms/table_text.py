@@ -95,11 +95,11 @@ def _widest(table: Table) -> int:
 def markdown(table: Table, most_rows: int) -> str:
     """Return a Markdown table with the title above it and a caption below."""
     rules = ["---:" if column.is_number else "---" for column in table.columns]
-    lines = [_line([_escape(column.name) for column in table.columns]), _line(rules)]
+    lines = [_line([escape(column.name) for column in table.columns]), _line(rules)]
     shown = table.rows[:most_rows]
-    lines += [_line([_escape(value) for value in row]) for row in shown]
+    lines += [_line([escape(value) for value in row]) for row in shown]
     said = caption(table, len(shown))
-    title = [f"**{_escape(table.title)}**", ""] if table.title else []
+    title = [f"**{escape(table.title)}**", ""] if table.title else []
     return "\n".join([*title, *lines, *(["", said] if said else [])])
 
 
@@ -107,7 +107,8 @@ def _line(values: list[str]) -> str:
     return "| " + " | ".join(values) + " |"
 
 
-def _escape(value: str | None) -> str:
+def escape(value: str | None) -> str:
+    """Return a value on one line as Markdown in which nothing is markup that reaches beyond it."""
     return _MARKUP.sub(lambda mark: f"\\{mark[0]}", value or NULL)
 
 

@@ -24,6 +24,11 @@ def file(name: str) -> str:
     return f"the file {name}"
 
 
+def delivered_by(hook: str, reference: str) -> str:
+    """Return the line below a message that a hook has delivered."""
+    return f"Delivered to the hook {hook} · {reference}"
+
+
 DIRECT_MESSAGES = "direct messages"
 """Name of a channel of direct messages."""
 

@@ -86,29 +86,31 @@ class Artifacts:
         return f"{kind} {self._counts[kind]}"
 
     async def _show_table(self, table: Table, key: str) -> Sequence[File]:
-        if not self._messages.has_posted(key):
-            await self._post_table(table, key)
+        if not (self._messages.has_posted(key) or await self._post_table(table, key)):
+            return [table.file]
         form: TableForm = self._receipt.state.get("forms", {}).get(key, "text")
         return [] if is_all(table, form) else [table.file]
 
-    async def _post_table(self, table: Table, key: str) -> None:
-        forms: tuple[TableForm, ...] = ("data_table", "table")
-        for form in forms:
-            if not (self._native.accepts(form) and rows_in(table, form)):
-                continue
+    async def _post_table(self, table: Table, key: str) -> bool:
+        """Post a table in the best form that Slack takes; return False if it takes none."""
+        forms: list[TableForm] = [
+            form
+            for form in ("data_table", "table", "text")
+            if form == "text" or (self._native.accepts(form) and rows_in(table, form))
+        ]
+        while forms:
+            form = forms.pop(0)
             self._note_form(key, form)
             try:
                 await self._messages.post_form(key, table_content(table, form))
             except GivenUp:
-                break
+                forms = forms[-1:]  # the plainest may be taken
             except Refused as error:
                 self._native.note_refused(form, error)
             else:
                 self._native.note_taken(form)
-                return
-        self._note_form(key, "text")
-        content = table_content(table, "text")
-        await self._messages.post_last_form(key, content, content["text"])
+                return True
+        return False
 
     def _note_form(self, key: str, form: TableForm) -> None:
         """Note the form that is about to be tried; the writer stores it first."""

@@ -34,6 +34,10 @@ class Audiences:
             case _:
                 return await self.of_channel(message.thread.channel)
 
+    def is_known(self, channel: str) -> bool:
+        """Return whether the audience of a channel takes no look-up now."""
+        return self._entries.get(channel, (0.0, ""))[0] > time.monotonic()
+
     async def of_channel(self, channel: str) -> Audience:
         """Return the audience of a channel as Slack describes it; `outsiders` if it does not."""
         until, audience = self._entries.get(channel, (0.0, "outsiders"))

@@ -56,11 +56,13 @@ class Contexts:
             return None
         try:
             async with asyncio.timeout(self.timing.app_context_timeout):
-                listed = await self.past.memberships.find(message, lambda each: each.id == channel)
+                # each direct message may have such a hint, and few lists are requested a minute
+                joined = await self.past.memberships.known_now(message.thread.space, message.place["user"])
                 link = (await self.past.link(channel, ts)) if ts else ""
         except (PlatformError, TimeoutError) as error:
             log.info("app context not read", extra={"error": repr(error)})
             return None
+        listed = next((each for each in joined if each.id == channel), None)
         if listed is None or not is_open(message, listed):
             return None
         text = f"The user has the channel #{one_line(listed.name, _MOST_NAME)} open" + (

@@ -49,6 +49,8 @@ async def notify_author(api: SlackApi, turn: Turn, code: str) -> None:
     `code` is Slack's error code.
     """
     place, thread = turn.messages[-1].place, turn.thread
+    if not place["user"]:  # a hook reads nothing
+        return
     channel = "" if turn.direct else f"<#{thread.channel}>"
     text = not_shown(answer(channel), texts.answer_refused(code))
     # Slack shows an ephemeral message only in a thread that already exists

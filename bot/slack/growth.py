@@ -91,7 +91,7 @@ class Growth:
         self._is_behind = False
         self._due = _now() + self._budget.interval()
         try:
-            texts = [each for each in self._texts if each.strip()] or self._outline()
+            texts = self._pages()
             for number, text in enumerate(texts):
                 if self._shown[number : number + 1] != [text]:
                     await self._show(number, text)
@@ -101,15 +101,18 @@ class Growth:
             log.warning("answer does not grow", extra={"error": str(error)})
             self._is_refused = True
 
-    def _outline(self) -> list[str]:
-        """Return the steps, which are shown before there is text, in one message at most."""
-        return [sheet.text for sheet in paginate(self._renderer.outline())[:1]]
+    def _pages(self) -> list[str]:
+        """Return the text so far, with what the running steps do below it; before a text, the steps."""
+        texts, ongoing = [each for each in self._texts if each.strip()], self._renderer.ongoing
+        if not texts:
+            return [sheet.text for sheet in paginate(self._renderer.outline())[:1]]
+        return [*texts[:-1], f"{texts[-1].rstrip()}\n\n{ongoing}…"] if ongoing else texts
 
     async def _show(self, number: int, text: str) -> None:
         if number == len(self._messages.pages):
             await self._messages.grow(text)
             self._shown.append(text)
-        elif seconds := await self._budget.delay(self._messages.team):
+        elif seconds := await self._budget.delay(self._messages.thread.space):
             raise RateLimited("Slack's limit of edits is reached", seconds)
         else:
             await self._messages.grow(text, self._messages.pages[number])

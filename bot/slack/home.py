@@ -29,7 +29,10 @@ from bot.slack.users import Users
 
 log = logging.getLogger(__name__)
 
-_PUBLISH = "views.publish"
+_PUBLISH, _DESCRIBE = "views.publish", "conversations.info"
+
+_LEFT_TO_TURNS = 20
+"""Channels per minute that are left to turns: one that is refused counts as open to outsiders for a while."""
 
 MOST_AT_ONCE = 8
 """Most pages that are read at once, in all workspaces: a read takes several requests to Redis."""
@@ -207,8 +210,7 @@ class HomeTabs:
         channels = list(dict.fromkeys(map(channel_of, there)))[:_MOST_CHANNELS]
         is_public = [False] * len(channels)
         if not press.is_external:
-            audiences = await asyncio.gather(*map(self._audiences.of_channel, channels))
-            is_public = [each == "everyone" for each in audiences]
+            is_public = await asyncio.gather(*(self._is_public(who.team_id, each) for each in channels))
         public = frozenset(channel for channel, is_open in zip(channels, is_public, strict=True) if is_open)
         if all(is_public):
             return replace(direct, channels=public)
@@ -218,7 +220,14 @@ class HomeTabs:
         except (PlatformError, StorageDown, TimeoutError) as error:
             log.info("channels of a user not listed", extra={"error": repr(error)})
             return replace(direct, channels=public, has_all=False)
-        return replace(direct, channels=public | joined)
+        return replace(direct, channels=public | {each.id for each in joined})
+
+    async def _is_public(self, team: str, channel: str) -> bool:
+        """Return whether a channel is public; False without a look-up that would take one from a turn."""
+        is_known = self._audiences.is_known(channel)
+        if not is_known and await self._limits.delay(team, _DESCRIBE, leave=_LEFT_TO_TURNS):
+            return False
+        return await self._audiences.of_channel(channel) == "everyone"
 
     async def message_of(self, tab: Tab) -> Message:
         """Return a user as the author of a message without text in direct messages, see `check_access`."""

@@ -22,7 +22,7 @@ from bot.commands.commands import Commands
 from bot.slack import texts
 from bot.slack.api import SDK_LOG, Clients
 from bot.slack.ask import add_shortcuts
-from bot.slack.block_text import word
+from bot.slack.block_text import objects, word
 from bot.slack.commands import add_commands, is_listened_to
 from bot.slack.errors import NotInstalled, TokenLost
 from bot.slack.events import team_of_interaction
@@ -130,11 +130,22 @@ def _sentence(error: NotInstalled | StorageDown) -> str:
 async def _refuse(
     body: Mapping[str, Json], words: str, session: aiohttp.ClientSession, timing: Timing
 ) -> BoltResponse:
-    """Acknowledge an interaction that nothing comes of, and tell the user why if Slack allows it."""
+    """Acknowledge an interaction that nothing comes of, and tell the user why if Slack allows it.
+
+    A form stays open, so that what was typed is not lost.
+    """
     if "command" in body:
         return BoltResponse(status=200, body=mrkdwn(words))
+    if body.get("type") == "view_submission" and (field := _first_input(body.get("view"))):
+        return BoltResponse(status=200, body={"response_action": "errors", "errors": {field: words}})
     if url := word(body.get("response_url")):
         with suppress(TimeoutError):
             async with asyncio.timeout(timing.button_timeout):
                 await follow_up(session, url, mrkdwn(words))
     return BoltResponse(status=200)
+
+
+def _first_input(view: Json) -> str:
+    """Return the id of the first input of a form, below which Slack can show an error."""
+    blocks = objects(view.get("blocks")) if isinstance(view, dict) else ()
+    return next((word(each.get("block_id")) for each in blocks if each.get("type") == "input"), "")

@@ -43,7 +43,7 @@ _metadata:
   major_version: 2
   minor_version: 1
 display_information:
-  name: Chat Agent
+  name: Threadmate
   description: Answers questions in channels, threads and direct messages.
   background_color: "#1a1d21"
 features:
@@ -57,7 +57,7 @@ features:
     messages_tab_enabled: true # direct messages
     messages_tab_read_only_enabled: false
   bot_user:
-    display_name: Chat Agent
+    display_name: Threadmate
     always_online: true"""
 
 SCOPE_REASONS: Mapping[str, str] = {

@@ -23,7 +23,8 @@ _MOST_KNOWN = 200
 """Most users whose channels are kept."""
 
 _LEFT_TO_TURNS = 10
-"""Lists per minute that are left to messages: the Home tab does without one rather than delay an answer."""
+"""Lists per minute that are left to links in messages: the Home tab, and the hint about what a user has open,
+do without one rather than delay an answer."""
 
 
 class ListedChannel(NamedTuple):
@@ -97,10 +98,10 @@ class Memberships:
                 return found
         return None
 
-    async def known_now(self, team: str, user: str) -> frozenset[str]:
-        """Return the ids of a user's channels without waiting for a rate limit; the list may be a minute old.
+    async def known_now(self, team: str, user: str) -> Sequence[ListedChannel]:
+        """Return a user's channels without waiting for a rate limit; the list may be a minute old.
 
-        Raises `PlatformError`.
+        Enough where it reveals no more than the name of a channel. Raises `PlatformError`.
         """
         entry = self._entry(team, user)
         async with entry.lock:
@@ -110,7 +111,7 @@ class Memberships:
                 entry.channels = await self._list(team, user, is_counted=True)
                 entry.message_id = ""
                 entry.until = time.monotonic() + self._timing.memberships_max_age
-            return frozenset(each.id for each in entry.channels)
+            return entry.channels
 
     def _entry(self, team: str, user: str) -> _Entry:
         entry = self._entries.get((team, user))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 
-from bot.chat import File, Json, Receipt, ThreadId
+from bot.chat import Json, Receipt, ThreadId
 from bot.platforms.texts import PART, not_shown
 from bot.slack.answer_forms import content
 from bot.slack.api import SlackApi
@@ -55,9 +55,9 @@ class ReplyMessages:
         """Blocks below the text of the last message."""
 
     @property
-    def team(self) -> str:
-        """Return the workspace of the messages."""
-        return self._thread.space
+    def thread(self) -> ThreadId:
+        """Return the thread of the messages."""
+        return self._thread
 
     @property
     def may_have_stream(self) -> bool:
@@ -311,36 +311,14 @@ class ReplyMessages:
         ts = await self._post_once(content, key, key)
         await self._receipt.save(extras=self._posted_extras | {key: ts}, opening=None)
 
-    async def post_last_form(self, key: str, content: Mapping[str, Json], text: str) -> None:
-        """Post an extra message in its last form, or its text as it is."""
-        ts = await self._post(content, text, key)
-        await self._receipt.save(extras=self._posted_extras | {key: ts}, opening=None)
-
     @property
     def _posted_extras(self) -> dict[str, str]:
         return dict(self._receipt.state.get("extras", {}))
 
     async def _post_extra(self, extra: Extra) -> None:
         content = {"text": extra.text, "blocks": extra.blocks}
-        await self.post_last_form(extra.key, content, BlockText("").read(extra.blocks))
-
-    async def change_extra(self, ts: str, extra: Extra) -> None:
-        """Replace an extra message, also one of another turn. Raises `Refused`."""
-        await self.writer.room("chat.update")
-        await self.writer.write(
-            "chat.update", ts, channel=self._thread.channel, ts=ts, text=extra.text, blocks=extra.blocks
-        )
-
-    async def share(self, slack_id: str, file: File) -> None:
-        """Show an uploaded file in a separate message."""
-        await self.writer.room("files.completeUploadExternal")
-        await self.writer.write(
-            "files.completeUploadExternal",
-            file.id,
-            files=[{"id": slack_id, "title": file.name}],
-            channel_id=self._thread.channel,
-            thread_ts=self._thread.thread,
-        )
+        ts = await self._post(content, BlockText("").read(extra.blocks), extra.key)
+        await self._receipt.save(extras=self._posted_extras | {extra.key: ts}, opening=None)
 
     async def show(self, text: str) -> None:
         """Make the messages show exactly `text`, whatever they showed before.

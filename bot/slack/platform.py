@@ -14,6 +14,7 @@ from aiohttp import web
 from slack_bolt.async_app import AsyncApp
 
 from bot.chat import (
+    Announcement,
     Approval,
     Attachment,
     Audience,
@@ -25,6 +26,7 @@ from bot.chat import (
     Json,
     Message,
     NameKind,
+    Opening,
     PlatformError,
     Prompt,
     ReadContext,
@@ -219,6 +221,10 @@ class Slack:
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """Show the decision in the message of a request."""
         await self._workspaces.of(_team_of(receipt)).settle_request(approval, receipt)
+
+    async def announce(self, announcement: Announcement, to: str, receipt: Receipt) -> Opening:
+        """Post a message in a channel, in the workspace that `to` names, if it names one."""
+        return await self._workspaces.of(team_in(to)).announce(announcement, to, receipt)
 
     def forget_thread(self, id: ThreadId) -> None:
         """Close the session of a thread, in a task."""

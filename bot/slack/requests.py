@@ -36,7 +36,7 @@ class Requests:
 
     def show(self, request: Request) -> None:
         """Queue the message of a request: it follows the text."""
-        self._messages.extras.append(render_request(request, self._messages.team))
+        self._messages.extras.append(render_request(request, self._messages.thread.space))
 
     async def settle(self, request: Request) -> None:
         """Replace the buttons of a request with the decision, if its message still exists."""
@@ -44,7 +44,7 @@ class Requests:
         if message is None:
             return
         try:
-            await self._messages.change_extra(message, render_request(request, self._messages.team))
+            await _change(self._messages, message, request)
         except Refused as error:  # a user has deleted it
             log.warning("request buttons not removed", extra={"error": str(error)})
 
@@ -79,7 +79,16 @@ async def settle_request(
     """Show the decision in a message of `show_request`. Raises `PlatformError`."""
     thread = ThreadId("slack", (await api.who()).team_id, receipt.state["channel"])
     messages = ReplyMessages(api, limits, thread, receipt, timing)
-    await messages.change_extra(receipt.state["extras"][approval.id], render_request(approval, thread.space))
+    await _change(messages, receipt.state["extras"][approval.id], approval)
+
+
+async def _change(messages: ReplyMessages, ts: str, request: Request) -> None:
+    """Replace the message of a request, also one of another turn. Raises `Refused`."""
+    thread, extra = messages.thread, render_request(request, messages.thread.space)
+    await messages.writer.room("chat.update")
+    await messages.writer.write(
+        "chat.update", ts, channel=thread.channel, ts=ts, text=extra.text, blocks=extra.blocks
+    )
 
 
 class Buttons:

@@ -165,8 +165,10 @@ def _is_talk(event: Mapping[str, Json]) -> bool:
 
 def _origin(event: Mapping[str, Json]) -> tuple[str, str, str]:
     """Return the channel, the author and their team in an event; empty if it has none."""
-    item, changed = event.get("item"), event.get("message") or event.get("previous_message")
-    message = changed if isinstance(changed, dict) else event
+    item, now, before = event.get("item"), event.get("message"), event.get("previous_message")
+    if isinstance(now, dict) and now.get("subtype") == "tombstone":
+        now = None  # the author of what takes the place of a deleted message is Slack
+    message = next((each for each in (now, before) if isinstance(each, dict)), event)
     profile = message.get("user_profile") or message.get("bot_profile")
     named = profile if isinstance(profile, dict) else {}
     teams = (message.get(name) for name in ("user_team", "source_team", "team"))

@@ -6,13 +6,13 @@ https://docs.slack.dev/reference/methods/chat.startStream, chat.appendStream and
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from bot.chat import Json, LeaseLost, Part, PlatformError, RateLimited, StorageDown, ToolStep
 from bot.platforms.read_ahead import ReadAhead
 from bot.slack.artifacts import Artifacts
 from bot.slack.errors import Refused, StoppedByUser, StreamEnded
-from bot.slack.markdown import PageBreak
+from bot.slack.markdown import PageBreak, paginate
 from bot.slack.messages import ReplyMessages
 from bot.slack.page import Page
 from bot.slack.rate_limits import RateLimits
@@ -139,7 +139,7 @@ class Stream:
 
     async def _flush(self) -> None:
         self._step_due = float("inf")
-        if self._page and (seconds := await self._budget.append_delay(self._messages.team)):
+        if self._page and (seconds := await self._budget.append_delay(self._messages.thread.space)):
             self._flushed_at = (
                 _now() + seconds - self._budget.interval()
             )  # parts that arrive until then are included
@@ -218,7 +218,7 @@ class Stream:
             await self._move_on(self._page)
 
     async def _start(self) -> Page:
-        if not await self._budget.may_start(self._messages.team):
+        if not await self._budget.may_start(self._messages.thread.space):
             raise _NoStream("Slack's limit of streams per minute is reached")
         cards = {chunk["id"] for chunk in self._chunks if chunk["type"] == "task_update"}
         # Slack takes the mode only now: steps that come before the text are often the first of several
@@ -256,10 +256,11 @@ class Stream:
         page.open = False
         cut, cards_only = self._renderer.cut(), not self._body.strip()
         running, ended = list(self._running.values()), [id for id in self._cards if id not in self._running]
-        await self._complete(page, cut.close)
+        if not cards_only:
+            await self._complete(page, cut.close)
         self._next_page(cut)
         if cards_only:  # no call reaches them any more, and an edit can hold no card
-            await self._replace_cards(page, self._renderer.outline(ended), running)
+            await self._replace_cards(page, self._outline(ended), running)
 
     async def _replace_cards(self, page: Page, outline: str, running: Sequence[Card]) -> None:
         """Show cards as text where they have ended, and those that are running in a new message."""
@@ -274,8 +275,14 @@ class Stream:
 
     async def _complete(self, page: Page, close: str, *, is_last: bool = False) -> None:
         # also if all is shown: without a key it would look like the stream of a later turn
-        if self._body.strip():
-            await self._messages.update(page, self._reopen + self._body + close, is_last=is_last)
+        has_text = bool(self._body.strip())
+        text = self._reopen + self._body + close if has_text else self._outline(self._cards)
+        if text:
+            await self._messages.update(page, text, is_last=is_last)
+
+    def _outline(self, ids: Collection[str]) -> str:
+        """Return the steps of a page as text, as far as one message has room for them."""
+        return "".join(sheet.text for sheet in paginate(self._renderer.outline(ids))[:1])
 
     def _next_page(self, cut: PageBreak) -> None:
         self._page, self._reopen, self._body, self._shown = None, cut.reopen, "", 0

@@ -76,7 +76,19 @@ class Uploads(uploads.Uploads):
         except Unreachable as error:
             raise NotShown(file, upload_failed("Slack")) from error
         await self._note(file, slack=told["file_id"])
-        await self._messages.share(told["file_id"], file)
+        await self._share(told["file_id"], file)
+
+    async def _share(self, slack_id: str, file: File) -> None:
+        """Show an uploaded file in a separate message."""
+        method, writer, thread = "files.completeUploadExternal", self._messages.writer, self._messages.thread
+        await writer.room(method)
+        await writer.write(
+            method,
+            file.id,
+            files=[{"id": slack_id, "title": file.name}],
+            channel_id=thread.channel,
+            thread_ts=thread.thread,
+        )
 
     async def _send(self, url: str, content: bytes) -> None:
         for attempt in range(_TRIES):

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 from bot.chat import (
+    Announcement,
     Approval,
     Coordination,
     Deliver,
     Files,
     InboxLookup,
     Json,
+    Opening,
     Prompt,
     Receipt,
     ThreadId,
@@ -19,6 +21,7 @@ from bot.chat import (
 from bot.commands.commands import Commands
 from bot.platforms.catch_up import CatchUp
 from bot.slack import requests
+from bot.slack.announcements import announce
 from bot.slack.api import Account, Clients, SlackApi
 from bot.slack.app_context import AppContexts
 from bot.slack.artifacts import NativeBlocks
@@ -174,6 +177,11 @@ class Workspace:
         """Show the decision in the message of a request."""
         shared = self._shared
         await requests.settle_request(approval, receipt, self.api, shared.limits, shared.timing)
+
+    async def announce(self, announcement: Announcement, to: str, receipt: Receipt) -> Opening:
+        """Post a message in a channel, in whose thread it can be talked about."""
+        shared = self._shared
+        return await announce(announcement, to, receipt, self.api, shared.limits, shared.timing)
 
     def mark_connected(self, team: str) -> None:
         """Mark the workspace as one whose events arrive."""

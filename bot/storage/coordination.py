@@ -144,13 +144,15 @@ return agreed
 class RedisCoordination:
     """Coordination in Redis; a `bot.chat.Coordination` and a `PersonalDataSource`.
 
-    `owner` is the name of this process, which owns its leases.
+    `owner` is the name of this process, which owns its leases; `most_parts` is the number of cursors of
+    threads that are kept for one space.
     """
 
     name = "coordination"
 
-    def __init__(self, redis: Redis, owner: str) -> None:
+    def __init__(self, redis: Redis, owner: str, most_parts: int = _MOST_PARTS) -> None:
         self._redis = redis
+        self._most_parts = most_parts
         self._name = owner
         self._take = redis.register_script(_TAKE)
         self._lease = redis.register_script(_LEASE)
@@ -259,7 +261,7 @@ class RedisCoordination:
     async def set_cursor(self, source: str, until: float) -> None:
         """Store the time until which all events of a source were taken."""
         key = _cursors_of(source)
-        most = _MOST_SOURCES if key == _CURSORS else _MOST_PARTS
+        most = _MOST_SOURCES if key == _CURSORS else self._most_parts
         with storage_errors():
             await self._redis.zadd(key, {source: until}, gt=True)
             await self._redis.zremrangebyrank(key, 0, -most - 1)

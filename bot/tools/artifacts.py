@@ -46,9 +46,12 @@ def file_name(subject: str, content: bytes, suffix: str) -> str:
 
 
 def artifact_of(parts: Iterable[Artifact] = (), size: TableSize | None = None) -> Json:
-    """Return the artifact for these parts, and for what a tool has read or changed in this size."""
+    """Return the artifact for these parts, and for what a tool has read or changed in this size.
+
+    The files of tables are among the files: an earlier version shows these alone.
+    """
     parts = list(parts)
-    files = [part for part in parts if isinstance(part, File)]
+    files = [part.file if isinstance(part, Table) else part for part in parts]
     charts = {file.id: asdict(file.chart) for file in files if file.chart}
     tables = [part.to_json() for part in parts if isinstance(part, Table)]
     return {
@@ -78,7 +81,8 @@ def artifacts_of(result: ToolMessage) -> Sequence[Artifact]:
     try:
         charts = artifact.get(_CHARTS, {})
         tables = [Table.from_json(each) for each in artifact.get(_TABLES, ())]
-        files = [File(**each) for each in artifact[_FILES]]
+        of_tables = {table.file.id for table in tables}
+        files = [file for each in artifact[_FILES] if (file := File(**each)).id not in of_tables]
         drawn = {file.id: Chart.from_json(charts[file.id]) for file in files if file.id in charts}
     except (AttributeError, KeyError, TypeError, ValueError):
         return ()

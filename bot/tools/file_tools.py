@@ -99,7 +99,7 @@ def file_tools(database: Database, keep: Keep, compute: Compute) -> list[BaseToo
             name="table",
             description=_TABLE,
             args_schema=TableArguments,
-            metadata={"title": "Show a table"},
+            metadata={"title": "Show a table", "activity": "Making a table"},
             response_format="content_and_artifact",
         ),
         StructuredTool.from_function(

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from bot.chat import (
+    Announcement,
     Approval,
     Attachment,
     Audience,
@@ -17,6 +18,7 @@ from bot.chat import (
     Health,
     Message,
     NameKind,
+    Opening,
     Receipt,
     Since,
     Stop,
@@ -155,6 +157,10 @@ class Lines:
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """Do nothing: no request was shown outside of its conversation."""
+
+    async def announce(self, announcement: Announcement, to: str, receipt: Receipt) -> Opening:
+        """Refuse: there are no channels."""
+        raise Undeliverable("the line protocol has no channels")
 
     def forget_thread(self, id: ThreadId) -> None:
         """Do nothing: the line protocol shows no conversations."""

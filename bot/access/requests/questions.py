@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, replace
 
 from bot.access.requests.record import RequestRecord, askers_of
-from bot.chat import Admission, Admit, Inquiry, Message, Question, Refuse, Stop, Turn
+from bot.chat import Admission, Admit, Inquiry, Message, Question, Refuse, Stop, Turn, is_hook
 from bot.chat.text import one_line
 from bot.commands import question_texts
 from bot.commands.decisions import Chooser
@@ -28,13 +28,13 @@ class QuestionRules:
 
     def request(self, turn: Turn, inquiry: Inquiry, before: RequestRecord | None) -> Question:
         """Return the question of a call; `before` is the request whose decision began the turn."""
-        now = time.time()
+        now, askers = time.time(), askers_of(turn)
         return Question(
             id=inquiry.id,
             text=inquiry.text,
             options=inquiry.options,
-            respondents=askers_of(turn),
-            anyone=inquiry.anyone,
+            respondents=askers,
+            anyone=inquiry.anyone or any(map(is_hook, askers)),  # a hook answers nothing
             asked_at=now,
             expires_at=now + self.hours * 3600,
             asked_in=turn.id,

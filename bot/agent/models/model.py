@@ -252,6 +252,6 @@ class _Patience:
         self._limit.reschedule(min(now + self._seconds + self._leeway, latest))
 
 
-def offline_model(tools: Sequence[BaseTool]) -> Model:
-    """Return the model that needs no network."""
-    return Model([OfflineService(tools)])
+def offline_model(tools: Sequence[BaseTool], *, has_sample: bool = False) -> Model:
+    """Return the model that needs no network; with `has_sample` it knows the embedded database."""
+    return Model([OfflineService(tools, has_sample=has_sample)])

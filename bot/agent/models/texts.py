@@ -1,6 +1,7 @@
 """Sentences about a model that does not answer, and those of the offline model."""
 
 import math
+from collections.abc import Sequence
 
 from bot.chat.text import count
 
@@ -66,24 +67,82 @@ def _duration(seconds: float) -> str:
     return count(max(1, math.ceil(seconds)), "second")
 
 
-OFFLINE = (
-    "I am offline: no language model is configured, so I cannot answer questions. You can try a query, as "
-    "`SQL: select name, price from products limit 5`, the same with `TABLE:`, with `EXPORT:` for a file, or "
-    "with `CHART:` (or `CHART: line`) for a picture, and `SEARCH: words` to search this conversation. To get "
-    "answers from a model, ask the bot's operator to set OPENAI_API_KEY."
+_MOST_EXAMPLES = 4
+
+CONNECT = "To connect one, set OPENAI_API_KEY or OPENAI_BASE_URL and start me again."
+
+OFFLINE_NOTHING_EARLIER = "This is your first question in this conversation."
+OFFLINE_NO_FILE = "There is no file with your message. Attach one with the paper clip, and ask again."
+OFFLINE_NO_FACTS = (
+    "I found nothing that you asked me to remember. Tell me something, for example “Remember that my region "
+    "is Europe”."
 )
 
 
+def offline_not_understood(message: str, sentences: Sequence[str]) -> str:
+    """Return the answer to a message that the offline model does not understand, with its quotation."""
+    known = ", ".join(f"“{each}”" for each in [*sentences[:_MOST_EXAMPLES], "What can you do?"])
+    return (
+        f"I cannot answer {message or 'this'} because I am offline: this is a demonstration without a "
+        f"language model. I only understand sentences like these: {known}. {CONNECT}"
+    )
+
+
+def offline_capabilities(sentences: Sequence[str]) -> str:
+    """Return what the offline model can do."""
+    known = "\n".join(f"- {each}" for each in sentences)
+    return (
+        "With a language model I answer questions about your data, draw charts, write files, change data "
+        "after an approval, read what you attach and remember what you tell me. Now I am offline: this is a "
+        f"demonstration that shows how it looks. Try:\n\n{known}\n\n{CONNECT} For a query of your own, write "
+        "`SQL: select …`, `TABLE: select …`, `CHART: line select …` and `EXPORT: select …`."
+    )
+
+
+def offline_without(tool: str) -> str:
+    """Return the answer to a question whose tool is not there."""
+    if tool == "sql_execute":
+        return "I cannot change data here: changes are switched off. `SQL_WRITES=approval` allows them."
+    return "I cannot do this here: that tool is switched off."
+
+
 def offline_failure(problem: str) -> str:
-    """Return the offline answer to a query that failed."""
+    """Return the offline answer to a call that failed."""
     return f"That did not work, and I cannot fix it because I am offline:\n\n{problem}"
 
 
-def offline_first(message: str) -> str:
-    """Return the offline answer to the first message of a conversation."""
-    return f"{OFFLINE}\n\nThis is the first message that I know in this conversation: {message}"
+def offline_earlier(earlier: str) -> str:
+    """Return the list of earlier messages."""
+    return f"Before this you wrote:\n\n{earlier}"
 
 
-def offline_later(earlier: str) -> str:
-    """Return the offline answer to a later message, with a list of earlier ones."""
-    return f"{OFFLINE}\n\nI remember this conversation. Before this you wrote:\n\n{earlier}"
+def offline_saved(fact: str, *, is_private: bool) -> str:
+    """Return the confirmation of a saved fact."""
+    return f"I will remember {'for you' if is_private else 'in this channel'}: {fact}"
+
+
+def offline_facts(facts: Sequence[str]) -> str:
+    """Return the list of remembered facts."""
+    return "You asked me to remember:\n\n" + "\n".join(f"- {each}" for each in facts)
+
+
+def offline_found(entries: Sequence[str]) -> str:
+    """Return what was found in memory."""
+    if not entries:
+        return "I remember nothing about that."
+    return "I remember this:\n\n" + "\n".join(f"- {each}" for each in entries)
+
+
+def offline_tables(tables: Sequence[str]) -> str:
+    """Return the list of tables."""
+    return f"I can read {count(len(tables), 'table')}:\n\n" + "\n".join(f"- {each}" for each in tables)
+
+
+def offline_file(name: str, content: str) -> str:
+    """Return the beginning of a file."""
+    return f"**{name}** says:\n\n{content}\n\nWith a language model I would answer questions about it."
+
+
+def offline_more_rows(rows: int) -> str:
+    """Return the line below a table of which more rows exist."""
+    return f"These are the first {count(rows, 'row')}; there are more. Ask for a file to have all of them."

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from bot.chat import (
+    Announcement,
     Approval,
     Attachment,
     Audience,
@@ -19,6 +20,7 @@ from bot.chat import (
     Health,
     Message,
     NameKind,
+    Opening,
     Part,
     Passage,
     PastMessage,
@@ -181,6 +183,10 @@ class StoryPlatform:
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """Do nothing: no request was shown elsewhere."""
+
+    async def announce(self, announcement: Announcement, to: str, receipt: Receipt) -> Opening:
+        """Refuse: nothing is announced in a story."""
+        raise Undeliverable("nothing is announced in a story")
 
     def forget_thread(self, id: ThreadId) -> None:
         """Do nothing: nobody sees it."""

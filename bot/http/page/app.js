@@ -10,25 +10,11 @@ import { ThreadList, say } from "./list.js";
 import { element } from "./markdown.js";
 import * as outbox from "./outbox.js";
 import { Refused } from "./stream.js";
+import { Tour } from "./tour.js";
 import { unlock } from "./unlock.js";
 import "./you.js";
 import { AnswerView, QuestionView, answerText } from "./view.js";
 
-const WELCOME = {
-  model: {
-    words: "The agent answers from your data, shows each step it takes, and remembers the conversation.",
-    suggestions: ["Which tables do you know?", "Which products sold best last month?", "What can you help me with?"],
-  },
-  offline: {
-    words: "No language model is configured yet, so I can only run your queries and remember what you wrote. Try:",
-    suggestions: [
-      "SQL: select status, count(*) as orders from orders group by status order by orders desc",
-      "CHART: line select date_trunc('month', ordered_at) as month, count(*) as orders from orders group by 1",
-      "SEARCH: orders",
-      "What can you help me with?",
-    ],
-  },
-};
 const LOOK_MS = 4_000; // at what other tabs and browsers do
 const LOOK_RUNNING_MS = 1_000; // while something runs that this page does not receive
 const LIST_EVERY = 3; // looks
@@ -38,6 +24,10 @@ const [scroll, messages, input, latest] = ["scroll", "messages", "question", "la
 const open = new Map(); // conversations with answers that this page receives, and the visible one, by id
 let views = [];
 let visible = fresh(freshId());
+const tour = new Tour(find("tour"), (text, files) => {
+  submit(text, files);
+  input.focus(); // its button is gone
+});
 
 function fresh(id) {
   const made = new Conversation(id, { changed, ended, locked: unlock });
@@ -100,7 +90,8 @@ function show(next) {
 }
 
 function showTitle() {
-  find("title").textContent = document.title = visible.title || "New conversation";
+  find("title").textContent = visible.title || "New conversation";
+  document.title = visible.title ? `${visible.title} – Threadmate` : "Threadmate";
 }
 
 /** Shows the messages of the visible conversation; elements of those that are the same stay, and with them the focus. */
@@ -118,9 +109,7 @@ function showMessages() {
       view.update();
     }
   });
-  const welcomed = messages.querySelector(".welcome");
-  if (!all.length && !welcomed && !visible.isMissing) messages.replaceChildren(welcome());
-  else if (all.length && welcomed) welcomed.remove();
+  tour.show({ isEmpty: !all.length && !visible.isMissing, isRunning: isBusy });
   if (hadFocus && !messages.contains(document.activeElement)) input.focus();
   showTitle();
   composer.show(isBusy);
@@ -146,18 +135,6 @@ function viewOf(message, index) {
   else messages.append(made.element);
   views[index] = made;
   return made;
-}
-
-let welcomeKind = ""; // until health tells which
-
-function welcome() {
-  const { words, suggestions } = WELCOME[welcomeKind] ?? { words: "", suggestions: [] };
-  const buttons = suggestions.map((text) => {
-    const button = element("button", { type: "button", class: "suggestion" }, text);
-    button.addEventListener("click", () => submit(text));
-    return button;
-  });
-  return element("section", { class: "welcome" }, element("h2", {}, "What would you like to know?"), element("p", {}, words), ...buttons);
 }
 
 let frame = 0;
@@ -279,15 +256,13 @@ for (const button of document.querySelectorAll("[data-close]")) {
 
 show(visible);
 openMenu(false);
-const askForToken = () => unlock(() => start());
 
 async function start() {
-  const parts = await watch(askForToken);
-  welcomeKind = parts?.model?.models?.includes("offline") ? "offline" : "model";
-  document.querySelector(".welcome")?.replaceWith(welcome());
-  await Promise.all([list.refresh(true), openFromAddress()]);
+  await Promise.all([tour.load(), list.refresh(true), openFromAddress()]);
   sendOutbox();
 }
 
+const askForToken = () => unlock(() => refresh(askForToken).then(start));
+await watch(askForToken);
 await start();
 keepLooking();

@@ -48,6 +48,13 @@ export async function health() {
   return body;
 }
 
+/** Returns the body of /welcome. Throws `Refused` (401) or `Lost`. */
+export async function welcome() {
+  const response = await call("/welcome");
+  if (!response.ok) throw await refusal(response);
+  return response.json();
+}
+
 /** Returns the content of a file of an answer. Throws `Refused` (404: it has expired) or `Lost`. */
 export async function fileContent(url) {
   const response = await call(url);

@@ -72,8 +72,10 @@ def agents_sessions_set_status(workspace: Workspace, args: Args) -> dict[str, Js
     title = args.get("title")
     require(title is None or 1 <= len(title) <= 200, "invalid_arguments", "a title has 1 to 200 characters")
     initiator = args.get("initiator_user_id")
-    members = workspace.channels[place[0]].members
-    require(initiator is None or initiator in members, "user_not_found", str(initiator))
+    known = (
+        initiator is None or initiator in workspace.users or _has_taken_part(workspace, place[0], initiator)
+    )
+    require(known, "user_not_found", str(initiator))
     if not workspace.session_status(*place):  # Slack ignores both for a session that exists
         workspace.initiators[place] = initiator
         if title:
@@ -92,3 +94,9 @@ def agents_sessions_rename(workspace: Workspace, args: Args) -> dict[str, Json]:
     require(1 <= len(args["title"]) <= 200, "invalid_name", "a title has 1 to 200 characters")
     workspace.titles[place] = args["title"]
     return {}
+
+
+def _has_taken_part(workspace: Workspace, channel: str, user: str) -> bool:
+    """Return whether a user is or was in a channel."""
+    is_member = user in workspace.channels[channel].members
+    return is_member or any(message.user == user for message in workspace.messages[channel])
