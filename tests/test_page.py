@@ -265,6 +265,8 @@ def test_an_answer_that_runs_elsewhere_is_followed_from_the_server() -> None:
     found = converse(requests, ["load"])
     assert [each["path"] for each in found["sent"]] == ["/threads/t", "/threads/t/answer", "/threads/t"]
     assert found["messages"][1]["state"] == "done"
+
+
 WELCOME = {
     "is_demonstration": True,
     "suggestions": [{"text": f"Question {number}", "shows": "a table", "file": None} for number in range(5)],

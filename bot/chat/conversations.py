@@ -17,7 +17,7 @@ class StoredEntry:
     key: str
     field: str
     text: str
-    ttl_seconds: int
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,14 @@ class ConversationStore(Protocol):
     The owner of a conversation is the space of its thread.
     """
 
-    async def add(
-        self, thread: ThreadId, message: str, words: str, entry: str, *, replaces: bool = False
-    ) -> None:
-        """Add a question with its id; the first one is the title. Idempotent, unless it `replaces` one.
+    async def add(self, thread: ThreadId, message: str, words: str, entry: str) -> None:
+        """Add a question with its id; the first one is the title. The first entry with an id stays.
 
         A conversation that was deleted is restored.
         """
+
+    async def replace(self, thread: ThreadId, message: str, words: str, entry: str) -> None:
+        """Replace a question, if it is still kept."""
 
     def ending(self, thread: ThreadId, turn: str, entry: str) -> StoredEntry:
         """Return the entry of an answer, for the step that ends its turn."""
@@ -63,8 +64,8 @@ class ConversationStore(Protocol):
     async def find(self, thread: ThreadId) -> Transcript | None:
         """Return a conversation, or None if there is none, or it is deleted."""
 
-    async def revision(self, thread: ThreadId) -> int | None:
-        """Return a number that grows with each change of a conversation, or None as `find` does."""
+    async def revision(self, thread: ThreadId) -> str | None:
+        """Return a text that changes with each change of a conversation, or None as `find` does."""
 
     async def titles(
         self, owner: ThreadId, words: str, before: float | None, limit: int

@@ -165,7 +165,7 @@ class ThreadRoutes:
         if not await self._lookup.is_known(edit):
             raise Refusal(409, texts.NOT_EDITED)
         entry = question_entry(replace(message, sent_at=entries[last]["at"]))
-        await self._store.add(thread, last, body.message, entry, replaces=True)
+        await self._store.replace(thread, last, body.message, entry)
         return await self._conversation.follow(request, thread, edit, texts.NOT_EDITED)
 
     async def _find(self, thread: ThreadId) -> Transcript:

@@ -329,7 +329,7 @@ class Inbox:
         kept = details or StoredDetails(keys.turn(ids[0]), "", 0)
         rest: list[str | float] = [dead, answered, receipt, filed, most, "" if gap is None else gap]
         rest += [kept.text, kept.ttl_seconds, question, kept.stands if question else ""]
-        rest += [entry.key, entry.field, entry.text, entry.ttl_seconds] if entry else ["", "", "", 0]
+        rest += [entry.key, entry.field, entry.text, entry.revision] if entry else ["", "", "", 0]
         of_turn = [keys.turn(ids[0]), DEAD, keys.joined(lease.thread), kept.key]
         finished = await self._finish(
             keys=[READY, *box, ACTIVE, *of_turn, *stream],

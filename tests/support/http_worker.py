@@ -184,9 +184,10 @@ class EmptyInbox:
 class NoConversations:
     """Implements `bot.chat.ConversationStore`: no conversation is listed, since there is no store."""
 
-    async def add(
-        self, thread: ThreadId, message: str, words: str, entry: str, *, replaces: bool = False
-    ) -> None:
+    async def add(self, thread: ThreadId, message: str, words: str, entry: str) -> None:
+        pass
+
+    async def replace(self, thread: ThreadId, message: str, words: str, entry: str) -> None:
         pass
 
     def ending(self, thread: ThreadId, turn: str, entry: str) -> StoredEntry:

@@ -72,7 +72,7 @@ return 1
 
 # KEYS ready mailbox messages active turn dead joined details [filing] | ARGV tag consumer lease thread
 # turn_seconds joined_seconds reason answered receipt filed most gap kept kept_seconds question stands
-# entry field text entry_seconds id...
+# entry field text revision id...
 # -> 0 fenced | 1 | the entry of `filing`. Removes the turn's messages (into `dead` if there is a reason) and
 # frees the thread; a thread with more messages queues after the others, so that a busy thread cannot starve
 # them. `answered` is the message that an edit can name from now on. An empty `answered` or `receipt` leaves
@@ -119,9 +119,7 @@ end
 local seen = ARGV[15] ~= '' and ARGV[16] ~= '' and tag .. ':seen:' .. ARGV[15]
 if seen and redis.call('EXISTS', seen) == 1 then redis.call('HSET', seen, 'answer', ARGV[16]) end
 if ARGV[17] ~= '' and redis.call('EXISTS', ARGV[17]) == 1 then
-  redis.call('HSET', ARGV[17], ARGV[18], ARGV[19])
-  redis.call('HINCRBY', ARGV[17], 'revision', 1)
-  redis.call('EXPIRE', ARGV[17], ARGV[20])
+  redis.call('HSET', ARGV[17], ARGV[18], ARGV[19], 'revision', ARGV[20])
 end
 local filed = KEYS[9] and redis.call('XADD', KEYS[9], 'MAXLEN', '~', ARGV[11], '*', 'turn', ARGV[10])
 if waits then
