@@ -12,10 +12,12 @@ from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support.bot import run_bot
+from tests.support.http_caller import http_client
 from tests.support.obedient_model import obey, order
 from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.wait import wait_until
 
+ADA, BOB_TOKEN = "ada-token-of-the-test", "bob-token-of-the-test"
 LINE = re.compile(r"`([0-9a-f]{8})` \S+ \S+ UTC, (\w+): (.*)")
 
 
@@ -218,3 +220,26 @@ async def test_a_correction_without_a_usable_text_says_how_to_write_one(
 )
 def test_the_text_of_a_command_is_a_subcommand_and_its_argument(text: str, read: MemoryOrder | None) -> None:
     assert parse(text) == read
+
+
+async def test_facts_are_listed_corrected_and_forgotten_over_http(settings: dict[str, Any]) -> None:
+    """Ten at once; nobody but their owner changes them."""
+    async with (
+        run_bot(**settings, api_tokens=f"ada:{ADA},bob:{BOB_TOKEN}") as bot,
+        http_client(bot, ADA) as ada,
+        http_client(bot, BOB_TOKEN) as bob,
+    ):
+        for number in range(11):
+            await ada("POST", "/chat", {"message": wish(f"item {number} is blue"), "thread_id": "t"})
+        _, known = await ada("GET", "/memory/facts")
+        assert (len(known["facts"]), known["total"], known["is_on"]) == (10, 11, True)
+        assert len((await ada("GET", "/memory/facts?first=10"))[1]["facts"]) == 1
+        assert (await ada("GET", "/memory/facts?first=x"))[0] == 400
+        assert (await bob("GET", "/memory/facts"))[1]["total"] == 0
+        path = f"/memory/facts/{known['facts'][0]['id']}"
+        assert (await bob("DELETE", path))[1]["response"] == NO_FACT
+        assert (await ada("PATCH", path, {"text": "item 10 is red"}))[0] == 200
+        _, known = await ada("GET", "/memory/facts")
+        (red,) = [each["id"] for each in known["facts"] if each["text"] == "item 10 is red"]
+        await ada("DELETE", f"/memory/facts/{red}")
+        assert (await ada("GET", "/memory/facts"))[1]["total"] == 10

@@ -22,6 +22,7 @@ from tests.support.http_worker import (
     TIMING,
     TOKEN,
     EmptyInbox,
+    NoConversations,
     Setup,
     Worker,
     echo,
@@ -133,6 +134,7 @@ async def open_and_close(host: str, port: int, api_token: str | None) -> None:
         credentials=credentials(api_token),
         lookup=EmptyInbox(),
         files=NO_FILES,
+        conversations=NoConversations(),
         timing=TIMING,
     )
     async with http.serve(healthy(), {}):

@@ -16,6 +16,7 @@ NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(not NODE, reason="the page's script is run by node")
 SCRIPT = Path(__file__).parent / "support" / "page.mjs"
 PAGE = Path(__file__).parent.parent / "bot" / "http" / "page"
+VENDOR = PAGE / "vendor"
 SCRIPTS = sorted(PAGE.glob("*.js"))
 
 
@@ -37,10 +38,26 @@ def test_the_page_has_no_inline_script_or_style_that_its_policy_would_block() ->
     assert not re.findall(r"<style|\sstyle=|\son\w+=|javascript:", page)
 
 
-@pytest.mark.parametrize("path", sorted(PAGE.iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted(path for path in PAGE.iterdir() if path.is_file()), ids=lambda path: path.name
+)
 def test_nothing_is_loaded_from_another_host(path: Path) -> None:
     addresses = set(re.findall(r"(?:https?:)?//[\w-]+\.[\w.]+", path.read_text()))
     assert addresses <= {"http://www.w3.org"}  # the name of a namespace, not a place
+
+
+def test_the_libraries_are_those_that_are_named_with_their_versions_and_licences() -> None:
+    """`./dev vendor` writes them; none reaches another host, and each package has its licence beside it."""
+    named = json.loads((VENDOR / "package.json").read_text())
+    licences = {f"{name.strip('@').replace('/', '-')}.LICENSE" for name in named["dependencies"]}
+    found = {path.name for path in VENDOR.iterdir()}
+    assert found == {"package.json", *named["files"], *licences}
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in named["dependencies"].values())
+    code = {name: (VENDOR / name).read_text() for name in named["files"]}
+    loads = r"\bfetch\(|XMLHttpRequest|WebSocket|sendBeacon|\beval\(|new Function|innerHTML\s*=|import\("
+    # the core can also colour elements by itself, which the page does not ask for
+    assert {name for name, text in code.items() if re.search(loads, text)} <= {"highlight-core.js"}
+    assert all("//# sourceMappingURL" not in text for text in code.values())
 
 
 def test_a_long_line_of_a_request_is_wrapped_and_hides_no_end() -> None:
@@ -193,6 +210,61 @@ def test_a_text_of_any_length_is_shown() -> None:
         "> " * 5_000 + "a",
     ]
     assert all(each["text"] for each in render(sources))
+
+
+CONVERSATION = Path(__file__).parent / "support" / "page_conversation.mjs"
+DONE = ["done", {"status": "success", "response": "Hi", "thread_id": "t"}]
+GIVEN = {"events": [["text", {"text": "H"}], ["text", {"text": "i"}], DONE]}
+
+
+def converse(requests: list[Any], *steps: list[Any]) -> dict[str, Any]:
+    """Return what the page has after these steps, if its requests are answered in this way."""
+    command = [NODE or "node", str(CONVERSATION), str(PAGE / "conversation.js")]
+    given = json.dumps({"requests": requests, "steps": steps})
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=True, timeout=50)
+    return dict(json.loads(done.stdout))
+
+
+def transcript(state: str, response: str) -> dict[str, Any]:
+    """Return a conversation of the server with one question."""
+    answer = {"role": "agent", "state": state, "answer": "", "can_be_rated": False, "error": ""}
+    parts = [{"type": "text", "text": response}] if response else []
+    asked = {"role": "user", "id": "1", "text": "hello", "files": []}
+    messages = [asked, {**answer, "parts": parts}]
+    return {"body": {"title": "hello", "is_running": state == "running", "messages": messages}, "etag": "e"}
+
+
+@needs_node
+def test_a_lost_answer_is_asked_for_again_with_the_same_key_until_it_comes() -> None:
+    """Restarts of any length; the message is in the outbox until then, and not afterwards."""
+    cut = {"events": [["text", {"text": "H"}]]}
+    away = {"status": 503, "body": {"message": "not now"}}
+    requests = [cut, *[None] * 8, away, GIVEN, transcript("complete", "Hi")]
+    found = converse(requests, ["send", "hello"])
+    asked = [each for each in found["sent"] if each["path"] == "/chat"]
+    assert len(asked) == 11
+    assert len({each["key"] for each in asked}) == 1
+    assert found["messages"][1]["state"] == "done"
+    assert found["messages"][1]["parts"] == [{"type": "text", "text": "Hi"}]
+    assert found["outbox"] == 0
+
+
+@needs_node
+def test_a_failed_answer_can_be_tried_again_as_a_new_question() -> None:
+    """A final failure comes again under the same key."""
+    failed = {"events": [["error", {"status": "error", "message": "No.", "code": 502, "final": True}]]}
+    found = converse([failed, GIVEN, transcript("complete", "Hi")], ["send", "hello"], ["retry"])
+    keys = [each["key"] for each in found["sent"] if each["path"] == "/chat"]
+    assert len(set(keys)) == 2
+    assert found["outbox"] == 0
+
+
+@needs_node
+def test_an_answer_that_runs_elsewhere_is_followed_from_the_server() -> None:
+    requests = [transcript("running", ""), GIVEN, transcript("complete", "Hi")]
+    found = converse(requests, ["load"])
+    assert [each["path"] for each in found["sent"]] == ["/threads/t", "/threads/t/answer", "/threads/t"]
+    assert found["messages"][1]["state"] == "done"
 
 
 WELCOME = {

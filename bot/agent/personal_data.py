@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.agent.agent import Agent
-from bot.chat import Author, ForgottenThreads, Json, Mailboxes, Space, StillBusy
+from bot.chat import Author, ForgottenThreads, Json, Mailboxes, Space, StillBusy, ThreadId
 from bot.memory import Owners, digests
 
 PATIENCE = 30.0
@@ -58,6 +58,14 @@ class ThreadData:
                             self.shown.forget_thread(id)
         if busy:
             raise StillBusy(len(busy))
+
+    async def forget_thread(self, thread: ThreadId) -> None:
+        """Remove the memory of a thread, and what was filed of it. Raises `StillBusy` while a turn runs."""
+        name = str(thread)
+        async with self.mailboxes.pause(name, 0):
+            await self.agent.forget(name, frozenset(), wholly=True)
+            await self.owners.forget_conversation(name)
+        await self.mailboxes.leave(name)
 
     async def erase_space(self, space: Space) -> None:
         """Remove the memory of all threads of a space. Raises `StillBusy` for threads in use."""

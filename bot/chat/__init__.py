@@ -34,6 +34,13 @@ from bot.chat.context import (
     ReadContext,
     Since,
 )
+from bot.chat.conversations import (
+    ConversationStore,
+    ConversationTitle,
+    StoredEntry,
+    ThreadEraser,
+    Transcript,
+)
 from bot.chat.coordination import Coordination, Permit
 from bot.chat.errors import (
     AnswerError,
@@ -169,6 +176,8 @@ __all__ = [
     "ChartSeries",
     "Context",
     "ContextSource",
+    "ConversationStore",
+    "ConversationTitle",
     "Coordination",
     "Correction",
     "CredentialsRejected",
@@ -241,16 +250,19 @@ __all__ = [
     "StopRefused",
     "StorageDown",
     "StoredDetails",
+    "StoredEntry",
     "Table",
     "TableColumn",
     "Text",
     "TextDecision",
     "Thread",
+    "ThreadEraser",
     "ThreadEvent",
     "ThreadId",
     "Tokens",
     "ToolStep",
     "ToolUse",
+    "Transcript",
     "Transcripts",
     "Turn",
     "Undeliverable",

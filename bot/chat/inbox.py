@@ -18,6 +18,9 @@ class InboxLookup(Protocol):
         The newest come first, to within these minutes.
         """
 
+    async def active(self, threads: Sequence[ThreadId]) -> frozenset[ThreadId]:
+        """Return those in which something waits for an answer, or is being answered."""
+
     async def is_known(self, message_id: str) -> bool:
         """Return whether a message was taken within the last three days."""
 

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from bot.chat.answers import StoredDetails
 from bot.chat.context import Archive, ReadContext, Since
+from bot.chat.conversations import StoredEntry
 from bot.chat.events import Attachment, Json, Message, Stop, ThreadId, Turn
 from bot.chat.filing import Filing
 from bot.chat.hooks import Announcement, Opening
@@ -46,6 +47,8 @@ class Receipt:
     """Entry that is stored with the end of the turn, once its answer is complete."""
     details: StoredDetails | None = None
     """Details of the answer, which are stored with the end of the turn."""
+    entry: StoredEntry | None = None
+    """Answer as users find it later in their conversation, which is stored with the end of the turn."""
     _order: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property

@@ -13,6 +13,7 @@ from bot.chat import (
     Request,
     Stop,
     StopRefused,
+    ThreadEraser,
     ThreadEvent,
     parse_decision,
 )
@@ -58,6 +59,8 @@ class Commands:
     """Access control of the home page; without it everybody is answered."""
     waiting: RequestsOfUser | None = None
     """Look-up of the requests that the home page shows."""
+    eraser: ThreadEraser | None = None
+    """Eraser of deleted conversations, for platforms where users can delete some."""
 
     async def health(self, by: str, *, is_external: bool = False) -> str:
         """Answer `/agent-health` with one line, or for administrators with the evidence of each part."""

@@ -8,7 +8,7 @@ from typing import Any
 from bot.access.requests import Copies, WaitingRequests
 from bot.agent import ThreadData
 from bot.app import Bot
-from bot.chat import HealthCheck, PersonalDataSource, SpaceData
+from bot.chat import HealthCheck, PersonalDataSource, SpaceData, ThreadEraser
 from bot.commands.channel import ChannelCommand
 from bot.commands.commands import Commands
 from bot.commands.health import HealthChecks
@@ -44,7 +44,13 @@ async def open_bot(
         access = build_access(settings, storage)
         platforms = await stack.enter_async_context(
             open_platforms(
-                adapters, settings, storage.coordination, storage.lookup, storage.files, storage.vault
+                adapters,
+                settings,
+                storage.coordination,
+                storage.lookup,
+                storage.files,
+                storage.conversations,
+                storage.vault,
             )
         )
         parts = await stack.enter_async_context(open_parts(settings, storage, access, platforms))
@@ -63,6 +69,7 @@ async def open_bot(
             parts.model,
             access.control.allow_list,
             WaitingRequests(access.requests.store, access.requests.approvals),
+            _build_eraser(storage, access, parts, platforms),
         )
         http = next((each for each in platforms if isinstance(each, Http)), None)
         page = (
@@ -111,6 +118,7 @@ def _build_personal_data(
     threads = ThreadData(parts.agent, owners, erasure, platforms)
     sources: list[PersonalDataSource] = [
         threads,
+        storage.conversations,
         owners,
         erasure,
         access.requests,
@@ -120,6 +128,11 @@ def _build_personal_data(
     if access.control.budget:
         sources.append(access.control.budget)
     return PersonalData(owners, access.account_links, sources, platforms, is_on=settings.enable_memory)
+
+
+def _build_eraser(storage: Storage, access: Access, parts: AgentParts, platforms: Platforms) -> ThreadEraser:
+    owners, erasure = parts.long_term_memory.owners, Erasure(storage.redis, access.inbox)
+    return ThreadData(parts.agent, owners, erasure, platforms)
 
 
 def _space_sources(

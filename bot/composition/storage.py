@@ -11,6 +11,7 @@ from bot.config import Settings, is_trial, secret_value
 from bot.inbox import FencedRedis, Lookup
 from bot.inbox.process_name import process_name
 from bot.storage.client import open_redis
+from bot.storage.conversations import RedisConversations
 from bot.storage.coordination import RedisCoordination
 from bot.storage.embedded import Servers, writer_dsn
 from bot.storage.files import FileStore
@@ -35,6 +36,7 @@ class Storage:
     coordination: RedisCoordination
     lookup: Lookup
     files: FileStore
+    conversations: RedisConversations
     keys: KeyValueStore
     database: Database
     writer: DatabaseWriter | None
@@ -61,6 +63,7 @@ async def open_storage(settings: Settings, servers: Servers) -> AsyncIterator[St
             RedisCoordination(redis, process),
             Lookup(redis),
             FileStore(redis),
+            RedisConversations(redis, settings.thread_ttl_days),
             KeyValueStore(redis, settings.redis_ops_prefix),
             database,
             await _writer(stack, settings, servers.database_url, database),

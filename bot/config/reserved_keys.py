@@ -7,6 +7,7 @@ Each key with the hash tag `{bot}` is used by one package only:
           ordered                                                         inbox (`bot.inbox.keys`)
     {bot}:limit lease group notes note votes heard                        storage.coordination
     {bot}:files file file_sizes same_file                                 storage.files
+    {bot}:conversations conversation                                      storage.conversations
     {bot}:vault vault_changes                                             storage.vault
     {bot}:probe                                                           storage.client
     {bot}:rate                                                            access.rate_limits

@@ -122,7 +122,7 @@ async def _open(settings: HttpSettings, services: Services) -> AsyncIterator[Rec
     from bot.http.timing import Timing
 
     if "http" not in services.roles:
-        yield DetachedHttp(services.files)
+        yield DetachedHttp(services.files, services.conversations)
         return
     yield Http(
         host=settings.http_host,
@@ -130,6 +130,7 @@ async def _open(settings: HttpSettings, services: Services) -> AsyncIterator[Rec
         credentials=settings.credentials,
         lookup=services.lookup,
         files=services.files,
+        conversations=services.conversations,
         timing=Timing(),
         senders=services.hooks,
     )

@@ -9,32 +9,26 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Protocol, assert_never
+from dataclasses import dataclass, replace
+from typing import Annotated, Protocol
 
 from aiohttp import hdrs, web
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter
 
 from bot.chat import (
-    AnswerButtons,
-    Approval,
     Attachment,
+    ConversationStore,
+    Correction,
     Deliver,
-    File,
     Files,
     InboxLookup,
     Json,
     Message,
     Notice,
-    OpenRequests,
     Part,
-    Question,
     Stop,
     StorageDown,
-    Table,
-    Text,
     ThreadId,
-    ToolStep,
 )
 from bot.chat.texts import STOPPED
 from bot.commands.commands import Commands, recognise_command
@@ -43,8 +37,10 @@ from bot.http import bodies, texts
 from bot.http.callers import CALLER, ApiCaller, caller_in
 from bot.http.errors import Refusal, not_now
 from bot.http.files import SentFile, store_files, table_json, to_json
-from bot.http.replies import Replies, Reply, at_hand, request_text, stored_parts
+from bot.http.part_json import part_json
+from bot.http.replies import Replies, Reply, at_hand, stored_parts
 from bot.http.timing import Timing
+from bot.http.transcript import question_entry
 
 logger = logging.getLogger(__name__)
 
@@ -75,10 +71,18 @@ _WEIGHT = re.compile(r"[01](\.[0-9]{0,3})?")
 class Conversation:
     """Chat over HTTP: delivers callers' messages and waits for the answers."""
 
-    def __init__(self, replies: Replies, lookup: InboxLookup, files: Files, timing: Timing) -> None:
+    def __init__(
+        self,
+        replies: Replies,
+        lookup: InboxLookup,
+        files: Files,
+        conversations: ConversationStore,
+        timing: Timing,
+    ) -> None:
         self._files = files
         self._recipients: tuple[Deliver, Commands] | None = None
         self._lookup = lookup
+        self._conversations = conversations
         self.last_message_at: float | None = None
         self._replies = replies
         self._timing = timing
@@ -103,7 +107,24 @@ class Conversation:
         _require_content(body)
         attachments = await store_files(self._files, body.files)
         message = to_message(body, request[CALLER], idempotency_key(request), attachments)
+        if not isinstance(recognise_command(message), Stop):
+            await self._add(message)
         return await self.answer(request, message, ChatFormat(message.thread))
+
+    async def _add(self, message: Message) -> None:
+        """Add a question to its conversation, before the inbox has it: what is answered is always listed."""
+        names = " ".join(each.name for each in message.attachments)
+        try:
+            await self._conversations.add(
+                message.thread, message.id, message.text or names, question_entry(message)
+            )
+        except StorageDown as error:
+            raise not_now(texts.PERHAPS_NOT_STORED) from error
+
+    async def edit(self, correction: Correction) -> str:
+        """Deliver a question in other words; return the id of the message that it becomes."""
+        await self._hand_over(correction)
+        return f"{correction.message.id}:edit:{correction.edited_at}"
 
     async def answer(
         self, request: web.Request, message: Message, form: "AnswerFormat"
@@ -190,13 +211,13 @@ class Conversation:
             raise not_now(texts.NOT_RECEIVING)
         return self._recipients
 
-    async def _hand_over(self, message: Message) -> None:
+    async def _hand_over(self, event: Message | Correction) -> None:
         deliver, _ = self._require_recipients()
         try:
             async with asyncio.timeout(self._timing.delivery_timeout):
-                await deliver(message)
+                await deliver(event)
         except Exception as error:  # a lost connection, too, does not tell whether Redis has stored it
-            logger.exception("message delivery failed", extra={"thread_id": str(message.thread)})
+            logger.exception("message delivery failed", extra={"kind": type(event).__name__})
             raise not_now(texts.PERHAPS_NOT_STORED) from error
         self.last_message_at = time.monotonic()
 
@@ -359,36 +380,8 @@ def _answer(thread: ThreadId, reply: Reply) -> dict[str, Json]:
 
 
 def _part_event(part: Part, reader: str) -> bytes:
-    match part:
-        case Text():
-            return _event("text", {"text": part.text})
-        case Notice():
-            if part.status:  # the last event reports it
-                return b""
-            return _event("notice", {"text": part.text})
-        case Approval():
-            return _event(
-                "approval",
-                asdict(part) | {"text": request_text(part, reader), "whole": request_text(part, reader)},
-            )
-        case Question():
-            return _event(
-                "question", asdict(part) | {"question": part.text, "text": request_text(part, reader)}
-            )
-        case ToolStep():
-            fields = asdict(part)
-            unknown = {name for name in ("activity", "rows", "seconds") if fields[name] in ("", None)}
-            return _event("tool", {name: fields[name] for name in fields.keys() - unknown})
-        case Table():
-            return _event("table", table_json(part))
-        case File():
-            return _event("file", to_json(part))
-        case AnswerButtons():
-            return _event("buttons", asdict(part))
-        case OpenRequests():
-            return b""
-        case _:
-            assert_never(part)
+    found = part_json(part, reader)
+    return _event(*found) if found else b""
 
 
 def _event(name: str, data: Json) -> bytes:

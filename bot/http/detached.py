@@ -8,6 +8,7 @@ from bot.chat import (
     Approval,
     Attachment,
     Audience,
+    ConversationStore,
     Deliver,
     Files,
     Health,
@@ -23,7 +24,8 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands
 from bot.http.files import read_file
-from bot.http.replies import HttpThread, Replies
+from bot.http.replies import Replies
+from bot.http.thread import HttpThread
 from bot.platforms.receiver import Webhook
 
 
@@ -32,8 +34,9 @@ class DetachedHttp:
 
     name = "http"
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, conversations: ConversationStore) -> None:
         self._files = files
+        self._conversations = conversations
 
     @property
     def webhooks(self) -> Mapping[str, Webhook]:
@@ -49,7 +52,7 @@ class DetachedHttp:
 
     def thread(self, id: ThreadId) -> Thread:
         """Return a thread without waiting callers."""
-        return HttpThread(Replies())
+        return HttpThread(Replies(), self._conversations)
 
     async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
         """Return the stored content of an attachment. Raises `FileRefused`."""

@@ -31,8 +31,9 @@ _POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
 
 
 def to_json(file: File) -> dict[str, Json]:
-    """Return a file as JSON with its URL."""
-    return file.to_json() | {"url": f"/files/{file.id}"}
+    """Return a file as JSON with its URL; the picture of a chart says so, as far as it is known."""
+    chart: dict[str, Json] = {"is_chart": True} if file.chart else {}
+    return file.to_json() | chart | {"url": f"/files/{file.id}"}
 
 
 def table_json(table: Table) -> dict[str, Json]:

@@ -48,7 +48,8 @@ OF_ANSWERS = (429, 502, 504)
 class Operation:
     """Description of a route: its request, and its responses by status.
 
-    `query` names the values of each parameter. `answer` is the model of the response, or its media type.
+    `query` names the values of each parameter, none if it can be any text. `answer` is the model of the
+    response, or its media type.
     """
 
     summary: str
@@ -131,7 +132,11 @@ class _Writer:
             for name in _PARAMETER.findall(route.path)
         ]
         parameters += [
-            {"name": name, "in": "query", "schema": {"type": "string", "enum": list(values)}}
+            {
+                "name": name,
+                "in": "query",
+                "schema": {"type": "string", **({"enum": list(values)} if values else {})},
+            }
             for name, values in operation.query.items()
         ]
         parameters += [

@@ -14,6 +14,7 @@ from typing import Literal
 from aiohttp import hdrs, web
 
 from bot.chat import (
+    ConversationStore,
     CredentialsRejected,
     Deliver,
     Files,
@@ -39,9 +40,11 @@ from bot.http.credentials import Credentials
 from bot.http.detached import DetachedHttp
 from bot.http.errors import Handler, Refusal, errors_as_json, not_now
 from bot.http.health import Probes
-from bot.http.replies import HttpThread, Replies
+from bot.http.replies import Replies
 from bot.http.routes import build_routes, hook_route
 from bot.http.schemas import Welcome
+from bot.http.thread import HttpThread
+from bot.http.threads import ThreadRoutes, keep_forgetting
 from bot.http.timing import Timing
 from bot.platforms.receiver import Webhook
 
@@ -65,12 +68,13 @@ class Http(DetachedHttp):
         credentials: Credentials,
         lookup: InboxLookup,
         files: Files,
+        conversations: ConversationStore,
         timing: Timing,
         bounds: Bounds | None = None,
         senders: Sequence[Hook] = (),
     ) -> None:
         """Listen on `host` and `port` (0: any free port) in `serve`."""
-        super().__init__(files)
+        super().__init__(files, conversations)
         self._host = host
         self.port = port
         """Port of the server; 0 until it has taken a free one."""
@@ -78,7 +82,8 @@ class Http(DetachedHttp):
         self._timing = timing
         self._bounds = bounds or Bounds()
         self._replies = Replies()
-        self._conversation = Conversation(self._replies, lookup, files, timing)
+        self._conversation = Conversation(self._replies, lookup, files, conversations, timing)
+        self._threads = ThreadRoutes(conversations, lookup, self._conversation)
         self._hooks = hooks.Hooks(senders, timing)
 
     @property
@@ -125,7 +130,7 @@ class Http(DetachedHttp):
         probes = Probes(
             commands, is_receiving=lambda: self._conversation.is_open, max_age=self._timing.ready_max_age
         )
-        routes = build_routes(self._conversation, probes, commands, self._files, welcome)
+        routes = build_routes(self._conversation, self._threads, probes, commands, self._files, welcome)
         app.add_routes([*_page_routes(), *(each.definition for each in routes)])
         described = [*routes, hook_route(self._hooks)] if self._hooks else routes
         app.add_routes([web.get(openapi.PATH, openapi.Document(described).send)])
@@ -140,11 +145,13 @@ class Http(DetachedHttp):
     async def receive(self, deliver: Deliver, commands: Commands) -> None:
         """Accept chat messages until cancelled; at other times `POST /chat` returns 503."""
         with self._conversation.open(deliver, commands), self._hooks.open(deliver):
+            if commands.eraser:
+                await keep_forgetting(self._conversations, commands.eraser, self._timing.forget_interval)
             await asyncio.Event().wait()
 
     def thread(self, id: ThreadId) -> Thread:
         """Return the thread; its callers are found by the messages of a turn, so `id` is not needed."""
-        return HttpThread(self._replies)
+        return HttpThread(self._replies, self._conversations)
 
     async def health(self) -> Health:
         """Report `ok` while messages are accepted; the socket cannot close before the server does."""
@@ -157,7 +164,7 @@ class Http(DetachedHttp):
 
 
 def _page_routes() -> list[web.AbstractRouteDef]:
-    files = {path.name: path for path in PAGE.iterdir()}
+    files = {path.relative_to(PAGE).as_posix(): path for path in PAGE.rglob("*.*") if path.is_file()}
 
     async def index(request: web.Request) -> web.FileResponse:
         return web.FileResponse(files["index.html"])
@@ -168,7 +175,7 @@ def _page_routes() -> list[web.AbstractRouteDef]:
             raise web.HTTPNotFound
         return web.FileResponse(path)
 
-    return [web.get("/", index), web.get("/page/{name}", page_file)]
+    return [web.get("/", index), web.get("/page/{name:.+}", page_file)]
 
 
 def _bounded(webhook: Webhook, large: asyncio.Semaphore) -> Handler:

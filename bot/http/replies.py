@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import assert_never
 from weakref import WeakValueDictionary
 
@@ -142,20 +142,21 @@ class Replies:
             return at_hand(*self._finished[message_id])
         return self._open.setdefault(message_id, Reply())
 
-    async def show(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
-        """Pass the parts of a turn's answer to the callers of all its messages, and store the answer.
+    async def show(self, parts: AsyncIterator[Part], receipt: Receipt) -> Sequence[Part]:
+        """Pass the parts of a turn's answer to the callers of all its messages, and store and return it.
 
         An answer that the receipt already holds is shown as stored.
         """
         turn = receipt.turn
         replies = {message.id: self._begin(message.id) for message in turn.messages}
         try:
-            answer = await _pass_on(parts, receipt, replies.values())
+            shown = await _pass_on(parts, receipt, replies.values())
         except BaseException as error:  # also cancellation: nobody may wait for an answer that has ended
             self._close(replies, _refusal(error, turn))
             raise
-        self._remember(turn, answer)
+        self._remember(turn, stored_parts(receipt.state))
         self._close(replies, None)
+        return shown
 
     def abandon(self) -> None:
         """End every reply: the process is about to stop."""
@@ -186,17 +187,6 @@ class Replies:
             if self._open.get(message_id) is reply:  # else a later attempt has taken its place
                 del self._open[message_id]
             reply.finish(refusal)
-
-
-@dataclass(frozen=True, slots=True)
-class HttpThread:
-    """Thread of HTTP callers: an answer goes to its waiting callers and into the receipt."""
-
-    replies: Replies
-
-    async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
-        """Pass the parts to the callers and store the answer in the receipt."""
-        await self.replies.show(parts, receipt)
 
 
 def as_markdown(parts: Iterable[Part], reader: str) -> str:
@@ -253,7 +243,7 @@ def piece(part: Part, reader: str) -> str:
 async def _pass_on(
     parts: AsyncIterator[Part], receipt: Receipt, replies: Collection[Reply]
 ) -> Sequence[Part]:
-    """Pass the parts to all replies and store the answer; return it in its stored form."""
+    """Pass the parts to all replies and store the answer; return what was shown."""
     if receipt.state.get("finished"):
         answer = stored_parts(receipt.state)
         for reply in replies:
@@ -277,7 +267,7 @@ async def _pass_on(
         **({"failure": asdict(failure)} if failure else {}),
         finished=True,
     )
-    return stored_parts(receipt.state)
+    return shown
 
 
 def stored_parts(state: Mapping[str, Json]) -> Sequence[Part]:

@@ -16,8 +16,9 @@ from bot.http.errors import OPENAI_PATH
 from bot.http.files import send
 from bot.http.health import Probes
 from bot.http.hooks import PATH, Hooks
-from bot.http.memory import MemoryRoutes
+from bot.http.memory import FACT_REQUEST, MemoryRoutes
 from bot.http.openapi import OF_ANSWERS, OF_BODIES, Operation, Route
+from bot.http.threads import EDIT_REQUEST, TITLE_REQUEST, ThreadRoutes
 
 _ANSWER = "/answers/{id}"
 _ANSWER_ID = "[0-9a-f]{20}"
@@ -27,11 +28,17 @@ _EMPTY: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])
 
 
 def build_routes(
-    conversation: Conversation, probes: Probes, commands: Commands, files: Files, welcome: schemas.Welcome
+    conversation: Conversation,
+    threads: ThreadRoutes,
+    probes: Probes,
+    commands: Commands,
+    files: Files,
+    welcome: schemas.Welcome,
 ) -> list[Route]:
     """Return the routes for callers; what the bot does not offer has none."""
     return [
         *_chat_routes(conversation, commands),
+        *_thread_routes(threads),
         *_completion_routes(CompletionRoutes(conversation, files)),
         *_answer_routes(commands, conversation),
         *_data_routes(commands, files),
@@ -80,6 +87,44 @@ def _chat_routes(conversation: Conversation, commands: Commands) -> list[Route]:
     return [
         Route("POST", "/chat", conversation.chat, chat),
         Route("POST", "/approvals/{id}", decide, decision),
+    ]
+
+
+def _thread_routes(threads: ThreadRoutes) -> list[Route]:
+    listed = Operation(
+        summary="List your conversations, the newest first",
+        query={"q": (), "limit": (), "before": ()},
+        answer=schemas.ThreadList,
+    )
+    shown = Operation(summary="Show a conversation", answer=schemas.ThreadTranscript, statuses=(404,))
+    renamed = Operation(
+        summary="Rename a conversation", body=TITLE_REQUEST, answer=schemas.Done, statuses=(404,)
+    )
+    deleted = Operation(summary="Delete a conversation", answer=schemas.Done, statuses=(404,))
+    restored = Operation(
+        summary="Restore a deleted conversation", body=_EMPTY, answer=schemas.Done, statuses=(404,)
+    )
+    followed = Operation(
+        summary="Follow the answer that is being given in a conversation",
+        answer=schemas.ChatAnswer,
+        statuses=(404, *OF_ANSWERS),
+        streams=True,
+    )
+    edited = Operation(
+        summary="Ask the last question of a conversation in other words",
+        body=EDIT_REQUEST,
+        answer=schemas.ChatAnswer,
+        statuses=(404, 409, *OF_ANSWERS),
+        streams=True,
+    )
+    return [
+        Route("GET", "/threads", threads.list, listed),
+        Route("GET", "/threads/{id}", threads.show, shown),
+        Route("PATCH", "/threads/{id}", threads.rename, renamed),
+        Route("DELETE", "/threads/{id}", threads.delete, deleted),
+        Route("POST", "/threads/{id}/restore", threads.restore, restored),
+        Route("GET", "/threads/{id}/answer", threads.follow, followed),
+        Route("POST", "/threads/{id}/edit", threads.edit, edited),
     ]
 
 
@@ -142,9 +187,17 @@ def _data_routes(commands: Commands, files: Files) -> list[Route]:
             query={"confirm": ("everything",)},
             answer=schemas.Done,
         )
+        facts = Operation(
+            summary="List facts about you, some at once", query={"first": ()}, answer=schemas.KnownFacts
+        )
+        correct = Operation(summary="Correct a fact about you", body=FACT_REQUEST, answer=schemas.Words)
+        forget_one = Operation(summary="Forget a fact about you", answer=schemas.Words)
         routes += [
             Route("GET", "/memory", memory.export, export),
             Route("DELETE", "/memory", memory.forget, forget),
+            Route("GET", "/memory/facts", memory.facts, facts),
+            Route("PATCH", "/memory/facts/{id}", memory.correct_fact, correct),
+            Route("DELETE", "/memory/facts/{id}", memory.forget_fact, forget_one),
         ]
     return routes
 

@@ -28,6 +28,7 @@ class StoredFile(_Body):
     size: int
     alt: str
     url: str
+    is_chart: bool = False
 
 
 class ShownColumn(_Body):
@@ -67,6 +68,58 @@ class Accepted(_Body):
 
     status: Literal["accepted"]
     id: str
+
+
+class ListedThread(_Body):
+    """Conversation in a list; `updated_at` is the time of its last question (Unix seconds)."""
+
+    id: str
+    title: str
+    updated_at: float
+    is_running: bool
+
+
+class ThreadList(_Body):
+    """Conversations; for older ones ask with the last `updated_at` as `before`."""
+
+    status: Literal["success"]
+    threads: list[ListedThread]
+    has_more: bool
+
+
+class ThreadQuestion(_Body):
+    """Question in a conversation."""
+
+    role: Literal["user"]
+    id: str
+    at: float
+    text: str
+    files: list[dict[str, Any]]
+
+
+class ThreadAnswer(_Body):
+    """Answer in a conversation: `response` is Markdown, `parts` are the data of the events of `/chat`."""
+
+    role: Literal["agent"]
+    at: float
+    state: Literal["running", "complete", "failed", "stopped", "waiting"]
+    answer: str
+    can_be_rated: bool
+    error: str
+    response: str
+    parts: list[dict[str, Any]]
+
+
+class ThreadTranscript(_Body):
+    """Whole conversation."""
+
+    status: Literal["success"]
+    id: str
+    title: str
+    updated_at: float
+    is_running: bool
+    has_earlier: bool
+    messages: list[ThreadQuestion | ThreadAnswer]
 
 
 class Words(_Body):
@@ -141,6 +194,24 @@ class RedisAnswer(BaseModel):
 
 class PersonalData(BaseModel):
     """Everything that is stored about the caller."""
+
+
+class KnownFact(_Body):
+    """Fact about the caller; `about` is its date and scope."""
+
+    id: str
+    text: str
+    about: str
+
+
+class KnownFacts(_Body):
+    """Facts from the `first` on, of `total`; the memory stores no more unless it `is_on`."""
+
+    status: Literal["success"]
+    facts: list[KnownFact]
+    first: int
+    total: int
+    is_on: bool
 
 
 class Model(_Body):

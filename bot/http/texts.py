@@ -132,6 +132,27 @@ def parts_down(names: Iterable[str]) -> str:
     return f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} down"
 
 
+# conversations
+
+NO_THREAD = "There is no such conversation, or not any more."
+NOTHING_RUNS = "Nothing is being answered in this conversation."
+NOT_EDITED = "Only the last question of a conversation can be edited, once it is answered."
+NOT_ANSWERED = "This message was not answered. Please send it again."
+RENAMED = "Renamed."
+DELETED = "Deleted. It can be restored for five minutes; then everything in it is forgotten."
+RESTORED = "Restored."
+
+
+def long_search(most_chars: int) -> str:
+    """Return the refusal of a search with too many words."""
+    return f"q: search for at most {most_chars} characters."
+
+
+def not_a_number(name: str) -> str:
+    """Return the refusal of a parameter that has to be a number."""
+    return f"{name}: use a number."
+
+
 # answers
 
 _REPEAT = "Repeat the request with the same Idempotency-Key to wait for it."

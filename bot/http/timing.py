@@ -22,6 +22,9 @@ class Timing:
     https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes
     """
 
+    forget_interval: float = 20.0
+    """Time between two looks for deleted conversations that cannot be restored any more."""
+
     ready_max_age: float = 1.0
     """Time for which `/readyz` reuses a result: anybody may call it, and each check costs."""
 

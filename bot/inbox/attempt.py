@@ -137,7 +137,8 @@ class Attempt:
         result = receipt.state if receipt and receipt.has_result else None
         filing, details = (receipt.filing, receipt.details) if receipt and not dead else (None, None)
         gap = receipt.gap if receipt else None
-        await self.inbox.finish(self.lease, turn, dead, result, filing, gap=gap, details=details)
+        entry = receipt.entry if receipt else None
+        await self.inbox.finish(self.lease, turn, dead, result, filing, gap=gap, details=details, entry=entry)
 
     async def _try_again(self, turn: Turn, error: Exception) -> None:
         is_foreseen = isinstance(error, _FORESEEN)

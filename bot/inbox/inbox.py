@@ -27,6 +27,7 @@ from bot.chat import (
     Stop,
     StopPolicy,
     StoredDetails,
+    StoredEntry,
     ThreadEvent,
     ThreadId,
     Turn,
@@ -278,16 +279,17 @@ class Inbox:
         *,
         gap: float | None = None,
         details: StoredDetails | None = None,
+        entry: StoredEntry | None = None,
     ) -> None:
         """Remove the turn's messages and free the thread. Raises `LeaseLost`.
 
-        `dead` is the reason for giving them up: they are kept as dead letters. A `receipt` and `details` are
-        stored, and `filing` is added to its stream. `gap` is as in `Receipt`.
+        `dead` is the reason for giving them up: they are kept as dead letters. A `receipt`, `details` and
+        `entry` are stored, and `filing` is added to its stream. `gap` is as in `Receipt`.
         """
         ids, newest = [message.id for message in turn.messages], turn.messages[-1]
         result = json.dumps(receipt) if receipt else ""
         answered = "" if turn.regenerates else newest.corrects or newest.id
-        await self._end(lease, ids, answered, dead, result, filing, gap, details, newest.corrects)
+        await self._end(lease, ids, answered, dead, result, filing, gap, details, newest.corrects, entry)
         self._replica.finish(ids)
 
     def leave(self, turn: Turn) -> None:
@@ -319,6 +321,7 @@ class Inbox:
         gap: float | None = None,
         details: StoredDetails | None = None,
         question: str = "",
+        entry: StoredEntry | None = None,
     ) -> None:
         box = [keys.mailbox(lease.thread), keys.messages(lease.thread)]
         held = [TAG, self._consumer, lease.entry, lease.thread]
@@ -326,6 +329,7 @@ class Inbox:
         kept = details or StoredDetails(keys.turn(ids[0]), "", 0)
         rest: list[str | float] = [dead, answered, receipt, filed, most, "" if gap is None else gap]
         rest += [kept.text, kept.ttl_seconds, question, kept.stands if question else ""]
+        rest += [entry.key, entry.field, entry.text, entry.revision] if entry else ["", "", "", 0]
         of_turn = [keys.turn(ids[0]), DEAD, keys.joined(lease.thread), kept.key]
         finished = await self._finish(
             keys=[READY, *box, ACTIVE, *of_turn, *stream],

@@ -36,6 +36,14 @@ class Lookup:
             threads: Any = await self._redis.zrevrangebyscore(keys.threads(platform), "+inf", since)
         return [ThreadId(**json.loads(each)) for each in threads]
 
+    async def active(self, threads: Sequence[ThreadId]) -> frozenset[ThreadId]:
+        """Return those in which something waits for an answer, or is being answered."""
+        if not threads:
+            return frozenset()
+        with storage_errors():
+            known: Any = await self._redis.smismember(keys.ACTIVE, [str(each) for each in threads])
+        return frozenset(each for each, is_active in zip(threads, known, strict=True) if is_active)
+
     async def is_known(self, message_id: str) -> bool:
         """Return true for a message that was taken within the last days."""
         with storage_errors():

@@ -139,6 +139,10 @@ class WaitingTurns:
         """Remove the turns of a space."""
         await self.remove([entry async for entry, turn in self.read() if space.has(str(turn.turn.thread))])
 
+    async def erase_thread(self, thread: str) -> None:
+        """Remove the turns of a thread."""
+        await self.remove([entry async for entry, turn in self.read() if str(turn.turn.thread) == thread])
+
 
 def _text(entry: bytes | str) -> str:
     return entry.decode() if isinstance(entry, bytes) else entry

@@ -198,6 +198,16 @@ class Owners:
                 found.append(key)
         await self._store.remove(found)
 
+    async def forget_conversation(self, thread: str) -> None:
+        """Remove the authors of a thread, and what was said in it; facts that were saved there stay."""
+        await self._redis.delete(_AUTHORS + thread)
+        await self._waiting.erase_thread(thread)  # first: what is filed meanwhile is removed below
+        found = []
+        async for key, body in self._hashes(f"{PREFIX}:turn:", "HGET", "body"):
+            if body and source_of(body) == thread:
+                found.append(key)
+        await self._store.remove(found)
+
     async def forget_authors(self, thread: ThreadNames) -> None:
         """Remove all authors of a thread."""
         await self._redis.delete(_AUTHORS + thread.memory)

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from bot.chat import Coordination, Files, Hook, InboxLookup, PlatformInfo, Prompt, Vault
+from bot.chat import ConversationStore, Coordination, Files, Hook, InboxLookup, PlatformInfo, Prompt, Vault
 from bot.config import WORKER, HttpAddress, PlatformSettings, Settings, secret_value
 from bot.platforms.receiver import Receiver, Webhook
 from bot.platforms.supervise import CATCH_UP_SECONDS
@@ -31,6 +31,7 @@ class Services:
     coordination: Coordination
     lookup: InboxLookup
     files: Files
+    conversations: ConversationStore
     roles: Set[str]
     catch_up_hours: float
     bots: Set[str]

@@ -11,6 +11,7 @@ from bot.chat import (
     Archive,
     Attachment,
     Audience,
+    ConversationStore,
     Coordination,
     Files,
     InboxLookup,
@@ -116,6 +117,7 @@ async def open_platforms(
     coordination: Coordination,
     lookup: InboxLookup,
     files: Files,
+    conversations: ConversationStore,
     vault: Vault | None = None,
 ) -> AsyncIterator[Platforms]:
     """Open the platforms that are switched on, and close them with the context."""
@@ -123,6 +125,7 @@ async def open_platforms(
         coordination=coordination,
         lookup=lookup,
         files=files,
+        conversations=conversations,
         roles=settings.bot_roles,
         catch_up_hours=settings.catch_up_hours,
         bots=settings.allowed_bots,

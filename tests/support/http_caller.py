@@ -1,5 +1,7 @@
 """Users who talk with the bot under test over HTTP."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -37,3 +39,21 @@ class Caller:
         async with self._session.post(f"{self._base}/approvals/{request}", json=body) as response:
             told = await response.json()
             return response.status, told["response" if response.status == 200 else "message"]
+
+
+Send = Callable[..., Awaitable[tuple[int, dict[str, Any]]]]
+
+
+@asynccontextmanager
+async def http_client(bot: Bot, token: str) -> AsyncIterator[Send]:
+    """Yield a function that sends a request with a token, and returns the status and the JSON body."""
+    base = f"http://127.0.0.1:{http_port(bot)}"
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
+
+        async def send(
+            method: str, path: str, body: dict[str, Any] | None = None, **headers: str
+        ) -> tuple[int, dict[str, Any]]:
+            async with session.request(method, base + path, json=body, headers=headers) as response:
+                return response.status, await response.json()
+
+        yield send

@@ -17,6 +17,7 @@ from bot.http.platform import Http
 from bot.http.timing import Timing
 from bot.inbox import Lookup
 from bot.platforms.receiver import Webhook
+from bot.storage.conversations import RedisConversations
 from bot.storage.files import FileStore
 from bot.storage.key_value import KeyValueStore
 from tests.support.agents import Answer
@@ -103,6 +104,7 @@ async def http_server(
         credentials=credentials(api_token),
         lookup=Lookup(redis),
         files=FileStore(redis),
+        conversations=RedisConversations(redis, 30),
         timing=Timing(),
         bounds=bounds,
     )

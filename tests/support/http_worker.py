@@ -10,7 +10,20 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Event, Health, Json, LeaseLost, Message, Part, Receipt, Text, ThreadId, Turn
+from bot.chat import (
+    ConversationTitle,
+    Event,
+    Health,
+    Json,
+    LeaseLost,
+    Message,
+    Part,
+    Receipt,
+    StoredEntry,
+    Text,
+    ThreadId,
+    Turn,
+)
 from bot.commands.commands import Commands
 from bot.commands.redis import Operations
 from bot.http.platform import Http
@@ -161,8 +174,47 @@ class EmptyInbox:
     async def receipt_of(self, message_id: str) -> Mapping[str, Json] | None:
         return None
 
+    async def active(self, threads: Sequence[ThreadId]) -> frozenset[ThreadId]:
+        return frozenset()
+
     async def is_taken_back(self, thread: ThreadId, message_id: str) -> bool:
         return False
+
+
+class NoConversations:
+    """Implements `bot.chat.ConversationStore`: no conversation is listed, since there is no store."""
+
+    async def add(self, thread: ThreadId, message: str, words: str, entry: str) -> None:
+        pass
+
+    async def replace(self, thread: ThreadId, message: str, words: str, entry: str) -> None:
+        pass
+
+    def ending(self, thread: ThreadId, turn: str, entry: str) -> StoredEntry:
+        return StoredEntry("", "", entry, 0)
+
+    async def find(self, thread: ThreadId) -> None:
+        return None
+
+    async def revision(self, thread: ThreadId) -> None:
+        return None
+
+    async def titles(
+        self, owner: ThreadId, words: str, before: float | None, limit: int
+    ) -> Sequence[ConversationTitle]:
+        return ()
+
+    async def rename(self, thread: ThreadId, title: str) -> bool:
+        return False
+
+    async def delete(self, thread: ThreadId, *, restores: bool = False) -> bool:
+        return False
+
+    async def expired(self) -> Sequence[ThreadId]:
+        return ()
+
+    async def remove(self, thread: ThreadId) -> None:
+        pass
 
 
 def healthy(*parts: Health) -> Commands:
@@ -195,6 +247,7 @@ async def open_server(
         credentials=credentials(api_token),
         lookup=EmptyInbox(),
         files=NO_FILES,
+        conversations=NoConversations(),
         timing=timing,
     )
     async with http.serve(replace(commands or healthy(), operations=operations(store)), webhooks or {}):

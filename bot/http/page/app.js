@@ -1,366 +1,268 @@
-// The page: conversations, sending messages, and following the answers.
+// The page: which conversation is visible, and what its parts do together.
 //
-// A thread is {id, title, updated, messages}; a message is {role: "user", text, files: [name]} or
-// {role: "agent", key, parts, state: "pending" | "done" | "failed", error, again}. Parts are {type: "text" |
-// "notice", text}, {type: "tool", id, name, state, title, activity, output, rows, seconds}, {type: "approval", id, text, state}, {type:
-// "question", id, text, options, state}, {type: "table", id, title, columns, rows, caption, file, text} and {type:
-// "file", id, name, media_type, size, alt, url}. The answer to a decision has {decides: {request, approve}},
-// one in place of another {regenerates: id}. A finished answer has {buttons: {answer: id, can_be_rated}} and its {vote}.
-// localStorage keeps all of it.
+// The server has the conversations (list.js, conversation.js); this browser keeps the token, and what it has not sent yet.
 
-import { readableSize, sendable } from "./files.js";
+import { Composer } from "./composer.js";
+import { Conversation, freshId } from "./conversation.js";
+import { find } from "./dom.js";
 import { refresh, watch } from "./health.js";
+import { ThreadList, say } from "./list.js";
 import { element } from "./markdown.js";
-import { Lost, Refused, ask, decide, regenerate, token } from "./stream.js";
-import * as threads from "./threads.js";
+import * as outbox from "./outbox.js";
+import { Refused } from "./stream.js";
 import { Tour } from "./tour.js";
-import { AnswerView, answerText, question } from "./view.js";
+import { unlock } from "./unlock.js";
+import "./you.js";
+import { AnswerView, QuestionView, answerText } from "./view.js";
 
-const REQUESTS = ["approval", "question"];
-const REJOIN_AFTER_MS = [500, 2_000, 5_000];
+const LOOK_MS = 4_000; // at what other tabs and browsers do
+const LOOK_RUNNING_MS = 1_000; // while something runs that this page does not receive
+const LIST_EVERY = 3; // looks
 
-const find = (id) => document.getElementById(id);
-const [scroll, messages, input, send, latest] = ["scroll", "messages", "question", "send", "latest"].map(find);
+const [scroll, messages, input, latest] = ["scroll", "messages", "question", "latest"].map(find);
 
+const open = new Map(); // conversations with answers that this page receives, and the visible one, by id
+let views = [];
+let visible = fresh(freshId());
 const tour = new Tour(find("tour"), (text, files) => {
-  picked.push(...files);
-  submit(text);
+  submit(text, files);
   input.focus(); // its button is gone
 });
-const picked = []; // files for the next message
-const sending = new Map(); // answer key -> files of a message that may have to be sent again
-const running = new Map(); // thread id -> thread whose answer is running
-const locked = new Set(); // callbacks for when there is a token
-let thread = threads.freshThread();
-let view = null; // of the last answer of the visible thread
 
-// --- answering ------------------------------------------------------------------------------------------
-
-function submit(text) {
-  if (!text.trim() || running.has(thread.id)) return;
-  thread.title ||= text.trim().split("\n")[0].slice(0, 80);
-  const answer = { role: "agent", key: threads.freshId(), parts: [], state: "pending" };
-  const files = picked.splice(0);
-  if (files.length) sending.set(answer.key, files);
-  thread.messages.push({ role: "user", text: text.trim(), files: files.map((file) => file.name) }, answer);
-  showPicked();
-  keep(thread);
-  location.hash = thread.id;
-  show(thread);
-  follow(thread);
+function fresh(id) {
+  const made = new Conversation(id, { changed, ended, locked: unlock });
+  open.set(id, made);
+  return made;
 }
 
-/** Decides an approval request in the visible conversation. */
-function settle(request, approve) {
-  if (running.has(thread.id)) return;
-  const answer = { role: "agent", key: threads.freshId(), parts: [], state: "pending", decides: { request, approve } };
-  thread.messages.push({ role: "user", text: approve ? "Approve" : "Reject" }, answer);
-  keep(thread);
-  show(thread);
-  follow(thread);
+const list = new ThreadList({
+  current: () => visible.id,
+  onGone: (id) => {
+    open.delete(id);
+    if (id === visible.id) startNew(false);
+  },
+  onRenamed: (id, title) => {
+    if (id !== visible.id) return;
+    visible.title = title;
+    showTitle();
+  },
+});
+const composer = new Composer({ onSend: submit, onStop: stopAnswer });
+
+// --- asking ---------------------------------------------------------------------------------------------
+
+function submit(text, files = [], edits = false) {
+  const owner = visible;
+  if (edits && !owner.isBusy) owner.reword(text);
+  else owner.send(text, files);
+  if (location.hash !== addressOf(owner.id)) history.pushState(null, "", addressOf(owner.id));
+  announce(owner.jobs.size > 1 ? "Your message waits for its turn." : "The agent is answering.");
+  showMessages();
+  toEnd();
+  input.focus();
 }
 
-/** Asks for another answer in place of the last one of the visible conversation. */
-function again(id) {
-  if (running.has(thread.id)) return;
-  const answer = { role: "agent", key: threads.freshId(), parts: [], state: "pending", regenerates: id };
-  thread.messages.push({ role: "user", text: "Regenerate" }, answer);
-  keep(thread);
-  show(thread);
-  follow(thread);
-}
-
-/** Receives the last answer of `owner` to its end, whichever conversation is visible. */
-async function follow(owner) {
-  const answer = owner.messages.at(-1);
-  running.set(owner.id, owner);
-  Object.assign(answer, { state: "pending", error: undefined, waiting: undefined });
-  changed(owner);
-  announce("The agent is answering.");
+async function stopAnswer() {
   try {
-    await receive(owner, answer);
-    answer.state = "done";
-    sending.delete(answer.key);
-    if (owner === thread) announce(answerText(answer));
+    await visible.stop();
   } catch (error) {
-    fail(owner, answer, error);
-  } finally {
-    answer.waiting = undefined;
-    if (running.delete(owner.id)) keep(owner); // else it was removed meanwhile
-    changed(owner);
-    refresh(); // an answer, or a failure, may mean that the bot's health has changed
+    say(error.message);
   }
 }
 
-async function receive(owner, answer) {
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      return await takeParts(owner, answer);
-    } catch (error) {
-      if (!(error instanceof Lost) || attempt === REJOIN_AFTER_MS.length) throw error;
-      answer.waiting = "Connection lost, reconnecting";
-      changed(owner);
-      await new Promise((resolve) => setTimeout(resolve, REJOIN_AFTER_MS[attempt]));
-    }
-  }
-}
-
-async function takeParts(owner, answer) {
-  const asked = owner.messages.at(-2).text;
-  const files = await Promise.all((sending.get(answer.key) ?? []).map(sendable));
-  let parts = []; // a repeated request streams the answer from its beginning
-  const question = { message: asked, thread: owner.id, key: answer.key, files };
-  const other = answer.regenerates && regenerate(answer.regenerates);
-  const coming = answer.decides ? decide(answer.decides) : other || ask(question);
-  for await (const { name, data } of coming) {
-    if (name === "buttons") {
-      answer.buttons = data;
-      continue;
-    }
-    if (REQUESTS.includes(name) && data.state !== "asked") showDecision(owner, data);
-    if (name !== "done") parts = withPart(parts, name, data);
-    else parts = complete(parts, data);
-    Object.assign(answer, { parts, waiting: undefined });
-    changed(owner);
-  }
-}
-
-/** Shows the decision of an earlier request, or the answer to a question, and removes its buttons. */
-function showDecision(owner, decided) {
-  for (const message of owner.messages) {
-    const asked = message.parts?.find((part) => REQUESTS.includes(part.type) && part.id === decided.id);
-    if (asked) Object.assign(asked, { state: decided.state, text: decided.text });
-  }
-  if (owner === thread) show(thread);
-}
-
-/** Returns the parts of a complete answer; what the stream did not show comes from its last event. */
-function complete(parts, { response, files = [] }) {
-  const steps = parts.filter((part) => part.type === "tool");
-  const shown = answerText({ parts }) === response.trim() ? parts : [...steps, { type: "text", text: response }];
-  const known = new Set(shown.map((part) => part.type === "file" && part.id));
-  return [...shown, ...files.filter((file) => !known.has(file.id)).map((file) => ({ type: "file", ...file }))];
-}
-
-function withPart(parts, type, data) {
-  const last = parts.at(-1);
-  if (type === "text" && last?.type === "text") return [...parts.slice(0, -1), { type, text: last.text + data.text }];
-  const known = parts.findIndex((part) => type === "tool" && part.type === "tool" && part.id === data.id);
-  return known < 0 ? [...parts, { type, ...data }] : parts.with(known, { type, ...data });
-}
-
-function fail(owner, answer, error) {
-  const isKnown = error instanceof Refused || error instanceof Lost;
-  if (!isKnown) console.error(error);
-  const message = isKnown ? error.message : "Something went wrong on this page. Please reload it.";
-  Object.assign(answer, { state: "failed", error: message });
-  answer.again = isKnown && (error instanceof Lost || error.unanswered); // the same question, not a new one
-  if (error instanceof Refused && error.status === 401) unlock(() => retry(owner));
-  announce(answer.error);
-}
-
-function retry(owner) {
-  const answer = owner.messages.at(-1);
-  if (running.has(owner.id) || answer?.state !== "failed") return;
-  if (!answer.again) {
-    const files = sending.get(answer.key);
-    Object.assign(answer, { key: threads.freshId(), parts: [] });
-    if (files) sending.set(answer.key, files);
-  }
-  follow(owner);
+function ended(owner, answer) {
+  if (owner === visible) announce(answer.error ?? answerText(answer));
+  else if (!owner.jobs.size) open.delete(owner.id);
+  list.refresh(true);
+  refresh(); // an answer, or a failure, may mean that the bot's health has changed
 }
 
 // --- showing --------------------------------------------------------------------------------------------
 
 function show(next) {
-  thread = next;
-  view = null;
-  messages.replaceChildren(...thread.messages.map(messageNode));
-  showTour();
-  find("title").textContent = thread.title || "New conversation";
-  document.title = thread.title ? `${thread.title} – Threadmate` : "Threadmate";
-  showThreads();
-  allowSending();
+  if (visible !== next && !visible.jobs.size) open.delete(visible.id);
+  visible = next;
+  views = [];
+  messages.replaceChildren();
+  showMessages();
+  list.show();
   toEnd();
 }
 
-function messageNode(message) {
-  if (message.role === "user") return question(message);
-  const owner = thread;
-  const isLast = message === owner.messages.at(-1);
-  const foot = { onAgain: isLast ? again : null, onVote: () => keep(owner) };
-  view = new AnswerView(message, { onRetry: () => retry(owner), onDecide: settle, onAnswer: submit, ...foot });
-  return view.element;
+function showTitle() {
+  find("title").textContent = visible.title || "New conversation";
+  document.title = visible.title ? `${visible.title} – Threadmate` : "Threadmate";
+}
+
+/** Shows the messages of the visible conversation; elements of those that are the same stay, and with them the focus. */
+function showMessages() {
+  const { messages: all, isBusy } = visible;
+  const hadFocus = messages.contains(document.activeElement);
+  const lastQuestion = all.findLastIndex(({ role }) => role === "user");
+  views.splice(all.length).forEach(({ element }) => element.remove());
+  all.forEach((message, index) => {
+    const view = viewOf(message, index);
+    view.isLast = index === all.length - 1 && !isBusy;
+    if (message.role === "user") view.update(message, index === lastQuestion && message.id && !isBusy);
+    else {
+      view.message = message;
+      view.update();
+    }
+  });
+  tour.show({ isEmpty: !all.length && !visible.isMissing, isRunning: isBusy });
+  if (hadFocus && !messages.contains(document.activeElement)) input.focus();
+  showTitle();
+  composer.show(isBusy);
+  showLatest();
+}
+
+function viewOf(message, index) {
+  const known = views[index];
+  if (known?.role === message.role) return known;
+  const owner = visible;
+  /** @type {any} */
+  const made =
+    message.role === "user"
+      ? new QuestionView(message, (text) => composer.edit(text))
+      : new AnswerView(message, {
+          onRetry: () => owner.retry(made.message),
+          onDecide: (id, approve) => owner.settle(id, approve),
+          onAnswer: (text) => submit(text),
+          onAgain: (id) => owner.again(id),
+          onVote: () => {},
+        });
+  if (known) known.element.replaceWith(made.element);
+  else messages.append(made.element);
+  views[index] = made;
+  return made;
 }
 
 let frame = 0;
 
-/** Renders the last answer of `owner` again, at most once per frame. */
+/** Shows a change of a conversation, at most once per frame. */
 function changed(owner) {
-  if (owner !== thread) return;
+  if (owner !== visible) return;
   frame ||= requestAnimationFrame(() => {
     frame = 0;
     const follows = atEnd();
-    view?.update();
-    showTour();
+    showMessages();
     if (follows) toEnd();
-    allowSending();
   });
 }
 
-function showTour() {
-  tour.show({ isEmpty: !thread.messages.length, isRunning: running.has(thread.id) });
-}
-
-function showThreads() {
-  find("threads").replaceChildren(...threads.list().map(threadRow));
-}
-
-function threadRow({ id, title }) {
-  const open = element("a", { href: `#${id}` }, title || "New conversation");
-  if (id === thread.id) open.setAttribute("aria-current", "page");
-  const help = "Remove from this browser (the bot still remembers the conversation)";
-  const remove = element("button", { type: "button", class: "quiet", "aria-label": `Remove “${title}”`, title: help }, "✕");
-  remove.addEventListener("click", () => forget(id));
-  return element("li", {}, open, remove);
-}
-
-function forget(id) {
-  threads.remove(id);
-  running.delete(id);
-  if (id === thread.id) startNew();
-  else showThreads();
-}
-
-function keep(owner) {
-  owner.updated = Date.now();
-  threads.save(owner);
-  showThreads();
-}
-
-// --- scrolling and typing -------------------------------------------------------------------------------
+// --- scrolling ------------------------------------------------------------------------------------------
 
 const atEnd = () => scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 48;
 const toEnd = () => (scroll.scrollTop = scroll.scrollHeight);
-
-function allowSending() {
-  send.disabled = running.has(thread.id) || !input.value.trim();
-  latest.hidden = atEnd();
-}
-
-function fitInput() {
-  input.style.height = "auto";
-  input.style.height = `${input.scrollHeight}px`;
-  allowSending();
-}
+const showLatest = () => (latest.hidden = atEnd() || !visible.messages.length);
 
 function announce(text) {
   find("announcer").textContent = text;
 }
 
-scroll.addEventListener("scroll", allowSending, { passive: true });
-new ResizeObserver(allowSending).observe(messages);
-latest.addEventListener("click", toEnd);
-input.addEventListener("input", fitInput);
-input.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  find("composer").requestSubmit();
-});
-find("composer").addEventListener("submit", (event) => {
-  event.preventDefault();
-  if (send.disabled) return;
-  submit(input.value);
-  input.value = "";
-  fitInput();
-});
-
-function showPicked() {
-  find("picked").replaceChildren(...picked.map(pickedRow));
-}
-
-function pickedRow(file, index) {
-  const remove = element("button", { type: "button", class: "quiet", "aria-label": `Remove ${file.name}` }, "✕");
-  remove.addEventListener("click", () => {
-    picked.splice(index, 1);
-    showPicked();
-  });
-  return element("li", {}, `${file.name} (${readableSize(file.size)})`, remove);
-}
-
-find("attach").addEventListener("click", () => find("files").click());
-find("files").addEventListener("change", ({ target }) => {
-  picked.push(...target.files);
-  target.value = "";
-  showPicked();
+scroll.addEventListener("scroll", showLatest, { passive: true });
+new ResizeObserver(showLatest).observe(messages);
+latest.addEventListener("click", () => {
+  toEnd();
   input.focus();
 });
 
 // --- conversations --------------------------------------------------------------------------------------
 
-function startNew() {
+const addressOf = (id) => `#/t/${encodeURIComponent(id)}`;
+
+function startNew(hasFocus = true) {
   history.pushState(null, "", location.pathname);
-  show(threads.freshThread());
+  show(fresh(freshId()));
   openMenu(false);
-  input.focus();
+  if (hasFocus) input.focus();
 }
 
-/** Shows the conversation in the address; an answer that a reload interrupted is followed again. */
-function openFromAddress() {
-  const id = location.hash.slice(1);
-  if (id === thread.id) return;
-  const stored = running.get(id) ?? threads.load(id);
-  show(stored ?? threads.freshThread());
+/** Shows the conversation in the address: that of a link, too, which another browser has made. */
+async function openFromAddress() {
+  const id = idIn(location.hash);
+  if (id === visible.id && visible.messages.length) return;
+  const next = id ? (open.get(id) ?? fresh(id)) : visible.messages.length ? fresh(freshId()) : visible;
+  show(next);
   openMenu(false);
-  if (stored?.messages.at(-1)?.state === "pending" && !running.has(id)) follow(stored);
+  if (id) await look(next);
+  if (id && next.isMissing && !next.messages.length && next === visible) {
+    messages.replaceChildren(element("p", { class: "thinking" }, "There is no such conversation, or not any more."));
+  }
+  toEnd();
+}
+
+function idIn(hash) {
+  try {
+    return decodeURIComponent(hash.replace(/^#(\/t\/)?/, ""));
+  } catch {
+    return ""; // not an address of this page
+  }
+}
+
+/** Loads what the server has of a conversation; a problem is shown by the bot's health. */
+async function look(owner) {
+  try {
+    await owner.load();
+  } catch (error) {
+    if (error instanceof Refused && error.status === 401) unlock(() => look(owner));
+  }
+}
+
+async function keepLooking() {
+  for (let count = 1; ; count += 1) {
+    const isElsewhere = visible.isRunning && !visible.jobs.size;
+    await new Promise((resolve) => setTimeout(resolve, isElsewhere ? LOOK_RUNNING_MS : LOOK_MS));
+    if (document.visibilityState !== "visible") continue;
+    if (visible.messages.length) await look(visible);
+    if (count % LIST_EVERY === 0) await list.refresh();
+  }
+}
+
+/** Sends the messages again that the bot may not have got before the page was closed. */
+function sendOutbox() {
+  for (const { thread, key, text } of outbox.list()) {
+    const owner = open.get(thread) ?? fresh(thread);
+    const isThere = owner.messages.some((each) => each.role === "user" && each.text === text);
+    if (isThere) outbox.remove(key);
+    else owner.send(text, [], key);
+  }
 }
 
 const narrow = matchMedia("(max-width: 760px)");
 
-function openMenu(open) {
-  document.body.classList.toggle("menu", open);
-  find("menu").setAttribute("aria-expanded", String(open));
-  find("sidebar").inert = narrow.matches && !open;
+function openMenu(isOpen) {
+  const hadFocus = find("sidebar").contains(document.activeElement);
+  document.body.classList.toggle("menu", isOpen);
+  find("menu").setAttribute("aria-expanded", String(isOpen));
+  find("sidebar").inert = narrow.matches && !isOpen;
+  if (isOpen) find("new").focus();
+  else if (hadFocus && narrow.matches) find("menu").focus();
 }
 
-find("new").addEventListener("click", startNew);
+find("new").addEventListener("click", () => startNew());
 find("menu").addEventListener("click", () => openMenu(true));
 find("shade").addEventListener("click", () => openMenu(false));
 narrow.addEventListener("change", () => openMenu(false));
 addEventListener("keydown", (event) => event.key === "Escape" && openMenu(false));
 addEventListener("hashchange", openFromAddress);
 addEventListener("popstate", openFromAddress);
-addEventListener("storage", showThreads);
-
-// --- the token ------------------------------------------------------------------------------------------
-
-function unlock(then) {
-  locked.add(then);
-  find("token-problem").hidden = !token.get();
-  if (!find("token-dialog").open) find("token-dialog").showModal();
-}
-
-find("token-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  token.set(find("token").value.trim());
-  find("token").value = "";
-  find("token-dialog").close();
-  find("sign-out").hidden = false;
-  const waiting = [...locked];
-  locked.clear();
-  waiting.forEach((then) => then());
-});
-find("sign-out").hidden = !token.get();
-find("sign-out").addEventListener("click", () => {
-  token.forget();
-  location.reload();
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") list.refresh().then(() => visible.messages.length && look(visible));
 });
 for (const button of document.querySelectorAll("[data-close]")) {
   button.addEventListener("click", () => button.closest("dialog").close());
 }
 
-show(thread);
+show(visible);
 openMenu(false);
-openFromAddress();
-const askForToken = () => unlock(() => Promise.all([refresh(askForToken), tour.load()]));
-await Promise.all([watch(askForToken), tour.load()]);
+
+async function start() {
+  await Promise.all([tour.load(), list.refresh(true), openFromAddress()]);
+  sendOutbox();
+}
+
+const askForToken = () => unlock(() => refresh(askForToken).then(start));
+await watch(askForToken);
+await start();
+keepLooking();

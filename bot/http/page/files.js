@@ -6,9 +6,9 @@ import { fileContent } from "./stream.js";
 const GONE = "This file is no longer available. Please ask for it again.";
 
 /** Returns an inline image, or a button that saves the file. */
-export function fileNode({ name, media_type: type, size, alt, url }) {
+export function fileNode({ name, media_type: type, size, alt, url, is_chart: isChart }) {
   const isImage = type.startsWith("image/");
-  const figure = element("figure", { class: isImage ? "file loading" : "file" });
+  const figure = element("figure", { class: `file${isImage ? " loading" : ""}${isChart ? " chart" : ""}` });
   if (isImage) showImage(figure, url, alt || name, name);
   else figure.append(saveButton(url, name, `${name} (${readableSize(size)})`));
   return figure;
@@ -26,7 +26,8 @@ async function showImage(figure, url, alt, name) {
   figure.classList.remove("loading");
 }
 
-function saveButton(url, name, label, look = "button") {
+/** Returns a button that saves what is at an address of the bot. */
+export function saveButton(url, name, label, look = "button") {
   const button = element("button", { type: "button", class: look }, label);
   button.addEventListener("click", async () => {
     try {
@@ -46,7 +47,7 @@ export function sendable(file) {
     const reader = new FileReader();
     reader.onerror = () => reject(reader.error);
     reader.onload = () => {
-      const content = reader.result.split(",")[1] ?? "";
+      const content = String(reader.result).split(",")[1] ?? "";
       resolve({ name: file.name, media_type: file.type || "application/octet-stream", content_base64: content });
     };
     reader.readAsDataURL(file);
@@ -54,5 +55,6 @@ export function sendable(file) {
 }
 
 export function readableSize(bytes) {
-  return bytes < 1_000_000 ? `${Math.max(1, Math.round(bytes / 1_000))} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+  if (bytes < 1_000) return `${bytes} bytes`;
+  return bytes < 1_000_000 ? `${Math.round(bytes / 1_000)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
 }

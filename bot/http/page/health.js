@@ -1,12 +1,11 @@
 // The health dot in the header and its dialog.
 
+import { find } from "./dom.js";
 import { element } from "./markdown.js";
 import { Refused, health } from "./stream.js";
 
 const EVERY_MS = 30_000;
-const WORDS = { ok: "Healthy", degraded: "Degraded", down: "Unhealthy", off: "Offline", locked: "Token needed" };
-
-const find = (id) => document.getElementById(id);
+const WORDS = { ok: "Healthy", degraded: "Degraded", down: "Unhealthy", off: "Not reachable", locked: "Token needed" };
 
 /** Updates the dot while the page is visible; calls `onLocked` if a token is needed. */
 export function watch(onLocked) {

@@ -1,5 +1,7 @@
 // Requests to the bot: fetch, the token, and server-sent events.
 
+import { createParser } from "./vendor/eventsource-parser.js";
+
 const TOKEN = "agent.token";
 
 export const token = {
@@ -60,19 +62,70 @@ export async function fileContent(url) {
   return response.blob();
 }
 
+/** Returns JSON of the bot, or null if it is as it was at the `etag`. Throws `Refused` or `Lost`. */
+async function read(path, etag = "") {
+  const response = await call(path, { headers: etag ? { "If-None-Match": etag } : {} });
+  if (response.status === 304) return null;
+  if (!response.ok) throw await refusal(response);
+  return { ...(await response.json()), etag: response.headers.get("ETag") ?? "" };
+}
+
+async function change(method, path, body) {
+  const headers = { "Content-Type": "application/json" };
+  const response = await call(path, { method, headers, body: JSON.stringify(body) });
+  if (!response.ok) throw await refusal(response);
+}
+
+const threadPath = (id) => `/threads/${encodeURIComponent(id)}`;
+
+/** Conversations on the server; `find` and `list` return null if nothing has changed since `etag`. */
+export const threads = {
+  list: (words, before, etag) => read(`/threads?q=${encodeURIComponent(words)}${before ? `&before=${before}` : ""}`, etag),
+  find: (id, etag) => read(threadPath(id), etag),
+  rename: (id, title) => change("PATCH", threadPath(id), { title }),
+  remove: (id) => change("DELETE", threadPath(id), {}),
+  restore: (id) => change("POST", `${threadPath(id)}/restore`, {}),
+};
+
+/** What the bot remembers of the caller, and how much was used. */
+export const memory = {
+  facts: (first) => read(`/memory/facts?first=${first}`),
+  correct: (id, text) => change("PATCH", `/memory/facts/${encodeURIComponent(id)}`, { text }),
+  forget: (id) => change("DELETE", `/memory/facts/${encodeURIComponent(id)}`, {}),
+  forgetAll: () => change("DELETE", "/memory?confirm=everything", {}),
+  usage: async () => (await read("/usage")).response,
+};
+
+/** Stops the running answer of a thread, and drops what waits behind it. */
+export const stop = (id) => change("POST", "/chat", { message: "!stop", thread_id: id });
+
+/** Yields the events of the answer that is being given in a thread, as `ask` does. Throws `Refused` (404: none). */
+export async function* follow(id) {
+  yield* events(`${threadPath(id)}/answer`, { headers: { Accept: "text/event-stream" } });
+}
+
+/** Asks the last question of a thread in other words, and yields the events of the answer, as `ask` does. */
+export async function* edit({ thread, message, at }) {
+  yield* answer(`${threadPath(thread)}/edit`, {}, { message, edited_at: at });
+}
+
 /** Yields `{name, data}` for each event of the answer. The same `key` follows the same answer again. */
 export async function* ask({ message, thread, key, files }) {
   yield* answer("/chat", { "Idempotency-Key": key }, { message, thread_id: thread, files });
 }
 
 async function* answer(path, headers, body) {
-  const response = await call(path, {
+  yield* events(path, {
     method: "POST",
     headers: { "Content-Type": "application/json", Accept: "text/event-stream", ...headers },
     body: JSON.stringify(body),
   });
+}
+
+async function* events(path, options) {
+  const response = await call(path, options);
   if (!response.ok) throw await refusal(response);
-  for await (const event of events(response.body)) {
+  for await (const event of frames(response.body)) {
     if (event.name === "error") throw new Refused(event.data.code, event.data.message, event.data.final);
     yield event;
     if (event.name === "done") return;
@@ -111,12 +164,12 @@ async function refusal(response) {
   return new Refused(response.status, body.message ?? `The bot answered with status ${response.status}.`);
 }
 
-async function* events(stream) {
-  let rest = "";
+async function* frames(stream) {
+  const found = [];
+  const parser = createParser({ onEvent: ({ event, data }) => found.push({ name: event ?? "", data: JSON.parse(data) }) });
   for await (const piece of texts(stream)) {
-    const frames = (rest + piece).split("\n\n");
-    rest = frames.pop();
-    yield* frames.map(parse).filter((event) => event.data);
+    parser.feed(piece);
+    yield* found.splice(0);
   }
 }
 
@@ -133,13 +186,4 @@ async function* texts(stream) {
   } finally {
     reader.cancel().catch(() => {}); // it may have broken already
   }
-}
-
-function parse(frame) {
-  const event = { name: "", data: null };
-  for (const line of frame.split("\n")) {
-    if (line.startsWith("event: ")) event.name = line.slice(7);
-    if (line.startsWith("data: ")) event.data = JSON.parse(line.slice(6));
-  }
-  return event;
 }

@@ -8,15 +8,31 @@ import { tableNode } from "./table.js";
 
 const WAITING = { approval: "Waiting for approval", question: "Waiting for an answer" };
 
-/** Returns the element of a user's message. */
-export function question({ text, files = [] }) {
-  const names = files.length ? [element("ul", {}, ...files.map((name) => element("li", {}, `📎 ${name}`)))] : [];
-  return element("article", { class: "question", "aria-label": "You" }, element("p", {}, text), ...names);
+/** View of a user's message; with `onEdit` it has a button for that. */
+export class QuestionView {
+  constructor(message, onEdit) {
+    this.role = "user";
+    this.element = element("article", { class: "question", "aria-label": "You", dir: "auto" });
+    this.onEdit = onEdit;
+    this.update(message, null);
+  }
+
+  /** Shows the message; `canEdit` if it is the last question, and answered. */
+  update({ text, files = [] }, canEdit) {
+    const shows = JSON.stringify([text, files, Boolean(canEdit)]);
+    if (shows === this.shows) return;
+    this.shows = shows;
+    const names = files.map(({ name }) => element("li", {}, `📎 ${name}`));
+    this.element.replaceChildren(...(text ? [element("p", {}, text)] : []));
+    if (names.length) this.element.append(element("ul", {}, ...names));
+    if (canEdit) this.element.append(button("Edit", () => this.onEdit(text), "copy edit"));
+  }
 }
 
 /** View of an answer that may still grow: call `update` after its message has changed. */
 export class AnswerView {
   constructor(message, { onRetry, onDecide, onAnswer, onAgain, onVote }) {
+    this.role = "agent";
     this.message = message;
     this.onAgain = onAgain;
     this.onVote = onVote;
@@ -25,8 +41,9 @@ export class AnswerView {
     this.onAnswer = onAnswer;
     this.body = element("div", { class: "body" });
     this.foot = element("div", { class: "foot" });
-    this.element = element("article", { class: "answer", "aria-label": "Agent" }, this.body, this.foot);
+    this.element = element("article", { class: "answer", "aria-label": "Agent", dir: "auto" }, this.body, this.foot);
     this.shown = [];
+    this.isLast = false;
     this.update();
   }
 
@@ -36,7 +53,8 @@ export class AnswerView {
     parts.map((part) => shownState(part, state)).forEach((part, index) => this.#show(part, index));
     this.element.setAttribute("aria-busy", String(state === "pending"));
     const foot = state === "pending" ? this.#pending() : state;
-    if (foot !== this.foot.dataset.shows) this.#showFoot(foot);
+    const shows = JSON.stringify([foot, this.message.error, this.message.buttons, this.isLast]);
+    if (shows !== this.foot.dataset.shows) this.#showFoot(foot, shows);
   }
 
   /** Returns the status for a waiting user: nothing while text arrives or a step shows its own progress. */
@@ -44,7 +62,7 @@ export class AnswerView {
     const { parts, waiting } = this.message;
     const asked = parts.find((part) => part.state === "asked");
     const busy = parts.at(-1)?.type === "text" || parts.some((part) => part.state === "started");
-    return waiting ?? WAITING[asked?.type] ?? (busy ? "" : "Thinking");
+    return waiting ?? WAITING[asked?.type] ?? (busy ? "" : this.message.isQueued ? "Waiting for its turn" : "Thinking");
   }
 
   #show(part, index) {
@@ -83,8 +101,8 @@ export class AnswerView {
     return node;
   }
 
-  #showFoot(foot) {
-    this.foot.dataset.shows = foot;
+  #showFoot(foot, shows) {
+    this.foot.dataset.shows = shows;
     this.foot.replaceChildren();
     if (foot === "failed") this.foot.append(this.#failure());
     else if (foot === "done") this.foot.append(this.#copyButton(), ...this.#buttons());
@@ -98,7 +116,7 @@ export class AnswerView {
   }
 
   #buttons() {
-    return this.message.buttons?.answer ? [buttonsNode(this.message, this.onAgain, this.onVote)] : [];
+    return this.message.buttons?.answer ? [buttonsNode(this.message, this.isLast ? this.onAgain : null, this.onVote)] : [];
   }
 
   #copyButton() {

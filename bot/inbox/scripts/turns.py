@@ -71,13 +71,15 @@ return 1
 )
 
 # KEYS ready mailbox messages active turn dead joined details [filing] | ARGV tag consumer lease thread
-# turn_seconds joined_seconds reason answered receipt filed most gap kept kept_seconds question stands id...
+# turn_seconds joined_seconds reason answered receipt filed most gap kept kept_seconds question stands
+# entry field text revision id...
 # -> 0 fenced | 1 | the entry of `filing`. Removes the turn's messages (into `dead` if there is a reason) and
 # frees the thread; a thread with more messages queues after the others, so that a busy thread cannot starve
 # them. `answered` is the message that an edit can name from now on. An empty `answered` or `receipt` leaves
 # what is stored. The stream `filing`, of about `most` entries, belongs to the long-term memory, and `details`
 # (if any are `kept`) to the buttons of the answer. A `question` was answered again, and `stands` is its
-# answer from now on. `gap`: the time of the earliest message that the agent was not given, if any.
+# answer from now on. `gap`: the time of the earliest message that the agent was not given, if any. The `text`
+# is a field of the hash `entry`, a conversation, if that exists still.
 FINISH = (
     ENQUEUE
     + LEASE
@@ -86,7 +88,7 @@ FINISH = (
 local tag, thread, reason = ARGV[1], ARGV[4], ARGV[7]
 if not held(KEYS[1], ARGV[2], ARGV[3]) then return 0 end
 local of_turn, ended, waits = {}, {}, false
-for i = 17, #ARGV do of_turn[ARGV[i]] = true end
+for i = 21, #ARGV do of_turn[ARGV[i]] = true end
 for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
   if of_turn[entry[2][2]] then ended[#ended + 1] = entry else waits = true end
 end
@@ -116,6 +118,9 @@ if ARGV[13] ~= '' and not redis.call('SET', KEYS[8], ARGV[13], 'EX', ARGV[14], '
 end
 local seen = ARGV[15] ~= '' and ARGV[16] ~= '' and tag .. ':seen:' .. ARGV[15]
 if seen and redis.call('EXISTS', seen) == 1 then redis.call('HSET', seen, 'answer', ARGV[16]) end
+if ARGV[17] ~= '' and redis.call('EXISTS', ARGV[17]) == 1 then
+  redis.call('HSET', ARGV[17], ARGV[18], ARGV[19], 'revision', ARGV[20])
+end
 local filed = KEYS[9] and redis.call('XADD', KEYS[9], 'MAXLEN', '~', ARGV[11], '*', 'turn', ARGV[10])
 if waits then
   for _, entry in ipairs(ended) do
