@@ -83,7 +83,8 @@ async def test_a_child_that_was_killed_while_idle_is_replaced() -> None:
     async with open_process_pool() as processes:
         told, _ = await processes.run(computations.about_itself)
         os.kill(told["pid"], signal.SIGKILL)
-        await wait_until(lambda: not psutil.pid_exists(told["pid"]), "reaped")
+        [child] = processes._idle
+        await wait_until(lambda: bool(child.stdout and child.stdout.at_eof()), "its end is known")
         again, _ = await processes.run(computations.about_itself)
     assert again["pid"] != told["pid"]
 
