@@ -158,6 +158,16 @@ async def test_the_oldest_questions_and_conversations_go(redis: Redis) -> None:
     assert len(listed[1].title) <= 80
 
 
+async def test_a_question_that_is_repeated_often_displaces_no_other(redis: Redis) -> None:
+    """A caller may repeat a request until its answer is there."""
+    store = RedisConversations(redis, 30, Limits(questions=2, conversations=2))
+    for number in ("1", "2", *["2"] * 9):
+        await store.add(THREAD, number, "hello", '{"at": 1}')
+    kept = await store.find(THREAD)
+    assert kept
+    assert list(kept.questions) == ["1", "2"]
+
+
 def turn(id: str, *others: str, regenerates: str = "") -> Turn:
     asked = tuple(
         Message(

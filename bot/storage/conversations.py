@@ -157,7 +157,10 @@ class RedisConversations:
                 step.zadd(listed, {thread.channel: now})
                 if not is_kept:
                     self._keep(step, thread, words)
-                _, questions, is_new, *kept = await step.execute()
+                is_first, questions, is_new, *kept = await step.execute()
+            if not is_first:  # a repeated request: its question is there twice now
+                await self._redis.lrem(order, -1, _question(message, words))
+                questions -= 1
             if is_new and is_kept:  # it was deleted meanwhile
                 async with self._redis.pipeline(transaction=False) as step:
                     self._keep(step, thread, words)
