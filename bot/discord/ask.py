@@ -169,7 +169,7 @@ def _message_of(response: "discord.InteractionCallbackResponse[Any] | None") -> 
 def _can_write(interaction: Interaction) -> bool:
     """Return whether the bot can answer in the channel: it is in the server, or it is its direct message.
 
-    The direct messages of two users look the same, but for the context.
+    The direct messages of two other users differ from those with the bot only in the context.
     """
     if interaction.guild_id is None:
         return interaction.context.dm_channel is True

@@ -48,7 +48,7 @@ class Presence:
                 for shard in self._shards():
                     if shard.presence != text and shard.connection.state() == "ok":
                         await _show(shard, text)
-            except Exception:  # nobody may go without answers because of the presence
+            except Exception:  # an error here would end the gateway connection; the next look tries again
                 log.exception("presence not known")
             await asyncio.sleep(self._interval)
 

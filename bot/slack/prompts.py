@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 
-from bot.chat import CredentialsRejected, Json, PlatformError, Prompt
+from bot.chat import BotError, CredentialsRejected, Json, PlatformError, Prompt
 from bot.commands.commands import Commands
 from bot.commands.memory import Caller
 from bot.concurrency.tasks import cancel
@@ -101,8 +101,11 @@ class SuggestedPrompts:
         try:
             async with self._reading, asyncio.timeout(self._timing.prompts_timeout):
                 threads = (await commands.memory.overview(caller)).threads
-        except Exception as error:  # noqa: BLE001 - whatever the memory raises, the user gets the usual prompts
+        except (BotError, TimeoutError) as error:  # the user gets the usual prompts
             log.info("topics not read", extra={"error": repr(error)})
+            return ()
+        except Exception:  # a bug is logged with its trace; the user gets the usual prompts
+            log.exception("topics not read")
             return ()
         titles = {title: each.question for each in threads if (title := plain_title(each.question, _TITLE))}
         return [Prompt(title, continued(text)) for title, text in list(titles.items())[:_MOST_TOPICS]]

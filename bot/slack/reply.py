@@ -32,10 +32,10 @@ from bot.slack.timing import Timing
 from bot.slack.uploads import Uploads
 
 Streaming = Literal["native", "edit"]
-"""How answers grow in channels: in a stream, live for the user who asked, or by edits, which all see."""
+"""Way in which channels see an answer grow: `native` streams it to the asker, `edit` shows it to all."""
 
 Manner = Literal["stream", "edit", "post"]
-"""How one answer grows; `post`: it is posted when it is complete."""
+"""Way in which one answer is shown; `post` shows it when it is complete."""
 
 
 @dataclass(frozen=True, slots=True)

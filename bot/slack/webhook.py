@@ -61,7 +61,7 @@ async def _deliver(deliver: DeliverEvent, event: Mapping[str, Json]) -> web.Resp
         await deliver(event)
     except (PlatformError, StorageDown) as error:
         log.warning("event not stored", extra={"event_id": event.get("event_id"), "error": str(error)})
-    except Exception:  # a bug; Slack repeats the event
+    except Exception:  # a bug is logged with its trace; the 503 lets Slack repeat the event
         log.exception("event not stored", extra={"event_id": event.get("event_id")})
     else:
         return web.Response()
